@@ -1,0 +1,57 @@
+"""A case: one patient's (or phantom's) planning anatomy and any imported plans."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from simulator.case.geometry import Volume
+from simulator.case.structures import Structure
+from simulator.spec import CaseError
+
+
+@dataclass(frozen=True)
+class ImportedDose:
+    """A planned dose read from disk: total of the course in Gy."""
+
+    label: str
+    dose_gy: Volume
+    uid: str = ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Geometry, density and imported doses in one frame of reference.
+
+    Parameters
+    ----------
+    name : pseudonym; never the patient's name or ID.
+    structures : by name, in the order in which reports list them.
+    target : name of the target structure.
+    density : mass density relative to water (lung about 0.26), unit-free.
+    isocentre_mm : from the plan, or None.
+    doses : imported dose distributions.
+    provenance : short facts for the report ("RTSTRUCT 1.2.3...", "analytic phantom").
+    """
+
+    name: str
+    structures: dict[str, Structure]
+    target: str
+    density: Volume
+    isocentre_mm: np.ndarray | None = None
+    doses: tuple[ImportedDose, ...] = ()
+    prescription_gy: float | None = None
+    fractions: int | None = None
+    provenance: dict[str, str] = field(default_factory=dict)
+
+    def structure(self, name: str) -> Structure:
+        """The structure of that name; `CaseError` names the ones that exist."""
+        try:
+            return self.structures[name]
+        except KeyError:
+            known = ", ".join(self.structures) or "none"
+            raise CaseError(f"structure {name!r} is not in case {self.name!r}; it has: {known}") from None
+
+    @property
+    def gtv(self) -> Structure:
+        """The target structure."""
+        return self.structure(self.target)

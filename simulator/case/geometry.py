@@ -1,0 +1,87 @@
+"""Grids and volumes: the only place where (x, y, z) vectors meet (z, y, x) arrays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.conventions import CC_PER_MM3
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A regular axis-aligned lattice of nodes.
+
+    Parameters
+    ----------
+    origin_mm : centre of node [0, 0, 0] as (x, y, z).
+    spacing_mm : step along (x, y, z), all positive.
+    shape : number of nodes along (z, y, x).
+    """
+
+    origin_mm: tuple[float, float, float]
+    spacing_mm: tuple[float, float, float]
+    shape: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        if min(self.spacing_mm) <= 0 or min(self.shape) < 1:
+            raise ValueError(f"a grid needs positive spacing and shape, got {self.spacing_mm}, {self.shape}")
+
+    @classmethod
+    def covering(cls, lower_mm: Sequence[float], upper_mm: Sequence[float], spacing_mm: float) -> "Grid":
+        """The smallest grid with nodes on whole multiples of the spacing that encloses a box."""
+        first = np.floor(np.asarray(lower_mm) / spacing_mm - 1e-9).astype(int)
+        last = np.ceil(np.asarray(upper_mm) / spacing_mm + 1e-9).astype(int)
+        nx, ny, nz = (int(n) for n in last - first + 1)
+        x, y, z = (float(v) for v in first * spacing_mm)
+        return cls((x, y, z), (spacing_mm,) * 3, (nz, ny, nx))
+
+    @property
+    def axes_mm(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Node coordinates along x, y and z, three 1-D float64 arrays."""
+        nz, ny, nx = self.shape
+        x, y, z = (o + s * np.arange(n) for o, s, n in zip(self.origin_mm, self.spacing_mm, (nx, ny, nz)))
+        return x, y, z
+
+    @property
+    def upper_mm(self) -> tuple[float, float, float]:
+        """Centre of the last node as (x, y, z)."""
+        x, y, z = (float(a[-1]) for a in self.axes_mm)
+        return x, y, z
+
+    @property
+    def voxel_cc(self) -> float:
+        """Volume of one voxel in cc."""
+        return float(np.prod(self.spacing_mm)) * CC_PER_MM3
+
+    def nodes_mm(self) -> np.ndarray:
+        """Coordinates of every node, shape (z, y, x, 3), vectors (x, y, z)."""
+        x, y, z = self.axes_mm
+        zz, yy, xx = np.meshgrid(z, y, x, indexing="ij")
+        return np.stack([xx, yy, zz], axis=-1)
+
+    def index_zyx(self, points_mm: np.ndarray) -> np.ndarray:
+        """Fractional array indices (..., 3) as (z, y, x) of points (..., 3) given as (x, y, z) in mm."""
+        index_xyz = (np.asarray(points_mm, float) - self.origin_mm) / self.spacing_mm
+        return index_xyz[..., ::-1]
+
+    def points_mm(self, index_zyx: np.ndarray) -> np.ndarray:
+        """Points (..., 3) as (x, y, z) in mm of array indices (..., 3) as (z, y, x)."""
+        return np.asarray(index_zyx, float)[..., ::-1] * self.spacing_mm + self.origin_mm
+
+    def contains(self, points_mm: np.ndarray) -> np.ndarray:
+        """Which points lie between the first and the last nodes; boolean (...)."""
+        index = self.index_zyx(points_mm)
+        return np.all((index >= -1e-6) & (index <= np.asarray(self.shape) - 1 + 1e-6), axis=-1)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Values on a grid: `values[z, y, x]`, float32, unit said by the owner (Gy, relative density...)."""
+
+    grid: Grid
+    values: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.values.shape != self.grid.shape:
+            raise ValueError(f"values have shape {self.values.shape}, the grid {self.grid.shape}")

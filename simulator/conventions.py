@@ -1,0 +1,34 @@
+"""The one page of house conventions: axes, signs, units, dimension names and random-stream numbers.
+
+Axes
+    Vectors are (x, y, z) = (LR, AP, SI) in mm, DICOM patient coordinates (LPS):
+    +x to the patient's left, +y posterior, +z superior.
+    Voxel arrays are indexed (z, y, x), C order. `simulator.case.geometry.Grid` alone changes the order.
+Sign
+    displacement = anatomy at delivery minus anatomy at planning: tissue planned at r receives the
+    planned dose at r + displacement.
+Doses
+    A planned dose is the total of the course in Gy; fractions and instants share it by weights that sum to 1.
+Numbers
+    Probabilities are 0-1 in code and data; percent only in text and in names that end in `_percent`.
+"""
+
+from enum import IntEnum
+from typing import Final
+
+AXES: Final = ("LR", "AP", "SI")
+LEFT_MM: Final = (1.0, 0.0, 0.0)
+POSTERIOR_MM: Final = (0.0, 1.0, 0.0)
+SUPERIOR_MM: Final = (0.0, 0.0, 1.0)
+
+CC_PER_MM3: Final = 1e-3
+
+
+class Stream(IntEnum):
+    """Number of each source's random stream. Never renumber: a study's numbers depend on it."""
+
+    SETUP_SYSTEMATIC = 1
+    SETUP_RANDOM = 2
+    RESPIRATION_COURSE = 3
+    RESPIRATION_FRACTION = 4
+    GUIDANCE = 5
