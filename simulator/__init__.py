@@ -1,0 +1,28 @@
+"""Monte Carlo simulation of treatment-plan robustness for stereotactic radiotherapy of lymph-node oligometastases."""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simulator.case.loading import load_case as load_case
+    from simulator.config import load_study as load_study
+    from simulator.results import open_results as open_results
+    from simulator.study import run as run
+
+__version__ = version("simulator")
+__all__ = ["load_case", "load_study", "open_results", "run"]
+
+_HOME = {
+    "load_case": "simulator.case.loading",
+    "load_study": "simulator.config",
+    "open_results": "simulator.results",
+    "run": "simulator.study",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public functions when they are first used, so that `import simulator` stays fast."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'simulator' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

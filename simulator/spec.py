@@ -3,7 +3,7 @@
 A `Spec` is frozen, keyword-only and validated: at once the YAML schema and the notebook vocabulary.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import (
@@ -22,12 +22,10 @@ from pydantic import (
 )
 
 __all__ = [
-    "Annotated",
     "CaseError",
     "ConfigError",
     "Discriminator",
     "Field",
-    "Literal",
     "Mm3",
     "NonNegativeFloat",
     "NonNegativeMm3",
@@ -72,6 +70,4 @@ def _three_axes(value: Any) -> Any:
 
 
 Mm3 = Annotated[tuple[float, float, float], BeforeValidator(_three_axes)]
-NonNegativeMm3 = Annotated[
-    tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat], BeforeValidator(_three_axes)
-]
+NonNegativeMm3 = Annotated[tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat], BeforeValidator(_three_axes)]

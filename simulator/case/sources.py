@@ -1,0 +1,77 @@
+"""Where a case on disk comes from: a DICOM-RT folder or a case file, as the study names it."""
+
+from typing import Annotated, Literal
+
+from simulator.case.anatomy import Case
+from simulator.spec import Field, PositiveFloat, Spec
+
+_Density = Annotated[float, Field(gt=0, lt=20)]
+
+
+class DicomCase(Spec):
+    """A folder with RTSTRUCT and, where wanted, CT, RTDOSE and RTPLAN of one patient."""
+
+    dicom: str = Field(description="folder, relative to the study file")
+    target: str = Field("GTV", description="name of the target structure")
+    structures: tuple[str, ...] | None = Field(None, description="structures to evaluate; all of them when absent")
+    aliases: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="standard name: names that the clinic uses for it"
+    )
+    densities: dict[str, _Density] = Field(
+        default_factory=dict, description="density relative to water by structure, over the CT or instead of it"
+    )
+    structure_set: str | None = Field(None, description="SOP instance UID (or its end) when there are several RTSTRUCT")
+    rtplan: str | None = Field(None, description="SOP instance UID (or its end) when there are several RTPLAN")
+    rtdoses: tuple[str, ...] | None = Field(None, description="SOP instance UIDs (or their ends) of the RTDOSE to use")
+    dose_is: Literal["total", "per-fraction"] | None = Field(
+        None, description="what an RTDOSE tagged FRACTION holds: the total of the course, or one fraction"
+    )
+    keep_identity: bool = Field(False, description="keep the patient's name in results and reports")
+
+    def build(self) -> Case:
+        """Read the folder; raises `CaseError`."""
+        from simulator.case.dicom import load_dicom
+
+        return load_dicom(
+            self.dicom,
+            target=self.target,
+            structures=self.structures,
+            aliases=self.aliases,
+            densities=self.densities,
+            structure_set_uid=self.structure_set,
+            plan_uid=self.rtplan,
+            dose_uids=self.rtdoses,
+            dose_is=self.dose_is,
+            keep_identity=self.keep_identity,
+        )
+
+
+class BallTarget(Spec):
+    """A spherical target placed in an anatomy that has none."""
+
+    centre_mm: tuple[float, float, float] = Field(description="centre (x, y, z) in DICOM patient coordinates")
+    radius_mm: PositiveFloat
+
+
+class ArchiveCase(Spec):
+    """A case file (.npz with CT, label masks and, where wanted, dose)."""
+
+    file: str = Field(description="path, relative to the study file")
+    target: str = Field("GTV", description="name of the target structure")
+    ball: BallTarget | None = Field(None, description="a spherical target, for an anatomy that has none")
+    structures: tuple[str, ...] | None = Field(None, description="structures to evaluate; all of them when absent")
+    aliases: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="standard name: names that the file uses for it"
+    )
+
+    def build(self) -> Case:
+        """Read the file; raises `CaseError`."""
+        from simulator.case.archive import load_archive
+
+        return load_archive(
+            self.file,
+            target=self.target,
+            ball=(self.ball.centre_mm, self.ball.radius_mm) if self.ball else None,
+            structures=self.structures,
+            aliases=self.aliases,
+        )

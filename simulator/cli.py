@@ -1,0 +1,169 @@
+"""The command line: run, check, inspect, init and report."""
+
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="Monte Carlo simulation of treatment-plan robustness for SBRT of lymph-node oligometastases. "
+    "Research software, not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigPath = Annotated[Path, typer.Argument(help="study file (YAML)", show_default=False)]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="replace a value of the study, repeatable")
+]
+
+
+@app.command()
+def run(
+    config: ConfigPath,
+    out: Annotated[Path | None, typer.Option(help="results folder (default: results/NAME)")] = None,
+    courses: Annotated[int | None, typer.Option(min=1, help="courses per strategy")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="seed of every random stream")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="worker threads (default: one per processor)")] = None,
+    set_: SetOption = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="discard earlier results and unfinished courses")] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="do not write report.html")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
+) -> None:
+    """Run a whole study: plans, courses, statistics, report. An interrupted run resumes."""
+    from simulator.progress import progress_on
+    from simulator.study import discard_earlier, is_finished, run_study
+
+    study = _load(config, set_, courses=courses, seed=seed)
+    folder = out or Path("results") / study.name
+    if fresh:
+        discard_earlier(folder)
+    if is_finished(study, folder):
+        _say(f"{folder}: this study is finished already; --fresh runs it again")
+    else:
+        with progress_on(sys.stderr, quiet) as progress:
+            run_study(study, folder, workers=workers, progress=progress)
+    if not no_report:
+        _report(folder)
+    _print_answer(folder)
+
+
+@app.command()
+def check(config: ConfigPath, set_: SetOption = None) -> None:
+    """Validate a study and print it resolved, with the time and memory it will need. Writes nothing."""
+    from rich.console import Console
+
+    from simulator.overview import problem_tables
+    from simulator.prepare import prepare
+
+    study = _load(config, set_)
+    console = Console()
+    for table in problem_tables(prepare(study)):
+        console.print(table)
+    console.print("The study is valid.")
+
+
+@app.command()
+def inspect(path: Annotated[Path, typer.Argument(help="DICOM folder, case file or folder of motion traces")]) -> None:
+    """Say what a DICOM folder or a case file holds, and what is missing."""
+    from rich.console import Console
+
+    from simulator.case.inventory import inventory
+    from simulator.overview import text_table
+
+    console = Console()
+    for title, columns, rows in inventory(path).sections():
+        console.print(text_table(title, columns, rows))
+
+
+@app.command()
+def init(
+    dicom: Annotated[Path | None, typer.Option(help="DICOM-RT folder to start from")] = None,
+    site: Annotated[str, typer.Option(help="mediastinal, abdominal or pelvic")] = "mediastinal",
+    out: Annotated[Path, typer.Option(help="file to write")] = Path("study.yaml"),
+) -> None:
+    """Write a commented starter study."""
+    from simulator.spec import ConfigError
+    from simulator.starter import starter_study
+
+    if out.exists():
+        raise ConfigError(f"{out}: exists already; choose another file with --out")
+    out.write_text(starter_study(site, dicom), encoding="utf-8")
+    _say(f"wrote {out}; next: simulator check {out}")
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="results folder", metavar="DIR")]) -> None:
+    """Write report.html again from results.nc."""
+    _report(folder)
+    _say(f"wrote {folder / 'report.html'}")
+
+
+def main() -> None:
+    """Entry point: 0 done, 1 a defect of ours, 2 wrong input, 130 interrupted."""
+    from simulator.spec import SimulatorError
+
+    try:
+        status = app(standalone_mode=False)
+    except SimulatorError as error:
+        _say(f"error: {error}")
+        sys.exit(2)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _say("interrupted; what was finished is kept, the same command goes on from there")
+        sys.exit(130)
+    except Exception as error:
+        if _is_usage_error(error):
+            _say(f"error: {error.format_message()}")  # type: ignore[attr-defined]
+            sys.exit(2)
+        log = Path(f"simulator-error-{time.strftime('%Y%m%d-%H%M%S')}.log")
+        log.write_text(traceback.format_exc(), encoding="utf-8")
+        _say(f"error: a defect of the simulator ({type(error).__name__}: {error}); details in {log}")
+        sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _is_usage_error(error: Exception) -> bool:
+    return hasattr(error, "format_message")
+
+
+def _load(config: Path, assignments: list[str] | None, **replaced: Any) -> Any:
+    from simulator.config import load_study, parse_value
+    from simulator.spec import ConfigError
+
+    overrides: dict[str, Any] = {}
+    for assignment in assignments or []:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {assignment!r}: write --set key.path=value")
+        overrides[key] = parse_value(value)
+    overrides.update({key: value for key, value in replaced.items() if value is not None})
+    return load_study(config, overrides)
+
+
+def _report(folder: Path) -> None:
+    from simulator.report import render_report
+    from simulator.results import open_results
+
+    with open_results(folder) as results:
+        render_report(results, folder / "report.html")
+
+
+def _print_answer(folder: Path) -> None:
+    from rich.console import Console
+
+    from simulator.overview import answer_table
+    from simulator.results import open_results
+
+    with open_results(folder) as results:
+        Console().print(answer_table(results))
+    _say(f"results in {folder}: report.html, summary.csv, results.nc, config.yaml")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,393 @@
+"""Study files: YAML in, a validated study out, with errors that name file, line and key."""
+
+import difflib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import ValidationError
+
+from simulator.case.phantoms import AbdominalPhantom, MediastinalPhantom, PelvicPhantom, SpherePhantom
+from simulator.case.sources import ArchiveCase, DicomCase
+from simulator.metrics.goals import Goal, parse_goal
+from simulator.plan.conformal_arc import ConformalArc
+from simulator.plan.imported import ImportedDoses
+from simulator.plan.penumbra import Penumbra
+from simulator.plan.prescription import Prescription
+from simulator.spec import (
+    ConfigError,
+    Discriminator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    Spec,
+    Tag,
+    field_validator,
+    model_validator,
+)
+from simulator.strategy import Strategy
+from simulator.strategy.guidance import Guidance
+from simulator.strategy.margin import Margin
+from simulator.strategy.motion import Motion
+from simulator.uncertainty import Uncertainty
+
+
+def _case_kind(value: Any) -> str | None:
+    if isinstance(value, dict):
+        return value.get("phantom") or next((key for key in ("dicom", "file") if key in value), None)
+    return getattr(value, "phantom", None) or ("dicom" if hasattr(value, "dicom") else "file")
+
+
+CaseSource = Annotated[
+    Annotated[SpherePhantom, Tag("sphere")]
+    | Annotated[MediastinalPhantom, Tag("mediastinal")]
+    | Annotated[AbdominalPhantom, Tag("abdominal")]
+    | Annotated[PelvicPhantom, Tag("pelvic")]
+    | Annotated[DicomCase, Tag("dicom")]
+    | Annotated[ArchiveCase, Tag("file")],
+    Discriminator(
+        _case_kind,
+        custom_error_type="case_kind",
+        custom_error_message="one of `phantom: mediastinal | abdominal | pelvic | sphere`, `dicom: FOLDER` or "
+        "`file: CASE` is wanted",
+    ),
+]
+PlanModel = Annotated[ConformalArc | Penumbra | ImportedDoses, Field(discriminator="model")]
+
+
+def _kind(value: Any) -> Any:
+    """A kind by its name alone, with default parameters."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
+def _margin(value: Any) -> Any:
+    """A margin as a number, three numbers, a recipe's name or a mapping."""
+    if isinstance(value, str):
+        return {"recipe": value}
+    if isinstance(value, int | float | list | tuple) and not isinstance(value, bool):
+        return {"recipe": "fixed", "margin_mm": value}
+    return value
+
+
+class StrategyGrid(Spec):
+    """Candidates: every margin with every motion management and every guidance protocol."""
+
+    margins_mm: Annotated[tuple[Margin, ...], Field(min_length=1)] = Field(
+        description="margins: a number of mm, three (LR, AP, SI), a recipe's name (van-herk) or a mapping"
+    )
+    motion: Annotated[tuple[Motion, ...], Field(min_length=1)] = Field(
+        description="motion management: names or mappings with `kind`"
+    )
+    guidance: Annotated[tuple[Guidance, ...], Field(min_length=1)] = Field(
+        description="image guidance: names or mappings with `kind`"
+    )
+
+    @field_validator("margins_mm", "motion", "guidance", mode="before")
+    @classmethod
+    def _accept_short_forms(cls, value: Any, info: Any) -> Any:
+        items = value if isinstance(value, list | tuple) else [value]
+        return [_margin(v) if info.field_name == "margins_mm" else _kind(v) for v in items]
+
+    def candidates(self) -> list[Strategy]:
+        """The grid multiplied out: motion slowest, guidance fastest."""
+        return [
+            Strategy(margin=margin, motion=motion, guidance=guidance)
+            for motion in self.motion
+            for margin in self.margins_mm
+            for guidance in self.guidance
+        ]
+
+
+class Candidate(Spec):
+    """One strategy written out."""
+
+    margin_mm: Margin = Field(description="margin, as in `margins_mm`")
+    motion: Motion = Field(description="motion management: a name or a mapping with `kind`")
+    guidance: Guidance = Field(description="image guidance: a name or a mapping with `kind`")
+
+    @field_validator("margin_mm", "motion", "guidance", mode="before")
+    @classmethod
+    def _accept_short_form(cls, value: Any, info: Any) -> Any:
+        return _margin(value) if info.field_name == "margin_mm" else _kind(value)
+
+
+class Numerics(Spec):
+    """How finely the simulation resolves time and space."""
+
+    instants: PositiveInt = Field(20, description="moments of beam-on time per fraction")
+    finest_lattice_mm: PositiveFloat = Field(
+        1.0, description="step of the refined dose lattice where points are sparse"
+    )
+    max_points: Annotated[int, Field(ge=1000)] = Field(25_000, description="points per structure before it is thinned")
+    block_courses: PositiveInt = Field(250, description="courses per unit of work and per checkpoint file")
+
+
+class StudyConfig(Spec):
+    """A study: what can go wrong, what is done about it, and what counts as success."""
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")] = Field(description="name of the study and of its results folder")
+    case: CaseSource = Field(description="the anatomy: a phantom, a DICOM-RT folder or a case file")
+    prescription: Prescription = Field(description="dose, fractions and prescription isodose")
+    plan: PlanModel = Field(description="where each candidate margin's planned dose comes from")
+    uncertainty: Uncertainty = Field(default_factory=Uncertainty, description="sources of geometric error")
+    strategies: StrategyGrid | tuple[Candidate, ...] = Field(description="candidates: a grid or a list")
+    goals: tuple[str, ...] = Field(
+        description="goals, names of published libraries (mediastinal-5fx) and files of one's own"
+    )
+    courses: PositiveInt = Field(1000, description="number of simulated treatment courses per strategy")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(1, description="seed of every random stream")
+    numerics: Numerics = Field(default_factory=Numerics, description="resolution of the simulation")
+
+    @field_validator("strategies", mode="before")
+    @classmethod
+    def _choose_form(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return StrategyGrid.model_validate(value)
+        if isinstance(value, list):
+            return tuple(Candidate.model_validate(v) for v in value)
+        return value
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> "StudyConfig":
+        labels = [s.label() for s in self.candidates()]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise ValueError(f"strategies: {', '.join(twice)} is listed twice; remove one")
+        return self
+
+    def candidates(self) -> list[Strategy]:
+        """Every candidate strategy."""
+        if isinstance(self.strategies, StrategyGrid):
+            return self.strategies.candidates()
+        return [Strategy(margin=c.margin_mm, motion=c.motion, guidance=c.guidance) for c in self.strategies]
+
+
+class PublishedGoal(Spec):
+    """One row of a goal library."""
+
+    goal: str
+    level: Literal["mandatory", "optimal"] = "mandatory"
+    source: str
+    checked: bool = False
+    endpoint: str = ""
+    reference: str = ""
+    note: str = ""
+
+
+class GoalLibrary(Spec):
+    """Published constraints for one site and number of fractions."""
+
+    name: str
+    site: str = ""
+    fractions: PositiveInt
+    goals: tuple[PublishedGoal, ...]
+
+
+def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> StudyConfig:
+    """Read and validate a study file.
+
+    Parameters
+    ----------
+    path : the YAML file; relative paths inside it start from its folder.
+    overrides : values that replace those of the file, by dotted key ("uncertainty.setup.random_mm").
+
+    Raises
+    ------
+    ConfigError : every problem at once, each with file, line and key.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror}); give the path of a study file") from None
+    raw, lines = _parse_yaml(text, str(file))
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{file}: a study file is a mapping of keys such as name, case and prescription")
+    for key, value in (overrides or {}).items():
+        _override(raw, key, value)
+    _resolve_paths(raw, file.parent)
+    try:
+        return StudyConfig.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_messages(error, raw, lines, str(file)))) from None
+
+
+def parse_value(text: str) -> Any:
+    """A value given on the command line, read as YAML."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set: {text!r} is not a YAML value") from None
+
+
+def dump_study(config: StudyConfig) -> str:
+    """The resolved study as YAML text, enough to repeat it."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+
+
+def resolve_goals(config: StudyConfig) -> tuple[list[Goal], list[Goal]]:
+    """Goals written in the study, and those of its libraries.
+
+    Raises
+    ------
+    ConfigError : an unreadable goal, an unknown library, or a library for another number of fractions.
+    """
+    own: list[Goal] = []
+    published: list[Goal] = []
+    for entry in config.goals:
+        if any(c.isspace() for c in entry.strip()) and not entry.endswith((".yaml", ".yml")):
+            own.append(parse_goal(entry))
+            continue
+        library = _load_library(entry)
+        if library.fractions != config.prescription.fractions:
+            raise ConfigError(
+                f"goals: library {library.name!r} is for {library.fractions} fractions, the study has "
+                f"{config.prescription.fractions}; limits are never converted between fractionations: "
+                "choose another library or write the goals out"
+            )
+        published += [
+            parse_goal(g.goal, level=g.level, source=g.source, checked=g.checked, note=g.note) for g in library.goals
+        ]
+    return own, published
+
+
+def library_names() -> list[str]:
+    """Names of the goal libraries that come with the simulator."""
+    folder = resources.files("simulator.metrics") / "libraries"
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def _load_library(entry: str) -> GoalLibrary:
+    if entry.endswith((".yaml", ".yml")):
+        try:
+            text, where = Path(entry).read_text(encoding="utf-8"), entry
+        except OSError as error:
+            raise ConfigError(f"goals: {entry}: cannot be read ({error.strerror})") from None
+    else:
+        if entry not in library_names():
+            near = difflib.get_close_matches(entry, library_names(), 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(
+                f"goals: {entry!r} is neither a goal nor a library{hint} Libraries: {', '.join(library_names())}"
+            )
+        text = (resources.files("simulator.metrics") / "libraries" / f"{entry}.yaml").read_text(encoding="utf-8")
+        where = entry
+    raw, lines = _parse_yaml(text, where)
+    try:
+        return GoalLibrary.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_messages(error, raw, lines, where))) from None
+
+
+def _parse_yaml(text: str, where: str) -> tuple[Any, dict[tuple, int]]:
+    """The parsed document, and the line of each key path."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        raw = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise ConfigError(
+            f"{where}:{line}: YAML syntax: {error.problem}; check indentation, colons and brackets"
+        ) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: YAML syntax: {error}") from None
+    lines: dict[tuple, int] = {}
+    if root is not None:
+        _collect_lines(root, (), lines, where)
+    return raw, lines
+
+
+def _collect_lines(node: yaml.Node, path: tuple, lines: dict[tuple, int], where: str) -> None:
+    lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*path, key.value)
+            if inner in lines:
+                raise ConfigError(f"{where}:{key.start_mark.line + 1}: {'.'.join(map(str, inner))} is given twice")
+            lines[inner] = key.start_mark.line + 1
+            _collect_lines(value, inner, lines, where)
+    elif isinstance(node, yaml.SequenceNode):
+        for i, value in enumerate(node.value):
+            _collect_lines(value, (*path, i), lines, where)
+
+
+def _override(raw: dict, key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    place = raw
+    for parent in parents:
+        if not isinstance(place.get(parent), dict):
+            place[parent] = {}
+        place = place[parent]
+    place[last] = value
+
+
+def _resolve_paths(raw: dict, folder: Path) -> None:
+    """Make the paths inside a study absolute, starting from its folder."""
+    case = raw.get("case")
+    if isinstance(case, dict):
+        for key in ("dicom", "file"):
+            if isinstance(case.get(key), str):
+                case[key] = str((folder / case[key]).resolve())
+    if isinstance(raw.get("goals"), list):
+        raw["goals"] = [
+            str((folder / g).resolve()) if isinstance(g, str) and g.endswith((".yaml", ".yml")) else g
+            for g in raw["goals"]
+        ]
+
+
+def _messages(error: ValidationError, raw: Any, lines: dict[tuple, int], where: str) -> list[str]:
+    """One line per problem: file:line: key: what is wrong and what is allowed."""
+    found = []
+    for problem in error.errors():
+        path = _path_in_file(problem["loc"], raw, problem["type"])
+        line = next((lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in lines), None)
+        place = f"{where}:{line}" if line else where
+        key = ".".join(str(p) for p in path)
+        found.append(f"{place}: {key + ': ' if key else ''}{_explain(problem, path)}")
+    return list(dict.fromkeys(found))
+
+
+def _path_in_file(location: tuple, raw: Any, kind: str) -> tuple:
+    """The part of a validation path that exists in the file: union tags are left out."""
+    path: list = []
+    place = raw
+    for i, step in enumerate(location):
+        inside = (isinstance(place, dict) and step in place) or (
+            isinstance(place, list) and isinstance(step, int) and step < len(place)
+        )
+        if inside:
+            path.append(step)
+            place = place[step]
+        elif kind == "missing" and i == len(location) - 1:
+            path.append(step)
+    return tuple(path)
+
+
+def _explain(problem: Any, path: tuple) -> str:
+    kind, given, context = problem["type"], problem.get("input"), problem.get("ctx", {})
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(str(path[-1]), _every_key(), 1, 0.5)
+        return "unknown key" + (f"; did you mean {near[0]!r}?" if near else "; see docs/configuration.md")
+    if kind == "missing":
+        return "this key is missing"
+    if kind == "value_error":
+        return str(context.get("error", problem["msg"]))
+    if kind == "union_tag_invalid":
+        return f"{context['tag']!r} is not known here; known are {context['expected_tags']}"
+    if kind == "union_tag_not_found":
+        return f"a name or a mapping with {context['discriminator']} is wanted, got {given!r}"
+    if kind in ("greater_than_equal", "greater_than", "less_than_equal", "less_than"):
+        return f"{problem['msg'].removeprefix('Input ').replace('should be', 'has to be')}, got {given!r}"
+    return f"{problem['msg'].removeprefix('Input ').replace('should be', 'has to be')}, got {given!r}"
+
+
+def _every_key() -> list[str]:
+    """Every key that a study file can have."""
+    pending, keys = [Spec], set[str]()
+    while pending:
+        spec = pending.pop()
+        keys.update(spec.model_fields)
+        pending += spec.__subclasses__()
+    return sorted(keys)

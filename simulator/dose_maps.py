@@ -1,0 +1,92 @@
+"""Voxel-wise dose maps: the planned dose, and its mean over courses as the tissue of each voxel receives it.
+
+The mean dose is linear in the visits of all courses, so it needs one sum over displacements however many courses there
+were. Voxels of a structure that moves within the patient take that structure's displacements, all others the bones'.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+from simulator.accumulation import LatticeRows, Reach
+from simulator.case.anatomy import Case
+from simulator.case.geometry import Grid
+from simulator.case.structures import Patch
+from simulator.kernels.accumulate import count_visits
+from simulator.plan.dose import PlannedDose
+
+BONE = ""
+_MAP_STEP_MM, _STRIDE = 2.0, 2
+_VISIT_STEP_MM = _MAP_STEP_MM / _STRIDE
+_VISIT_UNIT = 2.0**40
+
+
+@dataclass(frozen=True)
+class VisitBox:
+    """Lattice of displacements of one group of tissue; counts are whole multiples of 2^-40 of a course."""
+
+    low_zyx: np.ndarray
+    shape_zyx: tuple[int, int, int]
+
+    @classmethod
+    def covering(cls, reach: Reach) -> "VisitBox":
+        """The box that holds every trilinear share of displacements within `reach`."""
+        low = np.floor(reach.lower_mm[::-1] / _VISIT_STEP_MM).astype(np.int64)
+        size = np.floor(reach.upper_mm[::-1] / _VISIT_STEP_MM).astype(np.int64) - low + 2
+        return cls(low, (int(size[0]), int(size[1]), int(size[2])))
+
+    def count(self, shift_mm: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Visits int64 (z, y, x) of courses with shift (course, k, 3) and weight (course, k)."""
+        visits = np.zeros(self.shape_zyx, np.int64)
+        shift = np.ascontiguousarray(shift_mm[..., ::-1] / _VISIT_STEP_MM)
+        count_visits(shift, weight, self.low_zyx, _VISIT_UNIT, visits)
+        return visits
+
+    def shares(self, visits: np.ndarray, n_courses: int) -> tuple[np.ndarray, np.ndarray]:
+        """Offsets (n, 3) as (z, y, x) lattice steps and their mean weights (n,)."""
+        where = np.argwhere(visits > 0)
+        return where + self.low_zyx, visits[tuple(where.T)] / (_VISIT_UNIT * n_courses)
+
+
+class MapFrame:
+    """The grid of the maps around the target, and what lies in each voxel.
+
+    Parameters
+    ----------
+    lower_mm, upper_mm : box to cover, (x, y, z).
+    moving : names of structures that move within the patient, the target last so that it wins where they overlap.
+    """
+
+    def __init__(self, case: Case, lower_mm: np.ndarray, upper_mm: np.ndarray, moving: list[str]) -> None:
+        self.grid = Grid.covering(lower_mm, upper_mm, _MAP_STEP_MM)
+        self.structure_percent = {
+            s.name: np.rint(100 * s.region.occupancy(self.grid)).astype(np.uint8)
+            for s in case.structures.values()
+            if s.role != "external"
+        }
+        index = case.density.grid.index_zyx(self.grid.nodes_mm())
+        self.density = map_coordinates(
+            case.density.values, np.moveaxis(index, -1, 0), order=1, mode="nearest", output=np.float32
+        )
+        tissue = np.full(self.grid.shape, BONE, object)
+        for name in moving:
+            tissue[self.structure_percent[name] >= 50] = name
+        self._patches = {name: self._patch(tissue == name) for name in (BONE, *moving)}
+
+    def _patch(self, mask: np.ndarray) -> Patch:
+        index = np.argwhere(mask).astype(np.int32)
+        return Patch(self.grid, index, np.full(len(index), self.grid.voxel_cc))
+
+    def mean_dose_gy(
+        self, dose: PlannedDose, visits: dict[str, np.ndarray], boxes: dict[str, VisitBox], n_courses: int
+    ) -> np.ndarray:
+        """Mean dose over courses, float32 (z, y, x) in Gy."""
+        mean = np.zeros(self.grid.shape, np.float32)
+        for name, patch in self._patches.items():
+            if len(patch.volume_cc):
+                offset, share = boxes[name].shares(visits[name], n_courses)
+                steps = offset[:, ::-1] * _VISIT_STEP_MM
+                rows = LatticeRows(dose, patch, Reach.of(steps), _STRIDE)
+                mean[tuple(patch.index_zyx.T)] = rows.accumulate(steps[None], share[None])[0]
+        return mean

@@ -1,0 +1,129 @@
+"""Dose-volume statistics of many courses of one structure.
+
+`dose` is float32 (course, point) in Gy, `volume` float64 (point,) in cc. Cells are sorted from hot to cold; a cell's
+dose belongs to the cumulative volume at its middle, and dose is linear in volume in between.
+"""
+
+import numpy as np
+from numba import njit
+
+_BINS = 1024
+
+
+@njit(cache=True, nogil=True)
+def dose_at_volumes(dose, volume, wanted_cc):
+    """Minimum dose in Gy to the hottest `wanted_cc`, float64 (course, wanted).
+
+    A histogram finds the few cells that can hold each answer; only those are sorted.
+    """
+    n_courses, n_points = dose.shape
+    result = np.empty((n_courses, wanted_cc.shape[0]))
+    bin_of = np.empty(n_points, np.int32)
+    in_bin = np.empty(_BINS)
+    for c in range(n_courses):
+        low, high = dose[c, 0], dose[c, 0]
+        for p in range(n_points):
+            low, high = min(low, dose[c, p]), max(high, dose[c, p])
+        if high <= low:
+            result[c, :] = low
+            continue
+        scale = (_BINS - 1) / (np.float64(high) - np.float64(low))
+        in_bin[:] = 0.0
+        for p in range(n_points):
+            b = int((np.float64(dose[c, p]) - low) * scale)
+            bin_of[p] = b
+            in_bin[b] += volume[p]
+        for m in range(wanted_cc.shape[0]):
+            result[c, m] = _dose_at_volume(dose[c], volume, bin_of, in_bin, wanted_cc[m])
+    return result
+
+
+@njit(cache=True, nogil=True)
+def _dose_at_volume(dose, volume, bin_of, in_bin, wanted_cc):
+    hotter = 0.0
+    b = _BINS - 1
+    while b > 0 and hotter + in_bin[b] < wanted_cc:
+        hotter += in_bin[b]
+        b -= 1
+    above = b + 1
+    while above < _BINS - 1 and in_bin[above] == 0.0:
+        above += 1
+    below = b - 1
+    while below > 0 and in_bin[below] == 0.0:
+        below -= 1
+    if above < _BINS:
+        hotter -= in_bin[above]
+    count = 0
+    for p in range(dose.shape[0]):
+        if below <= bin_of[p] <= above:
+            count += 1
+    cell_dose, cell_cc = np.empty(count), np.empty(count)
+    count = 0
+    for p in range(dose.shape[0]):
+        if below <= bin_of[p] <= above:
+            cell_dose[count], cell_cc[count] = dose[p], volume[p]
+            count += 1
+    order = np.argsort(-cell_dose, kind="mergesort")
+    middle = hotter + 0.5 * cell_cc[order[0]]
+    if wanted_cc <= middle:
+        return cell_dose[order[0]]
+    for i in range(1, count):
+        step = 0.5 * (cell_cc[order[i - 1]] + cell_cc[order[i]])
+        if wanted_cc <= middle + step:
+            share = (wanted_cc - middle) / step
+            return (1 - share) * cell_dose[order[i - 1]] + share * cell_dose[order[i]]
+        middle += step
+    return cell_dose[order[count - 1]]
+
+
+@njit(cache=True, nogil=True)
+def volume_at_doses(dose, volume, wanted_gy):
+    """Volume in cc that receives at least `wanted_gy`, float64 (course, wanted)."""
+    result = np.zeros((dose.shape[0], wanted_gy.shape[0]))
+    for c in range(dose.shape[0]):
+        for m in range(wanted_gy.shape[0]):
+            cc = 0.0
+            for p in range(dose.shape[1]):
+                if dose[c, p] >= wanted_gy[m]:
+                    cc += volume[p]
+            result[c, m] = cc
+    return result
+
+
+@njit(cache=True, nogil=True)
+def mean_power(dose, volume, power):
+    """Volume-weighted mean of dose**power, float64 (course,)."""
+    result = np.empty(dose.shape[0])
+    total_cc = volume.sum()
+    for c in range(dose.shape[0]):
+        moment = 0.0
+        for p in range(dose.shape[1]):
+            d = np.float64(dose[c, p])
+            moment += volume[p] * (d if power == 1.0 else d**power)
+        result[c] = moment / total_cc
+    return result
+
+
+@njit(cache=True, nogil=True)
+def extremes(dose):
+    """Smallest and largest dose of each course in Gy, float64 (course, 2)."""
+    result = np.empty((dose.shape[0], 2))
+    for c in range(dose.shape[0]):
+        result[c, 0], result[c, 1] = dose[c].min(), dose[c].max()
+    return result
+
+
+@njit(cache=True, nogil=True)
+def cumulative_dvh(dose, volume, step_gy, n_bins):
+    """Percent of the volume that receives at least i * step_gy, float64 (course, n_bins)."""
+    result = np.zeros((dose.shape[0], n_bins))
+    total_cc = volume.sum()
+    for c in range(dose.shape[0]):
+        for p in range(dose.shape[1]):
+            b = int(np.float64(dose[c, p]) / step_gy)
+            result[c, max(0, min(b, n_bins - 1))] += volume[p]
+        reached = 0.0
+        for b in range(n_bins - 1, -1, -1):
+            reached += result[c, b]
+            result[c, b] = min(100.0, 100.0 * reached / total_cc)
+    return result

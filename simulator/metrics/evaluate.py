@@ -1,0 +1,67 @@
+"""Metrics of many courses of one structure at once."""
+
+import numpy as np
+
+from simulator.kernels.dvh import dose_at_volumes, extremes, mean_power, volume_at_doses
+from simulator.metrics.goals import Metric
+from simulator.spec import ConfigError
+
+
+def evaluate_metrics(
+    metrics: list[Metric], dose_gy: np.ndarray, volume_cc: np.ndarray, prescription_gy: float
+) -> np.ndarray:
+    """Values of metrics of one structure.
+
+    Parameters
+    ----------
+    dose_gy : float32 (course, point); volume_cc : float64 (point,).
+
+    Returns
+    -------
+    float64 (course, metric), each in its metric's unit.
+    """
+    total_cc = float(volume_cc.sum())
+    values = np.empty((len(dose_gy), len(metrics)))
+    ranked = [i for i, m in enumerate(metrics) if m.kind in ("dose_at_percent", "dose_at_cc")]
+    if ranked:
+        wanted = [_volume_cc(metrics[i], total_cc) for i in ranked]
+        values[:, ranked] = dose_at_volumes(dose_gy, volume_cc, np.array(wanted))
+    above = [i for i, m in enumerate(metrics) if "volume_at" in m.kind]
+    if above:
+        thresholds = np.array([_threshold_gy(metrics[i], prescription_gy) for i in above])
+        cc = volume_at_doses(dose_gy, volume_cc, thresholds)
+        for column, i in enumerate(above):
+            volume = total_cc - cc[:, column] if metrics[i].kind.startswith("cold") else cc[:, column]
+            values[:, i] = volume if metrics[i].unit == "cc" else 100.0 * volume / total_cc
+    for i, metric in enumerate(metrics):
+        if metric.kind in ("minimum", "maximum"):
+            values[:, i] = extremes(dose_gy)[:, int(metric.kind == "maximum")]
+        elif metric.kind == "mean":
+            values[:, i] = mean_power(dose_gy, volume_cc, 1.0)
+        elif metric.kind == "geud":
+            values[:, i] = mean_power(dose_gy, volume_cc, metric.argument) ** (1 / metric.argument)
+    return values
+
+
+def check_volume(metric: Metric, volume_cc: float) -> None:
+    """Refuse a metric that asks for more volume than the structure has.
+
+    Raises
+    ------
+    ConfigError : the metric, both volumes and the remedy.
+    """
+    if metric.kind == "dose_at_cc" and metric.argument > volume_cc:
+        raise ConfigError(
+            f"goal on {metric.label!r}: {metric.structure} has only {volume_cc:.3g} cc; "
+            f"ask for a smaller volume or for a percentage"
+        )
+
+
+def _volume_cc(metric: Metric, total_cc: float) -> float:
+    return metric.argument if metric.kind == "dose_at_cc" else metric.argument / 100 * total_cc
+
+
+def _threshold_gy(metric: Metric, prescription_gy: float) -> float:
+    """Dose threshold, lowered by the rounding of float32 so that a dose equal to it counts as reaching it."""
+    gy = metric.argument / 100 * prescription_gy if metric.kind == "volume_at_percent" else metric.argument
+    return gy * (1 - 1e-6)

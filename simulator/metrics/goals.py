@@ -1,0 +1,160 @@
+"""The goal language: `STRUCTURE METRIC OP VALUE [unit]`, as physicists write it."""
+
+import operator
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from simulator.spec import ConfigError
+
+_NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
+_METRICS: tuple[tuple[str, str], ...] = (
+    ("dose_at_percent", rf"D{_NUMBER}%"),
+    ("dose_at_cc", rf"D{_NUMBER}cc"),
+    ("mean", r"Dmean()"),
+    ("minimum", r"Dmin()"),
+    ("maximum", r"Dmax()"),
+    ("volume_at_gy", rf"V{_NUMBER}Gy"),
+    ("volume_at_percent", rf"V{_NUMBER}%"),
+    ("cold_volume_at_gy", rf"CV{_NUMBER}Gy"),
+    ("geud", r"gEUD\(a=(-?\d+(?:\.\d+)?)\)"),
+)
+_GOAL = re.compile(
+    r"^\s*(?P<structure>\S+)\s+(?P<metric>\S+)\s*(?P<op><=|>=|<|>)\s*(?P<value>\S+?)\s*(?P<unit>Gy|%|cc)?\s*$"
+)
+_EXAMPLE = 'write it like "GTV D98% >= 95%" or "SpinalCord D0.035cc <= 25.3 Gy"'
+_OPERATORS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of one structure's dose distribution.
+
+    Parameters
+    ----------
+    structure : name.
+    kind : what is measured; `argument` is its percent, cc, Gy or exponent.
+    unit : "Gy", "%" or "cc" of the value.
+    """
+
+    structure: str
+    kind: str
+    argument: float
+    unit: str
+
+    @property
+    def label(self) -> str:
+        """Name in results, for example "GTV D98%"; volumes in cc say so."""
+        a = f"{self.argument:g}"
+        name = {
+            "dose_at_percent": f"D{a}%",
+            "dose_at_cc": f"D{a}cc",
+            "mean": "Dmean",
+            "minimum": "Dmin",
+            "maximum": "Dmax",
+            "volume_at_gy": f"V{a}Gy",
+            "volume_at_percent": f"V{a}%",
+            "cold_volume_at_gy": f"CV{a}Gy",
+            "geud": f"gEUD(a={a})",
+        }[self.kind]
+        in_cc = self.unit == "cc" and not self.kind.startswith("cold")
+        in_percent = self.unit == "%" and self.kind.startswith("cold")
+        return f"{self.structure} {name}" + (" [cc]" if in_cc else " [%]" if in_percent else "")
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A metric with its limit, and where the limit was published.
+
+    Parameters
+    ----------
+    text : as the user wrote it.
+    limit : in `unit`; a dose limit in percent is of the prescription.
+    """
+
+    text: str
+    metric: Metric
+    operator: Literal["<=", ">=", "<", ">"]
+    limit: float
+    unit: str
+    level: str = ""
+    source: str = ""
+    checked: bool = True
+    note: str = ""
+
+    def in_goal_unit(self, value: np.ndarray, prescription_gy: float) -> np.ndarray:
+        """Metric values in the unit of the goal: a dose limit in percent turns Gy into percent of prescription."""
+        if self.unit == "%" and self.metric.unit == "Gy":
+            return np.asarray(value) * (100.0 / prescription_gy)
+        return np.asarray(value)
+
+    def is_met(self, value: np.ndarray, prescription_gy: float) -> np.ndarray:
+        """Which metric values meet the goal; boolean, shape of `value`.
+
+        Values are float32; a value within their rounding error (1e-6 of the limit) of the limit counts as on it.
+        """
+        shown = self.in_goal_unit(value, prescription_gy)
+        slack = 1e-6 * abs(self.limit)
+        limit = self.limit - slack if self.operator in (">=", "<") else self.limit + slack
+        return np.asarray(_OPERATORS[self.operator](shown, limit))
+
+
+def parse_metric(structure: str, text: str, unit: str = "") -> Metric:
+    """Read a metric such as "D98%" of a structure; `unit` chooses percent or cc for volumes.
+
+    Raises
+    ------
+    ConfigError : unknown metric, or one outside its range.
+    """
+    for kind, pattern in _METRICS:
+        match = re.fullmatch(pattern, text)
+        if match:
+            argument = float(match.group(1) or 0)
+            if kind in ("dose_at_percent",) and not 0 < argument <= 100:
+                raise ConfigError(f"{structure} {text}: the percentage of a volume lies in 0-100")
+            if kind == "dose_at_cc" and argument <= 0:
+                raise ConfigError(f"{structure} {text}: the volume has to be larger than 0 cc")
+            return Metric(structure, kind, argument, _value_unit(structure, text, kind, unit))
+    raise ConfigError(
+        f"{structure} {text}: unknown metric {text!r}; known are D98%, D0.035cc, Dmean, Dmin, Dmax, V20Gy, V95%, "
+        "CV19.1Gy, gEUD(a=8)"
+    )
+
+
+def _value_unit(structure: str, text: str, kind: str, unit: str) -> str:
+    if kind in ("volume_at_gy", "volume_at_percent"):
+        allowed, default = ("%", "cc"), "%"
+    elif kind == "cold_volume_at_gy":
+        allowed, default = ("cc", "%"), "cc"
+    else:
+        allowed, default = ("Gy", "%"), "Gy"
+    if unit and unit not in allowed:
+        raise ConfigError(f"{structure} {text}: its limit is in {' or '.join(allowed)}, not in {unit}")
+    if default == "Gy":
+        return "Gy"
+    return unit or default
+
+
+def parse_goal(text: str, *, level: str = "", source: str = "", checked: bool = True, note: str = "") -> Goal:
+    """Read a goal.
+
+    Raises
+    ------
+    ConfigError : what cannot be read, and how goals are written.
+    """
+    match = _GOAL.match(text)
+    if not match:
+        raise ConfigError(f"goal {text!r} cannot be read; {_EXAMPLE}")
+    try:
+        limit = float(match["value"])
+    except ValueError:
+        raise ConfigError(f"goal {text!r}: {match['value']!r} is not a number; {_EXAMPLE}") from None
+    try:
+        metric = parse_metric(match["structure"], match["metric"], match["unit"] or "")
+    except ConfigError as error:
+        raise ConfigError(f"goal {text!r}: {error}") from None
+    unit = match["unit"] or metric.unit
+    op: Literal["<=", ">=", "<", ">"] = match["op"]  # type: ignore[assignment]
+    return Goal(" ".join(text.split()), metric, op, limit, unit, level, source, checked, note)

@@ -1,0 +1,40 @@
+"""DVH bands over courses, streamed: whole counts that any order of courses sums to the same bits."""
+
+import numpy as np
+
+VOLUME_LEVELS = 501
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def count_levels(volume_percent: np.ndarray) -> np.ndarray:
+    """How many courses reach each volume level at each dose.
+
+    Parameters
+    ----------
+    volume_percent : (course, dose) cumulative DVHs.
+
+    Returns
+    -------
+    uint32 (dose, VOLUME_LEVELS); a level is 0.2 percent of the volume.
+    """
+    n_dose = volume_percent.shape[1]
+    level = np.rint(volume_percent * ((VOLUME_LEVELS - 1) / 100)).astype(np.int64)
+    flat = np.bincount((level + np.arange(n_dose) * VOLUME_LEVELS).ravel(), minlength=n_dose * VOLUME_LEVELS)
+    return flat.reshape(n_dose, VOLUME_LEVELS).astype(np.uint32)
+
+
+def band_quantiles(counts: np.ndarray, quantiles: tuple[float, ...] = QUANTILES) -> np.ndarray:
+    """Volume in percent below which each share of courses lies.
+
+    Parameters
+    ----------
+    counts : (..., dose, VOLUME_LEVELS) from `count_levels`, summed over courses.
+
+    Returns
+    -------
+    float32 (..., quantile, dose), resolved to 0.2 percent.
+    """
+    reached = np.cumsum(counts, axis=-1)
+    total = reached[..., -1:]
+    levels = [(reached < np.maximum(1, np.ceil(q * total))).sum(axis=-1) for q in quantiles]
+    return np.stack(levels, axis=-2).astype(np.float32) * (100 / (VOLUME_LEVELS - 1))

@@ -1,0 +1,184 @@
+"""Results: the table of result variables, checked on write and on read, and the netCDF file."""
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from simulator.spec import SimulatorError
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One result variable: dimensions (after any sweep dimensions), unit and meaning."""
+
+    dims: tuple[str, ...]
+    unit: str
+    meaning: str
+
+
+_SG, _SS = ("strategy", "goal"), ("strategy", "structure")
+_MAP = ("strategy", "z", "y", "x")
+
+VARIABLES: dict[str, dict[str, Variable]] = {
+    "metrics": {
+        "value": Variable(("strategy", "course", "metric"), "", "metric of each course, in its unit"),
+        "unit": Variable(("metric",), "", "unit of the metric"),
+        "structure": Variable(("metric",), "", "structure of the metric"),
+        "nominal": Variable(("strategy", "metric"), "", "metric of the planned dose without errors"),
+    },
+    "goals": {
+        "probability": Variable(_SG, "1", "share of courses that meet the goal"),
+        "ci_low": Variable(_SG, "1", "lower end of the 95 % Wilson interval of the probability"),
+        "ci_high": Variable(_SG, "1", "upper end of the 95 % Wilson interval of the probability"),
+        "nominal": Variable(_SG, "", "metric of the planned dose, in the unit of the goal"),
+        "median": Variable(_SG, "", "median over courses, in the unit of the goal"),
+        "p05": Variable(_SG, "", "5th percentile over courses, in the unit of the goal"),
+        "p95": Variable(_SG, "", "95th percentile over courses, in the unit of the goal"),
+        "metric": Variable(("goal",), "", "metric that the goal limits"),
+        "structure": Variable(("goal",), "", "structure that the goal is about"),
+        "operator": Variable(("goal",), "", "comparison"),
+        "limit": Variable(("goal",), "", "limit, in the unit of the goal"),
+        "unit": Variable(("goal",), "", "unit of the goal"),
+        "role": Variable(("goal",), "", "target or oar"),
+        "level": Variable(("goal",), "", "mandatory, optimal or empty"),
+        "source": Variable(("goal",), "", "publication of the limit"),
+        "checked": Variable(("goal",), "", "whether the limit was checked against its publication"),
+        "note": Variable(("goal",), "", "remark on the limit"),
+    },
+    "dvh": {
+        "volume_percent": Variable(
+            ("strategy", "structure", "quantile", "dose"), "percent", "quantile over courses of the cumulative DVH"
+        ),
+        "nominal": Variable((*_SS, "dose"), "percent", "cumulative DVH of the planned dose"),
+        "role": Variable(("structure",), "", "target, oar or external"),
+        "volume_cc": Variable(("structure",), "cc", "volume of the structure"),
+        "points": Variable(("structure",), "1", "number of points that stand for the structure"),
+        "spacing_mm": Variable(("structure",), "mm", "finest distance between the points"),
+        "interpolation_error_gy": Variable(_SS, "Gy", "largest trilinear error seen on the refined dose lattice"),
+    },
+    "plans": {
+        "margin_label": Variable(("strategy",), "", "margin as named in the study"),
+        "motion": Variable(("strategy",), "", "motion management"),
+        "guidance": Variable(("strategy",), "", "image guidance"),
+        "margin_mm": Variable(("strategy", "direction"), "mm", "margin from planning target to PTV"),
+        "planning_target_cc": Variable(("strategy",), "cc", "volume of the planning target"),
+        "ptv_cc": Variable(("strategy",), "cc", "volume of the PTV"),
+        "r100": Variable(("strategy",), "1", "volume of the prescription isodose over PTV volume"),
+        "r50": Variable(("strategy",), "1", "volume of half the prescription isodose over PTV volume"),
+        "d2cm_percent": Variable(("strategy",), "percent", "largest dose 2 cm or more from the PTV, of prescription"),
+        "paddick_index": Variable(("strategy",), "1", "Paddick conformity index"),
+        "gradient_index": Variable(("strategy",), "1", "half-prescription over prescription isodose volume"),
+        "ptv_d98_gy": Variable(("strategy",), "Gy", "PTV D98%"),
+        "ptv_d95_gy": Variable(("strategy",), "Gy", "PTV D95%"),
+        "ptv_d2_gy": Variable(("strategy",), "Gy", "PTV D2%"),
+        "max_gy": Variable(("strategy",), "Gy", "maximum dose"),
+        "isodose_percent": Variable(("strategy",), "percent", "prescription as a share of the maximum dose"),
+        "r100_rating": Variable(("strategy",), "", "RTOG 0813/0915 deviation of R100: none, minor or major"),
+        "r50_rating": Variable(("strategy",), "", "RTOG 0813/0915 deviation of R50: none, minor or major"),
+        "d2cm_rating": Variable(("strategy",), "", "RTOG 0813/0915 deviation of D2cm: none, minor or major"),
+    },
+    "dose": {
+        "nominal": Variable(_MAP, "Gy", "planned dose"),
+        "mean": Variable(_MAP, "Gy", "mean over courses of the dose to the tissue of each voxel"),
+        "density": Variable(("z", "y", "x"), "1", "mass density relative to water"),
+        "structure_mask": Variable(("structure", "z", "y", "x"), "percent", "share of the voxel in the structure"),
+        "ptv_mask": Variable(_MAP, "1", "whether the voxel is in the PTV"),
+    },
+}
+
+SUMMARY_COLUMNS = (
+    "strategy",
+    "goal",
+    "structure",
+    "probability",
+    "ci_low",
+    "ci_high",
+    "n_courses",
+    "nominal",
+    "median",
+    "p05",
+    "p95",
+    "unit",
+)
+
+DIRECTIONS = ("right", "left", "anterior", "posterior", "inferior", "superior")
+
+
+def group(name: str, arrays: dict[str, np.ndarray], coords: dict[str, np.ndarray | list | tuple]) -> xr.Dataset:
+    """A group of results with dimensions, units and meanings from the table of variables."""
+    table = VARIABLES[name]
+    data = {
+        key: xr.Variable(table[key].dims, values, {"units": table[key].unit, "long_name": table[key].meaning})
+        for key, values in arrays.items()
+    }
+    return xr.Dataset(data, {key: np.asarray(values) for key, values in coords.items()})
+
+
+def check_results(results: xr.DataTree) -> None:
+    """Raise `SimulatorError` unless every variable is there with its dimensions (`/dose` may be absent)."""
+    for name, table in VARIABLES.items():
+        if name not in results.children:
+            if name == "dose":
+                continue
+            raise SimulatorError(f"results have no group {name!r}: not a results.nc of this version")
+        dataset = results[name].to_dataset()
+        for key, variable in table.items():
+            if key not in dataset or dataset[key].dims[-len(variable.dims) :] != variable.dims:
+                raise SimulatorError(f"results: /{name}/{key} has to have dimensions {variable.dims}")
+
+
+def result_hash(results: xr.DataTree) -> str:
+    """SHA-256 of the numbers alone: metrics of every course and the DVH bands."""
+    digest = hashlib.sha256()
+    for array in (results["metrics/value"], results["metrics/nominal"], results["dvh/volume_percent"]):
+        digest.update(np.ascontiguousarray(array.values).data)
+    return digest.hexdigest()
+
+
+def write_results(results: xr.DataTree, path: Path) -> None:
+    """Write results.nc under a temporary name and rename it when it is complete."""
+    check_results(results)
+    packed = {"zlib": True, "complevel": 1}
+    encoding = {"/dose": dict.fromkeys(VARIABLES["dose"], packed)} if "dose" in results.children else {}
+    partial = path.with_suffix(".nc.partial")
+    results.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
+    partial.replace(path)
+
+
+def open_results(path: str | Path) -> xr.DataTree:
+    """Open the results of a finished study, given results.nc or its folder.
+
+    Raises
+    ------
+    SimulatorError : there is no such file, or it is not one of ours.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / "results.nc"
+    if not file.is_file():
+        raise SimulatorError(f"{file}: no results here; a finished `simulator run` writes results.nc")
+    results = xr.open_datatree(file, engine="h5netcdf")
+    check_results(results)
+    return results
+
+
+def write_summary(results: xr.DataTree, path: Path) -> None:
+    """Write summary.csv: one row per strategy and goal."""
+    goals = results["goals"]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(SUMMARY_COLUMNS)
+        for s in goals["strategy"].values:
+            for g in goals["goal"].values:
+                row = goals.to_dataset().sel(strategy=s, goal=g)
+                table.writerow(
+                    [s, g, row["structure"].item()]
+                    + [f"{float(row[key]):.6g}" for key in ("probability", "ci_low", "ci_high")]
+                    + [results.attrs["n_courses"]]
+                    + [f"{float(row[key]):.6g}" for key in ("nominal", "median", "p05", "p95")]
+                    + [row["unit"].item()]
+                )

@@ -1,0 +1,476 @@
+"""A study from end to end: `run_study` is the data flow read aloud."""
+
+import hashlib
+import shutil
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import xarray as xr
+
+from simulator import __version__
+from simulator.accumulation import Reach, StructureDoses
+from simulator.checkpoint import BlockStore
+from simulator.config import StudyConfig, dump_study
+from simulator.dose_maps import BONE, MapFrame, VisitBox
+from simulator.executors import Executor, make_executor
+from simulator.kernels.dvh import cumulative_dvh
+from simulator.metrics.evaluate import evaluate_metrics
+from simulator.plan.conformal_arc import Plan
+from simulator.plan.targets import TargetVolume
+from simulator.population.bands import QUANTILES, VOLUME_LEVELS, band_quantiles, count_levels
+from simulator.population.intervals import wilson_interval
+from simulator.prepare import PlanRequest, Problem, prepare
+from simulator.results import DIRECTIONS, group, open_results, result_hash, write_results, write_summary
+from simulator.sampling.courses import Delivery, deliver, draw_courses
+from simulator.sampling.streams import Draws
+from simulator.spec import ConfigError
+from simulator.strategy import Strategy
+from simulator.words import study_in_words
+
+_COURSES_AT_ONCE = 32
+_PLANS_AT_ONCE = 4
+_DOSE_BINS = 250
+_MAP_BORDER_MM = 35.0
+
+
+class Progress(Protocol):
+    """Who is told how far the study is."""
+
+    def stage(self, text: str) -> None:
+        """A new stage has begun."""
+        ...
+
+    def courses(self, done: int, total: int) -> None:
+        """So many courses of all strategies are done."""
+        ...
+
+
+class Silent:
+    """Tells nobody."""
+
+    def stage(self, text: str) -> None:
+        """Ignored."""
+
+    def courses(self, done: int, total: int) -> None:
+        """Ignored."""
+
+
+def run(
+    study: StudyConfig,
+    *,
+    courses: int | None = None,
+    seed: int | None = None,
+    workers: int | None = None,
+    out: str | Path | None = None,
+) -> xr.DataTree:
+    """Run a study and return its results.
+
+    Parameters
+    ----------
+    courses, seed : replace those of the study.
+    workers : threads; one per processor by default. Results do not depend on it.
+    out : results folder, resumed if unfinished; nothing is left on disk when absent.
+
+    Returns
+    -------
+    Results as `simulator.open_results` gives them.
+    """
+    changes = {key: value for key, value in (("courses", courses), ("seed", seed)) if value is not None}
+    study = StudyConfig.model_validate({**study.model_dump(), **changes})
+    if out is not None:
+        run_study(study, Path(out), workers=workers)
+        return open_results(out)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        run_study(study, Path(folder), workers=workers)
+        results = open_results(folder)
+        loaded = results.load()
+        results.close()
+        return loaded
+
+
+def run_study(config: StudyConfig, out: Path, *, workers: int | None = None, progress: Progress | None = None) -> None:
+    """Simulate a study into a folder: config.yaml, results.nc and summary.csv.
+
+    An interrupted run resumes from the finished blocks in `out`; the numbers are the same.
+    """
+    progress = progress or Silent()
+    started = time.monotonic()
+    progress.stage("reading the case")
+    problem = prepare(config)
+    text = dump_study(config)
+    store = BlockStore(out / "blocks", fingerprint(text))
+    (out / "config.yaml").write_text(text, encoding="utf-8")
+    executor = make_executor(workers)
+    frame = map_frame(problem)
+    outcomes = simulate_strategies(problem, frame, store, executor, progress)
+    progress.stage("writing results")
+    results = assemble(problem, frame, outcomes, time.monotonic() - started)
+    write_results(results, out / "results.nc")
+    write_summary(results, out / "summary.csv")
+    store.discard()
+
+
+def is_finished(config: StudyConfig, folder: Path) -> bool:
+    """Whether a folder holds the finished results of this very study.
+
+    Raises
+    ------
+    ConfigError : the folder holds the results of another study.
+    """
+    if not (folder / "results.nc").is_file():
+        return False
+    with open_results(folder) as results:
+        if fingerprint(results.attrs["config"]) == fingerprint(dump_study(config)):
+            return True
+    raise ConfigError(
+        f"{folder}: holds the results of a different study (the configuration, the seed or the version changed); "
+        "add --fresh to replace them, or choose another folder with --out"
+    )
+
+
+def discard_earlier(folder: Path) -> None:
+    """Remove the results and the unfinished courses of an earlier run."""
+    for name in ("results.nc", "summary.csv", "report.html", "config.yaml"):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "blocks", ignore_errors=True)
+
+
+def fingerprint(config_text: str) -> str:
+    """What identifies the numbers of a study: its resolved configuration and the simulator's version."""
+    return hashlib.sha256(f"{__version__}\n{config_text}".encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All courses of one strategy.
+
+    Parameters
+    ----------
+    values : float32 (course, metric); nominal : float32 (metric,).
+    bands : float32 (structure, quantile, dose) in percent; nominal_dvh : float32 (structure, dose).
+    maps : planned and mean dose (z, y, x) in Gy and the PTV's mask.
+    """
+
+    plan: Plan
+    values: np.ndarray
+    nominal: np.ndarray
+    bands: np.ndarray
+    nominal_dvh: np.ndarray
+    interpolation_error_gy: np.ndarray
+    maps: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One strategy ready to be simulated, block by block."""
+
+    problem: Problem
+    strategy: Strategy
+    doses: dict[str, StructureDoses]
+    boxes: dict[str, VisitBox]
+    dose_step_gy: float
+
+    def block(self, first: int, n_courses: int) -> dict[str, np.ndarray]:
+        """Metrics, DVH counts and visits of a run of courses."""
+        delivery = _deliver(self.problem, self.strategy, first, n_courses)
+        values, counts = self.evaluate(delivery)
+        visits = {
+            f"visits_{i}": box.count(*delivery.displacement_mm(name))
+            for i, (name, box) in enumerate(self.boxes.items())
+        }
+        return {"values": values, "counts": counts, **visits}
+
+    def evaluate(self, delivery: Delivery) -> tuple[np.ndarray, np.ndarray]:
+        """Metrics float32 (course, metric) and DVH level counts uint32 (structure, dose, level)."""
+        rx = self.problem.config.prescription.dose_gy
+        columns, counts = [], []
+        for structure in self.problem.structures:
+            doses = self.doses[structure.name]
+            shift, weight = delivery.displacement_mm(structure.name)
+            metrics = self.problem.metrics[structure.name]
+            values = np.empty((len(shift), len(metrics)), np.float32)
+            level_counts = np.zeros((_DOSE_BINS, VOLUME_LEVELS), np.uint32)
+            for start in range(0, len(shift), _COURSES_AT_ONCE):
+                part = slice(start, start + _COURSES_AT_ONCE)
+                gy = doses.accumulate(shift[part], weight[part])
+                values[part] = evaluate_metrics(metrics, gy, doses.volume_cc, rx)
+                level_counts += count_levels(cumulative_dvh(gy, doses.volume_cc, self.dose_step_gy, _DOSE_BINS))
+            columns.append(values)
+            counts.append(level_counts)
+        return np.concatenate(columns, axis=1), np.stack(counts)
+
+    def nominal(self) -> tuple[np.ndarray, np.ndarray]:
+        """Metrics (metric,) and DVHs (structure, dose) in percent of the planned dose without errors."""
+        still = Delivery(np.zeros((1, 1, 3)), {})
+        columns, dvhs = [], []
+        for structure in self.problem.structures:
+            doses = self.doses[structure.name]
+            gy = doses.accumulate(*still.displacement_mm(structure.name))
+            metrics = self.problem.metrics[structure.name]
+            columns.append(evaluate_metrics(metrics, gy, doses.volume_cc, self.problem.config.prescription.dose_gy)[0])
+            dvhs.append(cumulative_dvh(gy, doses.volume_cc, self.dose_step_gy, _DOSE_BINS)[0])
+        return np.concatenate(columns).astype(np.float32), np.stack(dvhs).astype(np.float32)
+
+
+def simulate_strategies(
+    problem: Problem, frame: MapFrame, store: BlockStore, executor: Executor, progress: Progress
+) -> list[Outcome]:
+    """Outcomes in the order of the strategies; each plan is made once and dropped when its strategies are done."""
+    outcomes: dict[int, Outcome] = {}
+    total = problem.config.courses * len(problem.strategies)
+    requests = list(dict.fromkeys(problem.requests))
+    for first in range(0, len(requests), _PLANS_AT_ONCE):
+        some = requests[first : first + _PLANS_AT_ONCE]
+        progress.stage(f"planned doses {first + 1}-{first + len(some)} of {len(requests)}")
+        plans = list(executor.map(lambda request: make_plan(problem, request), some))
+        for request, plan in zip(some, plans, strict=True):
+            for i, strategy in enumerate(problem.strategies):
+                if problem.requests[i] == request:
+                    done = len(outcomes) * problem.config.courses
+                    work = _prepare_work(problem, strategy, plan)
+                    progress.stage(f"courses of {strategy.label()}")
+                    outcomes[i] = _simulate(work, plan, frame, f"s{i:03d}", store, executor, progress, done, total)
+    return [outcomes[i] for i in range(len(outcomes))]
+
+
+def make_plan(problem: Problem, request: PlanRequest) -> Plan:
+    """Planned dose of one candidate margin."""
+    target: TargetVolume = problem.planning_target(request)
+    return problem.config.plan.plan(problem.case, target, request.expansion, problem.config.prescription)
+
+
+def _deliver(problem: Problem, strategy: Strategy, first: int, n_courses: int) -> Delivery:
+    config = problem.config
+    draws = Draws(config.seed, first, n_courses)
+    drawn = draw_courses(
+        config.uncertainty, problem.case.target, config.prescription.fractions, config.numerics.instants, draws
+    )
+    return deliver(drawn, strategy, problem.case.target)
+
+
+def _prepare_work(problem: Problem, strategy: Strategy, plan: Plan) -> _Work:
+    reach = _reach(problem, strategy)
+    finest = problem.config.numerics.finest_lattice_mm
+    doses = {
+        s.name: StructureDoses(plan.dose, problem.patches[s.name], reach.get(s.name, reach[BONE]), finest)
+        for s in problem.structures
+    }
+    boxes = {name: VisitBox.covering(box) for name, box in reach.items()}
+    return _Work(problem, strategy, doses, boxes, _dose_step_gy(problem))
+
+
+def _reach(problem: Problem, strategy: Strategy) -> dict[str, Reach]:
+    """Displacements that occur over all courses: of bone, and of each structure that moves within the patient."""
+    n_courses, size = problem.config.courses, problem.config.numerics.block_courses
+    reach: dict[str, Reach] = {}
+    for first in range(0, n_courses, size):
+        delivery = _deliver(problem, strategy, first, min(size, n_courses - first))
+        for name in (BONE, *delivery.internal_mm):
+            box = Reach.of(delivery.displacement_mm(name)[0])
+            reach[name] = reach[name].union(box) if name in reach else box
+    return reach
+
+
+def _dose_step_gy(problem: Problem) -> float:
+    """Width of a DVH bin: the axis reaches 25 % beyond the highest dose that the prescription isodose implies."""
+    prescription = problem.config.prescription
+    highest = 1.25 * prescription.dose_gy / (prescription.isodose_percent / 100)
+    highest = max([highest, *(float(d.dose_gy.values.max()) for d in problem.case.doses)])
+    return float(np.ceil(highest / _DOSE_BINS * 20) / 20)
+
+
+def map_frame(problem: Problem) -> MapFrame:
+    """The grid of the dose maps: around the target, its motion and its largest margin."""
+    lower, upper = problem.case.gtv.region.bounds_mm
+    margin = max(max(r.margin_mm) for r in problem.requests)
+    path = np.concatenate([np.array(r.target_path_mm) for r in problem.requests])
+    respiration = problem.config.uncertainty.respiration
+    moving = []
+    if respiration is not None:
+        breathing = [name for name, a in respiration.amplitudes_mm(problem.case.target).items() if a.any()]
+        moving = sorted(breathing, key=lambda name: name == problem.case.target)
+    border = margin + _MAP_BORDER_MM
+    return MapFrame(problem.case, lower + path.min(axis=0) - border, upper + path.max(axis=0) + border, moving)
+
+
+def _simulate(
+    work: _Work,
+    plan: Plan,
+    frame: MapFrame,
+    key: str,
+    store: BlockStore,
+    executor: Executor,
+    progress: Progress,
+    done: int,
+    total: int,
+) -> Outcome:
+    n_courses, size = work.problem.config.courses, work.problem.config.numerics.block_courses
+    values = np.empty((n_courses, len(work.problem.metric_labels)), np.float32)
+    counts = np.zeros((len(work.problem.structures), _DOSE_BINS, VOLUME_LEVELS), np.int64)
+    visits = {name: np.zeros(box.shape_zyx, np.int64) for name, box in work.boxes.items()}
+
+    def finished_block(first: int) -> dict[str, np.ndarray]:
+        n = min(size, n_courses - first)
+        name = f"{key}-{first:08d}-{n}"
+        block = store.load(name)
+        if block is None:
+            block = work.block(first, n)
+            store.save(name, block)
+        return block
+
+    firsts = range(0, n_courses, size)
+    for first, block in zip(firsts, executor.map(finished_block, firsts), strict=True):
+        n = len(block["values"])
+        values[first : first + n] = block["values"]
+        counts += block["counts"]
+        for i, name in enumerate(visits):
+            visits[name] += block[f"visits_{i}"]
+        progress.courses(done + first + n, total)
+    nominal, nominal_dvh = work.nominal()
+    maps = {
+        "nominal": np.asarray(plan.dose.on_grid(frame.grid), np.float32),
+        "mean": frame.mean_dose_gy(plan.dose, visits, work.boxes, n_courses),
+        "ptv_mask": plan.ptv.on_grid(frame.grid),
+    }
+    errors = np.array([work.doses[s.name].interpolation_error_gy for s in work.problem.structures], np.float32)
+    return Outcome(plan, values, nominal, band_quantiles(counts), nominal_dvh, errors, maps)
+
+
+def assemble(problem: Problem, frame: MapFrame, outcomes: list[Outcome], seconds: float) -> xr.DataTree:
+    """Results of all strategies as one tree."""
+    config = problem.config
+    labels = [s.label() for s in problem.strategies]
+    structures = [s.name for s in problem.structures]
+    tree = xr.DataTree.from_dict(
+        {
+            "metrics": _metrics_group(problem, outcomes, labels),
+            "goals": _goals_group(problem, outcomes, labels),
+            "dvh": group(
+                "dvh",
+                {
+                    "volume_percent": np.stack([o.bands for o in outcomes]),
+                    "nominal": np.stack([o.nominal_dvh for o in outcomes]),
+                    "role": np.array([s.role for s in problem.structures]),
+                    "volume_cc": np.array([s.volume_cc for s in problem.structures]),
+                    "points": np.array([sum(len(p.volume_cc) for p in problem.patches[s]) for s in structures]),
+                    "spacing_mm": np.array([problem.patches[s][0].lattice.spacing_mm[0] for s in structures]),
+                    "interpolation_error_gy": np.stack([o.interpolation_error_gy for o in outcomes]),
+                },
+                {
+                    "strategy": labels,
+                    "structure": structures,
+                    "quantile": QUANTILES,
+                    "dose": _dose_step_gy(problem) * np.arange(_DOSE_BINS),
+                },
+            ),
+            "plans": _plans_group(problem, outcomes, labels),
+            "dose": group(
+                "dose",
+                {
+                    "nominal": np.stack([o.maps["nominal"] for o in outcomes]),
+                    "mean": np.stack([o.maps["mean"] for o in outcomes]),
+                    "density": frame.density,
+                    "structure_mask": np.stack(list(frame.structure_percent.values())),
+                    "ptv_mask": np.stack([o.maps["ptv_mask"] for o in outcomes]).astype(np.uint8),
+                },
+                {
+                    "strategy": labels,
+                    "structure": list(frame.structure_percent),
+                    **dict(zip("xyz", frame.grid.axes_mm, strict=True)),
+                },
+            ),
+        }
+    )
+    tree["dose"].attrs["target_centre_mm"] = problem.case.gtv.centroid_mm
+    tree.attrs.update(
+        simulator_version=__version__,
+        config=dump_study(config),
+        name=config.name,
+        seed=config.seed,
+        n_courses=config.courses,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(seconds, 1),
+        prescription_gy=config.prescription.dose_gy,
+        fractions=config.prescription.fractions,
+        isodose_percent=config.prescription.isodose_percent,
+        case_name=problem.case.name,
+        case_description="; ".join(f"{k}: {v}" for k, v in problem.case.provenance.items()),
+        target=problem.case.target,
+        words=study_in_words(problem),
+        result_hash=result_hash(tree),
+    )
+    return tree
+
+
+def _metrics_group(problem: Problem, outcomes: list[Outcome], labels: list[str]) -> xr.Dataset:
+    metrics = [m for s in problem.structures for m in problem.metrics[s.name]]
+    return group(
+        "metrics",
+        {
+            "value": np.stack([o.values for o in outcomes]),
+            "unit": np.array([m.unit for m in metrics]),
+            "structure": np.array([m.structure for m in metrics]),
+            "nominal": np.stack([o.nominal for o in outcomes]),
+        },
+        {"strategy": labels, "course": np.arange(problem.config.courses), "metric": problem.metric_labels},
+    )
+
+
+def _goals_group(problem: Problem, outcomes: list[Outcome], labels: list[str]) -> xr.Dataset:
+    goals, rx, n_courses = problem.goals, problem.config.prescription.dose_gy, problem.config.courses
+    column = {label: i for i, label in enumerate(problem.metric_labels)}
+    shape = (len(outcomes), len(goals))
+    n_met = np.empty(shape)
+    numbers = {key: np.empty(shape) for key in ("nominal", "median", "p05", "p95")}
+    for i, outcome in enumerate(outcomes):
+        for j, goal in enumerate(goals):
+            values = outcome.values[:, column[goal.metric.label]].astype(np.float64)
+            n_met[i, j] = goal.is_met(values, rx).sum()
+            nominal = float(outcome.nominal[column[goal.metric.label]])
+            numbers["nominal"][i, j] = goal.in_goal_unit(np.array(nominal), rx)
+            quantiles = np.quantile(goal.in_goal_unit(values, rx), (0.05, 0.5, 0.95))
+            for key, quantile in zip(("p05", "median", "p95"), quantiles, strict=True):
+                numbers[key][i, j] = quantile
+    low, high = wilson_interval(n_met, n_courses)
+    return group(
+        "goals",
+        {
+            "probability": n_met / n_courses,
+            "ci_low": low,
+            "ci_high": high,
+            **numbers,
+            "metric": np.array([g.metric.label for g in goals]),
+            "structure": np.array([g.metric.structure for g in goals]),
+            "operator": np.array([g.operator for g in goals]),
+            "limit": np.array([g.limit for g in goals]),
+            "unit": np.array([g.unit for g in goals]),
+            "role": np.array(["target" if g.metric.structure == problem.case.target else "oar" for g in goals]),
+            "level": np.array([g.level for g in goals]),
+            "source": np.array([g.source for g in goals]),
+            "checked": np.array([g.checked for g in goals]),
+            "note": np.array([g.note for g in goals]),
+        },
+        {"strategy": labels, "goal": [g.text for g in goals]},
+    )
+
+
+def _plans_group(problem: Problem, outcomes: list[Outcome], labels: list[str]) -> xr.Dataset:
+    qualities = [asdict(o.plan.quality) for o in outcomes]
+    margins = np.array([r.margin_mm for r in problem.requests])
+    return group(
+        "plans",
+        {
+            "margin_label": np.array([s.margin.label() for s in problem.strategies]),
+            "motion": np.array([s.motion.kind for s in problem.strategies]),
+            "guidance": np.array([s.guidance.kind for s in problem.strategies]),
+            "margin_mm": np.repeat(margins, 2, axis=1),
+            "planning_target_cc": np.array([problem.planning_target(r).volume_cc for r in problem.requests]),
+            **{key: np.array([q[key] for q in qualities]) for key in qualities[0]},
+        },
+        {"strategy": labels, "direction": DIRECTIONS},
+    )

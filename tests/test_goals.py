@@ -1,0 +1,71 @@
+"""The goal language."""
+
+import numpy as np
+import pytest
+
+from simulator.metrics.evaluate import check_volume, evaluate_metrics
+from simulator.metrics.goals import parse_goal, parse_metric
+from simulator.spec import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("text", "metric", "unit", "operator", "limit"),
+    [
+        ("GTV D98% >= 95%", "GTV D98%", "%", ">=", 95),
+        ("SpinalCord D0.035cc <= 25.3 Gy", "SpinalCord D0.035cc", "Gy", "<=", 25.3),
+        ("Esophagus Dmean<20Gy", "Esophagus Dmean", "Gy", "<", 20),
+        ("Lungs V20Gy <= 10 %", "Lungs V20Gy", "%", "<=", 10),
+        ("Lungs V20Gy <= 300 cc", "Lungs V20Gy [cc]", "cc", "<=", 300),
+        ("Liver CV19.1Gy >= 700 cc", "Liver CV19.1Gy", "cc", ">=", 700),
+        ("PTV V95% >= 99", "PTV V95%", "%", ">=", 99),
+        ("Heart gEUD(a=8) <= 12", "Heart gEUD(a=8)", "Gy", "<=", 12),
+        ("GTV Dmin > 45", "GTV Dmin", "Gy", ">", 45),
+    ],
+)
+def test_goals_are_read_as_physicists_write_them(text, metric, unit, operator, limit):
+    goal = parse_goal(text)
+    assert (goal.metric.label, goal.unit, goal.operator, goal.limit) == (metric, unit, operator, limit)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("GTV 95%", "goal 'GTV 95%' cannot be read; write it like"),
+        ("GTV D98% >= many", "'many' is not a number"),
+        ("GTV Q98% >= 95%", "unknown metric 'Q98%'"),
+        ("GTV D0cc >= 95%", "larger than 0 cc"),
+        ("GTV D120% >= 95%", "lies in 0-100"),
+        ("Lungs V20Gy <= 30 Gy", "its limit is in % or cc, not in Gy"),
+        ("Liver CV19Gy >= 700 Gy", "its limit is in cc or %, not in Gy"),
+        ("SpinalCord D0.1cc <= 5 cc", "its limit is in Gy or %, not in cc"),
+    ],
+)
+def test_unreadable_goals_say_how_goals_are_written(text, message):
+    with pytest.raises(ConfigError, match=message.replace("(", r"\(")):
+        parse_goal(text)
+
+
+def test_percent_of_prescription():
+    goal = parse_goal("GTV D98% >= 95%")
+    np.testing.assert_array_equal(goal.is_met(np.array([47.4, 47.5, 50.0]), 50.0), [False, True, True])
+    assert goal.in_goal_unit(np.array(47.5), 50.0) == pytest.approx(95)
+
+
+def test_metrics_of_a_known_distribution():
+    dose = np.array([[10.0, 20.0, 30.0, 40.0]], np.float32)
+    volume = np.array([1.0, 2.0, 3.0, 4.0])
+    names = ["Dmean", "Dmin", "Dmax", "V20Gy", "V75%", "D4cc", "gEUD(a=2)"]
+    metrics = [parse_metric("X", name) for name in names] + [
+        parse_metric("X", "V30Gy", "cc"),
+        parse_metric("X", "CV30Gy"),
+        parse_metric("X", "CV30Gy", "%"),
+    ]
+    values = evaluate_metrics(metrics, dose, volume, 40.0)[0]
+    middle_40, middle_30 = 2.0, 4 + 1.5
+    d4 = 40 + (4 - middle_40) / (middle_30 - middle_40) * (30 - 40)
+    np.testing.assert_allclose(values, [30, 10, 40, 90, 70, d4, np.sqrt(1000), 7, 3, 30], rtol=1e-6)
+
+
+def test_more_volume_than_the_structure_has_is_refused():
+    with pytest.raises(ConfigError, match="Heart has only 100 cc; ask for a smaller volume"):
+        check_volume(parse_metric("Heart", "D150cc"), 100.0)
