@@ -12,7 +12,8 @@ import numpy as np
 
 from simulator.case.geometry import Grid
 from simulator.case.structures import Patch
-from simulator.kernels.accumulate import accumulate_radial, accumulate_rows
+from simulator.kernels.accumulate import accumulate_gather, accumulate_radial, accumulate_rows
+from simulator.kernels.dvh import extremes
 from simulator.plan.dose import PlannedDose
 from simulator.plan.penumbra import RadialDose
 
@@ -101,8 +102,31 @@ class RadialPoints:
         return total
 
 
+class ScatteredPoints:
+    """Points anywhere: trilinear look-up in a dose refined by cubic splines."""
+
+    def __init__(self, dose: PlannedDose, points_mm: np.ndarray, reach: Reach, step_mm: float) -> None:
+        self.n_points = len(points_mm)
+        lower, upper = points_mm.min(axis=0) + reach.lower_mm, points_mm.max(axis=0) + reach.upper_mm
+        grid = Grid.covering(lower - step_mm, upper + step_mm, step_mm)
+        self._step_mm = step_mm
+        self._dose = np.ascontiguousarray(dose.on_grid(grid), np.float32)
+        self._node_zyx = np.ascontiguousarray(grid.index_zyx(points_mm))
+
+    def accumulate(self, shift_mm: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Course doses float32 (course, point) in Gy."""
+        total = np.empty((len(shift_mm), self.n_points), np.float32)
+        shift = np.ascontiguousarray(shift_mm[..., ::-1] / self._step_mm)
+        accumulate_gather(self._dose, self._node_zyx, shift, weight, total)
+        return total
+
+
 class StructureDoses:
     """All points of one structure: patches one after the other, with their volumes.
+
+    Parameters
+    ----------
+    surface_mm : points (n, 3) on the surface, where true extremes lie; None when no metric needs them.
 
     Attributes
     ----------
@@ -111,14 +135,27 @@ class StructureDoses:
         centres, where trilinear interpolation is worst (0 for a closed-form dose).
     """
 
-    def __init__(self, dose: PlannedDose, patches: list[Patch], reach: Reach, finest_mm: float) -> None:
+    def __init__(
+        self,
+        dose: PlannedDose,
+        patches: list[Patch],
+        reach: Reach,
+        finest_mm: float,
+        surface_mm: np.ndarray | None = None,
+    ) -> None:
+        self._inside = np.concatenate([p.volume_cc >= (1 - 1e-6) * p.lattice.voxel_cc for p in patches])
+        self._surface: PointDoses | None = None
         self.volume_cc = np.concatenate([p.volume_cc for p in patches])
         self.spacing_mm = patches[0].lattice.spacing_mm[0]
         self.interpolation_error_gy = 0.0
         self._parts: list[PointDoses]
         if isinstance(dose, RadialDose):
             self._parts = [RadialPoints(dose, p.points_mm) for p in patches]
+            if surface_mm is not None:
+                self._surface = RadialPoints(dose, surface_mm)
             return
+        if surface_mm is not None:
+            self._surface = ScatteredPoints(dose, surface_mm, reach, min(finest_mm, self.spacing_mm))
         rows = [LatticeRows(dose, p, reach, _stride(p, finest_mm)) for p in patches]
         self._parts = list(rows)
         self.interpolation_error_gy = max(_worst_cell_error_gy(dose, r, p) for r, p in zip(rows, patches, strict=True))
@@ -132,6 +169,16 @@ class StructureDoses:
         """Course doses float32 (course, point) in Gy."""
         parts = [part.accumulate(shift_mm, weight) for part in self._parts]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def extremes(self, dose_gy: np.ndarray, shift_mm: np.ndarray, weight: np.ndarray) -> np.ndarray | None:
+        """Smallest and largest dose (course, 2) in Gy over the surface and the cells wholly inside.
+
+        `dose_gy` is what `accumulate` gave for the same courses; None without surface points.
+        """
+        if self._surface is None:
+            return None
+        surface = self._surface.accumulate(shift_mm, weight)
+        return extremes(np.concatenate([surface, dose_gy[:, self._inside]], axis=1))
 
 
 def _stride(patch: Patch, finest_mm: float) -> int:

@@ -116,9 +116,8 @@ class Numerics(Spec):
     """How finely the simulation resolves time and space."""
 
     instants: PositiveInt = Field(20, description="moments of beam-on time per fraction")
-    finest_lattice_mm: PositiveFloat = Field(
-        1.0, description="step of the refined dose lattice where points are sparse"
-    )
+    target_lattice_mm: PositiveFloat = Field(0.5, description="largest step of the refined dose lattice in the target")
+    oar_lattice_mm: PositiveFloat = Field(1.0, description="largest step of the refined dose lattice in organs at risk")
     max_points: Annotated[int, Field(ge=1000)] = Field(25_000, description="points per structure before it is thinned")
     block_courses: PositiveInt = Field(250, description="courses per unit of work and per checkpoint file")
 

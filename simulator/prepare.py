@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.case.anatomy import Case
-from simulator.case.structures import Patch, Structure, sample_structure
+from simulator.case.structures import Patch, Structure, sample_structure, surface_points
 from simulator.config import StudyConfig, resolve_goals
 from simulator.conventions import AXES
 from simulator.metrics.evaluate import check_volume
@@ -40,6 +40,7 @@ class Problem:
     Parameters
     ----------
     structures : those with points, in the order of the results.
+    surfaces : surface points (n, 3) in mm of the structures whose extremes are asked for.
     metrics : for each structure, in the order of `structures`.
     skipped_goals : published goals on structures that the case does not have.
     """
@@ -48,6 +49,7 @@ class Problem:
     case: Case
     structures: tuple[Structure, ...]
     patches: dict[str, list[Patch]]
+    surfaces: dict[str, np.ndarray]
     metrics: dict[str, list[Metric]]
     goals: tuple[Goal, ...]
     skipped_goals: tuple[Goal, ...]
@@ -93,11 +95,13 @@ def prepare(config: StudyConfig) -> Problem:
     for goal in goals:
         check_volume(goal.metric, case.structures[goal.metric.structure].volume_cc)
     strategies = tuple(config.candidates())
+    extreme = {g.metric.structure for g in goals if g.metric.kind in ("minimum", "maximum")}
     return Problem(
         config=config,
         case=case,
         structures=structures,
         patches={s.name: sample_structure(s, case.gtv, max_points=config.numerics.max_points) for s in structures},
+        surfaces={s.name: surface_points(s) for s in structures if s.name in extreme},
         metrics={s.name: _metrics_of(s, goals) for s in structures},
         goals=goals,
         skipped_goals=tuple(g for g in published if g.metric.structure not in case.structures),

@@ -198,7 +198,8 @@ class _Work:
             for start in range(0, len(shift), _COURSES_AT_ONCE):
                 part = slice(start, start + _COURSES_AT_ONCE)
                 gy = doses.accumulate(shift[part], weight[part])
-                values[part] = evaluate_metrics(metrics, gy, doses.volume_cc, rx)
+                extremes = doses.extremes(gy, shift[part], weight[part])
+                values[part] = evaluate_metrics(metrics, gy, doses.volume_cc, rx, extremes)
                 level_counts += count_levels(cumulative_dvh(gy, doses.volume_cc, self.dose_step_gy, _DOSE_BINS))
             columns.append(values)
             counts.append(level_counts)
@@ -207,12 +208,15 @@ class _Work:
     def nominal(self) -> tuple[np.ndarray, np.ndarray]:
         """Metrics (metric,) and DVHs (structure, dose) in percent of the planned dose without errors."""
         still = Delivery(np.zeros((1, 1, 3)), {})
+        rx = self.problem.config.prescription.dose_gy
         columns, dvhs = [], []
         for structure in self.problem.structures:
             doses = self.doses[structure.name]
-            gy = doses.accumulate(*still.displacement_mm(structure.name))
+            shift, weight = still.displacement_mm(structure.name)
+            gy = doses.accumulate(shift, weight)
+            extremes = doses.extremes(gy, shift, weight)
             metrics = self.problem.metrics[structure.name]
-            columns.append(evaluate_metrics(metrics, gy, doses.volume_cc, self.problem.config.prescription.dose_gy)[0])
+            columns.append(evaluate_metrics(metrics, gy, doses.volume_cc, rx, extremes)[0])
             dvhs.append(cumulative_dvh(gy, doses.volume_cc, self.dose_step_gy, _DOSE_BINS)[0])
         return np.concatenate(columns).astype(np.float32), np.stack(dvhs).astype(np.float32)
 
@@ -255,9 +259,15 @@ def _deliver(problem: Problem, strategy: Strategy, first: int, n_courses: int) -
 
 def _prepare_work(problem: Problem, strategy: Strategy, plan: Plan) -> _Work:
     reach = _reach(problem, strategy)
-    finest = problem.config.numerics.finest_lattice_mm
+    numerics = problem.config.numerics
     doses = {
-        s.name: StructureDoses(plan.dose, problem.patches[s.name], reach.get(s.name, reach[BONE]), finest)
+        s.name: StructureDoses(
+            plan.dose,
+            problem.patches[s.name],
+            reach.get(s.name, reach[BONE]),
+            numerics.target_lattice_mm if s.role == "target" else numerics.oar_lattice_mm,
+            problem.surfaces.get(s.name),
+        )
         for s in problem.structures
     }
     boxes = {name: VisitBox.covering(box) for name, box in reach.items()}

@@ -60,7 +60,7 @@ def test_metrics_of_a_known_distribution():
         parse_metric("X", "CV30Gy"),
         parse_metric("X", "CV30Gy", "%"),
     ]
-    values = evaluate_metrics(metrics, dose, volume, 40.0)[0]
+    values = evaluate_metrics(metrics, dose, volume, 40.0, np.array([[10.0, 40.0]]))[0]
     middle_40, middle_30 = 2.0, 4 + 1.5
     d4 = 40 + (4 - middle_40) / (middle_30 - middle_40) * (30 - 40)
     np.testing.assert_allclose(values, [30, 10, 40, 90, 70, d4, np.sqrt(1000), 7, 3, 30], rtol=1e-6)

@@ -137,6 +137,35 @@ def accumulate_radial(table_gy, step_mm, points_mm, shift_mm, weight, total):
 
 
 @njit(cache=True, nogil=True)
+def accumulate_gather(dose, node_zyx, shift, weight, total):
+    """Course doses of scattered points: trilinear look-up of `dose` at node_zyx[p] + shift[c, k], in lattice steps.
+
+    Parameters
+    ----------
+    dose : float32 (z, y, x). node_zyx : float64 (p, 3). shift : float64 (c, k, 3). weight : float64 (c, k).
+    total : float32 (c, p), written. Beyond the lattice the value on its face is taken.
+    """
+    nz, ny, nx = dose.shape
+    for c in range(shift.shape[0]):
+        for p in range(node_zyx.shape[0]):
+            gy = 0.0
+            for k in range(shift.shape[1]):
+                z = min(max(node_zyx[p, 0] + shift[c, k, 0], 0.0), nz - 1.0)
+                y = min(max(node_zyx[p, 1] + shift[c, k, 1], 0.0), ny - 1.0)
+                x = min(max(node_zyx[p, 2] + shift[c, k, 2], 0.0), nx - 1.0)
+                iz, iy, ix = min(int(z), nz - 2), min(int(y), ny - 2), min(int(x), nx - 2)
+                fz, fy, fx = z - iz, y - iy, x - ix
+                low = (1 - fy) * ((1 - fx) * dose[iz, iy, ix] + fx * dose[iz, iy, ix + 1]) + fy * (
+                    (1 - fx) * dose[iz, iy + 1, ix] + fx * dose[iz, iy + 1, ix + 1]
+                )
+                high = (1 - fy) * ((1 - fx) * dose[iz + 1, iy, ix] + fx * dose[iz + 1, iy, ix + 1]) + fy * (
+                    (1 - fx) * dose[iz + 1, iy + 1, ix] + fx * dose[iz + 1, iy + 1, ix + 1]
+                )
+                gy += weight[c, k] * ((1 - fz) * low + fz * high)
+            total[c, p] = gy
+
+
+@njit(cache=True, nogil=True)
 def count_visits(shift, weight, low, unit, visits):
     """Add every course's lattice visits to `visits` (z, y, x), int64 multiples of 1 / unit.
 

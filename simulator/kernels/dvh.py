@@ -14,11 +14,14 @@ _BINS = 1024
 def dose_at_volumes(dose, volume, wanted_cc):
     """Minimum dose in Gy to the hottest `wanted_cc`, float64 (course, wanted).
 
-    A histogram finds the few cells that can hold each answer; only those are sorted.
+    Points are put into bins by dose once; only the few bins that can hold an answer are sorted.
     """
     n_courses, n_points = dose.shape
     result = np.empty((n_courses, wanted_cc.shape[0]))
     bin_of = np.empty(n_points, np.int32)
+    by_bin = np.empty(n_points, np.int32)
+    first = np.empty(_BINS + 1, np.int32)
+    filled = np.empty(_BINS, np.int32)
     in_bin = np.empty(_BINS)
     for c in range(n_courses):
         low, high = dose[c, 0], dose[c, 0]
@@ -29,51 +32,51 @@ def dose_at_volumes(dose, volume, wanted_cc):
             continue
         scale = (_BINS - 1) / (np.float64(high) - np.float64(low))
         in_bin[:] = 0.0
+        first[:] = 0
         for p in range(n_points):
             b = int((np.float64(dose[c, p]) - low) * scale)
             bin_of[p] = b
             in_bin[b] += volume[p]
+            first[b + 1] += 1
+        for b in range(_BINS):
+            first[b + 1] += first[b]
+            filled[b] = first[b]
+        for p in range(n_points):
+            b = bin_of[p]
+            by_bin[filled[b]] = p
+            filled[b] += 1
         for m in range(wanted_cc.shape[0]):
-            result[c, m] = _dose_at_volume(dose[c], volume, bin_of, in_bin, wanted_cc[m])
+            result[c, m] = _dose_at_volume(dose[c], volume, by_bin, first, in_bin, wanted_cc[m])
     return result
 
 
 @njit(cache=True, nogil=True)
-def _dose_at_volume(dose, volume, bin_of, in_bin, wanted_cc):
+def _dose_at_volume(dose, volume, by_bin, first, in_bin, wanted_cc):
     hotter = 0.0
     b = _BINS - 1
     while b > 0 and hotter + in_bin[b] < wanted_cc:
         hotter += in_bin[b]
         b -= 1
     above = b + 1
-    while above < _BINS - 1 and in_bin[above] == 0.0:
+    while above < _BINS - 1 and first[above + 1] == first[above]:
         above += 1
     below = b - 1
-    while below > 0 and in_bin[below] == 0.0:
+    while below > 0 and first[below + 1] == first[below]:
         below -= 1
     if above < _BINS:
         hotter -= in_bin[above]
-    count = 0
-    for p in range(dose.shape[0]):
-        if below <= bin_of[p] <= above:
-            count += 1
-    cell_dose, cell_cc = np.empty(count), np.empty(count)
-    count = 0
-    for p in range(dose.shape[0]):
-        if below <= bin_of[p] <= above:
-            cell_dose[count], cell_cc[count] = dose[p], volume[p]
-            count += 1
-    order = np.argsort(-cell_dose, kind="mergesort")
-    middle = hotter + 0.5 * cell_cc[order[0]]
+    cells = by_bin[first[max(below, 0)] : first[min(above, _BINS - 1) + 1]]
+    order = cells[np.argsort(-dose[cells], kind="mergesort")]
+    middle = hotter + 0.5 * volume[order[0]]
     if wanted_cc <= middle:
-        return cell_dose[order[0]]
-    for i in range(1, count):
-        step = 0.5 * (cell_cc[order[i - 1]] + cell_cc[order[i]])
+        return np.float64(dose[order[0]])
+    for i in range(1, order.shape[0]):
+        step = 0.5 * (volume[order[i - 1]] + volume[order[i]])
         if wanted_cc <= middle + step:
             share = (wanted_cc - middle) / step
-            return (1 - share) * cell_dose[order[i - 1]] + share * cell_dose[order[i]]
+            return (1 - share) * dose[order[i - 1]] + share * dose[order[i]]
         middle += step
-    return cell_dose[order[count - 1]]
+    return np.float64(dose[order[-1]])
 
 
 @njit(cache=True, nogil=True)

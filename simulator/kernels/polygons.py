@@ -5,10 +5,8 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def add_even_odd_coverage(
-    x: np.ndarray, y: np.ndarray, offsets: np.ndarray, n_sub: int, weight: float, coverage: np.ndarray
-) -> None:
-    """Add `weight` times the share of each pixel that lies inside an odd number of polygons.
+def even_odd_coverage(x, y, offsets, n_sub, coverage):
+    """Share of each pixel that lies inside an odd number of polygons.
 
     Scanlines: `n_sub` per pixel row, each with exact overlap lengths along x.
 
@@ -17,51 +15,46 @@ def add_even_odd_coverage(
     x, y : vertices of all polygons in pixel units; pixel [j, i] covers [i, i+1] along x and [j, j+1] along y.
     offsets : int64 (polygons + 1,), where each polygon begins; polygons close themselves.
     n_sub : scanlines per pixel row.
-    weight : factor for the coverage.
-    coverage : float32 (rows, columns), changed in place.
+    coverage : float32 (rows, columns), zeros on entry, filled in place.
     """
     n_rows, n_columns = coverage.shape
     n_lines = n_rows * n_sub
-    counts = np.zeros(n_lines + 1, np.int64)
     n_edges = x.shape[0]
+    end_of = np.empty(n_edges, np.int64)
     first = np.empty(n_edges, np.int64)
     last = np.empty(n_edges, np.int64)
-    following = np.empty(n_edges, np.int64)
+    counts = np.zeros(n_lines + 1, np.int64)
     for p in range(offsets.shape[0] - 1):
         for a in range(offsets[p], offsets[p + 1]):
             b = a + 1 if a + 1 < offsets[p + 1] else offsets[p]
-            following[a] = b
-            low, high = min(y[a], y[b]), max(y[a], y[b])
-            first[a] = max(0, int(np.ceil(low * n_sub - 0.5)))
-            last[a] = min(n_lines, int(np.ceil(high * n_sub - 0.5)))
+            end_of[a] = b
+            first[a] = max(0, int(np.ceil(min(y[a], y[b]) * n_sub - 0.5)))
+            last[a] = min(n_lines, int(np.ceil(max(y[a], y[b]) * n_sub - 0.5)))
             for line in range(first[a], last[a]):
                 counts[line + 1] += 1
     starts = np.cumsum(counts)
     filled = starts.copy()
     crossings = np.empty(starts[-1])
     for a in range(n_edges):
-        b = following[a]
+        b = end_of[a]
         for line in range(first[a], last[a]):
             t = ((line + 0.5) / n_sub - y[a]) / (y[b] - y[a])
             crossings[filled[line]] = x[a] + t * (x[b] - x[a])
             filled[line] += 1
-    share = weight / n_sub
+    share = 1.0 / n_sub
     for line in range(n_lines):
-        if starts[line + 1] == starts[line]:
-            continue
         row = coverage[line // n_sub]
         spans = np.sort(crossings[starts[line] : starts[line + 1]])
         for k in range(0, spans.shape[0] - 1, 2):
             left = min(max(spans[k], 0.0), float(n_columns))
             right = min(max(spans[k + 1], 0.0), float(n_columns))
-            if right <= left:
-                continue
-            i, end = int(left), int(right)
-            if i == end:
-                row[i] += share * (right - left)
+            i, j = int(left), int(right)
+            if i == j:
+                if i < n_columns:
+                    row[i] += share * (right - left)
                 continue
             row[i] += share * (i + 1 - left)
-            for inner in range(i + 1, end):
+            for inner in range(i + 1, j):
                 row[inner] += share
-            if end < n_columns:
-                row[end] += share * (right - end)
+            if j < n_columns:
+                row[j] += share * (right - j)

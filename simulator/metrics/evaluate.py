@@ -2,19 +2,24 @@
 
 import numpy as np
 
-from simulator.kernels.dvh import dose_at_volumes, extremes, mean_power, volume_at_doses
+from simulator.kernels.dvh import dose_at_volumes, mean_power, volume_at_doses
 from simulator.metrics.goals import Metric
 from simulator.spec import ConfigError
 
 
 def evaluate_metrics(
-    metrics: list[Metric], dose_gy: np.ndarray, volume_cc: np.ndarray, prescription_gy: float
+    metrics: list[Metric],
+    dose_gy: np.ndarray,
+    volume_cc: np.ndarray,
+    prescription_gy: float,
+    extremes_gy: np.ndarray | None = None,
 ) -> np.ndarray:
     """Values of metrics of one structure.
 
     Parameters
     ----------
     dose_gy : float32 (course, point); volume_cc : float64 (point,).
+    extremes_gy : smallest and largest dose (course, 2), needed for Dmin and Dmax.
 
     Returns
     -------
@@ -35,7 +40,9 @@ def evaluate_metrics(
             values[:, i] = volume if metrics[i].unit == "cc" else 100.0 * volume / total_cc
     for i, metric in enumerate(metrics):
         if metric.kind in ("minimum", "maximum"):
-            values[:, i] = extremes(dose_gy)[:, int(metric.kind == "maximum")]
+            if extremes_gy is None:
+                raise ValueError(f"{metric.label} needs the doses of the surface")
+            values[:, i] = extremes_gy[:, int(metric.kind == "maximum")]
         elif metric.kind == "mean":
             values[:, i] = mean_power(dose_gy, volume_cc, 1.0)
         elif metric.kind == "geud":

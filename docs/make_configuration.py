@@ -1,0 +1,100 @@
+"""Write configuration.md from the schema of the study file: `python docs/make_configuration.py`."""
+
+import types
+import typing
+from pathlib import Path
+
+from pydantic_core import PydanticUndefined
+
+from simulator.config import StudyConfig, library_names
+from simulator.spec import Spec
+
+HEAD = """# Configuration
+
+Written by `docs/make_configuration.py` from the schema; a test keeps it in step. A study is a YAML file; unknown keys are
+errors. Lengths are in mm, doses in Gy, angles in degrees; per-axis values are (LR, AP, SI), and one number stands for all
+three. Relative paths start from the study file's folder.
+
+Goal libraries: {libraries}. A goal is written `STRUCTURE METRIC OP VALUE [unit]`; metrics are `D98%`, `D0.035cc`, `Dmean`,
+`Dmin`, `Dmax`, `V20Gy`, `V95%`, `CV19.1Gy` (volume that receives less) and `gEUD(a=8)`. A dose limit in `%` is of the
+prescription.
+"""
+
+
+def specs_in(annotation: object) -> list[type[Spec]]:
+    """Every parameter object that a type mentions, in order."""
+    if isinstance(annotation, type) and issubclass(annotation, Spec):
+        return [annotation]
+    found: list[type[Spec]] = []
+    for part in typing.get_args(annotation):
+        found += specs_in(part)
+    return found
+
+
+def shown_type(annotation: object) -> str:
+    """A type as a reader of YAML thinks of it."""
+    specs = specs_in(annotation)
+    if specs:
+        links = " or ".join(f"[{s.__name__}](#{s.__name__.lower()})" for s in dict.fromkeys(specs))
+        return f"list of {links}" if typing.get_origin(annotation) is tuple else links
+    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return shown_type(parts[0])
+    if origin is typing.Literal:
+        return " or ".join(f"`{p}`" for p in parts)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(shown_type(p) for p in parts if p is not type(None))
+    if origin is tuple:
+        return f"list of {shown_type(parts[0])}" if Ellipsis in parts else f"{len(parts)} numbers"
+    if origin is dict:
+        return f"mapping of name to {shown_type(parts[1])}"
+    return {float: "number", int: "whole number", str: "text", bool: "true or false"}.get(annotation, str(annotation))  # type: ignore[call-overload]
+
+
+def shown_default(field: object) -> str:
+    """Default value, or that the key is required."""
+    if field.default_factory is not None:  # type: ignore[attr-defined]
+        value = field.default_factory()  # type: ignore[attr-defined]
+        return "" if not value or isinstance(value, Spec) else f"`{shorten(value)}`"
+    if field.default is PydanticUndefined:  # type: ignore[attr-defined]
+        return "required"
+    return "" if field.default is None else f"`{shorten(field.default)}`"  # type: ignore[attr-defined]
+
+
+def shorten(value: object) -> str:
+    """A default as it would stand in YAML."""
+    if isinstance(value, Spec):
+        return str(value.model_dump(mode="json"))
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(shorten(v) for v in value) + "]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def section(spec: type[Spec]) -> list[str]:
+    """Heading, first docstring paragraphs and table of one parameter object."""
+    doc = (spec.__doc__ or "").strip()
+    lines = [f"## {spec.__name__}", "", "\n".join(line.strip() for line in doc.splitlines()), ""]
+    lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+    for name, field in spec.model_fields.items():
+        meaning = (field.description or "").replace("|", "\\|")
+        lines.append(f"| `{name}` | {shown_type(field.annotation)} | {shown_default(field)} | {meaning} |")
+    return [*lines, ""]
+
+
+def configuration_page() -> str:
+    """The whole page."""
+    lines = [HEAD.format(libraries=", ".join(f"`{name}`" for name in library_names()))]
+    pending, seen = [StudyConfig], set()
+    while pending:
+        spec = pending.pop(0)
+        if spec in seen:
+            continue
+        seen.add(spec)
+        lines += section(spec)
+        for field in spec.model_fields.values():
+            pending += specs_in(field.annotation)
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    (Path(__file__).parent / "configuration.md").write_text(configuration_page(), encoding="utf-8")

@@ -1,0 +1,168 @@
+"""Dose of one divergent beam: look-ups in beam's-eye-view maps and in a fan of radiological depths.
+
+Lengths in mm. Beam coordinates of a point: w, its distance from the source along the central axis; (u, v), where the ray
+from the source to it crosses the isocentre plane. `axes` has the unit vectors u, v and w as rows.
+"""
+
+import math
+
+from numba import njit
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _linear_cell(position, n):
+    """Lower node and fraction of a position in steps, held within 0 and n - 1."""
+    if position <= 0.0:
+        return 0, 0.0
+    if position >= n - 1.0:
+        return n - 2, 1.0
+    i = int(position)
+    return i, position - i
+
+
+@njit(cache=True, nogil=True)
+def sample_linear(values, origin_mm, step_mm, x, y, z):
+    """Trilinear value of `values` (z, y, x) at a point; 0 outside the first and last nodes."""
+    nz, ny, nx = values.shape
+    fx, fy, fz = (x - origin_mm[0]) / step_mm[0], (y - origin_mm[1]) / step_mm[1], (z - origin_mm[2]) / step_mm[2]
+    if fx < 0.0 or fy < 0.0 or fz < 0.0 or fx > nx - 1.0 or fy > ny - 1.0 or fz > nz - 1.0:
+        return 0.0
+    ix, iy, iz = min(int(fx), nx - 2), min(int(fy), ny - 2), min(int(fz), nz - 2)
+    fx, fy, fz = fx - ix, fy - iy, fz - iz
+    low = (1 - fy) * ((1 - fx) * values[iz, iy, ix] + fx * values[iz, iy, ix + 1]) + fy * (
+        (1 - fx) * values[iz, iy + 1, ix] + fx * values[iz, iy + 1, ix + 1]
+    )
+    iz += 1
+    high = (1 - fy) * ((1 - fx) * values[iz, iy, ix] + fx * values[iz, iy, ix + 1]) + fy * (
+        (1 - fx) * values[iz, iy + 1, ix] + fx * values[iz, iy + 1, ix + 1]
+    )
+    return (1 - fz) * low + fz * high
+
+
+@njit(cache=True, nogil=True)
+def radiological_depths(density, origin_mm, step_mm, source_mm, axes, sad_mm, fan_origin, fan_step, depth_mm):
+    """Water-equivalent path from the first w of a fan of rays, by the trapezoidal rule.
+
+    Parameters
+    ----------
+    density : float32 (z, y, x), relative to water, at least 2 nodes per axis; 0 outside.
+    fan_origin, fan_step : (3,) as (v, u, w).
+    depth_mm : float32 (v, u, w), written.
+    """
+    for iv in range(depth_mm.shape[0]):
+        v = (fan_origin[0] + iv * fan_step[0]) / sad_mm
+        for iu in range(depth_mm.shape[1]):
+            u = (fan_origin[1] + iu * fan_step[1]) / sad_mm
+            dx = axes[2, 0] + u * axes[0, 0] + v * axes[1, 0]
+            dy = axes[2, 1] + u * axes[0, 1] + v * axes[1, 1]
+            dz = axes[2, 2] + u * axes[0, 2] + v * axes[1, 2]
+            half_path = 0.5 * fan_step[2] * math.sqrt(1.0 + u * u + v * v)
+            depth = 0.0
+            before = 0.0
+            for iw in range(depth_mm.shape[2]):
+                w = fan_origin[2] + iw * fan_step[2]
+                here = sample_linear(
+                    density, origin_mm, step_mm, source_mm[0] + w * dx, source_mm[1] + w * dy, source_mm[2] + w * dz
+                )
+                depth += half_path * (before + here)
+                before = here
+                depth_mm[iv, iu, iw] = depth
+
+
+@njit(cache=True, nogil=True)
+def _dose_in_field(u, v, w, lung, sad_mm, maps, map_origin, map_step, depth_mm, fan_origin, fan_step, table, table_step):
+    """Blurred aperture x depth dose x inverse square at beam coordinates inside the maps."""
+    mv, mu = (v - map_origin[0]) / map_step, (u - map_origin[1]) / map_step
+    iv, iu = int(mv), int(mu)
+    gv, gu = mv - iv, mu - iu
+    field = 0.0
+    for k in range(2):
+        share = lung if k == 1 else 1.0 - lung
+        if share != 0.0:
+            m = maps[k]
+            field += share * (
+                (1 - gv) * ((1 - gu) * m[iv, iu] + gu * m[iv, iu + 1])
+                + gv * ((1 - gu) * m[iv + 1, iu] + gu * m[iv + 1, iu + 1])
+            )
+    jv, hv = _linear_cell((v - fan_origin[0]) / fan_step[0], depth_mm.shape[0])
+    ju, hu = _linear_cell((u - fan_origin[1]) / fan_step[1], depth_mm.shape[1])
+    jw, hw = _linear_cell((w - fan_origin[2]) / fan_step[2], depth_mm.shape[2])
+    depth = 0.0
+    for a in range(2):
+        for b in range(2):
+            ray = (hv if a else 1 - hv) * (hu if b else 1 - hu)
+            depth += ray * ((1 - hw) * depth_mm[jv + a, ju + b, jw] + hw * depth_mm[jv + a, ju + b, jw + 1])
+    i, f = _linear_cell(depth / table_step, table.shape[0])
+    ratio = sad_mm / w
+    return field * ((1 - f) * table[i] + f * table[i + 1]) * ratio * ratio
+
+
+@njit(cache=True, nogil=True)
+def add_beam(
+    dose, x_mm, y_mm, z_mm, lung, source_mm, axes, sad_mm, maps, map_origin, map_step, depth_mm, fan_origin, fan_step, table,
+    table_step,
+):  # fmt: skip
+    """Add the dose of one beam to the nodes of a grid.
+
+    Parameters
+    ----------
+    dose : float32 (z, y, x), added to; x_mm, y_mm, z_mm : node coordinates.
+    lung : float32 (z, y, x), share in 0-1 of the second map.
+    maps : float32 (2, v, u), blurred apertures in the isocentre plane; no dose outside them.
+    map_origin : (2,) as (v, u); map_step : pixel size.
+    depth_mm : float32 (v, u, w), fan of radiological depths, held at its edges; fan_origin, fan_step : (3,).
+    table : depth dose at multiples of table_step of radiological depth.
+    """
+    last_v = map_origin[0] + (maps.shape[1] - 1) * map_step
+    last_u = map_origin[1] + (maps.shape[2] - 1) * map_step
+    for iz in range(z_mm.shape[0]):
+        z = z_mm[iz] - source_mm[2]
+        for iy in range(y_mm.shape[0]):
+            y = y_mm[iy] - source_mm[1]
+            u0 = axes[0, 1] * y + axes[0, 2] * z
+            v0 = axes[1, 1] * y + axes[1, 2] * z
+            w0 = axes[2, 1] * y + axes[2, 2] * z
+            x_first, x_last = x_mm[0] - source_mm[0], x_mm[-1] - source_mm[0]
+            farthest = (w0 + max(axes[2, 0] * x_first, axes[2, 0] * x_last)) / sad_mm
+            v_first, v_last = v0 + axes[1, 0] * x_first, v0 + axes[1, 0] * x_last
+            if farthest <= 0.0 or max(v_first, v_last) < map_origin[0] * farthest or min(v_first, v_last) > last_v * farthest:
+                continue
+            for ix in range(x_mm.shape[0]):
+                x = x_mm[ix] - source_mm[0]
+                w = w0 + axes[2, 0] * x
+                if w <= 0.0:
+                    continue
+                scale = sad_mm / w
+                v = (v0 + axes[1, 0] * x) * scale
+                if v < map_origin[0] or v >= last_v:
+                    continue
+                u = (u0 + axes[0, 0] * x) * scale
+                if u < map_origin[1] or u >= last_u:
+                    continue
+                dose[iz, iy, ix] += _dose_in_field(
+                    u, v, w, lung[iz, iy, ix], sad_mm, maps, map_origin, map_step, depth_mm, fan_origin, fan_step, table,
+                    table_step,
+                )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def add_beam_at_points(
+    dose, points_mm, lung, source_mm, axes, sad_mm, maps, map_origin, map_step, depth_mm, fan_origin, fan_step, table,
+    table_step,
+):  # fmt: skip
+    """Add the dose of one beam to points (n, 3); arguments as in `add_beam`, dose float64 (n,), lung float32 (n,)."""
+    last_v = map_origin[0] + (maps.shape[1] - 1) * map_step
+    last_u = map_origin[1] + (maps.shape[2] - 1) * map_step
+    for p in range(points_mm.shape[0]):
+        x, y, z = points_mm[p, 0] - source_mm[0], points_mm[p, 1] - source_mm[1], points_mm[p, 2] - source_mm[2]
+        w = axes[2, 0] * x + axes[2, 1] * y + axes[2, 2] * z
+        if w <= 0.0:
+            continue
+        scale = sad_mm / w
+        v = (axes[1, 0] * x + axes[1, 1] * y + axes[1, 2] * z) * scale
+        u = (axes[0, 0] * x + axes[0, 1] * y + axes[0, 2] * z) * scale
+        if v < map_origin[0] or v >= last_v or u < map_origin[1] or u >= last_u:
+            continue
+        dose[p] += _dose_in_field(
+            u, v, w, lung[p], sad_mm, maps, map_origin, map_step, depth_mm, fan_origin, fan_step, table, table_step
+        )
