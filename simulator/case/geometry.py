@@ -1,9 +1,9 @@
 """Grids and volumes: the only place where (x, y, z) vectors meet (z, y, x) arrays."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from simulator.conventions import CC_PER_MM3
 
@@ -28,7 +28,7 @@ class Grid:
             raise ValueError(f"a grid needs positive spacing and shape, got {self.spacing_mm}, {self.shape}")
 
     @classmethod
-    def covering(cls, lower_mm: Sequence[float], upper_mm: Sequence[float], spacing_mm: float) -> "Grid":
+    def covering(cls, lower_mm: ArrayLike, upper_mm: ArrayLike, spacing_mm: float) -> "Grid":
         """The smallest grid with nodes on whole multiples of the spacing that encloses a box."""
         first = np.floor(np.asarray(lower_mm) / spacing_mm - 1e-9).astype(int)
         last = np.ceil(np.asarray(upper_mm) / spacing_mm + 1e-9).astype(int)
@@ -40,7 +40,7 @@ class Grid:
     def axes_mm(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Node coordinates along x, y and z, three 1-D float64 arrays."""
         nz, ny, nx = self.shape
-        x, y, z = (o + s * np.arange(n) for o, s, n in zip(self.origin_mm, self.spacing_mm, (nx, ny, nz)))
+        x, y, z = (o + s * np.arange(n) for o, s, n in zip(self.origin_mm, self.spacing_mm, (nx, ny, nz), strict=True))
         return x, y, z
 
     @property
@@ -85,3 +85,47 @@ class Volume:
     def __post_init__(self) -> None:
         if self.values.shape != self.grid.shape:
             raise ValueError(f"values have shape {self.values.shape}, the grid {self.grid.shape}")
+
+
+def in_house_axes(
+    origin_mm: np.ndarray,
+    directions: np.ndarray,
+    steps_mm: np.ndarray,
+    shape: tuple[int, ...],
+    values: np.ndarray | None = None,
+) -> tuple[Grid, np.ndarray | None]:
+    """Turn an array whose axes run along +-x, +-y, +-z in any order into (z, y, x) with rising coordinates.
+
+    Parameters
+    ----------
+    origin_mm : centre of element [0, 0, 0] as (x, y, z).
+    directions : (3, 3), patient direction (x, y, z) of each array axis.
+    steps_mm : (3,), step along each array axis; a negative one runs against the direction.
+    shape : of the array.
+    values : the array, or None when only the grid is wanted.
+    """
+    steps = np.asarray(directions) * np.asarray(steps_mm)[:, None]
+    order = [int(np.argmax(np.abs(steps[:, axis]))) for axis in (2, 1, 0)]
+    step_zyx = np.array([steps[a, 2 - i] for i, a in enumerate(order)])
+    n_zyx = np.array([shape[a] for a in order])
+    first_zyx = np.asarray(origin_mm)[::-1] + np.minimum(step_zyx, 0) * (n_zyx - 1)
+    x, y, z = (float(v) for v in first_zyx[::-1])
+    dx, dy, dz = (float(v) for v in np.abs(step_zyx)[::-1])
+    nz, ny, nx = (int(n) for n in n_zyx)
+    grid = Grid((x, y, z), (dx, dy, dz), (nz, ny, nx))
+    if values is None:
+        return grid, None
+    flip = tuple(slice(None, None, -1) if step < 0 else slice(None) for step in step_zyx)
+    return grid, np.ascontiguousarray(values.transpose(order)[flip])
+
+
+def cropped(volume: Volume, lower_mm: np.ndarray, upper_mm: np.ndarray) -> Volume:
+    """The part of a volume within a box, one voxel more on each side where there is one."""
+    grid = volume.grid
+    n_zyx = np.array(grid.shape)
+    begin = np.clip(np.floor(grid.index_zyx(lower_mm)).astype(int) - 1, 0, n_zyx - 1)
+    k, j, i = begin
+    end_k, end_j, end_i = np.clip(np.ceil(grid.index_zyx(upper_mm)).astype(int) + 2, begin + 1, n_zyx)
+    part = np.ascontiguousarray(volume.values[k:end_k, j:end_j, i:end_i])
+    x, y, z = (float(v) for v in grid.points_mm(begin))
+    return Volume(Grid((x, y, z), grid.spacing_mm, part.shape), part)

@@ -63,7 +63,7 @@ class Structure:
     def volume_cc(self) -> float:
         """Volume from a fine occupancy grid."""
         lower, upper = self.region.bounds_mm
-        step = float(np.clip(np.min(upper - lower) / 40, 0.25, 2.0))
+        step = float(np.clip((np.prod(upper - lower) / 5e4) ** (1 / 3), 0.25, 3.0))
         grid = Grid.covering(lower - step, upper + step, step)
         return float(self.region.occupancy(grid).sum(dtype=np.float64)) * grid.voxel_cc
 
@@ -96,6 +96,7 @@ def surface_points(structure: Structure) -> np.ndarray:
 
 
 _SPACINGS_MM = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+_NEAR_SPACINGS_MM = (1.0, 1.5, 2.0)
 
 
 def sample_structure(
@@ -116,30 +117,32 @@ def sample_structure(
         spacing = next((h for h in _SPACINGS_MM if volume_mm3 / h**3 <= max_points), _SPACINGS_MM[-1])
         return [sample_region(structure.region, spacing)]
     lower, upper = target.region.bounds_mm
-    for fine in (1.0, 1.5, 2.0):
-        near, far = _split_patches(structure.region, fine, lower - near_mm, upper + near_mm)
-        if len(near.volume_cc) + len(far.volume_cc) <= 2 * max_points:
-            break
-    return [patch for patch in (near, far) if len(patch.volume_cc)]
+    survey = sample_region(structure.region, 3.0)
+    is_near = _in_box(survey.points_mm, lower - near_mm, upper + near_mm)
+    near_mm3, far_mm3 = (float(survey.volume_cc[m].sum()) / CC_PER_MM3 for m in (is_near, ~is_near))
+    fine = next((h for h in _NEAR_SPACINGS_MM if (near_mm3 + far_mm3 / 27) / h**3 <= max_points), _NEAR_SPACINGS_MM[-1])
+    return _split_patches(structure.region, fine, lower - near_mm, upper + near_mm)
 
 
-def _split_patches(region: Region, fine_mm: float, lower_mm: np.ndarray, upper_mm: np.ndarray) -> tuple[Patch, Patch]:
+def _in_box(points_mm: np.ndarray, lower_mm: np.ndarray, upper_mm: np.ndarray) -> np.ndarray:
+    return np.all((points_mm >= lower_mm) & (points_mm <= upper_mm), axis=1)
+
+
+def _split_patches(region: Region, fine_mm: float, lower_mm: np.ndarray, upper_mm: np.ndarray) -> list[Patch]:
     """Cells of a 3 x coarser lattice, those with their centre in the box replaced by their 27 fine cells."""
     coarse = sample_region(region, 3 * fine_mm)
     points = coarse.points_mm
-    is_near = np.all((points >= lower_mm) & (points <= upper_mm), axis=1)
+    is_near = _in_box(points, lower_mm, upper_mm)
     far = Patch(coarse.lattice, coarse.index_zyx[~is_near], coarse.volume_cc[~is_near])
     if not is_near.any():
-        return Patch(coarse.lattice, coarse.index_zyx[:0], coarse.volume_cc[:0]), far
+        return [far]
     cells = points[is_near]
     lattice = Grid.covering(cells.min(axis=0) - fine_mm, cells.max(axis=0) + fine_mm, fine_mm)
     wanted = np.zeros(lattice.shape, bool)
     centre = np.rint(lattice.index_zyx(cells)).astype(int)
-    for dz in (-1, 0, 1):
-        for dy in (-1, 0, 1):
-            for dx in (-1, 0, 1):
-                wanted[tuple((centre + (dz, dy, dx)).T)] = True
+    for offset in np.ndindex(3, 3, 3):
+        wanted[tuple((centre + offset - 1).T)] = True
     occupancy = np.where(wanted, region.occupancy(lattice), 0.0)
     index = np.argwhere(occupancy > 0).astype(np.int32)
     near = Patch(lattice, index, occupancy[tuple(index.T)].astype(np.float64) * lattice.voxel_cc)
-    return near, far
+    return [patch for patch in (near, far) if len(patch.volume_cc)]

@@ -1,7 +1,7 @@
-"""Dose of one divergent beam: look-ups in beam's-eye-view maps and in a fan of radiological depths.
+"""Dose of one divergent beam: look-ups in beam's-eye-view maps and along a fan of rays.
 
-Lengths in mm. Beam coordinates of a point: w, its distance from the source along the central axis; (u, v), where the ray
-from the source to it crosses the isocentre plane. `axes` has the unit vectors u, v and w as rows.
+Lengths in mm. Beam coordinates of a point: w, its distance from the source along the central axis; (u, v), where the
+ray from the source to it crosses the isocentre plane. `axes` has the unit vectors u, v and w as rows.
 """
 
 import math
@@ -69,38 +69,34 @@ def radiological_depths(density, origin_mm, step_mm, source_mm, axes, sad_mm, fa
                 depth_mm[iv, iu, iw] = depth
 
 
-@njit(cache=True, nogil=True)
-def _dose_in_field(u, v, w, lung, sad_mm, maps, map_origin, map_step, depth_mm, fan_origin, fan_step, table, table_step):
-    """Blurred aperture x depth dose x inverse square at beam coordinates inside the maps."""
-    mv, mu = (v - map_origin[0]) / map_step, (u - map_origin[1]) / map_step
+@njit(cache=True, nogil=True, inline="always")
+def _dose_in_field(u, v, w, lung, maps, map_origin, per_pixel, fan, fan_origin, per_fan_step):
+    """Blurred aperture x dose per open field on the ray, at beam coordinates inside the maps."""
+    mv, mu = (v - map_origin[0]) * per_pixel, (u - map_origin[1]) * per_pixel
     iv, iu = int(mv), int(mu)
     gv, gu = mv - iv, mu - iu
-    field = 0.0
-    for k in range(2):
-        share = lung if k == 1 else 1.0 - lung
-        if share != 0.0:
-            m = maps[k]
-            field += share * (
-                (1 - gv) * ((1 - gu) * m[iv, iu] + gu * m[iv, iu + 1])
-                + gv * ((1 - gu) * m[iv + 1, iu] + gu * m[iv + 1, iu + 1])
-            )
-    jv, hv = _linear_cell((v - fan_origin[0]) / fan_step[0], depth_mm.shape[0])
-    ju, hu = _linear_cell((u - fan_origin[1]) / fan_step[1], depth_mm.shape[1])
-    jw, hw = _linear_cell((w - fan_origin[2]) / fan_step[2], depth_mm.shape[2])
-    depth = 0.0
-    for a in range(2):
-        for b in range(2):
-            ray = (hv if a else 1 - hv) * (hu if b else 1 - hu)
-            depth += ray * ((1 - hw) * depth_mm[jv + a, ju + b, jw] + hw * depth_mm[jv + a, ju + b, jw + 1])
-    i, f = _linear_cell(depth / table_step, table.shape[0])
-    ratio = sad_mm / w
-    return field * ((1 - f) * table[i] + f * table[i + 1]) * ratio * ratio
+    m = maps[0]
+    field = (1 - gv) * ((1 - gu) * m[iv, iu] + gu * m[iv, iu + 1]) + gv * (
+        (1 - gu) * m[iv + 1, iu] + gu * m[iv + 1, iu + 1]
+    )
+    if lung > 0.0:
+        m = maps[1]
+        blurred = (1 - gv) * ((1 - gu) * m[iv, iu] + gu * m[iv, iu + 1]) + gv * (
+            (1 - gu) * m[iv + 1, iu] + gu * m[iv + 1, iu + 1]
+        )
+        field += lung * (blurred - field)
+    jv, hv = _linear_cell((v - fan_origin[0]) * per_fan_step[0], fan.shape[0])
+    ju, hu = _linear_cell((u - fan_origin[1]) * per_fan_step[1], fan.shape[1])
+    jw, hw = _linear_cell((w - fan_origin[2]) * per_fan_step[2], fan.shape[2])
+    a, b, c, d = fan[jv, ju], fan[jv, ju + 1], fan[jv + 1, ju], fan[jv + 1, ju + 1]
+    near = (1 - hv) * ((1 - hu) * a[jw] + hu * b[jw]) + hv * ((1 - hu) * c[jw] + hu * d[jw])
+    far = (1 - hv) * ((1 - hu) * a[jw + 1] + hu * b[jw + 1]) + hv * ((1 - hu) * c[jw + 1] + hu * d[jw + 1])
+    return field * ((1 - hw) * near + hw * far)
 
 
 @njit(cache=True, nogil=True)
 def add_beam(
-    dose, x_mm, y_mm, z_mm, lung, source_mm, axes, sad_mm, maps, map_origin, map_step, depth_mm, fan_origin, fan_step, table,
-    table_step,
+    dose, x_mm, y_mm, z_mm, lung, source_mm, axes, sad_mm, maps, map_origin, map_step, fan, fan_origin, fan_step
 ):  # fmt: skip
     """Add the dose of one beam to the nodes of a grid.
 
@@ -110,11 +106,11 @@ def add_beam(
     lung : float32 (z, y, x), share in 0-1 of the second map.
     maps : float32 (2, v, u), blurred apertures in the isocentre plane; no dose outside them.
     map_origin : (2,) as (v, u); map_step : pixel size.
-    depth_mm : float32 (v, u, w), fan of radiological depths, held at its edges; fan_origin, fan_step : (3,).
-    table : depth dose at multiples of table_step of radiological depth.
+    fan : float32 (v, u, w), dose of a wide open field on a fan of rays, held at its edges; fan_origin, fan_step : (3,).
     """
     last_v = map_origin[0] + (maps.shape[1] - 1) * map_step
     last_u = map_origin[1] + (maps.shape[2] - 1) * map_step
+    per_pixel, per_fan_step = 1.0 / map_step, 1.0 / fan_step
     for iz in range(z_mm.shape[0]):
         z = z_mm[iz] - source_mm[2]
         for iy in range(y_mm.shape[0]):
@@ -125,7 +121,11 @@ def add_beam(
             x_first, x_last = x_mm[0] - source_mm[0], x_mm[-1] - source_mm[0]
             farthest = (w0 + max(axes[2, 0] * x_first, axes[2, 0] * x_last)) / sad_mm
             v_first, v_last = v0 + axes[1, 0] * x_first, v0 + axes[1, 0] * x_last
-            if farthest <= 0.0 or max(v_first, v_last) < map_origin[0] * farthest or min(v_first, v_last) > last_v * farthest:
+            if (
+                farthest <= 0.0
+                or max(v_first, v_last) < map_origin[0] * farthest
+                or min(v_first, v_last) > last_v * farthest
+            ):
                 continue
             for ix in range(x_mm.shape[0]):
                 x = x_mm[ix] - source_mm[0]
@@ -134,25 +134,22 @@ def add_beam(
                     continue
                 scale = sad_mm / w
                 v = (v0 + axes[1, 0] * x) * scale
-                if v < map_origin[0] or v >= last_v:
-                    continue
                 u = (u0 + axes[0, 0] * x) * scale
-                if u < map_origin[1] or u >= last_u:
+                if v < map_origin[0] or v >= last_v or u < map_origin[1] or u >= last_u:
                     continue
                 dose[iz, iy, ix] += _dose_in_field(
-                    u, v, w, lung[iz, iy, ix], sad_mm, maps, map_origin, map_step, depth_mm, fan_origin, fan_step, table,
-                    table_step,
-                )  # fmt: skip
+                    u, v, w, lung[iz, iy, ix], maps, map_origin, per_pixel, fan, fan_origin, per_fan_step
+                )
 
 
 @njit(cache=True, nogil=True)
 def add_beam_at_points(
-    dose, points_mm, lung, source_mm, axes, sad_mm, maps, map_origin, map_step, depth_mm, fan_origin, fan_step, table,
-    table_step,
+    dose, points_mm, lung, source_mm, axes, sad_mm, maps, map_origin, map_step, fan, fan_origin, fan_step
 ):  # fmt: skip
     """Add the dose of one beam to points (n, 3); arguments as in `add_beam`, dose float64 (n,), lung float32 (n,)."""
     last_v = map_origin[0] + (maps.shape[1] - 1) * map_step
     last_u = map_origin[1] + (maps.shape[2] - 1) * map_step
+    per_pixel, per_fan_step = 1.0 / map_step, 1.0 / fan_step
     for p in range(points_mm.shape[0]):
         x, y, z = points_mm[p, 0] - source_mm[0], points_mm[p, 1] - source_mm[1], points_mm[p, 2] - source_mm[2]
         w = axes[2, 0] * x + axes[2, 1] * y + axes[2, 2] * z
@@ -163,6 +160,4 @@ def add_beam_at_points(
         u = (axes[0, 0] * x + axes[0, 1] * y + axes[0, 2] * z) * scale
         if v < map_origin[0] or v >= last_v or u < map_origin[1] or u >= last_u:
             continue
-        dose[p] += _dose_in_field(
-            u, v, w, lung[p], sad_mm, maps, map_origin, map_step, depth_mm, fan_origin, fan_step, table, table_step
-        )
+        dose[p] += _dose_in_field(u, v, w, lung[p], maps, map_origin, per_pixel, fan, fan_origin, per_fan_step)

@@ -42,19 +42,26 @@ def even_odd_coverage(x, y, offsets, n_sub, coverage):
             crossings[filled[line]] = x[a] + t * (x[b] - x[a])
             filled[line] += 1
     share = 1.0 / n_sub
-    for line in range(n_lines):
-        row = coverage[line // n_sub]
-        spans = np.sort(crossings[starts[line] : starts[line + 1]])
-        for k in range(0, spans.shape[0] - 1, 2):
-            left = min(max(spans[k], 0.0), float(n_columns))
-            right = min(max(spans[k + 1], 0.0), float(n_columns))
-            i, j = int(left), int(right)
-            if i == j:
-                if i < n_columns:
-                    row[i] += share * (right - left)
-                continue
-            row[i] += share * (i + 1 - left)
-            for inner in range(i + 1, j):
-                row[inner] += share
-            if j < n_columns:
-                row[j] += share * (right - j)
+    whole = np.zeros(n_columns + 1)
+    for r in range(n_rows):
+        row = coverage[r]
+        whole[:] = 0.0
+        for line in range(r * n_sub, (r + 1) * n_sub):
+            spans = np.sort(crossings[starts[line] : starts[line + 1]])
+            for k in range(0, spans.shape[0] - 1, 2):
+                left = min(max(spans[k], 0.0), float(n_columns))
+                right = min(max(spans[k + 1], 0.0), float(n_columns))
+                i, j = int(left), int(right)
+                if i == j:
+                    if i < n_columns:
+                        row[i] += share * (right - left)
+                    continue
+                row[i] += share * (i + 1 - left)
+                whole[i + 1] += share
+                whole[j] -= share
+                if j < n_columns:
+                    row[j] += share * (right - j)
+        filled_so_far = 0.0
+        for i in range(n_columns):
+            filled_so_far += whole[i]
+            row[i] += filled_so_far

@@ -1,0 +1,272 @@
+"""Cases from files of arrays: .npz with CT, structures and dose, and contours beside a dose in NRRD.
+
+Three layouts are known by their keys. All doses are course totals in Gy.
+
+labels : `ct_hu`, `labels` (z, y, x), `label_ids`, `label_names`, `ct_origin_xyz_mm`, `ct_spacing_xyz_mm`; where wanted
+    `dose_gy` with `dose_origin_xyz_mm` and `dose_spacing_xyz_mm`.
+open-kbp : `ct` (HU + 1024), `dose`, `voxel_mm`, `names`, `masks` (packed bits). Its axes run to posterior, left and
+    inferior (seen from the organs in it); they are turned into (z, y, x), and the first voxel is put at the origin.
+contours : `names`, `points` (n, 3) in LPS mm, `offsets`, `roi` (structure of each contour), with the dose in a file
+    `<same beginning>_Dose.nrrd` beside it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import nrrd
+import numpy as np
+
+from simulator.case.anatomy import Case, ImportedDose
+from simulator.case.contours import ContourRegion, EndCaps, slice_spacing
+from simulator.case.density import density_of_hu
+from simulator.case.geometry import Grid, Volume, in_house_axes
+from simulator.case.naming import StructureNames, select_structures
+from simulator.case.shapes import Ball
+from simulator.case.structures import Region, Structure
+from simulator.spec import CaseError
+
+_LAYOUTS = {
+    "labels": {"ct_hu", "labels", "label_ids", "label_names", "ct_origin_xyz_mm", "ct_spacing_xyz_mm"},
+    "open-kbp": {"ct", "dose", "voxel_mm", "names", "masks"},
+    "contours": {"names", "points", "offsets", "roi"},
+}
+_NOT_A_STRUCTURE = "possible_dose_mask"
+_OPENKBP_DIRECTIONS = np.array([[0, 1, 0], [1, 0, 0], [0, 0, -1]])
+
+
+@dataclass(frozen=True)
+class MaskRegion:
+    """Region of whole voxels: `mask[z, y, x]` on a grid."""
+
+    grid: Grid
+    mask: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.mask.shape != self.grid.shape or not self.mask.any():
+            raise ValueError(f"a mask region needs filled voxels of shape {self.grid.shape}, got {self.mask.shape}")
+
+    @cached_property
+    def _box(self) -> tuple[np.ndarray, np.ndarray]:
+        """First and last filled index along (z, y, x)."""
+        filled = np.argwhere(self.mask)
+        return filled.min(axis=0), filled.max(axis=0)
+
+    @property
+    def bounds_mm(self) -> tuple[np.ndarray, np.ndarray]:
+        """Outer faces of the filled voxels, two (3,) arrays (x, y, z)."""
+        first, last = self._box
+        half = np.array(self.grid.spacing_mm) / 2
+        return self.grid.points_mm(first) - half, self.grid.points_mm(last) + half
+
+    def occupancy(self, grid: Grid) -> np.ndarray:
+        """Share of each voxel inside the filled ones, exact, float32 (z, y, x) in 0-1."""
+        first, last = self._box
+        part = self.mask[tuple(slice(a, b + 1) for a, b in zip(first, last, strict=True))].astype(np.float32)
+        lower, upper = self.bounds_mm
+        for axis in range(3):
+            n, step = grid.shape[axis], grid.spacing_mm[2 - axis]
+            own = np.linspace(lower[2 - axis], upper[2 - axis], part.shape[axis] + 1)
+            wanted = grid.origin_mm[2 - axis] + (np.arange(n + 1) - 0.5) * step
+            overlap = np.minimum(wanted[1:, None], own[1:]) - np.maximum(wanted[:-1, None], own[:-1])
+            share = (np.maximum(overlap, 0) / step).astype(np.float32)
+            part = np.moveaxis(np.tensordot(share, part, axes=(1, axis)), 0, axis)
+        return np.clip(part, 0, 1, out=np.ascontiguousarray(part))
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What a case file holds, in house axes; `problems` says why a named structure has no region."""
+
+    layout: str
+    regions: dict[str, Region]
+    problems: dict[str, str]
+    ct_hu: Volume | None
+    dose_gy: Volume | None
+
+
+def read_archive(path: str | Path, end_caps: EndCaps = "half-slice") -> Archive:
+    """Read a case file.
+
+    Raises
+    ------
+    CaseError : no such file, or arrays that follow none of the known layouts.
+    """
+    file = Path(path)
+    if not file.is_file():
+        what = "is a folder, not a file" if file.is_dir() else "does not exist"
+        raise CaseError(f"case file {path} {what}; case.file names an .npz file, relative to the study file")
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            arrays = {key: stored[key] for key in stored.files}
+    except (OSError, ValueError, AttributeError):
+        raise CaseError(f"case file {path} cannot be read as .npz; save it with numpy.savez") from None
+    layout = next((name for name, keys in _LAYOUTS.items() if keys <= arrays.keys()), None)
+    if layout is None:
+        known = "; ".join(f"{name}: {', '.join(sorted(keys))}" for name, keys in _LAYOUTS.items())
+        raise CaseError(
+            f"case file {path} has the arrays {', '.join(arrays)}; wanted are those of one layout of {known}"
+        )
+    if layout == "labels":
+        return _read_labels(arrays)
+    if layout == "open-kbp":
+        return _read_openkbp(arrays)
+    return _read_contours(arrays, file, end_caps)
+
+
+def _read_labels(arrays: Mapping[str, np.ndarray]) -> Archive:
+    grid = _grid(arrays, "ct", arrays["ct_hu"].shape)
+    regions: dict[str, Region] = {}
+    problems: dict[str, str] = {}
+    for number, name in zip(arrays["label_ids"], arrays["label_names"], strict=True):
+        mask = arrays["labels"] == number
+        if mask.any():
+            regions[str(name)] = MaskRegion(grid, mask)
+        else:
+            problems[str(name)] = f"structure {str(name)!r} is empty: no voxel has its label {number}"
+    dose = None
+    if "dose_gy" in arrays:
+        prefix = "dose" if "dose_origin_xyz_mm" in arrays else "ct"
+        values = arrays["dose_gy"].astype(np.float32)
+        dose = Volume(_grid(arrays, prefix, values.shape), values)
+    return Archive("labels", regions, problems, Volume(grid, arrays["ct_hu"].astype(np.float32)), dose)
+
+
+def _grid(arrays: Mapping[str, np.ndarray], prefix: str, shape: tuple[int, ...]) -> Grid:
+    x, y, z = (float(v) for v in arrays[f"{prefix}_origin_xyz_mm"])
+    dx, dy, dz = (float(v) for v in arrays[f"{prefix}_spacing_xyz_mm"])
+    nz, ny, nx = shape
+    return Grid((x, y, z), (dx, dy, dz), (nz, ny, nx))
+
+
+def _read_openkbp(arrays: Mapping[str, np.ndarray]) -> Archive:
+    shape = arrays["ct"].shape
+    origin = np.array([0.0, 0.0, (shape[2] - 1) * float(arrays["voxel_mm"][2])])
+
+    def turned(values: np.ndarray) -> tuple[Grid, np.ndarray]:
+        grid, house = in_house_axes(origin, _OPENKBP_DIRECTIONS, arrays["voxel_mm"], shape, values)
+        assert house is not None
+        return grid, house
+
+    regions: dict[str, Region] = {}
+    problems: dict[str, str] = {}
+    masks = np.unpackbits(arrays["masks"], axis=1, count=int(np.prod(shape))).reshape(-1, *shape)
+    for name, mask in zip(arrays["names"], masks, strict=True):
+        if str(name) == _NOT_A_STRUCTURE:
+            continue
+        if mask.any():
+            regions[str(name)] = MaskRegion(*turned(mask.astype(bool)))
+        else:
+            problems[str(name)] = f"structure {str(name)!r} is empty: its mask has no voxel"
+    hu = Volume(*turned(arrays["ct"].astype(np.float32) - 1024))
+    return Archive("open-kbp", regions, problems, hu, Volume(*turned(arrays["dose"].astype(np.float32))))
+
+
+def _read_contours(arrays: Mapping[str, np.ndarray], file: Path, end_caps: EndCaps) -> Archive:
+    contours = np.split(arrays["points"].astype(float), arrays["offsets"][1:-1])
+    heights = np.unique(np.round([c[0, 2] for c in contours], 2))
+    regions: dict[str, Region] = {}
+    problems: dict[str, str] = {}
+    for number, name in enumerate(str(n) for n in arrays["names"]):
+        own = [c for c, roi in zip(contours, arrays["roi"], strict=True) if roi == number]
+        try:
+            regions[name] = ContourRegion.from_contours(own, slice_spacing(heights), name, end_caps)
+        except CaseError as problem:
+            problems[name] = str(problem)
+    beginning = file.stem.split("_contours")[0]
+    doses = sorted(file.parent.glob(f"{beginning}*ose*.nrrd"))
+    if len(doses) > 1:
+        raise CaseError(f"{len(doses)} dose files fit {file.name}: {', '.join(d.name for d in doses)}; keep one")
+    return Archive("contours", regions, problems, None, read_nrrd(doses[0]) if doses else None)
+
+
+def read_nrrd(path: str | Path) -> Volume:
+    """A scalar volume in NRRD, in house axes.
+
+    Raises
+    ------
+    CaseError : no patient space is stated, or the axes are oblique.
+    """
+    values, header = nrrd.read(str(path))
+    space = str(header.get("space", "")).lower()
+    signs = {"left-posterior-superior": (1, 1, 1), "lps": (1, 1, 1), "right-anterior-superior": (-1, -1, 1)}
+    if values.ndim != 3 or space not in {*signs, "ras"} or "space directions" not in header:
+        raise CaseError(f"{path}: not a 3-D volume in LPS or RAS patient space (space is {space or 'not given'!r})")
+    to_lps = np.array(signs.get(space, (-1, -1, 1)), float)
+    vectors = np.array(header["space directions"], float) * to_lps
+    steps = np.linalg.norm(vectors, axis=1)
+    directions = vectors / steps[:, None]
+    if np.abs(directions - np.rint(directions)).max() > 1e-3:
+        raise CaseError(f"{path}: the axes are oblique; resample it along the patient's axes")
+    origin = np.array(header["space origin"], float) * to_lps
+    grid, house = in_house_axes(origin, np.rint(directions), steps, values.shape, values.astype(np.float32))
+    assert house is not None
+    return Volume(grid, house)
+
+
+def load_archive(
+    path: str | Path,
+    *,
+    target: str | None,
+    ball: tuple[Sequence[float], float] | None = None,
+    structures: Sequence[str] | None = None,
+    aliases: Mapping[str, Sequence[str]] | None = None,
+    end_caps: EndCaps = "half-slice",
+) -> Case:
+    """Read a case file (see the module's text for the layouts).
+
+    Parameters
+    ----------
+    path : .npz file.
+    target : name of the target structure; None leaves the case without one.
+    ball : centre (x, y, z) and radius in mm of a spherical target, for an anatomy that has none.
+    structures : the ones to keep besides the target; all when None. Names ignore case.
+    aliases : standard name: names that the file uses for it.
+    end_caps : see `simulator.case.contours`.
+
+    Raises
+    ------
+    CaseError : what is missing or inconsistent, and how to mend it.
+    """
+    archive = read_archive(path, end_caps)
+    names = StructureNames([*archive.regions, *archive.problems], aliases, Path(path).name)
+    regions = {names.standard[name]: region for name, region in archive.regions.items()}
+    problems = {names.standard[name]: problem for name, problem in archive.problems.items()}
+    own_target = None if ball else target
+    kept = select_structures(regions, {}, problems, names, own_target, structures)
+    if ball is not None:
+        if target is None:
+            raise CaseError("case.ball needs a name: case.target")
+        x, y, z = (float(v) for v in ball[0])
+        kept = {target: Structure(target, "target", Ball((x, y, z), ball[1]))} | kept
+    notes = {"case file": f"{archive.layout} layout"}
+    cut = [name for name, s in kept.items() if isinstance(s.region, MaskRegion) and is_cut(s.region)]
+    if cut:
+        notes["cut by the edge of the image"] = ", ".join(cut)
+    if problems:
+        notes["structures left out"] = "; ".join(problems.values())
+    return Case(
+        name=Path(path).stem,
+        structures=kept,
+        target=names.find(target) if target and not ball else target or "",
+        density=_density(archive, notes),
+        doses=(ImportedDose("dose", archive.dose_gy),) if archive.dose_gy else (),
+        provenance=notes,
+    )
+
+
+def is_cut(region: MaskRegion) -> bool:
+    """Whether filled voxels touch the first or the last plane of the image, so that the organ may go on beyond it."""
+    first, last = region._box
+    return bool(np.any(first == 0) or np.any(last == np.array(region.grid.shape) - 1))
+
+
+def _density(archive: Archive, notes: dict[str, str]) -> Volume:
+    if archive.ct_hu is not None:
+        notes["density"] = "CT"
+        return Volume(archive.ct_hu.grid, density_of_hu(archive.ct_hu.values))
+    notes["density"] = "no CT: water everywhere"
+    boxes = [region.bounds_mm for region in archive.regions.values()]
+    grid = Grid.covering(np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0), 2.5)
+    return Volume(grid, np.ones(grid.shape, np.float32))

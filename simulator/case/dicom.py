@@ -1,0 +1,372 @@
+"""A case from a folder of DICOM-RT files: RTSTRUCT and, where wanted, CT, RTDOSE and RTPLAN of one patient.
+
+Privacy: nothing here copies the patient's name, ID or birth date into a case or a message, unless the user asks to
+keep the name with `keep_identity`.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from simulator.case.anatomy import Case, ImportedDose
+from simulator.case.contours import ContourRegion, EndCaps, slice_spacing
+from simulator.case.density import AIR_DENSITY, density_of_hu
+from simulator.case.dicom_files import (
+    DicomFile,
+    choose,
+    contours_by_roi,
+    items,
+    listing,
+    of_kind,
+    refuse_several,
+    scan,
+)
+from simulator.case.dicom_grids import ct_heights, dose_header, read_ct, read_dose
+from simulator.case.geometry import Grid, Volume, cropped
+from simulator.case.naming import StructureNames, select_structures
+from simulator.case.structures import Region, Structure
+from simulator.spec import CaseError
+
+DoseIs = Literal["total", "per-fraction"]
+
+_DENSITY_GRID_MM = 2.5
+
+
+@dataclass(frozen=True)
+class PlanFacts:
+    """What an RTPLAN prescribes; None where it does not say."""
+
+    label: str
+    fractions: int | None
+    prescription_gy: float | None
+    isocentre_mm: np.ndarray | None
+    beam_numbers: tuple[int, ...]
+
+
+def plan_facts(plan: DicomFile) -> PlanFacts:
+    """Fractions and treatment beams of the first fraction group, target prescription, first isocentre."""
+    header = plan.header
+    beams = [
+        b
+        for b in items(header, "BeamSequence") + items(header, "IonBeamSequence")
+        if str(b.get("TreatmentDeliveryType") or "TREATMENT") == "TREATMENT"
+    ]
+    isocentre = next((p for b in beams for p in _isocentres(b)), None)
+    groups = items(header, "FractionGroupSequence")
+    fractions = int(groups[0].get("NumberOfFractionsPlanned") or 0) or None if groups else None
+    doses = [
+        float(r.TargetPrescriptionDose)
+        for r in items(header, "DoseReferenceSequence")
+        if r.get("TargetPrescriptionDose")
+    ]
+    return PlanFacts(
+        plan.label, fractions, max(doses, default=None), isocentre, tuple(int(b.BeamNumber) for b in beams)
+    )
+
+
+def _isocentres(beam: Any) -> list[np.ndarray]:
+    points = items(beam, "ControlPointSequence") + items(beam, "IonControlPointSequence")
+    return [np.array(p.IsocenterPosition, float) for p in points[:1] if p.get("IsocenterPosition")]
+
+
+def load_dicom(
+    folder: str | Path,
+    *,
+    target: str,
+    structures: Sequence[str] | None = None,
+    aliases: Mapping[str, Sequence[str]] | None = None,
+    densities: Mapping[str, float] | None = None,
+    structure_set_uid: str | None = None,
+    plan_uid: str | None = None,
+    dose_uids: Sequence[str] | None = None,
+    dose_is: DoseIs | None = None,
+    end_caps: EndCaps = "half-slice",
+    keep_identity: bool = False,
+) -> Case:
+    """Read one patient.
+
+    Parameters
+    ----------
+    folder : searched with its subfolders; anything that is not CT, RTSTRUCT, RTDOSE or RTPLAN is ignored.
+    target : name of the target, after aliases.
+    structures : the ones to keep besides the target and the body outline; all when None. Names ignore case.
+    aliases : standard name: names that the clinic uses for it.
+    densities : density relative to water by structure, over the CT or, without one, over unit density in the body.
+    structure_set_uid, plan_uid, dose_uids : the end of a SOP instance UID or of a file name, where there are several.
+    dose_is : what an RTDOSE tagged FRACTION holds. Several `dose_uids` give several doses, one per plan; beam doses
+        are summed when every treatment beam of the plan has one.
+    end_caps : see `simulator.case.contours`.
+    keep_identity : name the case after the patient instead of a pseudonym.
+
+    Raises
+    ------
+    CaseError : what is missing or inconsistent, and how to mend it.
+    """
+    files = scan(folder)
+    structure_sets = of_kind(files, "RTSTRUCT")
+    if not structure_sets:
+        found = ", ".join(sorted({f.kind for f in files})) or "no DICOM-RT file at all"
+        raise CaseError(f"{folder}: no RTSTRUCT (structure set) found; the folder has: {found}")
+    chosen_doses = [choose(of_kind(files, "RTDOSE"), uid, "RTDOSE") for uid in dose_uids or ()]
+    plan = _choose_plan(of_kind(files, "RTPLAN"), plan_uid, chosen_doses)
+    structure_set = _choose_structure_set(structure_sets, structure_set_uid, plan)
+    if not chosen_doses and dose_uids is None:
+        chosen_doses = _doses_of_plan(of_kind(files, "RTDOSE"), plan)
+    for dose in chosen_doses:
+        _require_same_frame(dose, structure_set)
+    facts = plan_facts(plan) if plan else None
+    doses = _read_doses(chosen_doses, facts, dose_is)
+
+    ct_slices = _ct_series(files, structure_set)
+    ct_spacing = slice_spacing(ct_heights(ct_slices)) if ct_slices else None
+    rois = contours_by_roi(structure_set)
+    names = StructureNames(list(rois), aliases, f"RTSTRUCT {structure_set.name}")
+    regions, kinds, problems = _read_regions(rois, names, ct_spacing, end_caps)
+    kept = select_structures(regions, kinds, problems, names, target, structures)
+
+    notes = {"RTSTRUCT": structure_set.uid}
+    if plan:
+        notes["RTPLAN"] = plan.uid
+    notes.update({f"RTDOSE {dose.label}": dose.uid for dose in doses})
+    if problems:
+        notes["structures left out"] = "; ".join(problems.values())
+    gaps = [f"{n} z {low:g} to {high:g} mm" for n, r in regions.items() for low, high in r.gaps_mm if n in kept]
+    if gaps:
+        notes["gaps between slices, left empty"] = "; ".join(gaps)
+    _check_dose_covers(kept, doses, notes)
+    external = next((s.region for s in kept.values() if s.role == "external"), None)
+    density = _density(ct_slices, external, kept, doses, notes)
+    density = _with_densities(density, {names.find(n): v for n, v in (densities or {}).items()}, regions, notes)
+    return Case(
+        name=_case_name(structure_set, keep_identity),
+        structures=kept,
+        target=names.find(target),
+        density=density,
+        isocentre_mm=facts.isocentre_mm if facts else None,
+        doses=tuple(doses),
+        prescription_gy=facts.prescription_gy if facts else None,
+        fractions=facts.fractions if facts else None,
+        provenance=notes,
+    )
+
+
+def _case_name(file: DicomFile, keep_identity: bool) -> str:
+    if keep_identity and file.header.get("PatientName"):
+        return str(file.header.PatientName)
+    study = str(file.header.get("StudyInstanceUID") or file.uid)
+    return "case-" + hashlib.sha256(study.encode()).hexdigest()[:8]
+
+
+def _choose_plan(plans: list[DicomFile], wanted: str | None, doses: list[DicomFile]) -> DicomFile | None:
+    if wanted is not None:
+        return choose(plans, wanted, "RTPLAN")
+    if len(plans) > 1:
+        named = [p for p in plans if p.uid in {d.plan_uid for d in doses}]
+        if len(named) != 1:
+            raise refuse_several(plans, "RTPLAN")
+        return named[0]
+    return plans[0] if plans else None
+
+
+def _choose_structure_set(sets: list[DicomFile], wanted: str | None, plan: DicomFile | None) -> DicomFile:
+    if wanted is not None:
+        return choose(sets, wanted, "RTSTRUCT")
+    if len(sets) > 1:
+        of_plan = [s for s in sets if plan and s.uid == plan.structure_set_uid]
+        if len(of_plan) != 1:
+            raise refuse_several(sets, "RTSTRUCT")
+        return of_plan[0]
+    return sets[0]
+
+
+def _doses_of_plan(doses: list[DicomFile], plan: DicomFile | None) -> list[DicomFile]:
+    """The plan dose or, without one, all beam doses; beam doses beside a plan dose are parts of it, never added."""
+    own = [d for d in doses if not plan or d.plan_uid in ("", plan.uid)]
+    if doses and not own:
+        raise CaseError(
+            f"no RTDOSE belongs to the RTPLAN {plan.label if plan else ''!r}; export the dose of that plan, "
+            f"or name one of another plan with case.rtdoses:\n{listing(doses)}"
+        )
+    whole = [d for d in own if dose_header(d).summation != "BEAM"]
+    if len(whole) > 1 or (not whole and len({d.plan_uid for d in own}) > 1):
+        raise refuse_several(own, "RTDOSE")
+    return whole or own
+
+
+def _require_same_frame(dose: DicomFile, structure_set: DicomFile) -> None:
+    if dose.frame_uids and structure_set.frame_uids and not dose.frame_uids & structure_set.frame_uids:
+        raise CaseError(
+            f"RTDOSE {dose.name} is in another frame of reference ({', '.join(dose.frame_uids)}) than RTSTRUCT "
+            f"{structure_set.name} ({', '.join(structure_set.frame_uids)}); export both from one plan, or choose the "
+            "matching pair with case.rtdoses and case.structure_set"
+        )
+
+
+def _read_doses(files: list[DicomFile], plan: PlanFacts | None, dose_is: DoseIs | None) -> list[ImportedDose]:
+    for file in files:
+        _require_usable(file, dose_is)
+    beam_doses = [f for f in files if dose_header(f).summation == "BEAM"]
+    if beam_doses and len(beam_doses) < len(files):
+        raise CaseError(
+            "case.rtdoses mixes beam doses with others; a beam dose is already part of its plan's dose:\n"
+            + listing(files)
+        )
+    volumes = [_course_total(f, plan, dose_is) for f in files]
+    if not beam_doses:
+        return [
+            ImportedDose(Path(f.name).stem if len(files) > 1 else f.label or "RTDOSE", v, f.uid)
+            for f, v in zip(files, volumes, strict=True)
+        ]
+    _require_all_beams(beam_doses, plan)
+    if any(v.grid != volumes[0].grid for v in volumes):
+        raise CaseError("the beam doses are on different grids; export the plan dose instead:\n" + listing(files))
+    total = Volume(volumes[0].grid, np.stack([v.values for v in volumes]).sum(axis=0, dtype=np.float32))
+    return [ImportedDose(f"sum of {len(files)} beam doses", total, files[0].uid)]
+
+
+def _require_usable(file: DicomFile, dose_is: DoseIs | None) -> None:
+    said = dose_header(file)
+    if said.units != "GY":
+        raise CaseError(
+            f"RTDOSE {file.name}: dose units are {said.units or 'not given'}, GY wanted; export absolute dose in Gy"
+        )
+    if said.kind not in ("PHYSICAL", ""):
+        raise CaseError(f"RTDOSE {file.name}: dose type is {said.kind}, PHYSICAL wanted; export the physical dose")
+    if said.summation not in ("PLAN", "MULTI_PLAN", "PLAN_OVERVIEW", "BEAM") and dose_is is None:
+        raise CaseError(
+            f"RTDOSE {file.name}: dose summation type is {said.summation or 'not given'}, so it may hold the whole "
+            "course or a part of it; compare its maximum with the prescription and write case.dose_is: total or "
+            "case.dose_is: per-fraction"
+        )
+
+
+def _require_all_beams(beam_doses: list[DicomFile], plan: PlanFacts | None) -> None:
+    have = {
+        int(b.ReferencedBeamNumber)
+        for d in beam_doses
+        for p in items(d.header, "ReferencedRTPlanSequence")
+        for g in items(p, "ReferencedFractionGroupSequence")
+        for b in items(g, "ReferencedBeamSequence")
+    }
+    lacking = set(plan.beam_numbers) - have if plan else None
+    if lacking is None or lacking or len(have) != len(beam_doses):
+        what = f"beams {sorted(lacking)} have none" if lacking else "they do not match the beams of one RTPLAN"
+        raise CaseError(f"only beam doses found, and {what}; export the plan dose:\n" + listing(beam_doses))
+
+
+def _course_total(file: DicomFile, plan: PlanFacts | None, dose_is: DoseIs | None) -> Volume:
+    volume = read_dose(file)
+    if dose_is != "per-fraction":
+        return volume
+    if plan is None or plan.fractions is None:
+        raise CaseError(
+            f"RTDOSE {file.name}: case.dose_is is per-fraction, but no RTPLAN gives the number of fractions"
+        )
+    return Volume(volume.grid, volume.values * np.float32(plan.fractions))
+
+
+def _read_regions(
+    rois: Mapping[str, tuple[str, list[np.ndarray]]],
+    names: StructureNames,
+    ct_spacing_mm: float | None,
+    end_caps: EndCaps,
+) -> tuple[dict[str, ContourRegion], dict[str, str], dict[str, str]]:
+    """Regions, interpreted types and reasons for having no region, by standard name."""
+    spacings = [slice_spacing(np.unique([c[0, 2] for c in contours])) for _, contours in rois.values() if contours]
+    spacing = ct_spacing_mm or min((s for s in spacings if s), default=None)
+    regions: dict[str, ContourRegion] = {}
+    kinds: dict[str, str] = {}
+    problems: dict[str, str] = {}
+    for roi, (kind, contours) in rois.items():
+        name = names.standard[roi]
+        kinds[name] = kind
+        try:
+            regions[name] = ContourRegion.from_contours(contours, spacing, name, end_caps)
+        except CaseError as problem:
+            problems[name] = f"{names.where}: {problem}"
+    return regions, kinds, problems
+
+
+def _check_dose_covers(
+    structures: Mapping[str, Structure], doses: Sequence[ImportedDose], notes: dict[str, str]
+) -> None:
+    for dose in doses:
+        grid = dose.dose_gy.grid
+        outside = [s for s in structures.values() if not np.all(grid.contains(np.array(s.region.bounds_mm)))]
+        for s in outside:
+            if s.role == "target":
+                raise CaseError(
+                    f"structure {s.name!r} ({_extent(*s.region.bounds_mm)}) reaches outside the dose grid of "
+                    f"{dose.label!r} ({_extent(grid.origin_mm, grid.upper_mm)}); export the dose on a larger grid"
+                )
+        if outside:
+            notes[f"partly outside the dose grid of {dose.label}"] = ", ".join(s.name for s in outside)
+
+
+def _extent(lower: Sequence[float] | np.ndarray, upper: Sequence[float] | np.ndarray) -> str:
+    return (
+        ", ".join(f"{axis} {low:.1f} to {high:.1f}" for axis, low, high in zip("xyz", lower, upper, strict=True))
+        + " mm"
+    )
+
+
+def _ct_series(files: Sequence[DicomFile], structure_set: DicomFile) -> list[DicomFile]:
+    """Slices of the series that the structure set was drawn on, else of the only one in its frame of reference."""
+    frames = structure_set.frame_uids
+    series: dict[str, list[DicomFile]] = {}
+    for f in of_kind(files, "CT"):
+        if not frames or not f.frame_uids or f.frame_uids & frames:
+            series.setdefault(str(f.header.get("SeriesInstanceUID", "")), []).append(f)
+    referenced = {
+        str(s.get("SeriesInstanceUID", ""))
+        for frame in items(structure_set.header, "ReferencedFrameOfReferenceSequence")
+        for study in items(frame, "RTReferencedStudySequence")
+        for s in items(study, "RTReferencedSeriesSequence")
+    }
+    drawn_on = [slices for uid, slices in series.items() if uid in referenced] or list(series.values())
+    if len(drawn_on) > 1:
+        raise CaseError(
+            f"{len(drawn_on)} CT series share the structure set's frame of reference and it does not say on which it "
+            "was drawn; keep one series in the folder"
+        )
+    return drawn_on[0] if drawn_on else []
+
+
+def _density(
+    ct_slices: list[DicomFile],
+    external: Region | None,
+    structures: Mapping[str, Structure],
+    doses: Sequence[ImportedDose],
+    notes: dict[str, str],
+) -> Volume:
+    """From the CT within the body's box; without a CT water in the body outline, or everywhere if there is none."""
+    if len(ct_slices) > 1:
+        ct = read_ct(ct_slices)
+        notes["density"] = f"CT, {len(ct_slices)} slices"
+        if external:
+            ct = cropped(ct, *external.bounds_mm)
+        return Volume(ct.grid, density_of_hu(ct.values))
+    boxes = [external.bounds_mm] if external else [s.region.bounds_mm for s in structures.values()]
+    boxes += [(np.array(d.dose_gy.grid.origin_mm), np.array(d.dose_gy.grid.upper_mm)) for d in doses]
+    lower, upper = np.min([low for low, _ in boxes], axis=0), np.max([high for _, high in boxes], axis=0)
+    grid = Grid.covering(lower, upper, _DENSITY_GRID_MM)
+    inside = external.occupancy(grid) if external else np.ones(grid.shape, np.float32)
+    why = "one CT slice only" if ct_slices else "no CT"
+    notes["density"] = f"{why}: water {'inside the body outline' if external else 'everywhere'}"
+    return Volume(grid, AIR_DENSITY + inside * np.float32(1 - AIR_DENSITY))
+
+
+def _with_densities(
+    density: Volume, overrides: Mapping[str, float], regions: Mapping[str, ContourRegion], notes: dict[str, str]
+) -> Volume:
+    for name, value in overrides.items():
+        if name not in regions:
+            raise CaseError(f"case.densities: structure {name!r} is empty; leave it out or draw it")
+        share = regions[name].occupancy(density.grid)
+        density = Volume(density.grid, density.values * (1 - share) + np.float32(value) * share)
+        notes["density"] += f"; {name} {value:g}"
+    return density

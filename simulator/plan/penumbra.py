@@ -1,0 +1,104 @@
+"""The closed-form plan of a spherical target: a radial dose with a Gaussian penumbra (van Herk 2000)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from simulator.case.anatomy import Case
+from simulator.case.geometry import Grid, Volume
+from simulator.case.shapes import Ball
+from simulator.plan.dose import PlannedDose, SplineDose
+from simulator.plan.prescription import Prescription
+from simulator.plan.quality import Plan, plan_quality
+from simulator.plan.targets import Expansion, TargetVolume, expand
+from simulator.spec import ConfigError, Field, PositiveFloat, Spec
+
+_GRID_MM = 2.0
+
+
+@dataclass(frozen=True)
+class RadialDose:
+    """d(r) = max_gy Phi((radius50_mm - r) / sd_mm), r the distance from centre_mm (x, y, z)."""
+
+    centre_mm: tuple[float, float, float]
+    radius50_mm: float
+    sd_mm: float
+    max_gy: float
+
+    def on_grid(self, grid: Grid) -> np.ndarray:
+        """Dose float32 (z, y, x) in Gy at the nodes of a grid."""
+        dx2, dy2, dz2 = ((a - c) ** 2 for a, c in zip(grid.axes_mm, self.centre_mm, strict=True))
+        radius = np.sqrt(dz2[:, None, None] + dy2[None, :, None] + dx2)
+        return self._at_radius(radius).astype(np.float32)
+
+    def at(self, points_mm: np.ndarray) -> np.ndarray:
+        """Dose float64 (n,) in Gy at points (n, 3)."""
+        return self._at_radius(np.linalg.norm(np.asarray(points_mm, float) - self.centre_mm, axis=-1))
+
+    def _at_radius(self, radius_mm: np.ndarray) -> np.ndarray:
+        return self.max_gy * ndtr((self.radius50_mm - radius_mm) / self.sd_mm)
+
+
+class Penumbra(Spec):
+    """d(r) = d_max Phi((R50 - r) / s) with R50 = radius + margin + z s, z the normal quantile of the isodose.
+
+    The prescription isodose (percent of d_max) lies at radius + margin. Only for a spherical target at one planning
+    position and the same margin in all directions. Source: van Herk 2000, doi:10.1016/S0360-3016(00)00518-6.
+    """
+
+    model: Literal["penumbra"] = "penumbra"
+    penumbra_sd_mm: PositiveFloat = Field(3.2, description="standard deviation s of the penumbra in mm (3.2 in water)")
+    normalisation: Literal["plateau", "isodose"] = Field(
+        "plateau",
+        description="plateau: the prescription is the plateau's dose; isodose: it is the dose on the isodose surface",
+    )
+    gridded: bool = Field(False, description="sample the dose on the case's density grid instead of its closed form")
+
+    def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> Plan:
+        """The plan for a planning target and its margin.
+
+        Raises
+        ------
+        ConfigError : the case, the motion management or the margin is not spherical, or the isodose is 100 %.
+        """
+        region = case.gtv.region
+        margins = expansion.margin_mm
+        self._require(isinstance(region, Ball), f"target {case.target!r} of case {case.name!r} is not a sphere")
+        self._require(np.ptp(margins) < 1e-9, f"the margin differs between directions: {margins.tolist()} mm")
+        self._require(
+            target.path_mm is not None and len(target.path_mm) == 1,
+            "the planning target is a union of several positions (an ITV)",
+        )
+        self._require(prescription.isodose_percent < 100, "prescription.isodose_percent is 100")
+        assert isinstance(region, Ball)
+        assert target.path_mm is not None
+        x, y, z = (float(v) for v in np.asarray(region.centre_mm) + target.path_mm[0])
+        radius50 = region.radius_mm + margins[0, 0] + ndtri(prescription.isodose_percent / 100) * self.penumbra_sd_mm
+        highest = prescription.dose_gy if self.normalisation == "plateau" else prescription.highest_gy
+        exact = RadialDose((x, y, z), float(radius50), self.penumbra_sd_mm, highest)
+        reach = radius50 + 8 * self.penumbra_sd_mm
+        grid = _grid_within(np.array([x, y, z]), reach, case.density.grid if self.gridded else None)
+        dose: PlannedDose = SplineDose(Volume(grid, exact.on_grid(grid))) if self.gridded else exact
+        ptv = expand(target, expansion)
+        return Plan(dose, ptv, plan_quality(dose, ptv, prescription, grid), grid)
+
+    @staticmethod
+    def _require(met: bool, problem: str) -> None:
+        if not met:
+            raise ConfigError(
+                f"plan.model: penumbra is a closed form for a spherical target at one position, the same margin in all "
+                f"directions and an isodose below 100 %, but {problem}; use model: conformal-arc"
+            )
+
+
+def _grid_within(centre_mm: np.ndarray, reach_mm: float, density_grid: Grid | None) -> Grid:
+    """Cube around the dose: at 2 mm, or with the nodes' spacing and alignment of a density grid."""
+    if density_grid is None:
+        return Grid.covering(centre_mm - reach_mm, centre_mm + reach_mm, _GRID_MM)
+    first = np.floor(density_grid.index_zyx(centre_mm - reach_mm)).astype(int)
+    last = np.ceil(density_grid.index_zyx(centre_mm + reach_mm)).astype(int)
+    x, y, z = (float(v) for v in density_grid.points_mm(first))
+    nz, ny, nx = (int(n) for n in last - first + 1)
+    return Grid((x, y, z), density_grid.spacing_mm, (nz, ny, nx))

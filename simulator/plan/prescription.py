@@ -1,0 +1,20 @@
+"""The prescription of a course."""
+
+from typing import Annotated
+
+from simulator.spec import Field, PositiveFloat, PositiveInt, Spec
+
+
+class Prescription(Spec):
+    """Dose of the whole course, number of fractions, and the isodose to which the dose is prescribed."""
+
+    dose_gy: PositiveFloat = Field(description="prescribed dose of the whole course in Gy")
+    fractions: PositiveInt = Field(description="number of fractions")
+    isodose_percent: Annotated[float, Field(ge=30, le=100)] = Field(
+        80.0, description="prescription isodose in percent of the maximum dose (RTOG 0813/0915 allow 60-90)"
+    )
+
+    @property
+    def highest_gy(self) -> float:
+        """Maximum dose in Gy that the prescription isodose implies."""
+        return self.dose_gy / (self.isodose_percent / 100)

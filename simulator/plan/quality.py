@@ -1,0 +1,190 @@
+"""Plan quality: conformity, fall-off and coverage of a planned dose, rated against RTOG 0813/0915."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from simulator.case.geometry import Grid
+from simulator.plan.dose import PlannedDose
+from simulator.plan.prescription import Prescription
+from simulator.plan.targets import TargetVolume
+
+Rating = Literal["none", "minor", "major"]
+
+# RTOG 0813/0915 conformity table, lung targets, heterogeneity-corrected (as three public implementations give it):
+# PTV cc, R50 none, R50 minor, D2cm % none, D2cm % minor. Interpolated linearly in PTV volume.
+RTOG_TABLE: Final = np.array(
+    [
+        [1.8, 5.9, 7.5, 50, 57],
+        [3.8, 5.5, 6.5, 50, 57],
+        [7.4, 5.1, 6.0, 50, 58],
+        [13.2, 4.7, 5.8, 50, 58],
+        [22.0, 4.5, 5.5, 54, 63],
+        [34.0, 4.3, 5.3, 58, 68],
+        [50.0, 4.0, 5.0, 62, 77],
+        [70.0, 3.5, 4.8, 66, 86],
+        [95.0, 3.3, 4.4, 70, 89],
+        [126.0, 3.1, 4.0, 73, 91],
+        [163.0, 2.9, 3.7, 77, 94],
+    ]
+)
+_R100_LIMITS: Final = (1.2, 1.5)
+_SHELL_MM: Final = 20.0
+_MAX_NODES: Final = 2e6
+_NEGLIGIBLE: Final = 0.02
+
+
+@dataclass(frozen=True)
+class PlanQuality:
+    """What a physicist asks of a plan.
+
+    Parameters
+    ----------
+    ptv_cc : PTV volume.
+    r100, r50 : volumes of the prescription isodose and of half of it, over the PTV volume.
+    d2cm_percent : highest dose 2 cm or more from the PTV, percent of the prescription.
+    paddick_index : (PTV inside the prescription isodose)^2 / (PTV x prescription isodose volume).
+    gradient_index : volume of half the prescription isodose over that of the prescription isodose (ICRU 91).
+    ptv_d98_gy, ptv_d95_gy, ptv_d2_gy : dose to the hottest 98, 95 and 2 % of the PTV.
+    max_gy : highest dose; isodose_percent : prescription in percent of it.
+    r100_deviation, r50_deviation, d2cm_deviation : "none", "minor" or "major" by RTOG 0813/0915.
+    lattice_mm : step of the lattice on which the isodose volumes were counted.
+    """
+
+    ptv_cc: float
+    r100: float
+    r50: float
+    d2cm_percent: float
+    paddick_index: float
+    gradient_index: float
+    ptv_d98_gy: float
+    ptv_d95_gy: float
+    ptv_d2_gy: float
+    max_gy: float
+    isodose_percent: float
+    r100_deviation: Rating
+    r50_deviation: Rating
+    d2cm_deviation: Rating
+    lattice_mm: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A planned dose with the PTV that it was made for.
+
+    Parameters
+    ----------
+    grid : natural grid of the dose, for maps and exports.
+    """
+
+    dose: PlannedDose
+    ptv: TargetVolume
+    quality: PlanQuality
+    grid: Grid
+
+
+def plan_quality(dose: PlannedDose, ptv: TargetVolume, prescription: Prescription, grid: Grid) -> PlanQuality:
+    """Quality of a planned dose.
+
+    Parameters
+    ----------
+    grid : where the dose is known; isodose volumes are looked for within it.
+    """
+    coarse_gy = dose.on_grid(grid)
+    ptv_gy, ptv_weight = ptv_doses(dose, ptv)
+    d98, d95, d2 = (hottest_gy(ptv_gy, ptv_weight, percent) for percent in (98, 95, 2))
+    rx = prescription.dose_gy
+    fine = _grid_around(grid, coarse_gy >= 0.4 * rx)
+    fine_gy = dose.on_grid(fine)
+    piv_cc = float(np.sum(fine_gy >= rx)) * fine.voxel_cc
+    piv50_cc = float(np.sum(fine_gy >= rx / 2)) * fine.voxel_cc
+    covered_cc = float(ptv_weight[ptv_gy >= rx].sum())
+    highest = float(max(fine_gy.max(), ptv_gy.max()))
+    r100, r50 = piv_cc / ptv.volume_cc, piv50_cc / ptv.volume_cc
+    d2cm = 100 * _highest_beyond_gy(coarse_gy, grid, ptv) / rx
+    _, r50_none, r50_minor, d2cm_none, d2cm_minor = rtog_limits(ptv.volume_cc)
+    return PlanQuality(
+        ptv_cc=ptv.volume_cc,
+        r100=r100,
+        r50=r50,
+        d2cm_percent=d2cm,
+        paddick_index=covered_cc**2 / (ptv.volume_cc * piv_cc) if piv_cc else 0.0,
+        gradient_index=piv50_cc / piv_cc if piv_cc else float("nan"),
+        ptv_d98_gy=d98,
+        ptv_d95_gy=d95,
+        ptv_d2_gy=d2,
+        max_gy=highest,
+        isodose_percent=100 * rx / highest,
+        r100_deviation=_rate(r100, *_R100_LIMITS),
+        r50_deviation=_rate(r50, r50_none, r50_minor),
+        d2cm_deviation=_rate(d2cm, d2cm_none, d2cm_minor),
+        lattice_mm=fine.spacing_mm[0],
+    )
+
+
+def rtog_limits(ptv_cc: float) -> tuple[float, float, float, float, float]:
+    """PTV volume, R50 none and minor, D2cm none and minor (percent), interpolated linearly in PTV volume.
+
+    Volumes outside the table (1.8 to 163 cc) take its first or last row.
+    """
+    volume, *columns = RTOG_TABLE.T
+    a, b, c, d = (float(np.interp(ptv_cc, volume, column)) for column in columns)
+    return float(np.clip(ptv_cc, volume[0], volume[-1])), a, b, c, d
+
+
+def ptv_doses(dose: PlannedDose, ptv: TargetVolume) -> tuple[np.ndarray, np.ndarray]:
+    """Doses (n,) in Gy of the PTV's voxels and the volumes (n,) in cc of them inside the PTV."""
+    inside = ptv.occupancy > 0
+    return dose.on_grid(ptv.lattice)[inside], ptv.occupancy[inside].astype(np.float64) * ptv.lattice.voxel_cc
+
+
+def hottest_gy(dose_gy: np.ndarray, volume: np.ndarray, percent: float) -> float:
+    """Minimum dose in Gy to the hottest `percent` of a volume: doses (n,), volumes (n,)."""
+    order = np.argsort(dose_gy)[::-1]
+    middle = np.cumsum(volume[order]) - volume[order] / 2
+    return float(np.interp(percent / 100 * volume.sum(), middle, dose_gy[order].astype(np.float64)))
+
+
+def _rate(value: float, none: float, minor: float) -> Rating:
+    """RTOG deviation of a value that should be low."""
+    if value <= none:
+        return "none"
+    return "minor" if value <= minor else "major"
+
+
+def _grid_around(grid: Grid, mask: np.ndarray) -> Grid:
+    """The finest of 0.5, 0.75, 1... mm around the nodes of a mask, within a bounded number of nodes."""
+    index = np.argwhere(mask) if mask.any() else np.argwhere(np.ones_like(mask))
+    corners = grid.points_mm(np.array([index.min(axis=0), index.max(axis=0)]))
+    border = np.asarray(grid.spacing_mm)
+    for step in (0.5, 0.75, 1.0, 1.5, 2.0, 3.0):
+        fine = Grid.covering(corners[0] - border, corners[1] + border, step)
+        if np.prod(fine.shape) <= _MAX_NODES:
+            break
+    return fine
+
+
+def _highest_beyond_gy(dose_gy: np.ndarray, grid: Grid, ptv: TargetVolume) -> float:
+    """Highest dose at the nodes of a grid that are 2 cm or more from the PTV."""
+    tree = cKDTree(ptv.surface_mm)
+    candidates = np.flatnonzero(dose_gy > _NEGLIGIBLE * dose_gy.max())
+    order = candidates[np.argsort(dose_gy.flat[candidates])[::-1]]
+    for start in range(0, len(order), 20_000):
+        some = order[start : start + 20_000]
+        points = grid.points_mm(np.stack(np.unravel_index(some, grid.shape), axis=1))
+        away = np.isinf(tree.query(points, distance_upper_bound=_SHELL_MM)[0])
+        away &= ~_inside(ptv, points)
+        if away.any():
+            return float(dose_gy.flat[some[np.argmax(away)]])
+    return 0.0
+
+
+def _inside(ptv: TargetVolume, points_mm: np.ndarray) -> np.ndarray:
+    """Which points (n, 3) lie in voxels that the PTV fills by half or more."""
+    index = np.rint(ptv.lattice.index_zyx(points_mm)).astype(int)
+    within = np.all((index >= 0) & (index < ptv.lattice.shape), axis=1)
+    inside = np.zeros(len(points_mm), bool)
+    inside[within] = ptv.mask[tuple(index[within].T)]
+    return inside

@@ -1,0 +1,146 @@
+"""Case files of arrays: masks as regions, layouts by their keys, and messages."""
+
+import numpy as np
+import pytest
+
+from simulator.case.archive import MaskRegion, load_archive, read_nrrd
+from simulator.case.geometry import Grid, in_house_axes
+from simulator.case.structures import Structure, sample_region
+from simulator.case.traces import Trace, one_record, read_trace
+from simulator.spec import CaseError
+
+nrrd = pytest.importorskip("nrrd")
+
+
+@pytest.fixture
+def mask():
+    grid = Grid((-4.0, 10.0, 100.0), (2.0, 3.0, 5.0), (4, 6, 7))
+    filled = np.zeros(grid.shape, bool)
+    filled[1:3, 2:5, 1:6] = True
+    filled[1, 2, 1] = False
+    return MaskRegion(grid, filled)
+
+
+def test_mask_bounds_are_the_faces_of_its_voxels(mask):
+    lower, upper = mask.bounds_mm
+    np.testing.assert_allclose(lower, [-3, 14.5, 102.5])
+    np.testing.assert_allclose(upper, [7, 23.5, 112.5])
+
+
+def test_mask_fills_its_own_grid_and_shares_voxels_by_overlap(mask):
+    np.testing.assert_array_equal(mask.occupancy(mask.grid), mask.mask)
+    coarse = Grid((-4.0, 10.0, 100.0), (4.0, 3.0, 5.0), (4, 6, 3))
+    np.testing.assert_allclose(mask.occupancy(coarse)[1, 2], [0.0, 0.75, 1.0], atol=1e-6)
+
+
+@pytest.mark.parametrize("spacing", [0.7, 1.0, 4.0, 9.0])
+def test_mask_volume_does_not_depend_on_the_lattice(mask, spacing):
+    truth = mask.mask.sum() * mask.grid.voxel_cc
+    assert sample_region(mask, spacing).volume_cc.sum() == pytest.approx(truth, rel=1e-6)
+    assert Structure("x", "oar", mask).volume_cc == pytest.approx(truth, rel=1e-6)
+
+
+def test_axes_of_any_order_and_sense_come_home():
+    rng = np.random.default_rng(1)
+    grid = Grid((-3.0, 2.0, 7.0), (1.0, 2.0, 3.0), (3, 4, 5))
+    values = rng.normal(size=grid.shape)
+    stored = values.transpose(1, 2, 0)[::-1, :, ::-1]
+    directions = np.array([[0, -1, 0], [1, 0, 0], [0, 0, -1]])
+    origin = np.array([-3.0, 2.0 + 3 * 2, 7.0 + 2 * 3])
+    home, turned = in_house_axes(origin, directions, np.array([2.0, 1.0, 3.0]), stored.shape, stored)
+    assert home == grid
+    np.testing.assert_array_equal(turned, values)
+
+
+def test_labels_layout(tmp_path):
+    labels = np.zeros((4, 5, 6), np.uint8)
+    labels[1:3, 2:4, 2:5] = 7
+    labels[0, 0, 0] = 9
+    np.savez(
+        tmp_path / "a.npz",
+        ct_hu=np.where(labels == 7, 1600, -1000).astype(np.int16),
+        labels=labels,
+        label_ids=[7, 9, 11],
+        label_names=["kidney_left", "aorta", "spleen"],
+        ct_origin_xyz_mm=[10.0, 20.0, 30.0],
+        ct_spacing_xyz_mm=[1.0, 2.0, 3.0],
+        dose_gy=np.full((2, 2, 2), 3.0),
+        dose_origin_xyz_mm=[1.0, 2.0, 3.0],
+        dose_spacing_xyz_mm=[4.0, 5.0, 6.0],
+    )
+    case = load_archive(tmp_path / "a.npz", target="Kidney_L", aliases={"Kidney_L": ["KIDNEY_left"]})
+    assert list(case.structures) == ["Kidney_L", "aorta"]
+    assert case.gtv.volume_cc == pytest.approx(12 * 6e-3)
+    np.testing.assert_allclose(case.gtv.region.bounds_mm, [(11.5, 23, 31.5), (14.5, 27, 37.5)])
+    assert case.density.values[1, 2, 2] == pytest.approx(1.9642)
+    assert case.provenance["cut by the edge of the image"] == "aorta"
+    assert "spleen" in case.provenance["structures left out"]
+    (dose,) = case.doses
+    assert dose.dose_gy.grid == Grid((1.0, 2.0, 3.0), (4.0, 5.0, 6.0), (2, 2, 2))
+    assert load_archive(tmp_path / "a.npz", target=None).target == ""
+
+
+def test_nrrd_in_lps_and_ras_mean_the_same(tmp_path):
+    values = np.random.default_rng(2).normal(size=(4, 3, 2)).astype(np.float32)
+    lps = {"space": "left-posterior-superior", "space directions": np.diag([2.0, 3.0, 4.0]), "space origin": [1, 2, 3]}
+    ras = {
+        "space": "right-anterior-superior",
+        "space directions": np.diag([-2.0, -3.0, 4.0]),
+        "space origin": [-1, -2, 3],
+    }
+    nrrd.write(str(tmp_path / "lps.nrrd"), values, lps)
+    nrrd.write(str(tmp_path / "ras.nrrd"), values, ras)
+    first, second = read_nrrd(tmp_path / "lps.nrrd"), read_nrrd(tmp_path / "ras.nrrd")
+    assert first.grid == second.grid == Grid((1.0, 2.0, 3.0), (2.0, 3.0, 4.0), (2, 3, 4))
+    np.testing.assert_array_equal(first.values, values.transpose(2, 1, 0))
+    np.testing.assert_array_equal(second.values, first.values)
+
+
+def test_missing_and_foreign_files(tmp_path):
+    with pytest.raises(CaseError) as raised:
+        load_archive(tmp_path / "no.npz", target="GTV")
+    assert str(raised.value) == (
+        f"case file {tmp_path / 'no.npz'} does not exist; case.file names an .npz file, relative to the study file"
+    )
+    (tmp_path / "text.npz").write_text("hello")
+    with pytest.raises(CaseError, match=r"cannot be read as \.npz; save it with numpy\.savez$"):
+        load_archive(tmp_path / "text.npz", target="GTV")
+    np.savez(tmp_path / "other.npz", image=np.zeros(3))
+    with pytest.raises(CaseError, match=r"has the arrays image; wanted are those of one layout of labels: ct_hu, "):
+        load_archive(tmp_path / "other.npz", target="GTV")
+
+
+def test_iec_trace_becomes_patient_coordinates(tmp_path):
+    (tmp_path / "trace.txt").write_text("0 1 2 3 0 0 0\n0.5 4 5 6 0 0 0\n1.0 7 8 9 0 0 0\n")
+    trace = read_trace(tmp_path / "trace.txt")
+    assert trace is not None
+    np.testing.assert_allclose(trace.position_mm, [(1, -3, 2), (4, -6, 5), (7, -9, 8)])
+    assert (trace.rate_hz, trace.duration_s, trace.axes) == (2.0, 1.5, ("LR", "AP", "SI"))
+
+
+def test_marker_trace_drops_the_zero_row(tmp_path):
+    (tmp_path / "marker.csv").write_text(
+        '"Frame";"Timestamp";"x";"y";"z"\n0;0;-490,7;4,1;64,7\n6;100;-490,2;4,3;64,2\n0;0;0;0;0\n'
+    )
+    trace = read_trace(tmp_path / "marker.csv")
+    assert trace is not None
+    np.testing.assert_allclose(trace.position_mm, [(-490.7, 4.1, 64.7), (-490.2, 4.3, 64.2)])
+    np.testing.assert_allclose(trace.time_s, [0, 0.1])
+
+
+def test_other_text_is_no_trace(tmp_path):
+    (tmp_path / "a.csv").write_text("structure,volume\nGTV,3\n")
+    (tmp_path / "b.txt").write_text("free text\n")
+    assert read_trace(tmp_path / "a.csv") is None
+    assert read_trace(tmp_path / "b.txt") is None
+
+
+def test_a_repeated_record_is_found_and_an_independent_one_is_not():
+    rng = np.random.default_rng(4)
+    record = np.cumsum(rng.normal(size=(200, 3)), axis=0)
+    noise = 0.01 * rng.normal(size=(600, 3))
+    axes = ("LR", "AP", "SI")
+    repeated = Trace(np.arange(600) * 0.2, np.tile(record, (3, 1)) + noise, axes)
+    assert one_record(repeated).duration_s == pytest.approx(40.0)
+    single = Trace(np.arange(600) * 0.2, np.cumsum(rng.normal(size=(600, 3)), axis=0), axes)
+    assert one_record(single) is single

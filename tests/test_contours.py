@@ -1,0 +1,181 @@
+"""Regions from contours: closed forms of areas and volumes, and the rules for holes, gaps and end caps."""
+
+import numpy as np
+import pytest
+from dicom_factory import circle
+
+from simulator.case.contours import ContourRegion, slice_spacing
+from simulator.case.geometry import Grid
+from simulator.case.structures import Structure, sample_region
+from simulator.kernels.polygons import even_odd_coverage
+from simulator.spec import CaseError
+
+
+def rectangle(x0, x1, y0, y1, z):
+    return np.array([(x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)], float)
+
+
+def volume_mm3(region, grid):
+    return region.occupancy(grid).sum(dtype=float) * np.prod(grid.spacing_mm)
+
+
+def grid_around(region, spacing, offset=0.0):
+    lower, upper = region.bounds_mm
+    shape = tuple(int(n) for n in np.ceil((upper - lower) / spacing).astype(int)[::-1] + 4)
+    x, y, z = lower - 1.5 * spacing + offset
+    return Grid((x, y, z), (spacing,) * 3, shape)
+
+
+def even_odd_twin(polygons, shape, n):
+    """Definition: share of n x n points per pixel that an odd number of polygons encloses."""
+    rows, columns = shape
+    y, x = np.meshgrid((np.arange(rows * n) + 0.5) / n, (np.arange(columns * n) + 0.5) / n, indexing="ij")
+    inside = np.zeros(x.shape, bool)
+    for polygon in polygons:
+        for (xa, ya), (xb, yb) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
+            if ya != yb:
+                crosses = (y >= min(ya, yb)) & (y < max(ya, yb))
+                inside ^= crosses & (x < xa + (y - ya) * (xb - xa) / (yb - ya))
+    return inside.reshape(rows, n, columns, n).mean(axis=(1, 3))
+
+
+def test_kernel_agrees_with_its_definition():
+    rng = np.random.default_rng(20)
+    polygons = [rng.uniform(-2, 14, size=(n, 2)) for n in (3, 4, 7)]
+    points, offsets = np.concatenate(polygons), np.cumsum([0, 3, 4, 7])
+    coverage = np.zeros((9, 12), np.float32)
+    even_odd_coverage(points[:, 0].copy(), points[:, 1].copy(), offsets, 64, coverage)
+    assert 0.2 < coverage.mean() < 0.8
+    np.testing.assert_allclose(coverage, even_odd_twin(polygons, (9, 12), 64), atol=0.02)
+
+
+def test_partly_filled_voxels_get_their_share():
+    region = ContourRegion.from_contours([rectangle(0.25, 2.5, -1.2, 0.5, z) for z in (0.0, 2.0, 4.0)])
+    occupancy = region.occupancy(Grid((0, -1, -2), (1, 1, 2), (5, 3, 4)))
+    np.testing.assert_allclose(occupancy[2], np.outer([0.7, 1, 0], [0.25, 1, 1, 0]), atol=1e-6)
+    np.testing.assert_allclose(occupancy[:, 1, 1], [0, 1, 1, 1, 0], atol=1e-6)
+    lower, upper = region.bounds_mm
+    np.testing.assert_allclose(lower, [0.25, -1.2, -1])
+    np.testing.assert_allclose(upper, [2.5, 0.5, 5])
+
+
+@pytest.mark.parametrize("spacing", [0.4, 1.0, 2.5, 6.0, 15.0])
+def test_volume_does_not_depend_on_the_grid(spacing):
+    rng = np.random.default_rng(3)
+    region = ContourRegion.from_contours([circle(1.3, -2.1, z, 8) for z in np.arange(0, 12.1, 3)])
+    truth = np.pi * 64 * 15
+    for _ in range(4):
+        grid = grid_around(region, spacing, rng.uniform(-0.5, 0.5, 3) * spacing)
+        assert volume_mm3(region, grid) == pytest.approx(truth, rel=1e-3)
+
+
+def test_nested_contours_cut_holes_and_islands():
+    contours = [circle(0, 0, z, r) for z in (0.0, 3.0) for r in (20, 12, 5)]
+    region = ContourRegion.from_contours(contours)
+    assert region.n_contours == 6
+    truth = np.pi * (20**2 - 12**2 + 5**2) * 6
+    assert volume_mm3(region, grid_around(region, 1.0)) == pytest.approx(truth, rel=1e-3)
+
+
+def test_keyhole_contour_is_an_annulus():
+    outer, inner = circle(0, 0, 0, 20), circle(0, 0, 0, 12)[::-1]
+    keyhole = np.concatenate([outer, outer[:1], inner[-1:], inner])
+    region = ContourRegion.from_contours([keyhole, keyhole + np.array([0, 0, 2])])
+    assert region.n_contours == 2
+    assert volume_mm3(region, grid_around(region, 1.0)) == pytest.approx(np.pi * (400 - 144) * 4, rel=1e-3)
+
+
+def test_separate_contours_on_one_slice_add_up():
+    contours = [circle(x, 0, z, 6) for x in (-10, 10) for z in (0.0, 2.0, 4.0)]
+    region = ContourRegion.from_contours(contours)
+    assert volume_mm3(region, grid_around(region, 1.5)) == pytest.approx(2 * np.pi * 36 * 6, rel=1e-3)
+
+
+def test_a_contour_written_twice_counts_once():
+    contours = [circle(0, 0, z, 6) for z in (0.0, 2.0)]
+    twice = ContourRegion.from_contours(contours + [c.copy() for c in contours])
+    assert twice.n_contours == 2
+    assert volume_mm3(twice, grid_around(twice, 1.0)) == pytest.approx(np.pi * 36 * 4, rel=1e-3)
+
+
+def test_uneven_slices_reach_half_way_to_their_neighbours():
+    z = [0, 2, 4, 6, 11, 16, 21]
+    radius = {0: 5, 2: 6, 4: 7, 6: 8, 11: 9, 16: 8, 21: 7}
+    region = ContourRegion.from_contours([circle(0, 0, h, radius[h]) for h in z])
+    assert region.gaps_mm == ()
+    assert [(s.lower_mm, s.upper_mm) for s in region.slices] == [
+        (-1, 1), (1, 3), (3, 5), (5, 8.5), (8.5, 13.5), (13.5, 18.5), (18.5, 23.5),
+    ]  # fmt: skip
+    truth = sum(np.pi * radius[s.z_mm] ** 2 * (s.upper_mm - s.lower_mm) for s in region.slices)
+    assert volume_mm3(region, grid_around(region, 1.0)) == pytest.approx(truth, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("z", "gaps", "slabs"),
+    [
+        ([0, 3, 6, 12, 15], ((6, 12),), 5),
+        ([0, 3, 6, 9, 39, 63, 66], ((9, 39), (39, 63)), 7),
+        ([0, 6, 12, 18], (), 8),
+    ],
+    ids=["one slice lacks", "three parts", "every other slice drawn"],
+)
+def test_gaps_are_left_empty_and_listed(z, gaps, slabs):
+    region = ContourRegion.from_contours([circle(0, 0, h, 7) for h in z], slice_spacing_mm=3)
+    assert region.gaps_mm == gaps
+    assert volume_mm3(region, grid_around(region, 1.0)) == pytest.approx(np.pi * 49 * 3 * slabs, rel=1e-3)
+
+
+def test_without_end_caps_the_region_ends_at_its_slices():
+    contours = [circle(0, 0, h, 7) for h in (0, 3, 6, 9, 30, 33, 60)]
+    region = ContourRegion.from_contours(contours, end_caps="none")
+    assert region.bounds_mm[0][2] == 0
+    assert region.bounds_mm[1][2] == 61.5
+    assert volume_mm3(region, grid_around(region, 1.0)) == pytest.approx(np.pi * 49 * (9 + 3 + 3), rel=1e-3)
+
+
+def test_single_slice_takes_the_spacing_of_the_image():
+    region = ContourRegion.from_contours([circle(0, 0, 5, 7)], slice_spacing_mm=2.5)
+    assert volume_mm3(region, grid_around(region, 0.5)) == pytest.approx(np.pi * 49 * 2.5, rel=1e-3)
+    with pytest.raises(CaseError, match=r"^structure 'Node' has a single slice at z = 5 mm, and no image tells"):
+        ContourRegion.from_contours([circle(0, 0, 5, 7)], name="Node")
+
+
+def test_degenerate_contours_are_ignored():
+    line = np.array([(0, 0, 8), (4, 0, 8), (9, 0, 8)], float)
+    point = np.array([(0, 0, 11)], float)
+    region = ContourRegion.from_contours([*(circle(0, 0, h, 7) for h in (0, 3, 6)), line, point])
+    assert (region.n_contours, region.bounds_mm[1][2]) == (3, 7.5)
+    with pytest.raises(CaseError) as raised:
+        ContourRegion.from_contours([line, point], name="Marker")
+    assert str(raised.value) == "structure 'Marker' is empty: it has no closed contour of three points or more"
+
+
+def test_contour_that_leaves_its_plane_is_refused():
+    tilted = circle(0, 0, 0, 10)
+    tilted[:, 2] = np.linspace(0, 1, len(tilted))
+    with pytest.raises(CaseError) as raised:
+        ContourRegion.from_contours([tilted], name="GTV")
+    assert str(raised.value) == (
+        "structure 'GTV': a contour runs from z = 0 to 1 mm; only contours in transverse planes can be read, so "
+        "draw or export it on transverse slices"
+    )
+
+
+def test_spacing_rule():
+    assert slice_spacing([4.0]) is None
+    assert slice_spacing([0, 3, 6, 9, 39]) == 3
+    assert slice_spacing([0, 2, 4, 6, 11, 16, 21]) == 5
+    assert slice_spacing([0, 3, 33]) == 3
+
+
+def test_structure_volume_and_samples_agree_with_the_slabs():
+    """A 1 cc sphere drawn every 2 mm: samples at any spacing weigh what the slabs weigh."""
+    radius = 6.2
+    contours = [circle(10, 20, h, np.sqrt(radius**2 - h**2)) for h in range(-6, 7, 2)]
+    structure = Structure("GTV", "target", ContourRegion.from_contours(contours))
+    slabs = sum(np.pi * (radius**2 - h**2) * 2 for h in range(-6, 7, 2)) / 1000
+    assert structure.volume_cc == pytest.approx(slabs, rel=1e-3)
+    for spacing in (0.5, 1.0, 3.0):
+        patch = sample_region(structure.region, spacing)
+        assert patch.volume_cc.sum() == pytest.approx(slabs, rel=2e-3)
+        np.testing.assert_allclose(np.average(patch.points_mm, axis=0, weights=patch.volume_cc), (10, 20, 0), atol=0.02)
