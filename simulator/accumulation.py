@@ -18,6 +18,7 @@ from simulator.plan.dose import PlannedDose
 from simulator.plan.penumbra import RadialDose
 
 _TABLE_STEP_MM = 0.005
+_SPARSE_MM = 3.0
 
 
 @dataclass(frozen=True)
@@ -182,8 +183,9 @@ class StructureDoses:
 
 
 def _stride(patch: Patch, finest_mm: float) -> int:
-    """Dose-lattice steps per point step: points up to `finest_mm` apart share the dose lattice."""
-    return max(1, int(np.ceil(patch.lattice.spacing_mm[0] / finest_mm - 1e-9)))
+    """Dose-lattice steps per point step: at most `finest_mm`, and two per point where points are 3 mm apart or more."""
+    spacing = patch.lattice.spacing_mm[0]
+    return 2 if spacing >= _SPARSE_MM else max(1, int(np.ceil(spacing / finest_mm - 1e-9)))
 
 
 def _runs(index_zyx: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -194,7 +196,7 @@ def _runs(index_zyx: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(index[first]), np.diff(np.concatenate([first, [len(index)]]))
 
 
-def _worst_cell_error_gy(dose: PlannedDose, rows: LatticeRows, patch: Patch, n_samples: int = 4000) -> float:
+def _worst_cell_error_gy(dose: PlannedDose, rows: LatticeRows, patch: Patch, n_samples: int = 1000) -> float:
     """Largest trilinear error in Gy at the cell centres nearest to an even sample of the points."""
     points = patch.points_mm[:: max(1, rows.n_points // n_samples)]
     corners = np.array([[dz, dy, dx] for dz in (0, 1) for dy in (0, 1) for dx in (0, 1)]) * rows.step_mm

@@ -115,10 +115,13 @@ class Candidate(Spec):
 class Numerics(Spec):
     """How finely the simulation resolves time and space."""
 
-    instants: PositiveInt = Field(20, description="moments of beam-on time per fraction")
+    instants: PositiveInt = Field(12, description="moments of beam-on time per fraction")
     target_lattice_mm: PositiveFloat = Field(0.5, description="largest step of the refined dose lattice in the target")
     oar_lattice_mm: PositiveFloat = Field(1.0, description="largest step of the refined dose lattice in organs at risk")
-    max_points: Annotated[int, Field(ge=1000)] = Field(25_000, description="points per structure before it is thinned")
+    max_points: Annotated[int, Field(ge=1000)] = Field(
+        12_000,
+        description="points of an organ at risk before it is thinned far from the target; a target gets 3 x as many",
+    )
     block_courses: PositiveInt = Field(250, description="courses per unit of work and per checkpoint file")
 
 

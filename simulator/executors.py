@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from joblib import Parallel, delayed
+from threadpoolctl import threadpool_limits
 
 
 class Executor(Protocol):
@@ -35,7 +37,9 @@ class ThreadExecutor:
         return parallel(delayed(function)(item) for item in items)
 
 
-def make_executor(n_workers: int | None) -> Executor:
-    """An executor with that many workers; by default one per processor."""
+@contextmanager
+def executor_with(n_workers: int | None) -> Iterator[Executor]:
+    """An executor with that many workers, by default one per processor; linear algebra keeps to one thread in each."""
     count = n_workers or os.cpu_count() or 1
-    return SerialExecutor() if count == 1 else ThreadExecutor(count)
+    with threadpool_limits(limits=1):
+        yield SerialExecutor() if count == 1 else ThreadExecutor(count)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import xarray as xr
+from rich.markup import escape
 from rich.table import Table
 
 from simulator.prepare import Problem
@@ -16,7 +17,7 @@ def text_table(title: str, columns: tuple[str, ...] | list[str], rows: list) -> 
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(escape(str(cell)) for cell in row))
     return table
 
 

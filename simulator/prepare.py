@@ -1,6 +1,7 @@
 """From a study to a problem ready to simulate: what can be wrong is found here, before any long work."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -66,9 +67,11 @@ class Problem:
         """Points of all structures."""
         return sum(len(p.volume_cc) for patches in self.patches.values() for p in patches)
 
-    def planning_target(self, request: PlanRequest) -> TargetVolume:
-        """What the margin of a plan is added to."""
-        return planning_target(self.case.gtv.region, np.array(request.target_path_mm))
+    @cached_property
+    def planning_targets(self) -> dict[tuple, TargetVolume]:
+        """What margins are added to, by the path that it covers."""
+        paths = dict.fromkeys(r.target_path_mm for r in self.requests)
+        return {path: planning_target(self.case.gtv.region, np.array(path)) for path in paths}
 
 
 def prepare(config: StudyConfig) -> Problem:

@@ -77,9 +77,9 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "ptv_d2_gy": Variable(("strategy",), "Gy", "PTV D2%"),
         "max_gy": Variable(("strategy",), "Gy", "maximum dose"),
         "isodose_percent": Variable(("strategy",), "percent", "prescription as a share of the maximum dose"),
-        "r100_rating": Variable(("strategy",), "", "RTOG 0813/0915 deviation of R100: none, minor or major"),
-        "r50_rating": Variable(("strategy",), "", "RTOG 0813/0915 deviation of R50: none, minor or major"),
-        "d2cm_rating": Variable(("strategy",), "", "RTOG 0813/0915 deviation of D2cm: none, minor or major"),
+        "r100_deviation": Variable(("strategy",), "", "RTOG 0813/0915 deviation of R100: none, minor or major"),
+        "r50_deviation": Variable(("strategy",), "", "RTOG 0813/0915 deviation of R50: none, minor or major"),
+        "d2cm_deviation": Variable(("strategy",), "", "RTOG 0813/0915 deviation of D2cm: none, minor or major"),
     },
     "dose": {
         "nominal": Variable(_MAP, "Gy", "planned dose"),

@@ -17,15 +17,14 @@ from simulator.accumulation import Reach, StructureDoses
 from simulator.checkpoint import BlockStore
 from simulator.config import StudyConfig, dump_study
 from simulator.dose_maps import BONE, MapFrame, VisitBox
-from simulator.executors import Executor, make_executor
+from simulator.executors import Executor, executor_with
 from simulator.kernels.dvh import cumulative_dvh
 from simulator.metrics.evaluate import evaluate_metrics
-from simulator.plan.conformal_arc import Plan
-from simulator.plan.targets import TargetVolume
+from simulator.plan.quality import Plan
 from simulator.population.bands import QUANTILES, VOLUME_LEVELS, band_quantiles, count_levels
 from simulator.population.intervals import wilson_interval
 from simulator.prepare import PlanRequest, Problem, prepare
-from simulator.results import DIRECTIONS, group, open_results, result_hash, write_results, write_summary
+from simulator.results import DIRECTIONS, VARIABLES, group, open_results, result_hash, write_results, write_summary
 from simulator.sampling.courses import Delivery, deliver, draw_courses
 from simulator.sampling.streams import Draws
 from simulator.spec import ConfigError
@@ -105,9 +104,9 @@ def run_study(config: StudyConfig, out: Path, *, workers: int | None = None, pro
     text = dump_study(config)
     store = BlockStore(out / "blocks", fingerprint(text))
     (out / "config.yaml").write_text(text, encoding="utf-8")
-    executor = make_executor(workers)
     frame = map_frame(problem)
-    outcomes = simulate_strategies(problem, frame, store, executor, progress)
+    with executor_with(workers) as executor:
+        outcomes = simulate_strategies(problem, frame, store, executor, progress)
     progress.stage("writing results")
     results = assemble(problem, frame, outcomes, time.monotonic() - started)
     write_results(results, out / "results.nc")
@@ -244,7 +243,7 @@ def simulate_strategies(
 
 def make_plan(problem: Problem, request: PlanRequest) -> Plan:
     """Planned dose of one candidate margin."""
-    target: TargetVolume = problem.planning_target(request)
+    target = problem.planning_targets[request.target_path_mm]
     return problem.config.plan.plan(problem.case, target, request.expansion, problem.config.prescription)
 
 
@@ -479,8 +478,8 @@ def _plans_group(problem: Problem, outcomes: list[Outcome], labels: list[str]) -
             "motion": np.array([s.motion.kind for s in problem.strategies]),
             "guidance": np.array([s.guidance.kind for s in problem.strategies]),
             "margin_mm": np.repeat(margins, 2, axis=1),
-            "planning_target_cc": np.array([problem.planning_target(r).volume_cc for r in problem.requests]),
-            **{key: np.array([q[key] for q in qualities]) for key in qualities[0]},
+            "planning_target_cc": np.array([problem.planning_targets[r.target_path_mm].volume_cc for r in problem.requests]),
+            **{key: np.array([q[key] for q in qualities]) for key in VARIABLES["plans"] if key in qualities[0]},
         },
         {"strategy": labels, "direction": DIRECTIONS},
     )

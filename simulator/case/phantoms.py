@@ -14,7 +14,17 @@ from scipy.optimize import brentq
 
 from simulator.case.anatomy import Case
 from simulator.case.geometry import Grid, Volume
-from simulator.case.shapes import Ball, Difference, Ellipsoid, EllipticColumn, Shape, Tube, Union, moved, surface_distance_mm
+from simulator.case.shapes import (
+    Ball,
+    Difference,
+    Ellipsoid,
+    EllipticColumn,
+    Shape,
+    Tube,
+    Union,
+    moved,
+    surface_distance_mm,
+)
 from simulator.case.structures import Role, Structure
 from simulator.spec import Field, Spec
 
@@ -28,7 +38,9 @@ Distance = Annotated[float, Field(ge=1, le=60)]
 GridStep = Annotated[float, Field(ge=1, le=5)]
 
 
-def _case(name: str, target: str, organs: dict[str, Shape], densities: dict[str, tuple[Shape, float]], grid_mm: float) -> Case:
+def _case(
+    name: str, target: str, organs: dict[str, Shape], densities: dict[str, tuple[Shape, float]], grid_mm: float
+) -> Case:
     """A case from shapes: the target first, `External` last; densities are painted in order over water."""
     body = organs["External"]
     lower, upper = body.bounds_mm
@@ -76,7 +88,7 @@ class MediastinalPhantom(Spec):
 
     Thorax 330 x 220 mm; spinal cord 10 mm wide behind a vertebral body 28 mm deep; oesophagus 16 mm
     wide; trachea and main bronchi 18 and 14 mm outside; heart with pericardium about 700 cc; descending and ascending aorta
-    24-30 mm, pulmonary trunk 26 mm; lungs about 3 l together; chest wall the outer 25 mm of the cage. Distances of the
+    24-30 mm, pulmonary trunk 26 mm; lungs about 4 l together; chest wall the outer 25 mm of the cage. Distances of the
     touching organs (2-5 mm) are judgements: a subcarinal node abuts bronchi, oesophagus and left atrium.
     """
 
@@ -129,10 +141,7 @@ class MediastinalPhantom(Spec):
         great_vessels = Difference(vessels, (*airway_and_gullet, trachea, heart), _GAP_MM)
         spine = Tube(((0, cord_y - 22, bottom), (0, cord_y - 22, top)), 14.0)
         middle = (Ellipsoid((6, -12, 0), (48, 86, 160)), heart.shape, *vessels.shapes, bronchi, spine)
-        lungs = {
-            side: Difference(Ellipsoid((x, 0, 0), (58, 78, 118)), middle, 1.0)
-            for side, x in (("Lung_L", 82.0), ("Lung_R", -82.0))
-        }
+        lungs = Union(tuple(Difference(Ellipsoid((x, 0, 0), (58, 78, 118)), middle, 1.0) for x in (82.0, -82.0)))
         body = EllipticColumn((0, 0, 0), (170, 115), 140)
         cage = EllipticColumn((0, 0, 0), (163, 108), 125)
         chest_wall = Difference(cage, (EllipticColumn((0, 0, 0), (146, 88), 126),))
@@ -144,9 +153,7 @@ class MediastinalPhantom(Spec):
             "Trachea": trachea,
             "Heart": heart,
             "GreatVes": great_vessels,
-            "Lung_L": lungs["Lung_L"],
-            "Lung_R": lungs["Lung_R"],
-            "Lungs": Union((lungs["Lung_L"], lungs["Lung_R"])),
+            "Lungs": lungs,
             "ChestWall": chest_wall,
             "External": body,
         }
@@ -200,13 +207,29 @@ class AbdominalPhantom(Spec):
         kidney_left = _at_distance(kidney_at, node, self.kidney_distance_mm, 150.0)
         kx, ky, kz = (float(v) for v in np.mean(kidney_left.bounds_mm, axis=0))
         kidney_right = Ellipsoid((2 * middle_x - kx, ky, kz - 15), (28, 24, 56))
-        loop = [(-80, -30, 62), (-100, -24, 40), (-102, -20, 0), (-85, -16, -14), (-38, -12, -10), (10, -8, 4), (26, -10, 24)]
+        loop = [
+            (-80, -30, 62),
+            (-100, -24, 40),
+            (-102, -20, 0),
+            (-85, -16, -14),
+            (-38, -12, -10),
+            (10, -8, 4),
+            (26, -10, 24),
+        ]
         retroperitoneum = (node, aorta, cava, spine, kidney_right, kidney_left)
         duodenum = Difference(
             _at_distance(lambda s: Tube(moved(loop, (0, -s, 0)), 12.0), node, self.duodenum_distance_mm, 100.0),
             retroperitoneum, _GAP_MM,
         )  # fmt: skip
-        loops = [(45, -6, 35), (52, -10, -25), (10, -30, -45), (60, -40, -65), (-10, -45, -80), (50, -35, -105), (-30, -40, -110)]
+        loops = [
+            (45, -6, 35),
+            (52, -10, -25),
+            (10, -30, -45),
+            (60, -40, -65),
+            (-10, -45, -80),
+            (50, -35, -105),
+            (-30, -40, -110),
+        ]
         higher = [(-60, -40, -90), (-80, -45, -60), (-40, -60, -55), (20, -62, -30), (40, -66, 10)]
         bowel_small = Difference(
             _at_distance(
@@ -216,7 +239,9 @@ class AbdominalPhantom(Spec):
             (*retroperitoneum, duodenum), _GAP_MM,
         )  # fmt: skip
         liver = Difference(Ellipsoid((-108, -28, 92), (72, 70, 76)), (*retroperitoneum, duodenum), 1.0)
-        stomach = Difference(Ellipsoid((42, -58, 92), (44, 33, 48)), (*retroperitoneum, duodenum, bowel_small, liver), 1.0)
+        stomach = Difference(
+            Ellipsoid((42, -58, 92), (44, 33, 48)), (*retroperitoneum, duodenum, bowel_small, liver), 1.0
+        )
         colon = Union(
             (
                 Tube(((98, 12, -150), (100, 18, 30), (92, -8, 88)), 19.0),
@@ -266,7 +291,8 @@ class PelvicPhantom(Spec):
         sacrum = Tube(((middle_x, 62, 130), (middle_x, 66, 60), (middle_x, 82, 10), (middle_x, 78, -25)), 16.0)
         cauda = Tube(((middle_x, 88, 130), (middle_x, 92, 60)), 7.0)
         heads = {
-            name: Ball((middle_x + x, 8.0, -62.0), 23.0) for name, x in (("Femur_Head_L", 88.0), ("Femur_Head_R", -88.0))
+            name: Ball((middle_x + x, 8.0, -62.0), 23.0)
+            for name, x in (("Femur_Head_L", 88.0), ("Femur_Head_R", -88.0))
         }
 
         def bladder_at(shift: float) -> Shape:
@@ -274,18 +300,26 @@ class PelvicPhantom(Spec):
 
         bladder = _at_distance(bladder_at, node, self.bladder_distance_mm, 150.0)
         roots = [(-40, 0, 58), (-14, -6, 28), (6, -4, 0), (10, 2, -28)]
-        plexus_left = _at_distance(
-            lambda s: Tube(moved(roots, (0, s, 0)), 4.0), node, self.plexus_distance_mm, 100.0
-        )
+        plexus_left = _at_distance(lambda s: Tube(moved(roots, (0, s, 0)), 4.0), node, self.plexus_distance_mm, 100.0)
         (ymin, ymax) = (float(b[1]) for b in plexus_left.bounds_mm)
         back = (ymin + ymax) / 2 + 2
         plexus_right = Tube(moved([(2 * middle_x - x, y, z) for x, y, z in roots], (0, back, 0)), 4.0)
-        rectum = Difference(Tube(((middle_x, 40, -85), (middle_x, 48, -40), (middle_x, 50, 5)), 15.0), (bladder, sacrum), 1.0)
+        rectum = Difference(
+            Tube(((middle_x, 40, -85), (middle_x, 48, -40), (middle_x, 50, 5)), 15.0), (bladder, sacrum), 1.0
+        )
         sigmoid = Difference(
             Tube(((middle_x, 48, 12), (middle_x + 18, 28, 34), (middle_x + 2, 10, 52), (middle_x + 40, 26, 72), (22, 22, 105)), 14.0),
             (bladder, rectum, sacrum, plexus_left, node), 1.0,
         )  # fmt: skip
-        loops = [(-8, -6, 4), (-30, -20, 22), (-90, -28, 24), (-110, -10, 44), (-50, -36, 52), (-8, -20, 60), (-70, -40, 84)]
+        loops = [
+            (-8, -6, 4),
+            (-30, -20, 22),
+            (-90, -28, 24),
+            (-110, -10, 44),
+            (-50, -36, 52),
+            (-8, -20, 60),
+            (-70, -40, 84),
+        ]
         bowel_small = Difference(
             _at_distance(lambda s: Tube(moved(loops, (0, -0.3 * s, s)), 13.0), node, self.bowel_distance_mm, 120.0),
             (bladder, sigmoid, rectum), 1.0,

@@ -26,6 +26,9 @@ class DicomCase(Spec):
     dose_is: Literal["total", "per-fraction"] | None = Field(
         None, description="what an RTDOSE tagged FRACTION holds: the total of the course, or one fraction"
     )
+    end_caps: Literal["half-slice", "none"] = Field(
+        "half-slice", description="whether the first and the last contour reach half a slice further (Eclipse: none)"
+    )
     keep_identity: bool = Field(False, description="keep the patient's name in results and reports")
 
     def build(self) -> Case:
@@ -42,6 +45,7 @@ class DicomCase(Spec):
             plan_uid=self.rtplan,
             dose_uids=self.rtdoses,
             dose_is=self.dose_is,
+            end_caps=self.end_caps,
             keep_identity=self.keep_identity,
         )
 
@@ -63,6 +67,9 @@ class ArchiveCase(Spec):
     aliases: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="standard name: names that the file uses for it"
     )
+    end_caps: Literal["half-slice", "none"] = Field(
+        "half-slice", description="whether the first and the last contour reach half a slice further (Eclipse: none)"
+    )
 
     def build(self) -> Case:
         """Read the file; raises `CaseError`."""
@@ -74,4 +81,5 @@ class ArchiveCase(Spec):
             ball=(self.ball.centre_mm, self.ball.radius_mm) if self.ball else None,
             structures=self.structures,
             aliases=self.aliases,
+            end_caps=self.end_caps,
         )

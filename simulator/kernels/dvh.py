@@ -1,13 +1,15 @@
 """Dose-volume statistics of many courses of one structure.
 
 `dose` is float32 (course, point) in Gy, `volume` float64 (point,) in cc. Cells are sorted from hot to cold; a cell's
-dose belongs to the cumulative volume at its middle, and dose is linear in volume in between.
+dose belongs to the cumulative volume at its middle, and dose is linear in volume in between. Cells whose doses differ by
+less than 1e-6 of the maximum are one cell (planes of a lattice along a dose gradient).
 """
 
 import numpy as np
 from numba import njit
 
 _BINS = 1024
+_SAME_DOSE = 1e-6
 
 
 @njit(cache=True, nogil=True)
@@ -46,12 +48,14 @@ def dose_at_volumes(dose, volume, wanted_cc):
             by_bin[filled[b]] = p
             filled[b] += 1
         for m in range(wanted_cc.shape[0]):
-            result[c, m] = _dose_at_volume(dose[c], volume, by_bin, first, in_bin, wanted_cc[m])
+            result[c, m] = _dose_at_volume(
+                dose[c], volume, by_bin, first, in_bin, wanted_cc[m], _SAME_DOSE * np.float64(high)
+            )
     return result
 
 
 @njit(cache=True, nogil=True)
-def _dose_at_volume(dose, volume, by_bin, first, in_bin, wanted_cc):
+def _dose_at_volume(dose, volume, by_bin, first, in_bin, wanted_cc, same_gy):
     hotter = 0.0
     b = _BINS - 1
     while b > 0 and hotter + in_bin[b] < wanted_cc:
@@ -67,16 +71,19 @@ def _dose_at_volume(dose, volume, by_bin, first, in_bin, wanted_cc):
         hotter -= in_bin[above]
     cells = by_bin[first[max(below, 0)] : first[min(above, _BINS - 1) + 1]]
     order = cells[np.argsort(-dose[cells], kind="mergesort")]
-    middle = hotter + 0.5 * volume[order[0]]
-    if wanted_cc <= middle:
-        return np.float64(dose[order[0]])
-    for i in range(1, order.shape[0]):
-        step = 0.5 * (volume[order[i - 1]] + volume[order[i]])
+    middle, last_cc, last_gy = hotter, 0.0, np.float64(dose[order[0]])
+    i = 0
+    while i < order.shape[0]:
+        gy, cc = np.float64(dose[order[i]]), 0.0
+        while i < order.shape[0] and gy - dose[order[i]] <= same_gy:
+            cc += volume[order[i]]
+            i += 1
+        step = 0.5 * (last_cc + cc)
         if wanted_cc <= middle + step:
-            share = (wanted_cc - middle) / step
-            return (1 - share) * dose[order[i - 1]] + share * dose[order[i]]
-        middle += step
-    return np.float64(dose[order[-1]])
+            share = (wanted_cc - middle) / step if last_cc > 0.0 else 1.0
+            return (1 - share) * last_gy + share * gy
+        middle, last_cc, last_gy = middle + step, cc, gy
+    return last_gy
 
 
 @njit(cache=True, nogil=True)

@@ -1,0 +1,154 @@
+"""Wrong inputs: exit code 2 and one message that names file, key or object and the remedy."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from simulator.config import load_study
+from simulator.prepare import prepare
+from simulator.spec import SimulatorError
+
+GOOD = """\
+name: study
+case: {phantom: sphere, radius_mm: 10}
+prescription: {dose_gy: 50, fractions: 5, isodose_percent: 80}
+plan: {model: penumbra}
+uncertainty:
+  setup:
+    systematic_mm: [1, 1, 1]
+    random_mm: [1, 1, 1]
+strategies:
+  margins_mm: [3]
+  motion: [none]
+  guidance: [none]
+goals: ["GTV D98% >= 95%"]
+"""
+
+
+def message_of(text, tmp_path, **overrides):
+    file = tmp_path / "study.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(SimulatorError) as error:
+        prepare(load_study(file, overrides))
+    return str(error.value).replace(str(tmp_path), "DIR").replace("\\", "/")
+
+
+def test_the_good_study_is_good(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text(GOOD, encoding="utf-8")
+    assert prepare(load_study(file)).case.gtv.volume_cc == pytest.approx(4.18879, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("random_mm", "randm_mm"), "DIR/study.yaml:8: uncertainty.setup.randm_mm: unknown key; did you mean 'random_mm'?"),
+        (
+            ("random_mm: [1, 1, 1]", "random_mm: [1.5, 1.5]"),
+            "DIR/study.yaml:8: uncertainty.setup.random_mm: 3 values wanted (LR, AP, SI), got 2: [1.5, 1.5]",
+        ),
+        (
+            ("systematic_mm: [1, 1, 1]", "systematic_mm: [1, -1, 1]"),
+            "DIR/study.yaml:7: uncertainty.setup.systematic_mm.1: has to be greater than or equal to 0, got -1",
+        ),
+        (
+            ("GTV D98%", "Spinal D98%"),
+            "goal 'Spinal D98% >= 95%': structure 'Spinal' is not in case 'sphere'; it has: GTV, External (names are "
+            "case-sensitive; case.aliases maps a clinic's own names)",
+        ),
+        (
+            ("[none]\n  guidance", "[itvv]\n  guidance"),
+            "DIR/study.yaml:11: strategies.motion.0: 'itvv' is not known here; known are 'none', 'itv'",
+        ),
+        (("dose_gy: 50, ", ""), "DIR/study.yaml:3: prescription.dose_gy: this key is missing"),
+        (("dose_gy: 50", "dose_gy: fifty"), "DIR/study.yaml:3: prescription.dose_gy: has to be a valid number, unable to "
+         "parse string as a number, got 'fifty'"),  # fmt: skip
+        (
+            ("plan: {", "plan: ["),
+            "DIR/study.yaml:4: YAML syntax: expected ',' or ']', but got '}'; check indentation, colons and brackets",
+        ),
+        (("name: study", "name: study\nname: other"), "DIR/study.yaml:2: name is given twice"),
+        (
+            ("case: {phantom: sphere, radius_mm: 10}", "case: {dicom: nowhere}"),
+            "DIR/nowhere: no such file or folder; give the folder that holds the patient's DICOM files",
+        ),
+        (
+            ('["GTV D98% >= 95%"]', "[mediastinal-7fx]"),
+            "goals: 'mediastinal-7fx' is neither a goal nor a library; did you mean",
+        ),
+        (
+            ('["GTV D98% >= 95%"]', "[mediastinal-3fx]"),
+            "goals: library 'mediastinal-3fx' is for 3 fractions, the study has 5; limits are never converted between "
+            "fractionations: choose another library or write the goals out",
+        ),
+        (
+            ('"GTV D98% >= 95%"', '"GTV D50cc >= 95%"'),
+            "goal on 'GTV D50cc': GTV has only 4.19 cc; ask for a smaller volume or for a percentage",
+        ),
+        (("[3]", "[3, 3]"), "DIR/study.yaml:1: strategies: none, 3 mm, none is listed twice; remove one"),
+    ],
+)  # fmt: skip
+def test_messages(change, message, tmp_path):
+    assert change[0] in GOOD
+    assert message_of(GOOD.replace(*change), tmp_path).startswith(message)
+
+
+def test_several_problems_are_told_at_once(tmp_path):
+    text = GOOD.replace("random_mm: [1, 1, 1]", "random_mm: [1, 1]").replace("fractions: 5", "fractions: 0")
+    message = message_of(text, tmp_path)
+    assert "study.yaml:3: prescription.fractions" in message
+    assert "study.yaml:8: uncertainty.setup.random_mm" in message
+
+
+def test_an_override_is_checked_like_the_file(tmp_path):
+    assert "uncertainty.setup.random_mm" in message_of(GOOD, tmp_path, **{"uncertainty.setup.random_mm": [1, 2]})
+
+
+def run(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "simulator", *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+def test_exit_codes(tmp_path):
+    (tmp_path / "good.yaml").write_text(GOOD, encoding="utf-8")
+    (tmp_path / "bad.yaml").write_text(GOOD.replace("random_mm", "randm_mm"), encoding="utf-8")
+    good = run("check", "good.yaml", cwd=tmp_path)
+    assert good.returncode == 0, good.stderr
+    assert "GTV D98% >= 95%" in good.stdout
+    bad = run("check", "bad.yaml", cwd=tmp_path)
+    assert bad.returncode == 2
+    assert bad.stderr.startswith("error: bad.yaml:8: uncertainty.setup.randm_mm: unknown key")
+    assert "Traceback" not in bad.stderr
+    assert run("check", "missing.yaml", cwd=tmp_path).returncode == 2
+    assert run("fly", cwd=tmp_path).returncode == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.yaml", "good.yaml"]
+
+
+def test_run_init_and_report_from_the_command_line(tmp_path):
+    (tmp_path / "good.yaml").write_text(GOOD, encoding="utf-8")
+    done = run("run", "good.yaml", "--courses", "20", "--set", "numerics.max_points=2000", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "results" / "study"
+    assert {p.name for p in folder.iterdir()} == {"config.yaml", "results.nc", "summary.csv", "report.html"}
+    assert "20/20 courses" in done.stderr
+    assert yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["courses"] == 20
+    (folder / "report.html").unlink()
+    assert run("report", str(folder), cwd=tmp_path).returncode == 0
+    assert (folder / "report.html").is_file()
+    assert run("run", "good.yaml", "--courses", "30", "--no-report", cwd=tmp_path).returncode == 2
+    again = run("run", "good.yaml", "--courses", "30", "--no-report", "--fresh", "--quiet", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert run("init", "--site", "abdominal", cwd=tmp_path).returncode == 0
+    assert run("check", "study.yaml", cwd=tmp_path).returncode == 0
+    assert run("init", "--site", "neck", "--out", "other.yaml", cwd=tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize("name", [p.name for p in sorted((Path(__file__).parents[1] / "configs").glob("*_node.yaml"))])
+def test_shipped_studies_are_valid(name):
+    problem = prepare(load_study(Path(__file__).parents[1] / "configs" / name))
+    assert problem.config.courses >= 2000
+    assert len(problem.goals) >= 8

@@ -1,0 +1,163 @@
+"""Studies from end to end: invariants that must hold bit for bit, files, resuming."""
+
+import csv
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import simulator
+from simulator.config import StudyConfig
+from simulator.results import SUMMARY_COLUMNS, VARIABLES, open_results
+from simulator.spec import ConfigError
+from simulator.study import is_finished, run_study
+
+
+def small_study(**changes):
+    """A breathing sphere in a gridded dose with two strategies; seconds to run."""
+    raw = {
+        "name": "small",
+        "case": {"phantom": "sphere", "radius_mm": 8, "grid_mm": 2},
+        "prescription": {"dose_gy": 48, "fractions": 4, "isodose_percent": 80},
+        "plan": {"model": "penumbra", "normalisation": "isodose", "gridded": True},
+        "uncertainty": {
+            "setup": {"systematic_mm": [1, 1.5, 2], "random_mm": [1, 2, 1.5], "mean_mm": [0, 0.5, 1]},
+            "respiration": {"amplitude_mm": [1, 2, 6], "course_cv": 0.4, "fraction_cv": 0.2},
+        },
+        "strategies": {"margins_mm": [3], "motion": ["none"], "guidance": ["none", "online-target"]},
+        "goals": ["GTV D98% >= 95%", "GTV Dmin >= 90%", "GTV V48Gy >= 99 %"],
+        "courses": 60,
+        "seed": 5,
+        "numerics": {"instants": 8, "block_courses": 25, "max_points": 3000},
+    }
+    return StudyConfig.model_validate({**raw, **changes})
+
+
+def with_numerics(study, **numerics):
+    return StudyConfig.model_validate(
+        {**study.model_dump(), "numerics": {**study.numerics.model_dump(), **numerics}}
+    )
+
+
+@pytest.fixture(scope="module")
+def results():
+    return simulator.run(small_study())
+
+
+def test_same_seed_same_hash_for_any_workers_and_blocks(results):
+    study = small_study()
+    for workers in (1, 2):
+        for block in (7, 60):
+            again = simulator.run(with_numerics(study, block_courses=block), workers=workers)
+            assert again.attrs["result_hash"] == results.attrs["result_hash"]
+            np.testing.assert_array_equal(again["dose/mean"], results["dose/mean"])
+    assert simulator.run(study, seed=6).attrs["result_hash"] != results.attrs["result_hash"]
+
+
+def test_more_courses_keep_the_first_ones(results):
+    more = simulator.run(small_study(), courses=90)
+    np.testing.assert_array_equal(more["metrics/value"][:, :60], results["metrics/value"])
+
+
+def test_adding_a_strategy_changes_nobody_elses_numbers(results):
+    wider = simulator.run(
+        small_study(strategies={"margins_mm": [3, 5], "motion": ["none"], "guidance": ["online-target", "none"]})
+    )
+    for label in results["metrics/strategy"].values:
+        np.testing.assert_array_equal(
+            wider["metrics/value"].sel(strategy=label), results["metrics/value"].sel(strategy=label)
+        )
+
+
+def test_without_errors_every_course_is_the_plan():
+    still = simulator.run(small_study(uncertainty={}, strategies={"margins_mm": [0, 4], "motion": "none", "guidance": "none"}))
+    value, nominal = still["metrics/value"], still["metrics/nominal"]
+    np.testing.assert_allclose(value, nominal.values[:, None, :].repeat(60, axis=1), rtol=1e-6)
+    np.testing.assert_allclose(still["dose/mean"], still["dose/nominal"], rtol=1e-5, atol=1e-4)
+    band = still["dvh/volume_percent"].sel(quantile=0.5)
+    np.testing.assert_allclose(band, still["dvh/nominal"], atol=0.11)
+    assert set(np.unique(still["goals/probability"])) <= {0.0, 1.0}
+
+
+def test_mean_dose_map_equals_the_mean_over_courses_of_point_doses(results):
+    gtv = results["dose/structure_mask"].sel(structure="GTV").values == 100
+    mean_in_gtv = results["dose/mean"].values[:, gtv].mean(axis=1)
+    courses = results["metrics/value"].sel(metric="GTV Dmean").values.mean(axis=1)
+    np.testing.assert_allclose(mean_in_gtv, courses, rtol=0.01)
+
+
+def test_probabilities_are_counts_of_the_stored_courses(results):
+    value = results["metrics/value"].sel(metric="GTV D98%").values
+    expected = (value >= 0.95 * 48 * (1 - 1e-6)).mean(axis=1)
+    np.testing.assert_array_equal(results["goals/probability"].sel(goal="GTV D98% >= 95%"), expected)
+    in_percent = np.median(value.astype(float), axis=1) / 0.48
+    np.testing.assert_allclose(results["goals/median"].sel(goal="GTV D98% >= 95%"), in_percent, rtol=1e-12)
+
+
+def test_results_folder_holds_the_contract(tmp_path):
+    study = small_study()
+    run_study(study, tmp_path)
+    tree = xr.open_datatree(tmp_path / "results.nc", engine="h5netcdf")
+    for name, table in VARIABLES.items():
+        for key, variable in table.items():
+            assert tree[name][key].dims == variable.dims
+            assert tree[name][key].attrs["units"] == variable.unit
+    for attribute in ("simulator_version", "config", "seed", "n_courses", "result_hash"):
+        assert attribute in tree.attrs
+    with (tmp_path / "summary.csv").open(encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    assert tuple(table[0]) == SUMMARY_COLUMNS
+    assert len(table) == 2 * 3
+    row = table[0]
+    goals = tree["goals"].to_dataset().sel(strategy=row["strategy"], goal=row["goal"])
+    assert float(row["probability"]) == pytest.approx(float(goals["probability"]), rel=1e-5)
+    assert int(row["n_courses"]) == 60
+    again = simulator.load_study(tmp_path / "config.yaml")
+    assert again == study
+    assert is_finished(study, tmp_path)
+    assert not (tmp_path / "blocks").exists()
+    with pytest.raises(ConfigError, match="results of a different study"):
+        is_finished(small_study(seed=9), tmp_path)
+
+
+class StopAfter:
+    """Progress that interrupts a run, as Ctrl-C would."""
+
+    def __init__(self, courses):
+        self._courses = courses
+
+    def stage(self, text):
+        pass
+
+    def courses(self, done, total):
+        if done >= self._courses:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path, results):
+    with pytest.raises(KeyboardInterrupt):
+        run_study(small_study(), tmp_path, workers=1, progress=StopAfter(75))
+    blocks = sorted((tmp_path / "blocks").glob("*.npz"))
+    assert len(blocks) == 4
+    blocks[1].write_bytes(blocks[1].read_bytes()[:-200])
+    with pytest.raises(ConfigError, match="unfinished courses of a different study"):
+        run_study(small_study(seed=6), tmp_path)
+    run_study(small_study(), tmp_path, workers=2)
+    with open_results(tmp_path) as resumed:
+        assert resumed.attrs["result_hash"] == results.attrs["result_hash"]
+
+
+def test_memory_does_not_grow_with_the_number_of_courses(tmp_path):
+    import tracemalloc
+
+    def peak_bytes(courses):
+        study = small_study(courses=courses, strategies={"margins_mm": [3], "motion": "none", "guidance": "none"})
+        tracemalloc.start()
+        run_study(study, tmp_path / str(courses), workers=1)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    few, many = peak_bytes(100), peak_bytes(2000)
+    stored_metrics = 1900 * 7 * 4
+    assert many - few < 20 * stored_metrics + 2e6
