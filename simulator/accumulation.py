@@ -132,8 +132,8 @@ class StructureDoses:
     Attributes
     ----------
     volume_cc : float64 (point,).
-    interpolation_error_gy : largest difference seen between the refined lattice and the planned dose at cell
-        centres, where trilinear interpolation is worst (0 for a closed-form dose).
+    interpolation_error_gy : largest difference seen between trilinear interpolation and the planned dose at cell
+        centres of the refined lattice, where it is worst (0 for a closed-form dose).
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class StructureDoses:
             self._surface = ScatteredPoints(dose, surface_mm, reach, min(finest_mm, self.spacing_mm))
         rows = [LatticeRows(dose, p, reach, _stride(p, finest_mm)) for p in patches]
         self._parts = list(rows)
-        self.interpolation_error_gy = max(_worst_cell_error_gy(dose, r, p) for r, p in zip(rows, patches, strict=True))
+        self.interpolation_error_gy = max(_worst_cell_error_gy(dose, r.grid) for r in rows)
 
     @property
     def n_points(self) -> int:
@@ -196,9 +196,11 @@ def _runs(index_zyx: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(index[first]), np.diff(np.concatenate([first, [len(index)]]))
 
 
-def _worst_cell_error_gy(dose: PlannedDose, rows: LatticeRows, patch: Patch, n_samples: int = 1000) -> float:
-    """Largest trilinear error in Gy at the cell centres nearest to an even sample of the points."""
-    points = patch.points_mm[:: max(1, rows.n_points // n_samples)]
-    corners = np.array([[dz, dy, dx] for dz in (0, 1) for dy in (0, 1) for dx in (0, 1)]) * rows.step_mm
-    trilinear = np.mean([dose.at(points + c) for c in corners], axis=0)
-    return float(np.abs(trilinear - dose.at(points + rows.step_mm / 2)).max())
+def _worst_cell_error_gy(dose: PlannedDose, grid: Grid, n_samples: int = 2000) -> float:
+    """Largest trilinear error in Gy at an even sample of the cell centres of a refined lattice."""
+    step = grid.spacing_mm[0]
+    n_cells = int(np.prod(grid.shape))
+    cells = np.arange(0, n_cells, max(1, n_cells // n_samples))
+    nodes = grid.points_mm(np.stack(np.unravel_index(cells, grid.shape), axis=-1))
+    trilinear = np.mean([dose.at(nodes + step * np.array(corner)) for corner in np.ndindex(2, 2, 2)], axis=0)
+    return float(np.abs(trilinear - dose.at(nodes + step / 2)).max())

@@ -55,13 +55,11 @@ def run(
 @app.command()
 def check(config: ConfigPath, set_: SetOption = None) -> None:
     """Validate a study and print it resolved, with the time and memory it will need. Writes nothing."""
-    from rich.console import Console
-
     from simulator.overview import problem_tables
     from simulator.prepare import prepare
 
     study = _load(config, set_)
-    console = Console()
+    console = _console()
     for table in problem_tables(prepare(study)):
         console.print(table)
     console.print("The study is valid.")
@@ -70,12 +68,10 @@ def check(config: ConfigPath, set_: SetOption = None) -> None:
 @app.command()
 def inspect(path: Annotated[Path, typer.Argument(help="DICOM folder, case file or folder of motion traces")]) -> None:
     """Say what a DICOM folder or a case file holds, and what is missing."""
-    from rich.console import Console
-
     from simulator.case.inventory import inventory
     from simulator.overview import text_table
 
-    console = Console()
+    console = _console()
     for title, columns, rows in inventory(path).sections():
         console.print(text_table(title, columns, rows))
 
@@ -155,14 +151,19 @@ def _report(folder: Path) -> None:
 
 
 def _print_answer(folder: Path) -> None:
-    from rich.console import Console
-
     from simulator.overview import answer_table
     from simulator.results import open_results
 
     with open_results(folder) as results:
-        Console().print(answer_table(results))
+        _console().print(answer_table(results))
     _say(f"results in {folder}: report.html, summary.csv, results.nc, config.yaml")
+
+
+def _console() -> Any:
+    """Standard output: as wide as the terminal, or wide enough for tables in a file."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=160)
 
 
 def _say(text: str) -> None:

@@ -80,10 +80,10 @@ def answer_table(results: xr.DataTree) -> Table:
     target_goals = [str(g) for g in goals["goal"].values[is_target]]
     rows = []
     for i, strategy in enumerate(goals["strategy"].values):
-        cells = [_with_interval(goals, i, j) for j in np.flatnonzero(is_target)]
+        cells = [_with_interval(goals, i, int(j)) for j in np.flatnonzero(is_target)]
         others = np.flatnonzero(~is_target)
         if len(others):
-            worst = others[np.argmin(goals["probability"].values[i, others])]
+            worst = int(others[np.argmin(goals["probability"].values[i, others])])
             cells.append(f"{goals['goal'].values[worst]}: {_with_interval(goals, i, worst)}")
         rows.append((str(strategy), *cells))
     columns = ["strategy", *target_goals] + (["least certain OAR goal"] if not is_target.all() else [])

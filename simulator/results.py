@@ -168,13 +168,13 @@ def open_results(path: str | Path) -> xr.DataTree:
 
 def write_summary(results: xr.DataTree, path: Path) -> None:
     """Write summary.csv: one row per strategy and goal."""
-    goals = results["goals"]
+    goals = results["goals"].to_dataset()
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(SUMMARY_COLUMNS)
         for s in goals["strategy"].values:
             for g in goals["goal"].values:
-                row = goals.to_dataset().sel(strategy=s, goal=g)
+                row = goals.sel(strategy=s, goal=g)
                 table.writerow(
                     [s, g, row["structure"].item()]
                     + [f"{float(row[key]):.6g}" for key in ("probability", "ci_low", "ci_high")]

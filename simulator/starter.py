@@ -79,7 +79,7 @@ def starter_study(site: str, dicom: Path | None = None) -> str:
 def _names(dicom: Path) -> list[str]:
     from simulator.case.inventory import inventory
 
-    return inventory(dicom).structure_names()
+    return [s.name for s in inventory(dicom).structures]
 
 
 def _target(dicom: Path) -> str:

@@ -14,7 +14,7 @@ def study_in_words(problem: Problem) -> str:
     margins = dict.fromkeys(s.margin.label() for s in problem.strategies)
     paragraphs = [
         f"{config.courses} whole treatment courses of {rx.dose_gy:g} Gy in {rx.fractions} fractions, prescribed to the "
-        f"{rx.isodose_percent:g} % isodose, are simulated for each of {len(problem.strategies)} strategies; every "
+        f"{rx.isodose_percent:g} % isodose, are simulated for every strategy ({len(problem.strategies)}); every "
         f"strategy meets the same virtual patients (seed {config.seed}).",
         *config.uncertainty.describe(),
         "Motion management: " + "; ".join(motions) + ".",

@@ -64,8 +64,11 @@ def test_the_good_study_is_good(tmp_path):
             "DIR/study.yaml:11: strategies.motion.0: 'itvv' is not known here; known are 'none', 'itv'",
         ),
         (("dose_gy: 50, ", ""), "DIR/study.yaml:3: prescription.dose_gy: this key is missing"),
-        (("dose_gy: 50", "dose_gy: fifty"), "DIR/study.yaml:3: prescription.dose_gy: has to be a valid number, unable to "
-         "parse string as a number, got 'fifty'"),  # fmt: skip
+        (
+            ("dose_gy: 50", "dose_gy: fifty"),
+            "DIR/study.yaml:3: prescription.dose_gy: has to be a valid number, unable to parse string as a number, "
+            "got 'fifty'",
+        ),
         (
             ("plan: {", "plan: ["),
             "DIR/study.yaml:4: YAML syntax: expected ',' or ']', but got '}'; check indentation, colons and brackets",
@@ -73,7 +76,7 @@ def test_the_good_study_is_good(tmp_path):
         (("name: study", "name: study\nname: other"), "DIR/study.yaml:2: name is given twice"),
         (
             ("case: {phantom: sphere, radius_mm: 10}", "case: {dicom: nowhere}"),
-            "DIR/nowhere: no such file or folder; give the folder that holds the patient's DICOM files",
+            "DICOM folder DIR/nowhere does not exist; case.dicom names a folder, relative to the study file",
         ),
         (
             ('["GTV D98% >= 95%"]', "[mediastinal-7fx]"),

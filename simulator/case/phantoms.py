@@ -307,10 +307,10 @@ class PelvicPhantom(Spec):
         rectum = Difference(
             Tube(((middle_x, 40, -85), (middle_x, 48, -40), (middle_x, 50, 5)), 15.0), (bladder, sacrum), 1.0
         )
+        bends = [(0, 48, 12), (18, 28, 34), (2, 10, 52), (40, 26, 72), (84, 22, 105)]
         sigmoid = Difference(
-            Tube(((middle_x, 48, 12), (middle_x + 18, 28, 34), (middle_x + 2, 10, 52), (middle_x + 40, 26, 72), (22, 22, 105)), 14.0),
-            (bladder, rectum, sacrum, plexus_left, node), 1.0,
-        )  # fmt: skip
+            Tube(moved(bends, (middle_x, 0, 0)), 14.0), (bladder, rectum, sacrum, plexus_left, node), 1.0
+        )
         loops = [
             (-8, -6, 4),
             (-30, -20, 22),

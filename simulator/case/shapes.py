@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -138,7 +139,7 @@ class Tube(Shape):
         """Exact signed distance."""
         nearest = np.full(points_mm.shape[:-1], np.inf)
         path = np.asarray(self.path_mm, float)
-        for start, end in zip(path[:-1], path[1:], strict=True):
+        for start, end in pairwise(path):
             along = end - start
             local = points_mm - start
             share = np.clip(local @ along / (along @ along), 0, 1)

@@ -95,16 +95,17 @@ def surface_points(structure: Structure) -> np.ndarray:
     return grid.points_mm(vertices)
 
 
-_SPACINGS_MM = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+_SPACINGS_MM = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 _NEAR_CHOICES = ((60.0, 1.0), (40.0, 1.0), (25.0, 1.0), (25.0, 1.5), (25.0, 2.0), (25.0, 3.0))
 
 
 def sample_structure(structure: Structure, target: Structure, *, max_points: int = 12_000) -> list[Patch]:
     """Points of a structure: fine near the target, where the dose is steep, and coarse far away.
 
-    The finest of 0.5, 0.75, 1, 1.5, 2 and 3 mm that needs at most `max_points` (three times as many in a target). An organ at
-    risk for which that is coarser than 1 mm is split into two exact parts: cells within 60, 40 or 25 mm of the target's
-    bounding box on a lattice of 1 mm (of 1.5, 2 or 3 mm if 25 mm are still too many), the rest three times as coarse.
+    The finest of 0.25, 0.5, 0.75, 1, 1.5, 2 and 3 mm that needs at most `max_points` (three times as many in a target).
+    An organ at risk for which that is coarser than 1 mm is split into two exact parts: cells within 60, 40 or 25 mm of
+    the target's bounding box on a lattice of 1 mm (of 1.5, 2 or 3 mm if 25 mm are still too many), the rest three times
+    as coarse.
 
     Returns
     -------

@@ -1,0 +1,21 @@
+"""Figures of the results: one function per figure, takes the results and returns a matplotlib Figure."""
+
+from simulator.plots.dose import plan_pictures
+from simulator.plots.dvh import dvh_bands
+from simulator.plots.margins import (
+    coverage_against_margin,
+    critical_oar_goal,
+    oar_against_margin,
+    target_d98_against_margin,
+)
+from simulator.plots.style import image_bytes
+
+__all__ = [
+    "coverage_against_margin",
+    "critical_oar_goal",
+    "dvh_bands",
+    "image_bytes",
+    "oar_against_margin",
+    "plan_pictures",
+    "target_d98_against_margin",
+]

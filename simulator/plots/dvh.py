@@ -1,0 +1,55 @@
+"""Dose-volume histograms with their spread over courses."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from simulator.plots.style import light_grid, panels, shown_structures, styled
+
+
+@styled
+def dvh_bands(results: xr.DataTree, strategies: Sequence[str]) -> Figure:
+    """Cumulative DVHs (percent against Gy), one panel per strategy.
+
+    Dashed: planned dose. Solid: median over courses. Shaded: 25-75 % and 5-95 % of courses.
+    """
+    dvh = results["dvh"].to_dataset()
+    colours = shown_structures(results)
+    columns = min(2, len(strategies))
+    figure, grid = panels(-(-len(strategies) // columns), columns, 5.4, 3.7)
+    dose_gy = dvh["dose"].values
+    highest_gy = dose_gy[np.flatnonzero(dvh["volume_percent"].values.max((0, 1, 2)) > 0.1)[-1]]
+    for axes, strategy in zip(grid.flat, strategies, strict=False):
+        for name, colour in colours.items():
+            of_one = dvh.sel(strategy=strategy, structure=name)
+            bands = of_one["volume_percent"]
+            for low, high, opacity in ((0.05, 0.95, 0.15), (0.25, 0.75, 0.25)):
+                lower, upper = (bands.sel(quantile=q, method="nearest").values for q in (low, high))
+                axes.fill_between(dose_gy, lower, upper, color=colour, alpha=opacity, linewidth=0)
+            axes.plot(dose_gy, bands.sel(quantile=0.5, method="nearest").values, color=colour, label=name)
+            axes.plot(dose_gy, of_one["nominal"].values, color=colour, linestyle="--", linewidth=1.1)
+        axes.axvline(float(results.attrs["prescription_gy"]), color="#888888", linewidth=0.9, linestyle=":")
+        axes.set(
+            title=strategy,
+            xlabel="dose (Gy)",
+            ylabel="volume (%)",
+            xlim=(0, 1.04 * highest_gy),
+            ylim=(0, 102),
+        )
+        light_grid(axes)
+    for axes in grid.flat[len(strategies) :]:
+        axes.set_visible(False)
+    keys: list[Line2D | Patch] = [Line2D([], [], color=c, label=name) for name, c in colours.items()]
+    keys += [
+        Line2D([], [], color="#444444", label="median of courses"),
+        Line2D([], [], color="#444444", linestyle="--", linewidth=1.1, label="planned dose"),
+        Patch(color="#444444", alpha=0.36, linewidth=0, label="25-75 % of courses"),
+        Patch(color="#444444", alpha=0.15, linewidth=0, label="5-95 % of courses"),
+        Line2D([], [], color="#888888", linestyle=":", label="prescription"),
+    ]
+    figure.legend(handles=keys, loc="outside lower center", ncols=2 * columns + 1)
+    return figure

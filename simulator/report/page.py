@@ -1,0 +1,210 @@
+"""The page: numbers of the results turned into text, and figures set into the template."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jinja2 import Environment, PackageLoader
+
+from simulator import plots
+from simulator.plots.style import readable
+
+GOOD_PROBABILITY = 0.9
+_GOOD = f"at least {100 * GOOD_PROBABILITY:g} %"
+MOST_STRATEGIES = 4
+_NAMED_STRATEGIES = 8
+# Lower ends of the colour classes; orange to blue keeps its order for every kind of colour vision.
+_CLASSES = ((0.95, "p95"), (0.9, "p90"), (0.75, "p75"), (0.5, "p50"), (0.0, "p0"))
+_ROUNDING = 1e-9
+_DEVIATIONS = {"none": "no deviation", "minor": "minor deviation", "major": "major deviation"}
+
+
+def render_report(results: xr.DataTree, path: Path) -> None:
+    """Write one HTML file that opens offline.
+
+    Parameters
+    ----------
+    results : tree as described by `simulator.results.VARIABLES`; without `/dose` there are no plan pictures.
+    """
+    environment = Environment(
+        loader=PackageLoader("simulator.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    chosen = chosen_strategies(results)
+    page = environment.get_template("template.html").render(
+        about=results.attrs,
+        words=json.loads(results.attrs["words"]),
+        answer=_answer(results),
+        goals=_goals(results),
+        table=_goal_table(results),
+        chosen=chosen,
+        figures=_figures(results, chosen),
+        plans=_plans(results),
+        numerics=_numerics(results),
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+def percent(probability: float) -> str:
+    """Probability in percent, one decimal; only 0 and 1 themselves are printed as 0 and 100."""
+    if not np.isfinite(probability):
+        return "–"
+    for certain in (0, 1):
+        if abs(probability - certain) < _ROUNDING:
+            return str(100 * certain)
+    if probability < 0.001:
+        return "<0.1"
+    return ">99.9" if probability > 0.999 else f"{100 * probability:.1f}"
+
+
+def chosen_strategies(results: xr.DataTree) -> dict[str, str]:
+    """Strategies worth a closer look, at most four, each with the reason."""
+    goals = results["goals"].to_dataset()
+    names = [str(name) for name in goals["strategy"].values]
+    coverage, sparing = _lowest(goals, "target"), _lowest(goals, "oar")
+    ptv_cc = results["plans"].to_dataset()["ptv_cc"].values
+    reasons: list[tuple[int, str]] = []
+    reaching = np.flatnonzero(coverage >= GOOD_PROBABILITY)
+    if len(reaching):
+        best = reaching[np.lexsort((-coverage[reaching], -sparing[reaching], ptv_cc[reaching].round(3)))[0]]
+        reasons.append((int(best), f"smallest PTV that reaches every target goal with {_GOOD}"))
+    reasons.append((int(np.lexsort((ptv_cc, -coverage))[0]), "target goals most certain"))
+    if goals["role"].values.tolist().count("target") < goals.sizes["goal"]:
+        reasons.append((int(np.argmin(sparing)), "goals of organs at risk least certain"))
+    reasons.append((int(np.argmin(coverage)), "target goals least certain"))
+    chosen: dict[str, str] = {}
+    for index, reason in reasons:
+        earlier = chosen.get(names[index])
+        chosen[names[index]] = f"{earlier}; {reason}" if earlier else reason
+    if len(names) == 1:
+        return {names[0]: "the only strategy"}
+    return dict(list(chosen.items())[:MOST_STRATEGIES])
+
+
+def _lowest(goals: xr.Dataset, role: str) -> np.ndarray:
+    """Lowest probability of each strategy among goals on targets, or on everything else; 1 without such goals."""
+    is_target = goals["role"].values == "target"
+    members = is_target if role == "target" else ~is_target
+    return goals["probability"].values[:, members].min(axis=1, initial=1.0)
+
+
+def _cell(goals: xr.Dataset, strategy: int, goal: int | np.integer) -> dict[str, str]:
+    p, low, high = (float(goals[key].values[strategy, goal]) for key in ("probability", "ci_low", "ci_high"))
+    shade = next((name for bound, name in _CLASSES if p >= bound), "")
+    return {"text": percent(p), "interval": f"{percent(low)} to {percent(high)}", "shade": shade}
+
+
+def _answer(results: xr.DataTree) -> dict[str, Any]:
+    """Target goals and the least certain other goal of each strategy, and the sentences above the table."""
+    goals = results["goals"].to_dataset()
+    is_target = goals["role"].values == "target"
+    targets, others = np.flatnonzero(is_target), np.flatnonzero(~is_target)
+    coverage, sparing = _lowest(goals, "target"), _lowest(goals, "oar")
+    rows = []
+    for i, strategy in enumerate(goals["strategy"].values):
+        row: dict[str, Any] = {"strategy": str(strategy), "cells": [_cell(goals, i, j) for j in targets]}
+        if len(others):
+            worst = others[np.argmin(goals["probability"].values[i, others])]
+            row |= {"worst": _cell(goals, i, worst), "worst_goal": readable(goals["goal"].values[worst])}
+        rows.append(row)
+    headings = [readable(goal) for goal in goals["goal"].values[targets]]
+    sentences = _sentences(goals, coverage, sparing) if len(targets) else ["The study has no goal on a target."]
+    return {"headings": headings, "rows": rows, "has_others": len(others) > 0, "sentences": sentences}
+
+
+def _sentences(goals: xr.Dataset, coverage: np.ndarray, sparing: np.ndarray) -> list[str]:
+    names = goals["strategy"].values
+    is_target = goals["role"].values == "target"
+    reaching = np.flatnonzero(coverage >= GOOD_PROBABILITY)
+    if not len(reaching):
+        best = int(np.argmax(coverage))
+        return [
+            f"No strategy reaches every target goal with a probability of {_GOOD}. Closest is “{names[best]}”: its "
+            f"least certain target goal is met in {percent(coverage[best])} % of courses."
+        ]
+    listed = ", ".join(f"“{names[i]}”" for i in reaching[:_NAMED_STRATEGIES])
+    more = f" and {len(reaching) - _NAMED_STRATEGIES} more" if len(reaching) > _NAMED_STRATEGIES else ""
+    surely = int((goals["ci_low"].values[:, is_target].min(axis=1) >= GOOD_PROBABILITY).sum())
+    sentences = [
+        f"{len(reaching)} of {len(names)} strategies reach every target goal with a probability of {_GOOD}: "
+        f"{listed}{more}. For {surely} of them the whole 95 % interval lies there."
+    ]
+    if not is_target.all():
+        kind = reaching[int(np.argmax(sparing[reaching]))]
+        sentences.append(
+            f"Among these, organs at risk fare best with “{names[kind]}”, whose least certain goal on them is met "
+            f"in {percent(sparing[kind])} % of courses."
+        )
+    return sentences
+
+
+def _goals(results: xr.DataTree) -> list[dict[str, Any]]:
+    goals = results["goals"].to_dataset()
+    keys = ("structure", "metric", "operator", "limit", "unit", "role", "level", "source", "checked", "note")
+    rows = []
+    for j, text in enumerate(goals["goal"].values):
+        row = {key: goals[key].values[j].item() for key in keys}
+        row["operator"] = readable(row["operator"])
+        rows.append(row | {"heading": readable(text), "limit": f"{row['limit']:g}"})
+    return rows
+
+
+def _goal_table(results: xr.DataTree) -> list[dict[str, Any]]:
+    goals = results["goals"].to_dataset()
+    return [
+        {"strategy": str(name), "cells": [_cell(goals, i, j) for j in range(goals.sizes["goal"])]}
+        for i, name in enumerate(goals["strategy"].values)
+    ]
+
+
+def _figures(results: xr.DataTree, chosen: dict[str, str]) -> dict[str, Any]:
+    """Data URIs of the figures; an absent key is a figure that these results cannot give."""
+    goals = results["goals"].to_dataset()
+    figures: dict[str, Any] = {"dvh": _uri(plots.dvh_bands(results, list(chosen)), "svg")}
+    if "dose" in results.children:
+        figures["plans"] = {name: _uri(plots.plan_pictures(results, name), "png") for name in chosen}
+    if f"{results.attrs['target']} D98%" in results["metrics"].to_dataset()["metric"].values:
+        figures["d98"] = _uri(plots.target_d98_against_margin(results), "svg")
+    critical = plots.critical_oar_goal(results)
+    if critical is not None:
+        figures["oar"] = _uri(plots.oar_against_margin(results), "svg")
+        figures["oar_goal"] = readable(goals["goal"].values[critical])
+    if (goals["role"].values == "target").any():
+        figures["coverage"] = _uri(plots.coverage_against_margin(results), "svg")
+    return figures
+
+
+def _uri(figure: Any, kind: str) -> str:
+    mime = {"svg": "image/svg+xml", "png": "image/png"}[kind]
+    return f"data:{mime};base64,{base64.b64encode(plots.image_bytes(figure, kind)).decode('ascii')}"
+
+
+def _plans(results: xr.DataTree) -> list[dict[str, Any]]:
+    plans = results["plans"].to_dataset()
+    rows = []
+    for i, name in enumerate(plans["strategy"].values):
+        row: dict[str, Any] = {str(key): plans[key].values[i] for key in plans.data_vars}
+        for key in ("r100", "r50", "d2cm"):
+            row[f"{key}_words"] = _DEVIATIONS[str(row[f"{key}_deviation"])]
+        sides = [f"{side:.3g}" for side in row["margin_mm"]]
+        margin = sides[0] if len(set(sides)) == 1 else " / ".join(sides)
+        rows.append(row | {"strategy": str(name), "margin": margin})
+    return rows
+
+
+def _numerics(results: xr.DataTree) -> list[dict[str, Any]]:
+    dvh = results["dvh"].to_dataset()
+    worst_gy = dvh["interpolation_error_gy"].max("strategy", skipna=True).values
+    return [
+        {
+            "structure": str(name),
+            "role": str(dvh["role"].values[k]),
+            "volume_cc": f"{float(dvh['volume_cc'].values[k]):.2f}",
+            "points": f"{int(dvh['points'].values[k])}",
+            "spacing_mm": f"{float(dvh['spacing_mm'].values[k]):.2f}",
+            "error_gy": f"{worst_gy[k]:.3f}" if np.isfinite(worst_gy[k]) else "–",
+        }
+        for k, name in enumerate(dvh["structure"].values)
+    ]

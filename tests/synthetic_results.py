@@ -1,0 +1,171 @@
+"""A small results tree with every variable of the table, for tests of figures and report."""
+
+import json
+
+import numpy as np
+import xarray as xr
+
+from simulator.population.intervals import wilson_interval
+from simulator.results import DIRECTIONS, VARIABLES, group
+
+RX_GY = 50.0
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def synthetic_results(
+    motions: tuple[str, ...] = ("none", "itv"),
+    guidances: tuple[str, ...] = ("none", "online-target"),
+    margins_mm: tuple[float, ...] = (0.0, 3.0, 5.0),
+    n_oars: int = 2,
+    n_courses: int = 60,
+    with_dose: bool = True,
+) -> xr.DataTree:
+    """Random but ordered numbers: wider margins raise target and organ doses.
+
+    Goals: two on the target, one on each organ at risk; that on the last organ is unchecked.
+    """
+    random = np.random.default_rng(7)
+    plans = [(m, g, d) for m in motions for g in guidances for d in margins_mm]
+    strategies = [f"{m}, {d:g} mm, {g}" for m, g, d in plans]
+    structures = ["GTV", *(f"Organ{i + 1}" for i in range(n_oars))]
+    metrics = ["GTV D98%", *(f"{name} D0.035cc" for name in structures[1:])]
+    step = 1.8 * np.array([d for _, _, d in plans])[:, None, None] + np.arange(len(plans))[:, None, None] * 0.1
+    value = 44 + step + random.normal(0, 2, (len(plans), n_courses, len(metrics)))
+    value[..., 1:] -= 14 + 2 * np.arange(n_oars)
+    nominal = value.mean(1) + 1
+    goals = _goals(value, nominal, structures, metrics, strategies)
+    tree = {
+        "/": xr.Dataset(attrs=_attributes(n_courses, len(plans))),
+        "metrics": group(
+            "metrics",
+            {
+                "value": value,
+                "unit": np.full(len(metrics), "Gy"),
+                "structure": np.array(structures),
+                "nominal": nominal,
+            },
+            {"strategy": strategies, "course": np.arange(n_courses), "metric": metrics},
+        ),
+        "goals": goals,
+        "dvh": _dvh(strategies, structures),
+        "plans": _plans(plans, strategies),
+    }
+    if with_dose:
+        tree["dose"] = _dose(strategies, structures)
+    return xr.DataTree.from_dict(tree)
+
+
+def _attributes(n_courses: int, n_strategies: int) -> dict[str, object]:
+    return {
+        "simulator_version": "0.0.test",
+        "config": "name: <synthetic> & small\nseed: 7\n",
+        "name": "synthetic",
+        "seed": 7,
+        "n_courses": n_courses,
+        "result_hash": "0123abcd" * 8,
+        "created": "2024-01-02T03:04:05+00:00",
+        "seconds": 1.5,
+        "prescription_gy": RX_GY,
+        "fractions": 5,
+        "isodose_percent": 80.0,
+        "case_name": "box",
+        "case_description": "case: a box",
+        "target": "GTV",
+        "words": json.dumps([f"{n_strategies} strategies <of> courses.", "Setup error Σ = 2 mm."]),
+    }
+
+
+def _goals(value, nominal, structures, metrics, strategies) -> xr.Dataset:
+    column = np.array([0, 0, *range(1, len(metrics))])
+    is_target = column == 0
+    limit = np.where(is_target, 95.0, 38.0)
+    limit[1] = 100.0
+    in_unit = value[..., column] * np.where(is_target, 100 / RX_GY, 1.0)
+    met = np.where(is_target, in_unit >= limit, in_unit <= limit).sum(axis=1)
+    low, high = wilson_interval(met, value.shape[1])
+    unit = np.where(is_target, "%", "Gy")
+    operator = np.where(is_target, ">=", "<=")
+    labels = np.array(metrics)[column]
+    texts = [
+        f"{m} {o} {v:g}{'' if u == '%' else ' '}{u}" for m, o, v, u in zip(labels, operator, limit, unit, strict=True)
+    ]
+    checked = np.ones(len(column), bool)
+    checked[-1] = False
+    arrays = {
+        "probability": met / value.shape[1],
+        "ci_low": low,
+        "ci_high": high,
+        "nominal": nominal[:, column],
+        **{key: np.quantile(in_unit, q, axis=1) for key, q in (("p05", 0.05), ("median", 0.5), ("p95", 0.95))},
+        "metric": labels,
+        "structure": np.array(structures)[column],
+        "operator": operator,
+        "limit": limit,
+        "unit": unit,
+        "role": np.where(is_target, "target", "oar"),
+        "level": np.where(is_target, "", "mandatory"),
+        "source": np.where(is_target, "", "Author 2000"),
+        "checked": checked,
+        "note": np.where(is_target, "", "a remark"),
+    }
+    return group("goals", arrays, {"strategy": strategies, "goal": texts})
+
+
+def _dvh(strategies, structures) -> xr.Dataset:
+    dose_gy = np.linspace(0, 70, 71)
+    centre_gy = 50 - 12 * np.arange(len(structures))[None, :] % 48 + np.arange(len(strategies))[:, None] * 0.2
+    shift_gy = np.array([-4.0, -1.5, 0.0, 1.5, 4.0])
+
+    def fall(middle_gy):
+        return 100 / (1 + np.exp((dose_gy - middle_gy[..., None]) / 2))
+
+    n = len(structures)
+    arrays = {
+        "volume_percent": fall(centre_gy[..., None] + shift_gy),
+        "nominal": fall(centre_gy + 1),
+        "role": np.array(["target", *["oar"] * (n - 1)]),
+        "volume_cc": np.linspace(4.25, 90, n),
+        "points": np.arange(1000, 1000 + n),
+        "spacing_mm": np.linspace(0.75, 2, n),
+        "interpolation_error_gy": np.linspace(0.01, 0.2, len(strategies) * n).reshape(len(strategies), n),
+    }
+    coords = {"strategy": strategies, "structure": structures, "quantile": QUANTILES, "dose": dose_gy}
+    return group("dvh", arrays, coords)
+
+
+def _plans(plans, strategies) -> xr.Dataset:
+    n = len(plans)
+    margins_mm = np.repeat([[float(d)] for _, _, d in plans], 6, axis=1)
+    margins_mm[-1, 4:] += 3.0
+    text = {
+        "margin_label": [f"{d:g} mm" for _, _, d in plans],
+        "motion": [m for m, _, _ in plans],
+        "guidance": [g for _, g, _ in plans],
+        "r100_deviation": ["none"] * n,
+        "r50_deviation": ["minor"] * n,
+        "d2cm_deviation": ["major"] * n,
+    }
+    arrays = {key: np.array(values) for key, values in text.items()} | {"margin_mm": margins_mm}
+    for i, (key, variable) in enumerate(VARIABLES["plans"].items()):
+        if key not in arrays and variable.dims == ("strategy",):
+            arrays[key] = np.linspace(i, i + 1, n)
+    return group("plans", arrays, {"strategy": strategies, "direction": DIRECTIONS})
+
+
+def _dose(strategies, structures) -> xr.Dataset:
+    """Dose that falls off with distance from (0, 0, 0), 10 Gy higher from z = 12 mm on; light tissue right."""
+    z, y, x = np.arange(-20.0, 21, 4), np.arange(-24.0, 25, 4), np.arange(-28.0, 29, 4)
+    radius = np.sqrt(z[:, None, None] ** 2 + y[None, :, None] ** 2 + x[None, None, :] ** 2)
+    dose_gy = 60 * np.exp(-((radius / 20) ** 2))
+    dose_gy[z >= 12] += 10.0
+    n = len(strategies)
+    arrays = {
+        "nominal": np.repeat(dose_gy[None], n, 0),
+        "mean": np.repeat(0.9 * dose_gy[None], n, 0),
+        "density": np.where(x < 0, 0.3, 1.0) * np.ones_like(radius),
+        "structure_mask": np.stack([np.where(radius < 10 + 2 * i, 100, 0) for i in range(len(structures))]),
+        "ptv_mask": np.repeat((radius < 14)[None], n, 0).astype(np.uint8),
+    }
+    dose = group("dose", arrays, {"strategy": strategies, "structure": structures, "z": z, "y": y, "x": x})
+    dose.attrs["target_centre_mm"] = np.zeros(3)
+    return dose

@@ -1,0 +1,155 @@
+"""The page holds the numbers of the results and nothing from outside."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from synthetic_results import synthetic_results
+
+from simulator.report import render_report
+from simulator.report.page import chosen_strategies, percent
+
+
+class Page(HTMLParser):
+    """Tables as rows of cell texts, and every address that the page refers to."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tables: dict[str, list[list[str]]] = {}
+        self.addresses: list[str] = []
+        self._rows: list[list[str]] = []
+        self._in_cell = False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.addresses += [attributes[key] for key in ("src", "href", "data", "action") if key in attributes]
+        if tag == "table":
+            self._rows = self.tables.setdefault(attributes.get("id", str(len(self.tables))), [])
+        elif tag == "tr":
+            self._rows.append([])
+        elif tag in ("td", "th"):
+            self._rows[-1].append("")
+            self._in_cell = True
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self._in_cell = False
+
+    def handle_data(self, data):
+        if self._in_cell:
+            self._rows[-1][-1] += f"{data} "
+
+
+def written(tree, folder):
+    path = folder / "report.html"
+    render_report(tree, path)
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def results():
+    return synthetic_results()
+
+
+@pytest.fixture(scope="module")
+def text(results, tmp_path_factory):
+    return written(results, tmp_path_factory.mktemp("report"))
+
+
+def test_goal_table_prints_the_numbers_of_the_results(results, text):
+    goals = results["goals"].to_dataset()
+    heading, *rows = Page(text).tables["goal-table"]
+    assert len(rows) == goals.sizes["strategy"]
+    assert len(heading) == 1 + goals.sizes["goal"]
+    for i, row in enumerate(rows):
+        assert row[0].strip() == goals["strategy"].values[i]
+        for j, printed in enumerate(row[1:]):
+            found = re.findall(r"[<>]?[\d.]+", printed)
+            expected = [goals[key].values[i, j] for key in ("probability", "ci_low", "ci_high")]
+            for number, value in zip(found, expected, strict=True):
+                if number[0] in "<>":
+                    bound = float(number[1:])
+                    assert 0 < 100 * value < bound if number[0] == "<" else bound < 100 * value < 100
+                else:
+                    assert abs(float(number) - 100 * value) <= 0.05 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("probability", "text"),
+    [
+        (0, "0"),
+        (1, "100"),
+        (1 - 1e-16, "100"),
+        (0.9995, ">99.9"),
+        (0.0005, "<0.1"),
+        (0.905, "90.5"),
+        (np.nan, "–"),
+    ],
+)
+def test_only_certainty_is_printed_as_such(probability, text):
+    assert percent(probability) == text
+
+
+def test_nothing_is_fetched_from_outside(text):
+    assert all(address.startswith(("data:image/", "#")) for address in Page(text).addresses)
+    assert not re.search(r"@import|url\(|<script|<link", text)
+
+
+def test_unchecked_limits_are_marked(results, text):
+    goals = results["goals"].to_dataset()
+    mark = "check against the publication before use"
+    heading = Page(text).tables["goal-table"][0][1:]
+    assert [mark in cell for cell in heading] == [not checked for checked in goals["checked"].values]
+    assert [mark in row[4] for row in Page(text).tables["goal-list"][1:]] == [not c for c in goals["checked"].values]
+    assert "has not been compared with the publication" in text
+
+
+def test_sentences_name_the_strategies_that_reach_the_target_goals(results, text):
+    goals = results["goals"].to_dataset()
+    lowest = goals["probability"].values[:, goals["role"].values == "target"].min(axis=1)
+    reaching = goals["strategy"].values[lowest >= 0.9]
+    assert 0 < len(reaching) < len(lowest)
+    sentence = re.search(r"<p class=\"answer\">(.*?)</p>", text, re.S).group(1)
+    assert sentence.startswith(f"{len(reaching)} of {len(lowest)} strategies reach")
+    assert [name in sentence for name in goals["strategy"].values] == list(lowest >= 0.9)
+
+
+def test_chosen_strategies_have_the_properties_they_are_chosen_for(results):
+    goals, plans = results["goals"].to_dataset(), results["plans"].to_dataset()
+    names = list(goals["strategy"].values)
+    lowest = goals["probability"].values[:, goals["role"].values == "target"].min(axis=1)
+    chosen = chosen_strategies(results)
+    assert len(chosen) <= 4
+    by_reason = {reason: names.index(name) for name, reasons in chosen.items() for reason in reasons.split("; ")}
+    smallest = by_reason["smallest PTV that reaches every target goal with at least 90 %"]
+    assert lowest[smallest] >= 0.9
+    assert plans["ptv_cc"].values[smallest] == plans["ptv_cc"].values[lowest >= 0.9].min()
+    assert lowest[by_reason["target goals most certain"]] == lowest.max()
+
+
+def test_text_of_the_study_is_escaped_and_whole(results, text):
+    assert "name: &lt;synthetic&gt; &amp; small" in text
+    assert "12 strategies &lt;of&gt; courses." in text
+    assert "Research software, not a medical device." in text
+    for key in ("simulator_version", "seed", "result_hash", "created"):
+        assert str(results.attrs[key]) in text
+    assert text.count("major deviation") == text.count("minor deviation") == 12
+
+
+def test_one_strategy_without_dose_maps(tmp_path):
+    tree = synthetic_results(("none",), ("none",), (3.0,), n_oars=0, with_dose=False)
+    text = written(tree, tmp_path)
+    assert "so there are no plan pictures" in text
+    assert "image/png" not in text
+    assert "the only strategy" in text
+    assert text.count("image/svg+xml") == 3
+
+
+def test_many_strategies_and_goals_stay_small(tmp_path):
+    guidances = tuple(f"guidance-{i}" for i in range(10))
+    text = written(synthetic_results(guidances=guidances, margins_mm=(0, 2, 4, 6, 8), n_oars=38), tmp_path)
+    rows = Page(text).tables["goal-table"]
+    assert (len(rows), len(rows[0])) == (101, 41)
+    assert len(text) < 6e6
