@@ -10,13 +10,15 @@ from numba import njit
 
 _BINS = 1024
 _SAME_DOSE = 1e-6
+_NEIGHBOURS = 3
 
 
 @njit(cache=True, nogil=True)
 def dose_at_volumes(dose, volume, wanted_cc):
     """Minimum dose in Gy to the hottest `wanted_cc`, float64 (course, wanted).
 
-    Points are put into bins by dose once; only the few bins that can hold an answer are sorted.
+    Points are put into bins by dose once; only the bin that holds an answer and three filled ones on either side are
+    sorted (one cell may straddle two bins).
     """
     n_courses, n_points = dose.shape
     result = np.empty((n_courses, wanted_cc.shape[0]))
@@ -61,15 +63,16 @@ def _dose_at_volume(dose, volume, by_bin, first, in_bin, wanted_cc, same_gy):
     while b > 0 and hotter + in_bin[b] < wanted_cc:
         hotter += in_bin[b]
         b -= 1
-    above = b + 1
-    while above < _BINS - 1 and first[above + 1] == first[above]:
+    above, filled = b, 0
+    while above < _BINS - 1 and filled < _NEIGHBOURS:
         above += 1
-    below = b - 1
-    while below > 0 and first[below + 1] == first[below]:
-        below -= 1
-    if above < _BINS:
         hotter -= in_bin[above]
-    cells = by_bin[first[max(below, 0)] : first[min(above, _BINS - 1) + 1]]
+        filled += first[above + 1] > first[above]
+    below, filled = b, 0
+    while below > 0 and filled < _NEIGHBOURS:
+        below -= 1
+        filled += first[below + 1] > first[below]
+    cells = by_bin[first[below] : first[above + 1]]
     order = cells[np.argsort(-dose[cells], kind="mergesort")]
     middle, last_cc, last_gy = hotter, 0.0, np.float64(dose[order[0]])
     i = 0

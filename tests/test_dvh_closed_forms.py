@@ -1,0 +1,99 @@
+"""DVH metrics of linear dose gradients in a sphere, a cylinder and a cone, and of shifted gradients, in closed form."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from simulator.accumulation import LatticeRows, Reach
+from simulator.case.geometry import Grid, Volume
+from simulator.case.shapes import Ball, EllipticColumn, Shape
+from simulator.case.structures import sample_region
+from simulator.metrics.evaluate import evaluate_metrics
+from simulator.metrics.goals import parse_metric
+from simulator.plan.dose import SplineDose
+
+RADIUS, GRADIENT, CENTRE = 12.0, 1.0, 16.0
+METRICS = [parse_metric("X", m) for m in ("D99%", "D98%", "D95%", "D5%", "D1%", "Dmean")]
+
+
+@dataclass(frozen=True)
+class Cone(Shape):
+    """A cone with its base (radius 12 mm) at z = 0 and its apex at z = 24 mm."""
+
+    @property
+    def bounds_mm(self):
+        return np.array([-RADIUS, -RADIUS, 0.0]), np.array([RADIUS, RADIUS, 2 * RADIUS])
+
+    def distance_mm(self, points_mm):
+        side = (np.linalg.norm(points_mm[..., :2], axis=-1) - RADIUS + points_mm[..., 2] / 2) * 2 / np.sqrt(5)
+        return np.maximum(side, -points_mm[..., 2])
+
+
+def metrics_of(shape, axis):
+    patch = sample_region(shape, 0.5)
+    dose = (CENTRE + GRADIENT * patch.points_mm[:, axis]).astype(np.float32)[None]
+    return evaluate_metrics(METRICS, dose, patch.volume_cc, 50.0)[0]
+
+
+def cone_levels(*shares):
+    """Height z of a cone above which lies the hottest share of its volume (apex hot)."""
+    return [2 * RADIUS * (1 - np.cbrt(s)) for s in shares]
+
+
+CASES = {
+    "sphere": (Ball((0, 0, 0), RADIUS), 1, [-0.882194, -0.831925, -0.729299, 0.729299, 0.882194, 0.0]),
+    "cylinder across": (EllipticColumn((0, 0, 0), (RADIUS, RADIUS), 12), 1,
+                        [-0.934333, -0.895341, -0.805384, 0.805384, 0.934333, 0.0]),
+    "cylinder along": (EllipticColumn((0, 0, 0), (RADIUS, RADIUS), 12), 2, [-0.98, -0.96, -0.9, 0.9, 0.98, 0.0]),
+    "cone across": (Cone(), 1, [-0.815741, -0.755199, -0.642022, 0.642022, 0.815741, 0.0]),
+    "cone along": (Cone(), 2, [z / RADIUS for z in (*cone_levels(0.99, 0.98, 0.95, 0.05, 0.01), RADIUS / 2)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_linear_gradient(name):
+    shape, axis, levels = CASES[name]
+    quarter_cell_gy = 0.5 / 4 * GRADIENT  # a half-filled cell's dose stands for the middle of its filled half
+    np.testing.assert_allclose(
+        metrics_of(shape, axis), CENTRE + GRADIENT * RADIUS * np.array(levels), atol=quarter_cell_gy
+    )
+
+
+def test_a_systematic_shift_moves_the_dvh_of_a_gradient_by_the_exact_amount():
+    grid = Grid((-40, -40, -40), (2, 2, 2), (41, 41, 41))
+    dose = SplineDose(Volume(grid, (40 + 0.5 * grid.nodes_mm()[..., 1]).astype(np.float32)))
+    patch = sample_region(Ball((0, 0, 0), 8.0), 1.0)
+    for shift_mm in (0.3, 2.0, -3.7):
+        shift = np.array([[[1.1, shift_mm, -0.4]]])
+        rows = LatticeRows(dose, patch, Reach.of(shift), 2)
+        still, moved = (
+            evaluate_metrics(METRICS, rows.accumulate(s, np.ones((1, 1))), patch.volume_cc, 50.0)[0]
+            for s in (np.zeros((1, 1, 3)), shift)
+        )
+        np.testing.assert_allclose(moved - still, 0.5 * shift_mm, atol=2e-5)
+
+
+def test_matching_a_shifted_target_moves_the_cords_dose_by_exactly_that_shift():
+    from simulator.sampling.courses import Courses, deliver
+    from simulator.strategy import Strategy
+    from simulator.strategy.guidance import OnlineTarget
+    from simulator.strategy.margin import FixedMargin
+    from simulator.strategy.motion import NoMotionManagement
+
+    grid = Grid((-60, -60, -60), (2, 2, 2), (61, 61, 61))
+    radius = np.linalg.norm(grid.nodes_mm(), axis=-1)
+    dose = SplineDose(Volume(grid, (50 / (1 + np.exp((radius - 15) / 4))).astype(np.float32)))
+    internal = np.zeros((1, 3, 2, 3))
+    internal[...] = (0.0, 4.0, 0.0)
+    courses = Courses(np.full((1, 3, 3), 2.5), {"GTV": internal}, np.zeros((1, 3, 3)))
+    strategy = Strategy(margin=FixedMargin(margin_mm=3), motion=NoMotionManagement(), guidance=OnlineTarget())
+    delivery = deliver(courses, strategy, "GTV")
+    cord = sample_region(EllipticColumn((0, 30, 0), (5, 5), 20), 1.0)
+    target = sample_region(Ball((0, 0, 0), 8), 1.0)
+    for name, patch, moved_mm in (("SpinalCord", cord, (0, -4.0, 0)), ("GTV", target, (0, 0, 0))):
+        shift, weight = delivery.displacement_mm(name)
+        rows = LatticeRows(dose, patch, Reach.of(shift), 1)
+        planned_there = dose.on_grid(rows.grid)
+        index = np.rint(rows.grid.index_zyx(patch.points_mm + np.array(moved_mm))).astype(int)
+        np.testing.assert_allclose(rows.accumulate(shift, weight)[0], planned_there[tuple(index.T)], rtol=1e-6)

@@ -1,0 +1,61 @@
+"""Analytic regions and the points that stand for them, against closed forms."""
+
+import numpy as np
+import pytest
+
+from simulator.case.geometry import Grid
+from simulator.case.shapes import Ball, Difference, Ellipsoid, EllipticColumn, Tube, Union, surface_distance_mm
+from simulator.case.structures import Structure, sample_region, sample_structure, surface_points
+
+SHAPES = {
+    "ball": (Ball((0.3, -0.2, 0.1), 9.0), 4 / 3 * np.pi * 9**3),
+    "ellipsoid": (Ellipsoid((1.0, 2.0, 3.0), (20.0, 12.0, 30.0)), 4 / 3 * np.pi * 20 * 12 * 30),
+    "capsule": (Tube(((0, 0, -20), (0, 0, 20)), 6.0), np.pi * 36 * 40 + 4 / 3 * np.pi * 216),
+    "column": (EllipticColumn((0, 0, 0), (20, 12), 15.3), np.pi * 20 * 12 * 30.6),
+    "shell": (Difference(Ball((0, 0, 0), 20), (Ball((0, 0, 0), 14),)), 4 / 3 * np.pi * (20**3 - 14**3)),
+    "two balls": (Union((Ball((-20, 0, 0), 9), Ball((20, 0, 0), 9))), 8 / 3 * np.pi * 9**3),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(("spacing", "tolerance"), [(1.0, 1e-3), (2.0, 4e-3), (3.0, 0.01)])
+def test_volume_of_the_points_is_the_closed_form(name, spacing, tolerance):
+    shape, volume_mm3 = SHAPES[name]
+    patch = sample_region(shape, spacing)
+    assert patch.volume_cc.sum() * 1000 == pytest.approx(volume_mm3, rel=tolerance)
+
+
+@pytest.mark.parametrize("name", ["ball", "ellipsoid"])
+def test_centroid_is_the_centre(name):
+    shape, _ = SHAPES[name]
+    np.testing.assert_allclose(Structure("GTV", "target", shape).centroid_mm, shape.centre_mm, atol=0.01)
+
+
+def test_surface_points_lie_on_the_surface():
+    ball = Ball((0.1, 0.2, 0.3), 10.0)
+    depth = ball.distance_mm(surface_points(Structure("GTV", "target", ball)))
+    assert np.abs(depth).max() < 0.05, "a tenth of the 0.5 mm lattice"
+
+
+def test_distance_between_surfaces():
+    assert surface_distance_mm(Ball((0, 0, 0), 10), Ball((0, 0, 27), 9)) == pytest.approx(8, abs=0.15)
+    assert surface_distance_mm(Ball((0, 0, 0), 10), Tube(((15, 0, -50), (15, 0, 50)), 2)) == pytest.approx(3, abs=0.15)
+
+
+def test_split_points_tile_the_organ_exactly_once():
+    target = Structure("GTV", "target", Ball((0, 0, 0), 10))
+    organ = Structure("Liver", "oar", Ellipsoid((60, 5, 10), (70, 60, 80)))
+    near, far = sample_structure(organ, target)
+    assert near.lattice.spacing_mm[0] * 3 == far.lattice.spacing_mm[0]
+    total = near.volume_cc.sum() + far.volume_cc.sum()
+    assert total == pytest.approx(4 / 3 * np.pi * 7 * 6 * 8, rel=2e-3)
+    coarse = {tuple(np.rint(p).astype(int)) for p in far.points_mm / far.lattice.spacing_mm[0]}
+    cells_of_near = np.rint(near.points_mm / far.lattice.spacing_mm[0]).astype(int)
+    assert not coarse & {tuple(c) for c in cells_of_near}
+
+
+def test_grid_indices_and_points_are_inverse():
+    grid = Grid((-10, 5, 2), (1.5, 2.0, 3.0), (4, 5, 6))
+    nodes = grid.nodes_mm()
+    np.testing.assert_allclose(grid.index_zyx(nodes), np.moveaxis(np.indices(grid.shape), 0, -1), atol=1e-12)
+    np.testing.assert_allclose(nodes[1, 2, 3], [-10 + 3 * 1.5, 5 + 2 * 2.0, 2 + 3.0])
