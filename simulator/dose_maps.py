@@ -87,6 +87,6 @@ class MapFrame:
             if len(patch.volume_cc):
                 offset, share = boxes[name].shares(visits[name], n_courses)
                 steps = offset[:, ::-1] * _VISIT_STEP_MM
-                rows = LatticeRows(dose, patch, Reach.of(steps), _STRIDE)
+                rows = LatticeRows(dose, patch, Reach.of(steps), _STRIDE, unblur=False)
                 mean[tuple(patch.index_zyx.T)] = rows.accumulate(steps[None], share[None])[0]
         return mean

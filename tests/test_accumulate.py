@@ -54,7 +54,7 @@ def test_rows_equal_a_trilinear_gather(stride):
     shift = rng.normal(0, 3, (4, 6, 3))
     weight = rng.dirichlet(np.ones(6), 4)
     dose = GridDose(1)
-    rows = LatticeRows(dose, patch, Reach.of(shift), stride)
+    rows = LatticeRows(dose, patch, Reach.of(shift), stride, unblur=False)
     values = dose.on_grid(rows.grid)
     for c, total in enumerate(rows.accumulate(shift, weight)):
         expected = sum(
@@ -67,7 +67,7 @@ def test_no_displacement_is_the_planned_dose_bit_for_bit():
     patch = ragged_patch(1.0, 2)
     dose = GridDose(3)
     still = np.zeros((1, 1, 3))
-    rows = LatticeRows(dose, patch, Reach.of(still), 1)
+    rows = LatticeRows(dose, patch, Reach.of(still), 1, unblur=False)
     planned = dose.on_grid(patch.lattice)[tuple(patch.index_zyx.T)]
     np.testing.assert_array_equal(rows.accumulate(still, np.ones((1, 1)))[0], planned)
 
@@ -133,3 +133,17 @@ def test_tabulated_radial_dose_is_the_closed_form():
     points = np.random.default_rng(0).uniform(-25, 25, (500, 3))
     still = RadialPoints(dose, points).accumulate(np.zeros((1, 1, 3)), np.ones((1, 1)))[0]
     np.testing.assert_allclose(still, dose.at(points), atol=1e-5)
+
+
+def test_the_blur_of_trilinear_sums_is_taken_off_on_average():
+    patch = Patch(Grid((0, 0, 0), (1, 1, 1), (1, 1, 1)), np.zeros((1, 3), np.int32), np.ones(1))
+    shift = np.random.default_rng(2).uniform(-3, 3, (20_000, 1, 3))
+    dose, one = GridDose(5), np.ones((20_000, 1))
+    exact = dose.at(shift[:, 0])
+    plain, unblurred = (
+        LatticeRows(dose, patch, Reach.of(shift), 1, unblur=unblur).accumulate(shift, one)[:, 0] - exact
+        for unblur in (False, True)
+    )
+    correlation = np.polyfit(exact - 20, plain, 1)[0], np.polyfit(exact - 20, unblurred, 1)[0]
+    assert correlation[0] < -0.005, "trilinear sums flatten the wave"
+    assert abs(correlation[1]) < 0.1 * abs(correlation[0])
