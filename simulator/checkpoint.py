@@ -47,9 +47,13 @@ class BlockStore:
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         _write_atomically(self._folder / f"{key}.npz", buffer.getvalue())
 
+    def scratch(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """A float32 array that lives on disk, for what grows with the number of courses."""
+        return np.lib.format.open_memmap(self._folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=shape)
+
     def discard(self) -> None:
         """Remove every block; called when the results that contain them are on disk."""
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _write_atomically(path: Path, content: bytes) -> None:

@@ -20,7 +20,7 @@ from simulator.dose_maps import BONE, MapFrame, VisitBox
 from simulator.executors import Executor, executor_with
 from simulator.kernels.dvh import cumulative_dvh
 from simulator.metrics.evaluate import evaluate_metrics
-from simulator.plan.quality import Plan
+from simulator.plan.quality import Plan, PlanQuality
 from simulator.population.bands import QUANTILES, VOLUME_LEVELS, band_quantiles, count_levels
 from simulator.population.intervals import wilson_interval
 from simulator.prepare import PlanRequest, Problem, prepare
@@ -106,11 +106,13 @@ def run_study(config: StudyConfig, out: Path, *, workers: int | None = None, pro
     (out / "config.yaml").write_text(text, encoding="utf-8")
     frame = map_frame(problem)
     with executor_with(workers) as executor:
-        outcomes = simulate_strategies(problem, frame, store, executor, progress)
+        values = store.scratch("values", (len(problem.strategies), config.courses, len(problem.metric_labels)))
+        outcomes = simulate_strategies(problem, frame, store, executor, progress, values)
     progress.stage("writing results")
-    results = assemble(problem, frame, outcomes, time.monotonic() - started)
+    results = assemble(problem, frame, outcomes, values, time.monotonic() - started)
     write_results(results, out / "results.nc")
     write_summary(results, out / "summary.csv")
+    del results, values
     store.discard()
 
 
@@ -146,17 +148,16 @@ def fingerprint(config_text: str) -> str:
 
 @dataclass(frozen=True)
 class Outcome:
-    """All courses of one strategy.
+    """What is kept of one strategy besides the metrics of each course.
 
     Parameters
     ----------
-    values : float32 (course, metric); nominal : float32 (metric,).
+    nominal : float32 (metric,).
     bands : float32 (structure, quantile, dose) in percent; nominal_dvh : float32 (structure, dose).
     maps : planned and mean dose (z, y, x) in Gy and the PTV's mask.
     """
 
-    plan: Plan
-    values: np.ndarray
+    quality: PlanQuality
     nominal: np.ndarray
     bands: np.ndarray
     nominal_dvh: np.ndarray
@@ -221,9 +222,17 @@ class _Work:
 
 
 def simulate_strategies(
-    problem: Problem, frame: MapFrame, store: BlockStore, executor: Executor, progress: Progress
+    problem: Problem,
+    frame: MapFrame,
+    store: BlockStore,
+    executor: Executor,
+    progress: Progress,
+    values: np.ndarray,
 ) -> list[Outcome]:
-    """Outcomes in the order of the strategies; each plan is made once and dropped when its strategies are done."""
+    """Outcomes in the order of the strategies; each plan is made once and dropped when its strategies are done.
+
+    `values` (strategy, course, metric) receives the metrics.
+    """
     outcomes: dict[int, Outcome] = {}
     total = problem.config.courses * len(problem.strategies)
     requests = list(dict.fromkeys(problem.requests))
@@ -237,7 +246,9 @@ def simulate_strategies(
                     done = len(outcomes) * problem.config.courses
                     work = _prepare_work(problem, strategy, plan)
                     progress.stage(f"courses of {strategy.label()}")
-                    outcomes[i] = _simulate(work, plan, frame, f"s{i:03d}", store, executor, progress, done, total)
+                    outcomes[i] = _simulate(
+                        work, plan, frame, f"s{i:03d}", store, executor, progress, done, total, values[i]
+                    )
     return [outcomes[i] for i in range(len(outcomes))]
 
 
@@ -317,9 +328,9 @@ def _simulate(
     progress: Progress,
     done: int,
     total: int,
+    values: np.ndarray,
 ) -> Outcome:
     n_courses, size = work.problem.config.courses, work.problem.config.numerics.block_courses
-    values = np.empty((n_courses, len(work.problem.metric_labels)), np.float32)
     counts = np.zeros((len(work.problem.structures), _DOSE_BINS, VOLUME_LEVELS), np.int64)
     visits = {name: np.zeros(box.shape_zyx, np.int64) for name, box in work.boxes.items()}
 
@@ -347,18 +358,20 @@ def _simulate(
         "ptv_mask": plan.ptv.on_grid(frame.grid),
     }
     errors = np.array([work.doses[s.name].interpolation_error_gy for s in work.problem.structures], np.float32)
-    return Outcome(plan, values, nominal, band_quantiles(counts), nominal_dvh, errors, maps)
+    return Outcome(plan.quality, nominal, band_quantiles(counts), nominal_dvh, errors, maps)
 
 
-def assemble(problem: Problem, frame: MapFrame, outcomes: list[Outcome], seconds: float) -> xr.DataTree:
+def assemble(
+    problem: Problem, frame: MapFrame, outcomes: list[Outcome], values: np.ndarray, seconds: float
+) -> xr.DataTree:
     """Results of all strategies as one tree."""
     config = problem.config
     labels = [s.label() for s in problem.strategies]
     structures = [s.name for s in problem.structures]
     tree = xr.DataTree.from_dict(
         {
-            "metrics": _metrics_group(problem, outcomes, labels),
-            "goals": _goals_group(problem, outcomes, labels),
+            "metrics": _metrics_group(problem, outcomes, values, labels),
+            "goals": _goals_group(problem, outcomes, values, labels),
             "dvh": group(
                 "dvh",
                 {
@@ -416,12 +429,12 @@ def assemble(problem: Problem, frame: MapFrame, outcomes: list[Outcome], seconds
     return tree
 
 
-def _metrics_group(problem: Problem, outcomes: list[Outcome], labels: list[str]) -> xr.Dataset:
+def _metrics_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray, labels: list[str]) -> xr.Dataset:
     metrics = [m for s in problem.structures for m in problem.metrics[s.name]]
     return group(
         "metrics",
         {
-            "value": np.stack([o.values for o in outcomes]),
+            "value": values,
             "unit": np.array([m.unit for m in metrics]),
             "structure": np.array([m.structure for m in metrics]),
             "nominal": np.stack([o.nominal for o in outcomes]),
@@ -430,7 +443,7 @@ def _metrics_group(problem: Problem, outcomes: list[Outcome], labels: list[str])
     )
 
 
-def _goals_group(problem: Problem, outcomes: list[Outcome], labels: list[str]) -> xr.Dataset:
+def _goals_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray, labels: list[str]) -> xr.Dataset:
     goals, rx, n_courses = problem.goals, problem.config.prescription.dose_gy, problem.config.courses
     column = {label: i for i, label in enumerate(problem.metric_labels)}
     shape = (len(outcomes), len(goals))
@@ -438,11 +451,11 @@ def _goals_group(problem: Problem, outcomes: list[Outcome], labels: list[str]) -
     numbers = {key: np.empty(shape) for key in ("nominal", "median", "p05", "p95")}
     for i, outcome in enumerate(outcomes):
         for j, goal in enumerate(goals):
-            values = outcome.values[:, column[goal.metric.label]].astype(np.float64)
-            n_met[i, j] = goal.is_met(values, rx).sum()
+            drawn = values[i, :, column[goal.metric.label]].astype(np.float64)
+            n_met[i, j] = goal.is_met(drawn, rx).sum()
             nominal = float(outcome.nominal[column[goal.metric.label]])
             numbers["nominal"][i, j] = goal.in_goal_unit(np.array(nominal), rx)
-            quantiles = np.quantile(goal.in_goal_unit(values, rx), (0.05, 0.5, 0.95))
+            quantiles = np.quantile(goal.in_goal_unit(drawn, rx), (0.05, 0.5, 0.95))
             for key, quantile in zip(("p05", "median", "p95"), quantiles, strict=True):
                 numbers[key][i, j] = quantile
     low, high = wilson_interval(n_met, n_courses)
@@ -469,7 +482,7 @@ def _goals_group(problem: Problem, outcomes: list[Outcome], labels: list[str]) -
 
 
 def _plans_group(problem: Problem, outcomes: list[Outcome], labels: list[str]) -> xr.Dataset:
-    qualities = [asdict(o.plan.quality) for o in outcomes]
+    qualities = [asdict(o.quality) for o in outcomes]
     margins = np.array([r.margin_mm for r in problem.requests])
     return group(
         "plans",
