@@ -77,6 +77,8 @@ def section(spec: type[Spec]) -> list[str]:
     lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
     for name, field in spec.model_fields.items():
         meaning = (field.description or "").replace("|", "\\|")
+        if typing.get_origin(field.annotation) is typing.Literal and len(typing.get_args(field.annotation)) == 1:
+            meaning = "chooses this kind"
         lines.append(f"| `{name}` | {shown_type(field.annotation)} | {shown_default(field)} | {meaning} |")
     return [*lines, ""]
 

@@ -156,7 +156,8 @@ def _print_answer(folder: Path) -> None:
 
     with open_results(folder) as results:
         _console().print(answer_table(results))
-    _say(f"results in {folder}: report.html, summary.csv, results.nc, config.yaml")
+    names = ("report.html", "summary.csv", "results.nc", "config.yaml")
+    _say(f"results in {folder}: {', '.join(name for name in names if (folder / name).exists())}")
 
 
 def _console() -> Any:

@@ -155,3 +155,14 @@ def test_shipped_studies_are_valid(name):
     problem = prepare(load_study(Path(__file__).parents[1] / "configs" / name))
     assert problem.config.courses >= 2000
     assert len(problem.goals) >= 8
+
+
+def test_goals_of_ones_own_file(tmp_path):
+    library = "name: clinic\nfractions: 5\ngoals:\n  - {goal: 'GTV D50% >= 50 Gy', source: our own, level: optimal}\n"
+    (tmp_path / "clinic.yaml").write_text(library, encoding="utf-8")
+    (tmp_path / "study.yaml").write_text(GOOD.replace('["GTV', '[clinic.yaml, "GTV'), encoding="utf-8")
+    goals = prepare(load_study(tmp_path / "study.yaml")).goals
+    assert [(g.text, g.source, g.checked) for g in goals] == [
+        ("GTV D98% >= 95%", "", True),
+        ("GTV D50% >= 50 Gy", "our own", False),
+    ]

@@ -54,7 +54,7 @@ class BallTarget(Spec):
     """A spherical target placed in an anatomy that has none."""
 
     centre_mm: tuple[float, float, float] = Field(description="centre (x, y, z) in DICOM patient coordinates")
-    radius_mm: PositiveFloat
+    radius_mm: PositiveFloat = Field(description="radius in mm")
 
 
 class ArchiveCase(Spec):

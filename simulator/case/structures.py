@@ -63,7 +63,7 @@ class Structure:
     def volume_cc(self) -> float:
         """Volume from a fine occupancy grid."""
         lower, upper = self.region.bounds_mm
-        step = float(np.clip((np.prod(upper - lower) / 5e4) ** (1 / 3), 0.25, 3.0))
+        step = float(np.clip((np.prod(upper - lower) / 5e4) ** (1 / 3), 0.25, 6.0))
         grid = Grid.covering(lower - step, upper + step, step)
         return float(self.region.occupancy(grid).sum(dtype=np.float64)) * grid.voxel_cc
 
@@ -96,6 +96,7 @@ def surface_points(structure: Structure) -> np.ndarray:
 
 
 _SPACINGS_MM = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+_LARGE_CC = 500.0
 _NEAR_CHOICES = ((60.0, 1.0), (40.0, 1.0), (25.0, 1.0), (25.0, 1.5), (25.0, 2.0), (25.0, 3.0))
 
 
@@ -117,7 +118,7 @@ def sample_structure(structure: Structure, target: Structure, *, max_points: int
         spacing = next((h for h in _SPACINGS_MM if volume_mm3 / h**3 <= allowed), _SPACINGS_MM[-1])
         return [sample_region(structure.region, spacing)]
     lower, upper = target.region.bounds_mm
-    survey = sample_region(structure.region, 3.0)
+    survey = sample_region(structure.region, 3.0 if structure.volume_cc < _LARGE_CC else 6.0)
     for near_mm, fine in _NEAR_CHOICES:
         is_near = _in_box(survey.points_mm, lower - near_mm, upper + near_mm)
         cells_mm3 = np.where(is_near, 1.0, 1 / 27) @ survey.volume_cc / CC_PER_MM3
