@@ -370,7 +370,8 @@ def _path_in_file(location: tuple, raw: Any, kind: str) -> tuple:
 def _explain(problem: Any, path: tuple) -> str:
     kind, given, context = problem["type"], problem.get("input"), problem.get("ctx", {})
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(path[-1]), _every_key(), 1, 0.5)
+        others = [key for key in _every_key() if key != path[-1]]
+        near = difflib.get_close_matches(str(path[-1]), others, 1, 0.5)
         return "unknown key" + (f"; did you mean {near[0]!r}?" if near else "; see docs/configuration.md")
     if kind == "missing":
         return "this key is missing"

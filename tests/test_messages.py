@@ -63,6 +63,10 @@ def test_the_good_study_is_good(tmp_path):
             ("[none]\n  guidance", "[itvv]\n  guidance"),
             "DIR/study.yaml:11: strategies.motion.0: 'itvv' is not known here; known are 'none', 'itv'",
         ),
+        (
+            ("margins_mm: [3]", "margins_mm: [3]\n  margin_mm: 3"),
+            "DIR/study.yaml:11: strategies.margin_mm: unknown key; did you mean 'margins_mm'?",
+        ),
         (("dose_gy: 50, ", ""), "DIR/study.yaml:3: prescription.dose_gy: this key is missing"),
         (
             ("dose_gy: 50", "dose_gy: fifty"),
