@@ -1,7 +1,7 @@
 """The ground-truth sphere against quadrature: every finite-fraction row of the reference tables that a study can express.
 
-Pass rule for a probability p with standard error se over n courses: |difference| <= 3.3 sqrt(p (1 - p) / n + se^2) + 0.002
-(3.3 standard errors and the allowed discretisation bias).
+Pass rules for a probability p with standard error se over n courses: |z| < 4 with the variance p (1 - p) / n + se^2, and
+|difference| <= 3.3 standard errors + 0.002 (the allowed discretisation bias).
 """
 
 import csv
@@ -58,7 +58,9 @@ def rows(path, **wanted):
 
 
 def assert_probability(found, expected, standard_error=0.0):
-    limit = 3.3 * np.sqrt(expected * (1 - expected) / N_COURSES + standard_error**2) + 0.002
+    one_course = 1 / N_COURSES
+    variance = max(expected * (1 - expected), one_course) / N_COURSES + standard_error**2
+    limit = min(4 * np.sqrt(variance), 3.3 * np.sqrt(variance) + 0.002)
     assert abs(found - expected) <= limit, f"{found:.4f} against {expected:.4f}, limit {limit:.4f}"
 
 
