@@ -2,7 +2,10 @@
 
 Static dose cloud: the planned dose d does not change when anatomy moves. A tissue point x of structure s receives
 
-    D(x) = sum_f sum_k w_fk d(x + u_s,fk - b_f)        (total of the course, weights sum to 1)
+    D(x) = sum_f sum_k w_fk d(x + u_s,fk - b_fk + (R_f - 1) (x - x_iso))        (total of the course, weights sum to 1)
+
+Where rotation or filling makes points of a structure move differently, its points are grouped in cells that are small
+enough to move alike (`Reach.cell_mm`).
 """
 
 from dataclasses import dataclass
@@ -17,28 +20,62 @@ from simulator.kernels.accumulate import accumulate_gather, accumulate_radial, a
 from simulator.kernels.dvh import extremes
 from simulator.plan.dose import PlannedDose
 from simulator.plan.penumbra import RadialDose
+from simulator.sampling.courses import TissueMotion
 
 _TABLE_STEP_MM = 0.005
 _SPARSE_MM = 3.0
 _VISITS_SAMPLED = 2000
+_CELL_TOLERANCE_MM = 0.2
+_SMALLEST_CELL_POINTS = 6
 
 
 @dataclass(frozen=True)
 class Reach:
-    """Box of displacements (x, y, z) in mm that a structure meets over all courses of a strategy."""
+    """Displacements that a structure meets over all courses of a strategy.
+
+    Parameters
+    ----------
+    lower_mm, upper_mm : box (3,) of displacements of any of its points, the origin included.
+    turn : largest norm of the linear part (rotation in radians, relative growth); 0 when all points move alike.
+    """
 
     lower_mm: np.ndarray
     upper_mm: np.ndarray
+    turn: float = 0.0
 
     @classmethod
-    def of(cls, shift_mm: np.ndarray) -> "Reach":
-        """The box around displacements (..., 3), the origin included."""
-        flat = shift_mm.reshape(-1, 3)
-        return cls(np.minimum(flat.min(axis=0), 0.0), np.maximum(flat.max(axis=0), 0.0))
+    def of(cls, motion: TissueMotion, arm_mm: np.ndarray | None = None) -> "Reach":
+        """The reach of a motion.
+
+        Parameters
+        ----------
+        arm_mm : (3,), largest distance of a point from the motion's centre along each axis.
+        """
+        lower = upper = motion.shift_mm
+        turn = 0.0
+        if motion.linear is not None and arm_mm is not None:
+            lever = np.abs(motion.linear) @ arm_mm
+            lower, upper = lower - lever, upper + lever
+            turn = float(np.sqrt(np.square(motion.linear).sum(axis=(-2, -1)).max()))
+        return cls(
+            np.minimum(lower.reshape(-1, 3).min(axis=0), 0.0), np.maximum(upper.reshape(-1, 3).max(axis=0), 0.0), turn
+        )
 
     def union(self, other: "Reach") -> "Reach":
-        """The smallest box around both."""
-        return Reach(np.minimum(self.lower_mm, other.lower_mm), np.maximum(self.upper_mm, other.upper_mm))
+        """The smallest reach that contains both."""
+        return Reach(
+            np.minimum(self.lower_mm, other.lower_mm),
+            np.maximum(self.upper_mm, other.upper_mm),
+            max(self.turn, other.turn),
+        )
+
+    @property
+    def cell_mm(self) -> float:
+        """Edge of cells of points that move alike: over it, a third of the largest turn displaces by 0.2 mm.
+
+        Cells are not made smaller than 6 points, so that coarsely sampled parts far from the target stay cheap.
+        """
+        return _CELL_TOLERANCE_MM / (self.turn / 3) if self.turn else np.inf
 
 
 class PointDoses(Protocol):
@@ -46,8 +83,8 @@ class PointDoses(Protocol):
 
     n_points: int
 
-    def accumulate(self, shift_mm: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Course doses float32 (course, point) in Gy from shift (course, k, 3) and weight (course, k)."""
+    def accumulate(self, motion: TissueMotion) -> np.ndarray:
+        """Course doses float32 (course, point) in Gy."""
         ...
 
 
@@ -85,13 +122,18 @@ class LatticeRows:
         self._dose = np.ascontiguousarray(split).reshape(stride**3, nz, ny, nx)
         self._stride = stride
         first = np.rint(coarse.index_zyx(np.asarray(patch.lattice.origin_mm))).astype(np.int64)
-        self._run_zyx, self._run_length = _runs(patch.index_zyx + first)
+        self._rows = _Rows.of(patch.index_zyx + first, max(_SMALLEST_CELL_POINTS, reach.cell_mm / point_step))
+        self._cell_mm = coarse.points_mm(self._rows.cell_zyx)
 
-    def accumulate(self, shift_mm: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    def accumulate(self, motion: TissueMotion) -> np.ndarray:
         """Course doses float32 (course, point) in Gy."""
-        total = np.empty((len(shift_mm), self.n_points), np.float32)
-        shift = np.ascontiguousarray(shift_mm[..., ::-1] / self.step_mm)
-        accumulate_rows(self._dose, self._stride, self._run_zyx, self._run_length, shift, weight, total)
+        total = np.empty((len(motion.shift_mm), self.n_points), np.float32)
+        rows = self._rows
+        cell_zyx = np.ascontiguousarray((self._cell_mm - motion.centre_mm)[:, ::-1] / self.step_mm)
+        accumulate_rows(
+            self._dose, self._stride, rows.first_zyx, rows.length, rows.first_point, rows.cell_run, cell_zyx,
+            np.ascontiguousarray(motion.shift_mm[..., ::-1] / self.step_mm), _linear_zyx(motion), motion.weight, total,
+        )  # fmt: skip
         return total
 
 
@@ -100,17 +142,19 @@ class RadialPoints:
 
     def __init__(self, dose: RadialDose, points_mm: np.ndarray) -> None:
         self.n_points = len(points_mm)
-        self._points_mm = np.ascontiguousarray(points_mm - dose.centre_mm)
+        self._centre_mm = np.asarray(dose.centre_mm)
+        self._points_mm = np.ascontiguousarray(points_mm - self._centre_mm)
         farthest = dose.radius50_mm + 8 * dose.sd_mm
         radii = np.arange(0.0, farthest + 2 * _TABLE_STEP_MM, _TABLE_STEP_MM)
         self._table_gy = dose.at(np.asarray(dose.centre_mm) + np.outer(radii, [1.0, 0.0, 0.0]))
 
-    def accumulate(self, shift_mm: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    def accumulate(self, motion: TissueMotion) -> np.ndarray:
         """Course doses float32 (course, point) in Gy."""
-        total = np.empty((len(shift_mm), self.n_points), np.float32)
-        accumulate_radial(
-            self._table_gy, _TABLE_STEP_MM, self._points_mm, np.ascontiguousarray(shift_mm), weight, total
-        )
+        total = np.empty((len(motion.shift_mm), self.n_points), np.float32)
+        arm = self._points_mm + self._centre_mm - motion.centre_mm
+        linear = np.ascontiguousarray(_linear_zyx(motion)[..., ::-1, ::-1])
+        shift = np.ascontiguousarray(motion.shift_mm)
+        accumulate_radial(self._table_gy, _TABLE_STEP_MM, self._points_mm, arm, shift, linear, motion.weight, total)
         return total
 
 
@@ -123,13 +167,15 @@ class ScatteredPoints:
         grid = Grid.covering(lower - step_mm, upper + step_mm, step_mm)
         self._step_mm = step_mm
         self._dose = _refined(dose, grid, unblur=True)
+        self._points_mm = points_mm
         self._node_zyx = np.ascontiguousarray(grid.index_zyx(points_mm))
 
-    def accumulate(self, shift_mm: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    def accumulate(self, motion: TissueMotion) -> np.ndarray:
         """Course doses float32 (course, point) in Gy."""
-        total = np.empty((len(shift_mm), self.n_points), np.float32)
-        shift = np.ascontiguousarray(shift_mm[..., ::-1] / self._step_mm)
-        accumulate_gather(self._dose, self._node_zyx, shift, weight, total)
+        total = np.empty((len(motion.shift_mm), self.n_points), np.float32)
+        shift = np.ascontiguousarray(motion.shift_mm[..., ::-1] / self._step_mm)
+        arm = np.ascontiguousarray((self._points_mm - motion.centre_mm)[:, ::-1] / self._step_mm)
+        accumulate_gather(self._dose, self._node_zyx, arm, shift, _linear_zyx(motion), motion.weight, total)
         return total
 
 
@@ -177,19 +223,19 @@ class StructureDoses:
         """Number of points."""
         return len(self.volume_cc)
 
-    def accumulate(self, shift_mm: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    def accumulate(self, motion: TissueMotion) -> np.ndarray:
         """Course doses float32 (course, point) in Gy."""
-        parts = [part.accumulate(shift_mm, weight) for part in self._parts]
+        parts = [part.accumulate(motion) for part in self._parts]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
-    def extremes(self, dose_gy: np.ndarray, shift_mm: np.ndarray, weight: np.ndarray) -> np.ndarray | None:
+    def extremes(self, dose_gy: np.ndarray, motion: TissueMotion) -> np.ndarray | None:
         """Smallest and largest dose (course, 2) in Gy over the surface and the cells wholly inside.
 
         `dose_gy` is what `accumulate` gave for the same courses; None without surface points.
         """
         if self._surface is None:
             return None
-        surface = self._surface.accumulate(shift_mm, weight)
+        surface = self._surface.accumulate(motion)
         return extremes(np.concatenate([surface, dose_gy[:, self._inside]], axis=1))
 
 
@@ -199,12 +245,49 @@ def _stride(patch: Patch, finest_mm: float) -> int:
     return 2 if spacing >= _SPARSE_MM else max(1, int(np.ceil(spacing / finest_mm - 1e-9)))
 
 
-def _runs(index_zyx: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First node (r, 3) and length (r,) of every run of nodes that follow each other along x."""
-    index = index_zyx.astype(np.int64)
-    follows = np.all(np.diff(index, axis=0) == (0, 0, 1), axis=1)
-    first = np.flatnonzero(np.concatenate([[True], ~follows]))
-    return np.ascontiguousarray(index[first]), np.diff(np.concatenate([first, [len(index)]]))
+def _linear_zyx(motion: TissueMotion) -> np.ndarray:
+    """The linear part (course, k, 3, 3) in (z, y, x) order; (course, 0, 3, 3) when every point moves alike."""
+    if motion.linear is None:
+        return np.empty((len(motion.shift_mm), 0, 3, 3))
+    return np.ascontiguousarray(motion.linear[..., ::-1, ::-1])
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Points in runs along x, cell by cell.
+
+    Parameters
+    ----------
+    first_zyx : (run, 3), first node. length, first_point : (run,), first_point counts in the order of the points.
+    cell_run : (cell + 1,), first run of each cell. cell_zyx : (cell, 3), mean node.
+    """
+
+    first_zyx: np.ndarray
+    length: np.ndarray
+    first_point: np.ndarray
+    cell_run: np.ndarray
+    cell_zyx: np.ndarray
+
+    @classmethod
+    def of(cls, index_zyx: np.ndarray, cell_steps: float) -> "_Rows":
+        """Runs of nodes that follow each other along x within cells of `cell_steps` nodes."""
+        index = index_zyx.astype(np.int64)
+        box = np.zeros_like(index) if np.isinf(cell_steps) else (index // max(1, round(cell_steps)))
+        _, cell = np.unique(box, axis=0, return_inverse=True)
+        cell = cell.reshape(-1)
+        follows = np.all(np.diff(index, axis=0) == (0, 0, 1), axis=1) & (np.diff(cell) == 0)
+        first = np.flatnonzero(np.concatenate([[True], ~follows]))
+        length = np.diff(np.concatenate([first, [len(index)]]))
+        order = np.argsort(cell[first], kind="stable")
+        n_cells = int(cell.max()) + 1
+        centre = np.stack([np.bincount(cell, index[:, a]) / np.bincount(cell) for a in range(3)], axis=1)
+        return cls(
+            np.ascontiguousarray(index[first[order]]),
+            length[order],
+            first[order],
+            np.searchsorted(cell[first[order]], np.arange(n_cells + 1)),
+            centre,
+        )
 
 
 def _refined(dose: PlannedDose, grid: Grid, unblur: bool) -> np.ndarray:

@@ -30,6 +30,7 @@ from simulator.strategy import Strategy
 from simulator.strategy.guidance import Guidance
 from simulator.strategy.margin import Margin
 from simulator.strategy.motion import Motion
+from simulator.strategy.session import Session
 from simulator.uncertainty import Uncertainty
 
 
@@ -115,7 +116,7 @@ class Candidate(Spec):
 class Numerics(Spec):
     """How finely the simulation resolves time and space."""
 
-    instants: PositiveInt = Field(10, description="moments of beam-on time per fraction")
+    instants: PositiveInt = Field(20, description="moments of beam-on time per fraction")
     target_lattice_mm: PositiveFloat = Field(0.5, description="largest step of the refined dose lattice in the target")
     oar_lattice_mm: PositiveFloat = Field(1.0, description="largest step of the refined dose lattice in organs at risk")
     max_points: Annotated[int, Field(ge=1000)] = Field(
@@ -133,6 +134,7 @@ class StudyConfig(Spec):
     prescription: Prescription = Field(description="dose, fractions and prescription isodose")
     plan: PlanModel = Field(description="where each candidate margin's planned dose comes from")
     uncertainty: Uncertainty = Field(default_factory=Uncertainty, description="sources of geometric error")
+    session: Session = Field(default_factory=Session, description="times of a fraction: image, wait, beam")
     strategies: StrategyGrid | tuple[Candidate, ...] = Field(description="candidates: a grid or a list")
     goals: tuple[str, ...] = Field(
         description="goals, names of published libraries (mediastinal-5fx) and files of one's own"
@@ -332,6 +334,11 @@ def _resolve_paths(raw: dict, folder: Path) -> None:
         for key in ("dicom", "file"):
             if isinstance(case.get(key), str):
                 case[key] = str((folder / case[key]).resolve())
+    respiration = (
+        (raw.get("uncertainty") or {}).get("respiration") if isinstance(raw.get("uncertainty"), dict) else None
+    )
+    if isinstance(respiration, dict) and isinstance(respiration.get("trace"), str):
+        respiration["trace"] = str((folder / respiration["trace"]).resolve())
     if isinstance(raw.get("goals"), list):
         raw["goals"] = [
             str((folder / g).resolve()) if isinstance(g, str) and g.endswith((".yaml", ".yml")) else g

@@ -1,7 +1,8 @@
 """Voxel-wise dose maps: the planned dose, and its mean over courses as the tissue of each voxel receives it.
 
 The mean dose is linear in the visits of all courses, so it needs one sum over displacements however many courses there
-were. Voxels of a structure that moves within the patient take that structure's displacements, all others the bones'.
+were. Voxels of a structure that moves within the patient take that structure's displacements, all others those of bone
+at the isocentre: rotations and filling enter only as far as they displace these centres.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from simulator.case.geometry import Grid
 from simulator.case.structures import Patch
 from simulator.kernels.accumulate import count_visits
 from simulator.plan.dose import PlannedDose
+from simulator.sampling.courses import TissueMotion
 
 BONE = ""
 _MAP_STEP_MM, _STRIDE = 2.0, 2
@@ -36,11 +38,11 @@ class VisitBox:
         size = np.floor(reach.upper_mm[::-1] / _VISIT_STEP_MM).astype(np.int64) - low + 2
         return cls(low, (int(size[0]), int(size[1]), int(size[2])))
 
-    def count(self, shift_mm: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Visits int64 (z, y, x) of courses with shift (course, k, 3) and weight (course, k)."""
+    def count(self, motion: TissueMotion) -> np.ndarray:
+        """Visits int64 (z, y, x) of courses; rotation and filling count at the centre of the motion alone."""
         visits = np.zeros(self.shape_zyx, np.int64)
-        shift = np.ascontiguousarray(shift_mm[..., ::-1] / _VISIT_STEP_MM)
-        count_visits(shift, weight, self.low_zyx, _VISIT_UNIT, visits)
+        shift = np.ascontiguousarray(motion.shift_mm[..., ::-1] / _VISIT_STEP_MM)
+        count_visits(shift, motion.weight, self.low_zyx, _VISIT_UNIT, visits)
         return visits
 
     def shares(self, visits: np.ndarray, n_courses: int) -> tuple[np.ndarray, np.ndarray]:
@@ -87,6 +89,7 @@ class MapFrame:
             if len(patch.volume_cc):
                 offset, share = boxes[name].shares(visits[name], n_courses)
                 steps = offset[:, ::-1] * _VISIT_STEP_MM
-                rows = LatticeRows(dose, patch, Reach.of(steps), _STRIDE, unblur=False)
-                mean[tuple(patch.index_zyx.T)] = rows.accumulate(steps[None], share[None])[0]
+                motion = TissueMotion(steps[None], share[None], None, np.zeros(3))
+                rows = LatticeRows(dose, patch, Reach.of(motion), _STRIDE, unblur=False)
+                mean[tuple(patch.index_zyx.T)] = rows.accumulate(motion)[0]
         return mean

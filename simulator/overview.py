@@ -44,7 +44,7 @@ def problem_tables(problem: Problem) -> list[Table]:
         for s in problem.structures
     ]
     strategies = [
-        (s.label(), "/".join(f"{m:g}" for m in r.margin_mm), s.motion.describe(), s.guidance.describe())
+        (s.label(), _margin(r.margin_mm), s.motion.describe(), s.guidance.describe())
         for s, r in zip(problem.strategies, problem.requests, strict=True)
     ]
     goals = [(g.text, g.level, "yes" if g.checked else "check the publication", g.source) for g in problem.goals]
@@ -56,15 +56,20 @@ def problem_tables(problem: Problem) -> list[Table]:
     ]
 
 
+def _margin(margin_mm: tuple[float, ...]) -> str:
+    """LR/AP/SI, with both directions where they differ."""
+    pairs = zip(margin_mm[::2], margin_mm[1::2], strict=True)
+    return "/".join(f"{a:g}" if a == b else f"{a:g}+{b:g}" for a, b in pairs)
+
+
 def _estimate(problem: Problem) -> str:
     """Rough time and memory from the number of sums; measured on two cores."""
     config = problem.config
-    respiration = config.uncertainty.respiration
-    breathing = {problem.case.target, *(respiration.structures if respiration else {})}
+    varies = set(problem.moving) if config.uncertainty.drift is None else {s.name for s in problem.structures}
     sums = 0.0
     for structure in problem.structures:
         points = sum(len(p.volume_cc) for p in problem.patches[structure.name])
-        instants = config.numerics.instants if structure.name in breathing else 1
+        instants = config.numerics.instants if structure.name in varies else 1
         sums += points * min(8 * instants, 80) * config.prescription.fractions
     seconds = sums * config.courses * len(problem.strategies) / _FMA_PER_SECOND
     seconds += _PLAN_SECONDS * len(set(problem.requests)) + 20

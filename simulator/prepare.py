@@ -2,36 +2,48 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from simulator.case.anatomy import Case
 from simulator.case.structures import Patch, Structure, sample_structure, surface_points
+from simulator.case.traces import breathing_signal, one_record, read_trace
 from simulator.config import StudyConfig, resolve_goals
 from simulator.conventions import AXES
 from simulator.metrics.evaluate import check_volume
 from simulator.metrics.goals import Goal, Metric, parse_metric
 from simulator.plan.targets import Expansion, TargetVolume, planning_target
+from simulator.sampling.courses import Setting
 from simulator.spec import CaseError, ConfigError
 from simulator.strategy import Strategy
 from simulator.strategy.margin import Spread
+from simulator.true_target import TrueTarget
+from simulator.uncertainty.respiration import Respiration
 
 _TARGET_METRICS = ("D98%", "D95%", "D2%", "Dmean", "V95%")
 _OAR_METRICS = ("D0.035cc", "Dmean")
+_STRAIGHT_MM = 0.02
 
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What a plan depends on: strategies that share a request share the plan."""
+    """What a plan depends on: strategies that share a request share the plan.
 
-    margin_mm: tuple[float, float, float]
+    Parameters
+    ----------
+    margin_mm : towards right, left, anterior, posterior, inferior and superior.
+    target_path_mm : positions whose union is the planning target.
+    """
+
+    margin_mm: tuple[float, float, float, float, float, float]
     target_path_mm: tuple[tuple[float, float, float], ...]
 
     @property
     def expansion(self) -> Expansion:
         """The margin as distances in the six directions."""
-        margin = np.array(self.margin_mm)
-        return Expansion(margin, margin)
+        negative, positive = np.array(self.margin_mm).reshape(3, 2).T
+        return Expansion(negative, positive)
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,7 @@ class Problem:
     surfaces : surface points (n, 3) in mm of the structures whose extremes are asked for.
     metrics : for each structure, in the order of `structures`.
     skipped_goals : published goals on structures that the case does not have.
+    true_target : the target under delineation error; None without.
     """
 
     config: StudyConfig
@@ -56,6 +69,8 @@ class Problem:
     skipped_goals: tuple[Goal, ...]
     strategies: tuple[Strategy, ...]
     requests: tuple[PlanRequest, ...]
+    setting: Setting
+    true_target: TrueTarget | None
 
     @property
     def metric_labels(self) -> list[str]:
@@ -66,6 +81,24 @@ class Problem:
     def n_points(self) -> int:
         """Points of all structures."""
         return sum(len(p.volume_cc) for patches in self.patches.values() for p in patches)
+
+    @property
+    def moving(self) -> list[str]:
+        """Structures that may move within the patient, the target last."""
+        uncertainty = self.config.uncertainty
+        names = {
+            *uncertainty.organs,
+            *(uncertainty.respiration.names(self.case.target) if uncertainty.respiration else ()),
+        }
+        for strategy in self.strategies:
+            if strategy.motion.kind == "breath-hold":
+                names |= set(strategy.motion.geometry_mm)
+        return [s.name for s in self.structures if s.name in names and s.name != self.case.target] + [self.case.target]
+
+    def arm_mm(self, structure: str, centre_mm: np.ndarray) -> np.ndarray:
+        """Largest distance (3,) of a structure's points from a centre along each axis."""
+        points = [p.points_mm for p in self.patches[structure]]
+        return np.max([np.abs(p - centre_mm).max(axis=0) for p in points], axis=0)
 
     @cached_property
     def planning_targets(self) -> dict[tuple, TargetVolume]:
@@ -94,22 +127,30 @@ def prepare(config: StudyConfig) -> Problem:
     for structure in structures:
         if structure.volume_cc <= 0:
             raise CaseError(f"structure {structure.name!r} of case {case.name!r} is empty; leave it out or contour it")
-    _check_breathing(config, case)
+    _check_sources(config, case)
     for goal in goals:
         check_volume(goal.metric, case.structures[goal.metric.structure].volume_cc)
     strategies = tuple(config.candidates())
+    setting = _setting(config, case)
+    true_target = None
+    patches = {s.name: sample_structure(s, case.gtv, max_points=config.numerics.max_points) for s in structures}
+    if config.uncertainty.delineation is not None:
+        true_target = TrueTarget.around(case.gtv, config.uncertainty.delineation, config.numerics.max_points)
+        patches[case.target] = [true_target.patch]
     extreme = {g.metric.structure for g in goals if g.metric.kind in ("minimum", "maximum")}
     return Problem(
         config=config,
         case=case,
         structures=structures,
-        patches={s.name: sample_structure(s, case.gtv, max_points=config.numerics.max_points) for s in structures},
+        patches=patches,
         surfaces={s.name: surface_points(s) for s in structures if s.name in extreme},
         metrics={s.name: _metrics_of(s, goals) for s in structures},
         goals=goals,
         skipped_goals=tuple(g for g in published if g.metric.structure not in case.structures),
         strategies=strategies,
-        requests=tuple(_plan_request(config, case, s) for s in strategies),
+        requests=tuple(_plan_request(setting, s) for s in strategies),
+        setting=setting,
+        true_target=true_target,
     )
 
 
@@ -122,14 +163,73 @@ def _require(case: Case, goal: Goal) -> None:
         )
 
 
-def _check_breathing(config: StudyConfig, case: Case) -> None:
-    respiration = config.uncertainty.respiration
-    unknown = [name for name in (respiration.structures if respiration else {}) if name not in case.structures]
-    if unknown:
+def _check_sources(config: StudyConfig, case: Case) -> None:
+    """Refuse structures that the case does not have, and motion management that has nothing to manage."""
+    uncertainty = config.uncertainty
+    named = {"uncertainty.organs": list(uncertainty.organs)}
+    if uncertainty.respiration is not None:
+        named["uncertainty.respiration"] = list(uncertainty.respiration.names(case.target))
+    for strategy in config.candidates():
+        motion = strategy.motion
+        if motion.kind == "breath-hold":
+            named[f"strategies.motion.{motion.label()}.geometry_mm"] = list(motion.geometry_mm)
+        if motion.kind == "gating" and uncertainty.respiration is None:
+            raise ConfigError("strategies.motion.gating: there is no breathing to gate; add uncertainty.respiration")
+    for key, names in named.items():
+        unknown = [name for name in names if name not in case.structures]
+        if unknown:
+            raise ConfigError(
+                f"{key}: {', '.join(unknown)} not in case {case.name!r}; it has: {', '.join(case.structures)}"
+            )
+    if case.target in uncertainty.organs:
         raise ConfigError(
-            f"uncertainty.respiration.structures: {', '.join(unknown)} not in case {case.name!r}; it has: "
-            f"{', '.join(case.structures)}"
+            f"uncertainty.organs: {case.target} is the target; describe its shifts under uncertainty.baseline"
         )
+    phases = uncertainty.respiration.phases_mm if uncertainty.respiration else None
+    if phases is not None and case.target not in phases:
+        raise ConfigError(f"uncertainty.respiration.phases_mm: the target {case.target} has no phases; add them")
+
+
+def _setting(config: StudyConfig, case: Case) -> Setting:
+    """What draws need to know of the anatomy."""
+    uncertainty = config.uncertainty
+    setup = uncertainty.setup
+    isocentre = case.gtv.centroid_mm if setup is None or setup.isocentre_mm is None else np.array(setup.isocentre_mm)
+    turns = setup is not None and setup.rotates
+    centred = (
+        case.structures if turns else {case.target: case.gtv} | {n: case.structures[n] for n in uncertainty.organs}
+    )
+    waveform = None
+    if uncertainty.respiration is not None:
+        waveform = uncertainty.respiration.waveform(case.target, _record(uncertainty.respiration))
+    return Setting(
+        uncertainty=uncertainty,
+        session=config.session,
+        target=case.target,
+        n_fractions=config.prescription.fractions,
+        n_instants=config.numerics.instants,
+        fraction_gy=config.prescription.dose_gy / config.prescription.fractions,
+        centre_mm={name: s.centroid_mm for name, s in centred.items()},
+        volume_cc={name: case.structures[name].volume_cc for name in uncertainty.organs},
+        isocentre_mm=isocentre,
+        waveform=waveform,
+    )
+
+
+def _record(respiration: Respiration) -> tuple[np.ndarray, float] | None:
+    """Depth of the measured record, and its length in s."""
+    if respiration.trace is None:
+        return None
+    if not Path(respiration.trace).is_file():
+        raise ConfigError(f"uncertainty.respiration.trace: no file {respiration.trace}; give the path of a record")
+    trace = read_trace(respiration.trace)
+    if trace is None:
+        raise ConfigError(
+            f"uncertainty.respiration.trace: {respiration.trace} is no motion trace; a CSV with the columns time_s and "
+            "displacement_mm is wanted, or an IEC text file"
+        )
+    record = one_record(trace)
+    return breathing_signal(record), record.duration_s
 
 
 def _metrics_of(structure: Structure, goals: tuple[Goal, ...]) -> list[Metric]:
@@ -140,19 +240,31 @@ def _metrics_of(structure: Structure, goals: tuple[Goal, ...]) -> list[Metric]:
     return list({m.label: m for m in fitting}.values())
 
 
-def _plan_request(config: StudyConfig, case: Case, strategy: Strategy) -> PlanRequest:
-    uncertainty = config.uncertainty
-    patient = Spread(*uncertainty.patient_sd_mm())
-    internal = Spread(*uncertainty.target_sd_mm())
-    margin = strategy.margin.margin(strategy.guidance.residual(patient, internal))
-    breathing = np.zeros((1, 3))
-    if uncertainty.respiration is not None:
-        breathing = uncertainty.respiration.planning_path_mm(case.target, case.target)
-    path = strategy.motion.planning_path(breathing)
+def _plan_request(setting: Setting, strategy: Strategy) -> PlanRequest:
+    motion, planned, n = strategy.motion, setting.planned, setting.n_fractions
+    patient = Spread(*setting.uncertainty.patient_sd_mm(), n)
+    internal = Spread(*setting.uncertainty.target_sd_mm(), n)
+    managed = motion.spread(planned, setting.target)
+    unseen = Spread(*setting.uncertainty.unseen_sd_mm(), n)
+    left = strategy.guidance.residual(patient, internal)
+    spread = left.plus(Spread(managed.systematic_mm, managed.random_mm, n)).plus(unseen)
+    margin = strategy.margin.directions(spread)
     if np.any(~np.isfinite(margin)):
         raise ConfigError(f"strategy {strategy.label()!r}: margin {dict(zip(AXES, margin, strict=True))} is not finite")
-    rounded = np.round(margin, 3)
+    right, left_mm, anterior, posterior, inferior, superior = (float(m) for m in np.round(margin, 3).ravel())
+    path = _ends(motion.path_mm(planned, setting.target))
     return PlanRequest(
-        (float(rounded[0]), float(rounded[1]), float(rounded[2])),
+        (right, left_mm, anterior, posterior, inferior, superior),
         tuple((float(x), float(y), float(z)) for x, y, z in path),
     )
+
+
+def _ends(path_mm: np.ndarray) -> np.ndarray:
+    """A path without the inner points of a straight line, to a hundredth of a mm."""
+    path = np.round(path_mm, 2) + 0.0
+    along = path - path.mean(axis=0)
+    _, size, axes = np.linalg.svd(along, full_matrices=False)
+    if len(size) > 1 and size[1] > _STRAIGHT_MM * np.sqrt(len(path)):
+        return np.concatenate([path, path[:1]])
+    place = along @ axes[0]
+    return np.unique(path[[int(np.argmin(place)), int(np.argmax(place))]], axis=0)

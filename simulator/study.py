@@ -18,17 +18,17 @@ from simulator.checkpoint import BlockStore
 from simulator.config import StudyConfig, dump_study
 from simulator.dose_maps import BONE, MapFrame, VisitBox
 from simulator.executors import Executor, executor_with
-from simulator.kernels.dvh import cumulative_dvh
-from simulator.metrics.evaluate import evaluate_metrics
+from simulator.metrics.evaluate import dvh_percent, evaluate_metrics
 from simulator.plan.quality import Plan, PlanQuality
 from simulator.population.bands import QUANTILES, VOLUME_LEVELS, band_quantiles, count_levels
 from simulator.population.intervals import wilson_interval
 from simulator.prepare import PlanRequest, Problem, prepare
 from simulator.results import DIRECTIONS, VARIABLES, group, open_results, result_hash, write_results, write_summary
-from simulator.sampling.courses import Delivery, deliver, draw_courses
+from simulator.sampling.courses import Delivery, TissueMotion, deliver, draw_courses
 from simulator.sampling.streams import Draws
 from simulator.spec import ConfigError
 from simulator.strategy import Strategy
+from simulator.true_target import true_extremes
 from simulator.words import study_in_words
 
 _COURSES_AT_ONCE = 32
@@ -178,46 +178,56 @@ class _Work:
     def block(self, first: int, n_courses: int) -> dict[str, np.ndarray]:
         """Metrics, DVH counts and visits of a run of courses."""
         delivery = _deliver(self.problem, self.strategy, first, n_courses)
-        values, counts = self.evaluate(delivery)
-        visits = {
-            f"visits_{i}": box.count(*delivery.displacement_mm(name))
-            for i, (name, box) in enumerate(self.boxes.items())
-        }
+        values, counts = self.evaluate(delivery, self._true_surfaces(first, n_courses))
+        visits = {f"visits_{i}": box.count(delivery.motion(name)) for i, (name, box) in enumerate(self.boxes.items())}
         return {"values": values, "counts": counts, **visits}
 
-    def evaluate(self, delivery: Delivery) -> tuple[np.ndarray, np.ndarray]:
+    def _true_surfaces(self, first: int, n_courses: int) -> np.ndarray | None:
+        """Coefficients (course, term) of the true target's surface; None without delineation error."""
+        true_target = self.problem.true_target
+        if true_target is None:
+            return None
+        draws = Draws(self.problem.config.seed, first, n_courses)
+        return true_target.delineation.draw(draws, true_target.n_terms)
+
+    def evaluate(self, delivery: Delivery, surfaces: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Metrics float32 (course, metric) and DVH level counts uint32 (structure, dose, level)."""
-        rx = self.problem.config.prescription.dose_gy
+        rx, true_target = self.problem.config.prescription.dose_gy, self.problem.true_target
         columns, counts = [], []
         for structure in self.problem.structures:
             doses = self.doses[structure.name]
-            shift, weight = delivery.displacement_mm(structure.name)
+            motion = delivery.motion(structure.name)
             metrics = self.problem.metrics[structure.name]
-            values = np.empty((len(shift), len(metrics)), np.float32)
+            n_courses = len(motion.weight)
+            values = np.empty((n_courses, len(metrics)), np.float32)
             level_counts = np.zeros((_DOSE_BINS, VOLUME_LEVELS), np.uint32)
-            for start in range(0, len(shift), _COURSES_AT_ONCE):
+            for start in range(0, n_courses, _COURSES_AT_ONCE):
                 part = slice(start, start + _COURSES_AT_ONCE)
-                gy = doses.accumulate(shift[part], weight[part])
-                extremes = doses.extremes(gy, shift[part], weight[part])
-                values[part] = evaluate_metrics(metrics, gy, doses.volume_cc, rx, extremes)
-                level_counts += count_levels(cumulative_dvh(gy, doses.volume_cc, self.dose_step_gy, _DOSE_BINS))
+                some = motion.courses(part)
+                gy = doses.accumulate(some)
+                extremes = doses.extremes(gy, some)
+                volume_cc = doses.volume_cc
+                if true_target is not None and surfaces is not None and structure.role == "target":
+                    volume_cc = true_target.volume_cc(surfaces[part])
+                    extremes = true_extremes(gy, volume_cc)
+                values[part] = evaluate_metrics(metrics, gy, volume_cc, rx, extremes)
+                level_counts += count_levels(dvh_percent(gy, volume_cc, self.dose_step_gy, _DOSE_BINS))
             columns.append(values)
             counts.append(level_counts)
         return np.concatenate(columns, axis=1), np.stack(counts)
 
     def nominal(self) -> tuple[np.ndarray, np.ndarray]:
         """Metrics (metric,) and DVHs (structure, dose) in percent of the planned dose without errors."""
-        still = Delivery(np.zeros((1, 1, 3)), {})
         rx = self.problem.config.prescription.dose_gy
         columns, dvhs = [], []
         for structure in self.problem.structures:
             doses = self.doses[structure.name]
-            shift, weight = still.displacement_mm(structure.name)
-            gy = doses.accumulate(shift, weight)
-            extremes = doses.extremes(gy, shift, weight)
+            still = TissueMotion.still(self.strategy.motion.offset_mm(self.problem.setting.planned, structure.name))
+            gy = doses.accumulate(still)
+            extremes = doses.extremes(gy, still)
             metrics = self.problem.metrics[structure.name]
             columns.append(evaluate_metrics(metrics, gy, doses.volume_cc, rx, extremes)[0])
-            dvhs.append(cumulative_dvh(gy, doses.volume_cc, self.dose_step_gy, _DOSE_BINS)[0])
+            dvhs.append(dvh_percent(gy, doses.volume_cc, self.dose_step_gy, _DOSE_BINS)[0])
         return np.concatenate(columns).astype(np.float32), np.stack(dvhs).astype(np.float32)
 
 
@@ -259,12 +269,8 @@ def make_plan(problem: Problem, request: PlanRequest) -> Plan:
 
 
 def _deliver(problem: Problem, strategy: Strategy, first: int, n_courses: int) -> Delivery:
-    config = problem.config
-    draws = Draws(config.seed, first, n_courses)
-    drawn = draw_courses(
-        config.uncertainty, problem.case.target, config.prescription.fractions, config.numerics.instants, draws
-    )
-    return deliver(drawn, strategy, problem.case.target)
+    setting = problem.setting
+    return deliver(draw_courses(setting, Draws(problem.config.seed, first, n_courses)), strategy, setting)
 
 
 def _prepare_work(problem: Problem, strategy: Strategy, plan: Plan) -> _Work:
@@ -274,25 +280,31 @@ def _prepare_work(problem: Problem, strategy: Strategy, plan: Plan) -> _Work:
         s.name: StructureDoses(
             plan.dose,
             problem.patches[s.name],
-            reach.get(s.name, reach[BONE]),
+            reach[s.name],
             numerics.target_lattice_mm if s.role == "target" else numerics.oar_lattice_mm,
             problem.surfaces.get(s.name),
         )
         for s in problem.structures
     }
-    boxes = {name: VisitBox.covering(box) for name, box in reach.items()}
+    boxes = {name: VisitBox.covering(reach[name]) for name in (BONE, *problem.moving)}
     return _Work(problem, strategy, doses, boxes, _dose_step_gy(problem))
 
 
 def _reach(problem: Problem, strategy: Strategy) -> dict[str, Reach]:
-    """Displacements that occur over all courses: of bone, and of each structure that moves within the patient."""
+    """Displacements that occur over all courses: of each structure, and of bone at the isocentre."""
     n_courses, size = problem.config.courses, problem.config.numerics.block_courses
     reach: dict[str, Reach] = {}
     for first in range(0, n_courses, size):
         delivery = _deliver(problem, strategy, first, min(size, n_courses - first))
-        for name in (BONE, *delivery.internal_mm):
-            box = Reach.of(delivery.displacement_mm(name)[0])
+        for name in (BONE, *(s.name for s in problem.structures)):
+            motion = delivery.motion(name)
+            arm = None if name == BONE else problem.arm_mm(name, motion.centre_mm)
+            box = Reach.of(motion, arm)
             reach[name] = reach[name].union(box) if name in reach else box
+    for name in reach:
+        reach[name] = reach[name].union(
+            Reach.of(TissueMotion.still(strategy.motion.offset_mm(problem.setting.planned, name)))
+        )
     return reach
 
 
@@ -309,13 +321,8 @@ def map_frame(problem: Problem) -> MapFrame:
     lower, upper = problem.case.gtv.region.bounds_mm
     margin = max(max(r.margin_mm) for r in problem.requests)
     path = np.concatenate([np.array(r.target_path_mm) for r in problem.requests])
-    respiration = problem.config.uncertainty.respiration
-    moving = []
-    if respiration is not None:
-        breathing = [name for name, a in respiration.amplitudes_mm(problem.case.target).items() if a.any()]
-        moving = sorted(breathing, key=lambda name: name == problem.case.target)
     border = margin + _MAP_BORDER_MM
-    return MapFrame(problem.case, lower + path.min(axis=0) - border, upper + path.max(axis=0) + border, moving)
+    return MapFrame(problem.case, lower + path.min(axis=0) - border, upper + path.max(axis=0) + border, problem.moving)
 
 
 def _simulate(
@@ -488,9 +495,9 @@ def _plans_group(problem: Problem, outcomes: list[Outcome], labels: list[str]) -
         "plans",
         {
             "margin_label": np.array([s.margin.label() for s in problem.strategies]),
-            "motion": np.array([s.motion.kind for s in problem.strategies]),
-            "guidance": np.array([s.guidance.kind for s in problem.strategies]),
-            "margin_mm": np.repeat(margins, 2, axis=1),
+            "motion": np.array([s.motion.label() for s in problem.strategies]),
+            "guidance": np.array([s.guidance.label() for s in problem.strategies]),
+            "margin_mm": margins,
             "planning_target_cc": np.array(
                 [problem.planning_targets[r.target_path_mm].volume_cc for r in problem.requests]
             ),

@@ -19,6 +19,7 @@ def study_in_words(problem: Problem) -> str:
         *config.uncertainty.describe(),
         "Motion management: " + "; ".join(motions) + ".",
         "Image guidance: " + "; ".join(guidances) + ".",
+        config.session.describe() + ".",
         "Margins: " + ", ".join(margins) + ".",
     ]
     if problem.skipped_goals:

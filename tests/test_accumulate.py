@@ -4,12 +4,28 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from simulator.accumulation import LatticeRows, RadialPoints, Reach
 from simulator.case.geometry import Grid, Volume
 from simulator.case.structures import Patch
-from simulator.kernels.accumulate import accumulate_radial, count_visits, merge_visits
+from simulator.kernels.accumulate import (
+    accumulate_gather,
+    accumulate_radial,
+    combine_columns,
+    count_visits,
+    enough_scratch,
+    merge_visits,
+)
 from simulator.plan.dose import SplineDose
+from simulator.sampling.courses import TissueMotion
+
+
+def motion(shift, weight=None, linear=None, centre=(0.0, 0.0, 0.0)):
+    """Displacements (course, k, 3) as a motion, equally weighted by default."""
+    shift = np.asarray(shift, float)
+    weight = np.full(shift.shape[:2], 1 / shift.shape[1]) if weight is None else weight
+    return TissueMotion(shift, weight, linear, np.asarray(centre, float))
 
 
 def trilinear(dose, grid, points_mm):
@@ -54,9 +70,10 @@ def test_rows_equal_a_trilinear_gather(stride):
     shift = rng.normal(0, 3, (4, 6, 3))
     weight = rng.dirichlet(np.ones(6), 4)
     dose = GridDose(1)
-    rows = LatticeRows(dose, patch, Reach.of(shift), stride, unblur=False)
+    moved = motion(shift, weight)
+    rows = LatticeRows(dose, patch, Reach.of(moved), stride, unblur=False)
     values = dose.on_grid(rows.grid)
-    for c, total in enumerate(rows.accumulate(shift, weight)):
+    for c, total in enumerate(rows.accumulate(moved)):
         expected = sum(
             w * trilinear(values, rows.grid, patch.points_mm + s) for s, w in zip(shift[c], weight[c], strict=True)
         )
@@ -66,10 +83,10 @@ def test_rows_equal_a_trilinear_gather(stride):
 def test_no_displacement_is_the_planned_dose_bit_for_bit():
     patch = ragged_patch(1.0, 2)
     dose = GridDose(3)
-    still = np.zeros((1, 1, 3))
+    still = TissueMotion.still(np.zeros(3))
     rows = LatticeRows(dose, patch, Reach.of(still), 1, unblur=False)
     planned = dose.on_grid(patch.lattice)[tuple(patch.index_zyx.T)]
-    np.testing.assert_array_equal(rows.accumulate(still, np.ones((1, 1)))[0], planned)
+    np.testing.assert_array_equal(rows.accumulate(still)[0], planned)
 
 
 def test_sign_tissue_that_moves_posteriorly_receives_the_dose_posterior_of_its_plan():
@@ -77,18 +94,19 @@ def test_sign_tissue_that_moves_posteriorly_receives_the_dose_posterior_of_its_p
     y = grid.nodes_mm()[..., 1]
     patch = Patch(grid, np.array([[30, 30, 30]], np.int32), np.ones(1))
     dose = SplineDose(Volume(grid, (10 + 0.1 * y).astype(np.float32)))
-    shift = np.array([[[0.0, 4.0, 0.0]]])
-    rows = LatticeRows(dose, patch, Reach.of(shift), 1)
-    assert rows.accumulate(shift, np.ones((1, 1)))[0, 0] == pytest.approx(10.4, abs=1e-5)
+    moved = TissueMotion.still(np.array([0.0, 4.0, 0.0]))
+    rows = LatticeRows(dose, patch, Reach.of(moved), 1)
+    assert rows.accumulate(moved)[0, 0] == pytest.approx(10.4, abs=1e-5)
 
 
 def test_whole_lattice_shift_then_unshift_is_the_identity():
     patch = ragged_patch(1.0, 7)
     dose = GridDose(4)
-    shift = np.array([[[3.0, -2.0, 5.0]]])
-    there = LatticeRows(dose, patch, Reach.of(shift), 1).accumulate(shift, np.ones((1, 1)))
+    shift = np.array([3.0, -2.0, 5.0])
+    away, home = TissueMotion.still(shift), TissueMotion.still(np.zeros(3))
+    there = LatticeRows(dose, patch, Reach.of(away), 1).accumulate(away)
     moved = Patch(patch.lattice, patch.index_zyx + np.array([5, -2, 3], np.int32), patch.volume_cc)
-    back = LatticeRows(dose, moved, Reach.of(-shift), 1).accumulate(np.zeros((1, 1, 3)), np.ones((1, 1)))
+    back = LatticeRows(dose, moved, Reach.of(TissueMotion.still(-shift)), 1).accumulate(home)
     np.testing.assert_array_equal(there, back)
 
 
@@ -97,7 +115,12 @@ def test_whole_lattice_shift_then_unshift_is_the_identity():
 def test_merged_visits_keep_weight_and_mean_displacement(shifts):
     shift = np.array(shifts, float)
     weight = np.full(len(shift), 1 / len(shift))
-    offset, share = merge_visits(shift, weight)
+    scratch = enough_scratch(np.zeros(0), shift)
+    offset, share = np.empty((8 * len(shift), 3), np.int64), np.empty(8 * len(shift))
+    n = merge_visits(shift, weight, scratch, offset, share)
+    offset, share = offset[:n], share[:n]
+    assert not scratch.any()
+    assert len(np.unique(offset, axis=0)) == n
     assert share.sum() == pytest.approx(1, abs=1e-12)
     np.testing.assert_allclose(share @ offset, shift.mean(axis=0), atol=1e-12)
 
@@ -114,16 +137,68 @@ def test_visit_counts_do_not_depend_on_the_order_of_courses():
     assert forward.sum() / 2.0**40 == pytest.approx(50, abs=1e-9)
 
 
-def test_radial_kernel_equals_numpy():
+@pytest.mark.parametrize("turns", [False, True])
+def test_radial_kernel_equals_numpy(turns):
     rng = np.random.default_rng(3)
     table = np.linspace(50, 0, 400)
     points, shift = rng.normal(0, 8, (30, 3)), rng.normal(0, 2, (3, 5, 3))
+    arm, linear = rng.normal(0, 5, (30, 3)), rng.normal(0, 0.05, (3, 5 * turns, 3, 3))
     weight = rng.dirichlet(np.ones(5), 3)
     total = np.empty((3, 30), np.float32)
-    accumulate_radial(table, 0.1, points, shift, weight, total)
-    radius = np.linalg.norm(points[None, :, None] + shift[:, None], axis=-1)
+    accumulate_radial(table, 0.1, points, arm, shift, linear, weight, total)
+    place = points[None, :, None] + shift[:, None]
+    if turns:
+        place = place + np.einsum("ckab,pb->cpka", linear, arm)
+    radius = np.linalg.norm(place, axis=-1)
     expected = (weight[:, None] * np.interp(radius / 0.1, np.arange(400), table)).sum(axis=2)
     np.testing.assert_allclose(total, expected, rtol=1e-6)
+
+
+def test_gather_kernel_equals_numpy():
+    rng = np.random.default_rng(4)
+    grid = Grid((0, 0, 0), (1, 1, 1), (30, 30, 30))
+    dose = rng.random(grid.shape).astype(np.float32)
+    node, arm = rng.uniform(12, 18, (20, 3)), rng.uniform(-4, 4, (20, 3))
+    shift, linear = rng.normal(0, 2, (2, 6, 3)), rng.normal(0, 0.1, (2, 6, 3, 3))
+    weight = rng.dirichlet(np.ones(6), 2)
+    total = np.empty((2, 20), np.float32)
+    accumulate_gather(dose, node, arm, shift, linear, weight, total)
+    for c in range(2):
+        place = [node + shift[c, k] + arm @ linear[c, k].T for k in range(6)]
+        expected = sum(w * trilinear(dose, grid, p[:, ::-1]) for w, p in zip(weight[c], place, strict=True))
+        np.testing.assert_allclose(total[c], expected, rtol=1e-6)
+
+
+def test_columns_are_combined_as_by_a_matrix_product():
+    rng = np.random.default_rng(5)
+    basis, factor = rng.normal(size=(7, 50)).astype(np.float32), rng.normal(size=(4, 7)).astype(np.float32)
+    result = np.empty((4, 50), np.float32)
+    combine_columns(basis, factor, result)
+    np.testing.assert_allclose(result, factor @ basis, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("degrees", [0.5, 3.0])
+def test_rotated_points_receive_the_dose_of_their_rotated_places(degrees):
+    """Cells of points against each point on its own; the dose falls by 8 % per mm."""
+    lattice = Grid.covering((-25, -25, -25), (25, 25, 25), 1.0)
+    index = np.argwhere(np.linalg.norm(lattice.nodes_mm(), axis=-1) < 20).astype(np.int32)
+    patch = Patch(lattice, index, np.ones(len(index)))
+    grid = Grid.covering((-60, -60, -60), (60, 60, 60), 1.0)
+    dose = SplineDose(Volume(grid, (50 / (1 + np.exp((grid.nodes_mm()[..., 1] - 10) / 3))).astype(np.float32)))
+    turns = Rotation.from_euler("xyz", np.random.default_rng(6).normal(0, degrees, (40, 3)), degrees=True).as_matrix()
+    linear = (turns - np.eye(3)).reshape(2, 20, 3, 3)
+    moved = motion(np.random.default_rng(7).normal(0, 2, (2, 20, 3)), linear=linear, centre=(4, 0, -3))
+    rows = LatticeRows(dose, patch, Reach.of(moved, np.full(3, 28.0)), 1)
+    points = patch.points_mm
+    for c, total in enumerate(rows.accumulate(moved)):
+        places = [points + moved.shift_mm[c, k] + (points - moved.centre_mm) @ linear[c, k].T for k in range(20)]
+        expected = np.mean([dose.at(p) for p in places], axis=0)
+        difference = total - expected
+        gradient_gy_per_mm, edge_mm = 50 / 12, max(6.0, Reach.of(moved, np.full(3, 28.0)).cell_mm)
+        one_turn_gy = gradient_gy_per_mm * np.radians(degrees) * edge_mm / np.sqrt(6)
+        expected_rms_gy = one_turn_gy / np.sqrt(20)  # two axes turn points across the gradient, 20 turns average out
+        assert np.sqrt((difference**2).mean()) < expected_rms_gy
+        assert np.abs(difference).max() < 6 * expected_rms_gy
 
 
 def test_tabulated_radial_dose_is_the_closed_form():
@@ -131,17 +206,17 @@ def test_tabulated_radial_dose_is_the_closed_form():
 
     dose = RadialDose(centre_mm=np.zeros(3), radius50_mm=20.0, sd_mm=3.2, max_gy=50.0)
     points = np.random.default_rng(0).uniform(-25, 25, (500, 3))
-    still = RadialPoints(dose, points).accumulate(np.zeros((1, 1, 3)), np.ones((1, 1)))[0]
+    still = RadialPoints(dose, points).accumulate(TissueMotion.still(np.zeros(3)))[0]
     np.testing.assert_allclose(still, dose.at(points), atol=1e-5)
 
 
 def test_the_blur_of_trilinear_sums_is_taken_off_on_average():
     patch = Patch(Grid((0, 0, 0), (1, 1, 1), (1, 1, 1)), np.zeros((1, 3), np.int32), np.ones(1))
-    shift = np.random.default_rng(2).uniform(-3, 3, (20_000, 1, 3))
-    dose, one = GridDose(5), np.ones((20_000, 1))
-    exact = dose.at(shift[:, 0])
+    moved = motion(np.random.default_rng(2).uniform(-3, 3, (20_000, 1, 3)))
+    dose = GridDose(5)
+    exact = dose.at(moved.shift_mm[:, 0])
     plain, unblurred = (
-        LatticeRows(dose, patch, Reach.of(shift), 1, unblur=unblur).accumulate(shift, one)[:, 0] - exact
+        LatticeRows(dose, patch, Reach.of(moved), 1, unblur=unblur).accumulate(moved)[:, 0] - exact
         for unblur in (False, True)
     )
     correlation = np.polyfit(exact - 20, plain, 1)[0], np.polyfit(exact - 20, unblurred, 1)[0]

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "simulator"
 ROWS = [
     ["conventions", "spec", "kernels"],
     [("case", "plan"), "uncertainty", "strategy"],
-    ["sampling", "accumulation", "dose_maps", "metrics", "population"],
+    ["sampling", "accumulation", "dose_maps", "true_target", "metrics", "population"],
     ["results", "plots", "report"],
     ["config", "prepare", "words", "executors", "checkpoint", "study", "progress", "overview", "starter", "cli"],
 ]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from drawing import delivered
 
 from simulator.accumulation import LatticeRows, Reach
 from simulator.case.geometry import Grid, Volume
@@ -12,6 +13,9 @@ from simulator.case.structures import sample_region
 from simulator.metrics.evaluate import evaluate_metrics
 from simulator.metrics.goals import parse_metric
 from simulator.plan.dose import SplineDose
+from simulator.sampling.courses import TissueMotion
+from simulator.strategy.guidance import OnlineTarget
+from simulator.uncertainty import Baseline, Setup, Uncertainty
 
 RADIUS, GRADIENT, CENTRE = 12.0, 1.0, 16.0
 METRICS = [parse_metric("X", m) for m in ("D99%", "D98%", "D95%", "D5%", "D1%", "Dmean")]
@@ -65,35 +69,26 @@ def test_a_systematic_shift_moves_the_dvh_of_a_gradient_by_the_exact_amount():
     dose = SplineDose(Volume(grid, (40 + 0.5 * grid.nodes_mm()[..., 1]).astype(np.float32)))
     patch = sample_region(Ball((0, 0, 0), 8.0), 1.0)
     for shift_mm in (0.3, 2.0, -3.7):
-        shift = np.array([[[1.1, shift_mm, -0.4]]])
-        rows = LatticeRows(dose, patch, Reach.of(shift), 2)
+        shift = np.array([1.1, shift_mm, -0.4])
+        rows = LatticeRows(dose, patch, Reach.of(TissueMotion.still(shift)), 2)
         still, moved = (
-            evaluate_metrics(METRICS, rows.accumulate(s, np.ones((1, 1))), patch.volume_cc, 50.0)[0]
-            for s in (np.zeros((1, 1, 3)), shift)
+            evaluate_metrics(METRICS, rows.accumulate(TissueMotion.still(s)), patch.volume_cc, 50.0)[0]
+            for s in (np.zeros(3), shift)
         )
         np.testing.assert_allclose(moved - still, 0.5 * shift_mm, atol=2e-5)
 
 
 def test_matching_a_shifted_target_moves_the_cords_dose_by_exactly_that_shift():
-    from simulator.sampling.courses import Courses, deliver
-    from simulator.strategy import Strategy
-    from simulator.strategy.guidance import OnlineTarget
-    from simulator.strategy.margin import FixedMargin
-    from simulator.strategy.motion import NoMotionManagement
-
     grid = Grid((-60, -60, -60), (2, 2, 2), (61, 61, 61))
     radius = np.linalg.norm(grid.nodes_mm(), axis=-1)
     dose = SplineDose(Volume(grid, (50 / (1 + np.exp((radius - 15) / 4))).astype(np.float32)))
-    internal = np.zeros((1, 3, 2, 3))
-    internal[...] = (0.0, 4.0, 0.0)
-    courses = Courses(np.full((1, 3, 3), 2.5), {"GTV": internal}, np.zeros((1, 3, 3)))
-    strategy = Strategy(margin=FixedMargin(margin_mm=3), motion=NoMotionManagement(), guidance=OnlineTarget())
-    delivery = deliver(courses, strategy, "GTV")
+    uncertainty = Uncertainty(setup=Setup(mean_mm=2.5), baseline=Baseline(mean_mm=(0, 4.0, 0)))
+    delivery = delivered(uncertainty, guidance=OnlineTarget(match_mm=0))
     cord = sample_region(EllipticColumn((0, 30, 0), (5, 5), 20), 1.0)
     target = sample_region(Ball((0, 0, 0), 8), 1.0)
     for name, patch, moved_mm in (("SpinalCord", cord, (0, -4.0, 0)), ("GTV", target, (0, 0, 0))):
-        shift, weight = delivery.displacement_mm(name)
-        rows = LatticeRows(dose, patch, Reach.of(shift), 1, unblur=False)
+        motion = delivery.motion(name)
+        rows = LatticeRows(dose, patch, Reach.of(motion), 1, unblur=False)
         planned_there = dose.on_grid(rows.grid)
         index = np.rint(rows.grid.index_zyx(patch.points_mm + np.array(moved_mm))).astype(int)
-        np.testing.assert_allclose(rows.accumulate(shift, weight)[0], planned_there[tuple(index.T)], rtol=1e-6)
+        np.testing.assert_allclose(rows.accumulate(motion)[0], planned_there[tuple(index.T)], rtol=1e-6)

@@ -86,8 +86,9 @@ def test_without_errors_every_course_is_the_plan():
 def test_mean_dose_map_is_the_mean_over_courses_of_the_dose_to_that_tissue(point, tissue, results):
     problem = prepare(small_study())
     plan = make_plan(problem, problem.requests[1])
-    drawn = draw_courses(problem.config.uncertainty, "GTV", 4, 8, Draws(5, 0, 60))
-    shift, weight = deliver(drawn, problem.strategies[1], "GTV").displacement_mm(tissue)
+    drawn = draw_courses(problem.setting, Draws(5, 0, 60))
+    motion = deliver(drawn, problem.strategies[1], problem.setting).motion(tissue)
+    shift, weight = motion.shift_mm, motion.weight
     expected = (plan.dose.at((np.array(point) + shift).reshape(-1, 3)) * weight.ravel()).sum() / 60
     x, y, z = point
     blur_gy = 1.0**2 / 12 * 60 * 0.242 / 3.2**2  # trilinear sums on the map's 1 mm lattice, steepest second derivative

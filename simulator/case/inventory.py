@@ -98,7 +98,7 @@ class TraceEntry:
     duration_s: float
     n_samples: int
     rate_hz: float
-    axes: tuple[str, str, str]
+    axes: tuple[str, ...]
     range_mm: tuple[float, float, float]
     note: str = ""
 

@@ -1,6 +1,8 @@
 """Motion traces of other people's files, as positions in time.
 
-Two formats are known:
+Three formats are known:
+
+CSV with the columns `time_s,displacement_mm`: one breathing signal, greater is deeper.
 
 IEC text (kilovoltage intrafraction monitoring): whitespace columns `t[s] x y z` and rotations, IEC 61217 fixed axes
     (x = left, y = superior, z = anterior); positions become DICOM patient coordinates (x, -z, y). Some files
@@ -16,6 +18,7 @@ import numpy as np
 
 _SHORTEST_REPEAT_S = 30.0
 _REPEAT_SHARE = 0.15
+_CSV_HEADER = "time_s,displacement_mm"
 _MARKER_HEADER = '"Frame";"Timestamp";"x";"y";"z"'
 
 
@@ -25,7 +28,7 @@ class Trace:
 
     time_s: np.ndarray
     position_mm: np.ndarray
-    axes: tuple[str, str, str]
+    axes: tuple[str, ...]
     note: str = ""
 
     @property
@@ -45,6 +48,8 @@ def read_trace(path: str | Path) -> Trace | None:
     lines = text.splitlines()
     if lines and lines[0].strip() == _MARKER_HEADER:
         return _marker_trace(lines[1:])
+    if lines and lines[0].replace(" ", "").startswith(_CSV_HEADER):
+        return _signal_trace(lines[1:])
     return _iec_trace(lines)
 
 
@@ -54,6 +59,27 @@ def _marker_trace(lines: list[str]) -> Trace:
     rows = rows[:-1] if has_zero_row else rows
     note = "all-zero last row dropped" if has_zero_row else ""
     return Trace(rows[:, 1] / 1000, rows[:, 2:5], ("x (camera)", "y (camera)", "z (camera)"), note)
+
+
+def _signal_trace(lines: list[str]) -> Trace:
+    rows = np.array([[float(cell) for cell in line.split(",")[:2]] for line in lines if line.strip()])
+    return Trace(rows[:, 0], rows[:, 1:2], ("displacement",))
+
+
+def breathing_signal(trace: Trace) -> np.ndarray:
+    """Depth of inhalation (sample,) in mm along the main direction of a trace.
+
+    A single column is taken as it is (greater is deeper). Otherwise positions are projected on their first principal
+    direction, turned so that inhale points inferior (SI) in patient axes, or so that the signal dwells at exhale where
+    the axes are a camera's.
+    """
+    if trace.position_mm.shape[1] == 1:
+        return trace.position_mm[:, 0]
+    centred = trace.position_mm - trace.position_mm.mean(axis=0)
+    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    depth = centred @ axes[0]
+    is_upside_down = axes[0, 2] > 0 if trace.axes[2] == "SI" else np.mean(depth**3) < 0
+    return -depth if is_upside_down else depth
 
 
 def _iec_trace(lines: list[str]) -> Trace | None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from simulator.kernels.dvh import dose_at_volumes, mean_power, volume_at_doses
+from simulator.kernels.dvh import cumulative_dvh, dose_at_volumes, mean_power, volume_at_doses
 from simulator.metrics.goals import Metric
 from simulator.spec import ConfigError
 
@@ -18,13 +18,20 @@ def evaluate_metrics(
 
     Parameters
     ----------
-    dose_gy : float32 (course, point); volume_cc : float64 (point,).
+    dose_gy : float32 (course, point); volume_cc : float64 (point,), or (course, point) where courses differ.
     extremes_gy : smallest and largest dose (course, 2), needed for Dmin and Dmax.
 
     Returns
     -------
     float64 (course, metric), each in its metric's unit.
     """
+    if volume_cc.ndim == 2:
+        limits = [None] * len(dose_gy) if extremes_gy is None else list(extremes_gy[:, None])
+        each = [
+            evaluate_metrics(metrics, gy[None], cc, prescription_gy, extreme)
+            for gy, cc, extreme in zip(dose_gy, volume_cc, limits, strict=True)
+        ]
+        return np.concatenate(each)
     total_cc = float(volume_cc.sum())
     values = np.empty((len(dose_gy), len(metrics)))
     ranked = [i for i, m in enumerate(metrics) if m.kind in ("dose_at_percent", "dose_at_cc")]
@@ -48,6 +55,14 @@ def evaluate_metrics(
         elif metric.kind == "geud":
             values[:, i] = mean_power(dose_gy, volume_cc, metric.argument) ** (1 / metric.argument)
     return values
+
+
+def dvh_percent(dose_gy: np.ndarray, volume_cc: np.ndarray, step_gy: float, n_bins: int) -> np.ndarray:
+    """Cumulative DVHs in percent, float64 (course, bin), at whole multiples of `step_gy`; volumes as above."""
+    if volume_cc.ndim == 1:
+        return cumulative_dvh(dose_gy, volume_cc, step_gy, n_bins)
+    each = [cumulative_dvh(gy[None], cc, step_gy, n_bins) for gy, cc in zip(dose_gy, volume_cc, strict=True)]
+    return np.concatenate(each)
 
 
 def check_volume(metric: Metric, volume_cc: float) -> None:

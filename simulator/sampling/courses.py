@@ -1,13 +1,53 @@
 """Courses: a batch of drawn treatment courses, and what a strategy makes of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from simulator.conventions import Stream
 from simulator.sampling.streams import Draws
 from simulator.strategy import Strategy
+from simulator.strategy.guidance import GuidanceNoise
+from simulator.strategy.motion import MotionNoise
+from simulator.strategy.session import Session, Timeline
 from simulator.uncertainty import Uncertainty
+from simulator.uncertainty.baseline import Baseline, TargetShift
+from simulator.uncertainty.breathing import Breathing, Waveform
+from simulator.uncertainty.drift import DriftPath
+from simulator.uncertainty.organs import OrganPath
+from simulator.uncertainty.respiration import Respiration
+from simulator.uncertainty.setup import Setup
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What draws and deliveries need to know of the study and of the anatomy.
+
+    Parameters
+    ----------
+    centre_mm : by structure, centroid (3,) in mm. volume_cc : by structure.
+    isocentre_mm : centre of rotation (3,).
+    waveform : breathing at the planning amplitude; None without breathing.
+    """
+
+    uncertainty: Uncertainty
+    session: Session
+    target: str
+    n_fractions: int
+    n_instants: int
+    fraction_gy: float
+    centre_mm: dict[str, np.ndarray]
+    volume_cc: dict[str, float]
+    isocentre_mm: np.ndarray
+    waveform: Waveform | None = None
+    planned: Breathing = field(init=False)
+
+    def __post_init__(self) -> None:
+        respiration = self.uncertainty.respiration or Respiration()
+        waveform = self.waveform or respiration.waveform(self.target)
+        object.__setattr__(self, "waveform", waveform)
+        object.__setattr__(self, "planned", respiration.planned(waveform))
 
 
 @dataclass(frozen=True)
@@ -16,60 +56,228 @@ class Courses:
 
     Parameters
     ----------
-    patient_mm : (course, fraction, 3), displacement of the whole patient.
-    internal_mm : by structure, (course, fraction, instant, 3), motion within the patient.
-    match_noise : (course, fraction, 3), standard normal numbers for the image match.
+    setup_mm : (course, fraction, 3), the whole patient when imaged; drift : how it moves on, None if not at all.
+    rotation_deg : (course, fraction, 3) about LR, AP, SI; None without rotations.
+    shift : of the target against bone. organs : own motion by structure.
+    unseen_mm : (course, 3), displacement of everything that no image shows (isocentre).
     """
 
-    patient_mm: np.ndarray
-    internal_mm: dict[str, np.ndarray]
-    match_noise: np.ndarray
+    setup_mm: np.ndarray
+    drift: DriftPath | None
+    rotation_deg: np.ndarray | None
+    shift: TargetShift
+    breathing: Breathing
+    organs: dict[str, OrganPath]
+    registration_mm: np.ndarray
+    unseen_mm: np.ndarray
+    draws: Draws
 
-    def target_position_mm(self, target: str) -> np.ndarray:
-        """Time-averaged position of the target within the patient, (course, fraction, 3)."""
-        if target in self.internal_mm:
-            return self.internal_mm[target].mean(axis=2)
-        return np.zeros_like(self.patient_mm)
 
-
-def draw_courses(uncertainty: Uncertainty, target: str, n_fractions: int, n_instants: int, draws: Draws) -> Courses:
+def draw_courses(setting: Setting, draws: Draws) -> Courses:
     """Draw every source of error of a run of courses."""
-    patient = np.zeros((draws.n_courses, n_fractions, 3))
-    internal: dict[str, np.ndarray] = {}
-    if uncertainty.setup is not None:
-        patient += uncertainty.setup.draw(draws, n_fractions)
-    if uncertainty.respiration is not None:
-        depth = uncertainty.respiration.draw_depth(draws, n_fractions, n_instants)
-        for name, amplitude_mm in uncertainty.respiration.amplitudes_mm(target).items():
-            if amplitude_mm.any():
-                internal[name] = depth[..., None] * amplitude_mm
-    return Courses(patient, internal, draws.normals(Stream.GUIDANCE, n_fractions, 3))
+    u, n_fractions, n_instants = setting.uncertainty, setting.n_fractions, setting.n_instants
+    setup = u.setup or Setup()
+    target_course = draws.normals(Stream.BASELINE_COURSE, 3)
+    target_fraction = draws.normals(Stream.BASELINE_FRACTION, n_fractions, 3)
+    nothing = np.zeros((draws.n_courses, 3))
+    assert setting.waveform is not None
+    return Courses(
+        setup_mm=setup.draw(draws, n_fractions),
+        drift=u.drift.draw(draws, n_fractions, n_instants) if u.drift else None,
+        rotation_deg=setup.draw_rotation(draws, n_fractions) if setup.rotates else None,
+        shift=(u.baseline or Baseline()).draw(draws, n_fractions),
+        breathing=(u.respiration or Respiration()).draw(draws, setting.waveform, n_fractions, n_instants),
+        organs={
+            name: organ.draw(draws, name, target_course, target_fraction, n_instants)
+            for name, organ in u.organs.items()
+        },
+        registration_mm=u.registration.draw(draws) if u.registration else nothing,
+        unseen_mm=-u.isocentre.draw(draws) if u.isocentre else nothing,
+        draws=draws,
+    )
+
+
+@dataclass(frozen=True)
+class TissueMotion:
+    """Displacement of one structure relative to the beam: shift + linear (x - centre) for a tissue point x.
+
+    Parameters
+    ----------
+    shift_mm : (course, k, 3). weight : (course, k), sums to 1.
+    linear : (course, k, 3, 3), None when every point moves alike. centre_mm : (3,).
+    """
+
+    shift_mm: np.ndarray
+    weight: np.ndarray
+    linear: np.ndarray | None
+    centre_mm: np.ndarray
+
+    @classmethod
+    def still(cls, shift_mm: np.ndarray) -> "TissueMotion":
+        """One course in which everything lies at a constant displacement (3,)."""
+        return cls(np.asarray(shift_mm, float)[None, None], np.ones((1, 1)), None, np.zeros(3))
+
+    def courses(self, part: slice) -> "TissueMotion":
+        """Some of the courses."""
+        linear = None if self.linear is None else self.linear[part]
+        return TissueMotion(self.shift_mm[part], self.weight[part], linear, self.centre_mm)
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """Courses as one strategy delivers them: displacement relative to the beam, u - b.
+    """Courses as one strategy delivers them, relative to the beam.
 
     Parameters
     ----------
-    bone_mm : (course, fraction, 3), of all tissue that does not move within the patient.
-    internal_mm : by structure, (course, fraction, instant, 3), what moves in addition.
+    bone_mm : (course, fraction, instant, 3), of tissue at the isocentre that does not move within the patient.
+    weight : (course, fraction, instant).
+    rotation : (course, fraction, 3, 3), rotation matrix minus identity; None without rotations.
+    internal_mm : by structure, (course, fraction, instant, 3), what it moves in addition.
+    scaling : by structure, (course, fraction, instant), linear size minus 1.
     """
 
+    setting: Setting
     bone_mm: np.ndarray
+    weight: np.ndarray
+    rotation: np.ndarray | None
     internal_mm: dict[str, np.ndarray]
+    scaling: dict[str, np.ndarray]
 
-    def displacement_mm(self, structure: str) -> tuple[np.ndarray, np.ndarray]:
-        """Displacements (course, k, 3) in mm of a structure and their weights (course, k), which sum to 1."""
+    def motion(self, structure: str) -> TissueMotion:
+        """Displacement of a structure; any other name stands for tissue at the isocentre."""
         n_courses = len(self.bone_mm)
-        moving = self.bone_mm[:, :, None, :]
+        centre = self.setting.centre_mm.get(structure, self.setting.isocentre_mm)
+        shift, linear = self.bone_mm, None
         if structure in self.internal_mm:
-            moving = moving + self.internal_mm[structure]
-        shift = moving.reshape(n_courses, -1, 3)
-        return shift, np.full(shift.shape[:2], 1.0 / shift.shape[1])
+            shift = shift + self.internal_mm[structure]
+        if self.rotation is not None:
+            shift = shift + (self.rotation @ (centre - self.setting.isocentre_mm))[:, :, None, :]
+            linear = np.broadcast_to(self.rotation[:, :, None], (*self.bone_mm.shape, 3))
+        if structure in self.scaling:
+            growth = self.scaling[structure][..., None, None] * np.eye(3)
+            linear = growth if linear is None else linear + growth
+        still = shift.shape[2] > 1 and not np.any(shift[:, :, 1:] != shift[:, :, :1])
+        still = still and (linear is None or structure not in self.scaling)
+        if still:
+            fraction_weight = self.weight.sum(axis=2)
+            return TissueMotion(
+                np.ascontiguousarray(shift[:, :, 0]),
+                fraction_weight,
+                None if linear is None else np.ascontiguousarray(linear[:, :, 0]),
+                centre,
+            )
+        return TissueMotion(
+            np.ascontiguousarray(shift).reshape(n_courses, -1, 3),
+            self.weight.reshape(n_courses, -1),
+            None if linear is None else np.ascontiguousarray(linear).reshape(n_courses, -1, 3, 3),
+            centre,
+        )
 
 
-def deliver(courses: Courses, strategy: Strategy, target: str) -> Delivery:
-    """Apply a strategy's guidance to drawn courses."""
-    correction = strategy.guidance.correct(courses.patient_mm, courses.target_position_mm(target), courses.match_noise)
-    return Delivery(courses.patient_mm - correction, courses.internal_mm)
+def deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery:
+    """What a strategy makes of drawn courses: the motion it manages, the couch it moves, the beam that may follow."""
+    target, planned = setting.target, setting.planned
+    timeline = strategy_timeline(strategy, setting)
+    time_min = np.broadcast_to(timeline.time_min, courses.breathing.cycle.shape)
+    motion_noise = _motion_noise(courses.draws, strategy, setting)
+    managed = strategy.motion.manage(courses.breathing, planned, target, motion_noise)
+    drift = courses.drift.at(time_min) if courses.drift else np.zeros((*time_min.shape, 3))
+    slow_target = courses.shift.imaged_mm + courses.shift.since_mm
+    planned_target = strategy.motion.offset_mm(planned, target)
+
+    rotation, lever = None, np.zeros(3)
+    if courses.rotation_deg is not None:
+        left_deg = strategy.guidance.rotation_left_deg(
+            courses.rotation_deg, courses.draws.normals(Stream.GUIDANCE_ROTATION, setting.n_fractions, 3)
+        )
+        rotation = _rotation(left_deg)
+        lever = rotation @ (setting.centre_mm[target] - setting.isocentre_mm)
+
+    seen = courses.setup_mm
+    if strategy.guidance.matches_target:
+        seen = seen + courses.shift.imaged_mm + managed.imaged_mm - planned_target + lever
+    correction = strategy.guidance.correct(seen, _guidance_noise(courses.draws, setting, 0))
+    bone = courses.setup_mm[:, :, None, :] + drift + courses.unseen_mm[:, None, None, :] - correction[:, :, None, :]
+    moved_since = drift + courses.shift.since_mm[:, :, None, :]
+    visible = moved_since if strategy.guidance.matches_target else drift
+    again = _corrections_during_beam(strategy, setting, courses.draws, timeline, seen - correction, visible)
+    bone = bone - again
+    if managed.followed_mm is not None:
+        updated = timeline.first_since(strategy.motion.model_update_s)
+        bone = bone - managed.followed_mm - (moved_since - again)[:, :, updated]
+
+    internal = dict(managed.position_mm)
+    _add(internal, target, slow_target[:, :, None, :])
+    _add(internal, target, courses.registration_mm[:, None, None, :])
+    scaling = {}
+    for name, organ in courses.organs.items():
+        _add(internal, name, organ.at(time_min))
+        size = organ.scaling(time_min, setting.volume_cc[name])
+        if size is not None:
+            scaling[name] = size - 1.0
+    internal = {name: np.broadcast_to(shift, bone.shape) for name, shift in internal.items() if np.any(shift)}
+    weight = managed.weight / setting.n_fractions
+    return Delivery(setting, bone, weight, rotation, internal, scaling)
+
+
+def strategy_timeline(strategy: Strategy, setting: Setting) -> Timeline:
+    """Times of a fraction under a strategy."""
+    beam_on_s = setting.session.beam_on_s(setting.fraction_gy)
+    beam_s = strategy.motion.beam_time_s(beam_on_s, setting.planned)
+    return setting.session.timeline(beam_s, strategy.guidance.image_every_s, setting.n_instants)
+
+
+def _corrections_during_beam(
+    strategy: Strategy,
+    setting: Setting,
+    draws: Draws,
+    timeline: Timeline,
+    left_mm: np.ndarray,
+    moved_mm: np.ndarray,
+) -> np.ndarray:
+    """Sum of the corrections after images during the beam, (course, fraction, instant, 3) in mm.
+
+    Parameters
+    ----------
+    left_mm : (course, fraction, 3), what the match saw less the correction at the begin of the fraction.
+    moved_mm : (course, fraction, instant, 3), how the matched anatomy has moved since; an image shows the instant
+        before it.
+    """
+    total = np.zeros_like(moved_mm)
+    for image in np.unique(timeline.image[timeline.image > 0]):
+        first = int(np.argmax(timeline.image == image))
+        before = moved_mm[:, :, first - 1] if first else np.zeros_like(left_mm)
+        seen = left_mm + before - (total[:, :, first - 1] if first else 0.0)
+        noise = _guidance_noise(draws, setting, int(image))
+        total[:, :, first:] += strategy.guidance.correct_again(seen, noise)[:, :, None, :]
+    return total
+
+
+def _guidance_noise(draws: Draws, setting: Setting, image: int) -> GuidanceNoise:
+    """Random numbers of an image: number 0 is that before the beam."""
+    if image == 0:
+        return GuidanceNoise(
+            draws.normals(Stream.GUIDANCE, setting.n_fractions, 3), draws.normals(Stream.COUCH, setting.n_fractions, 3)
+        )
+    streams = (Stream.GUIDANCE_AGAIN, Stream.COUCH_AGAIN)
+    match, couch = (draws.normals(s, setting.n_fractions, 3, of=f"image {image}") for s in streams)
+    return GuidanceNoise(match, couch)
+
+
+def _motion_noise(draws: Draws, strategy: Strategy, setting: Setting) -> MotionNoise:
+    n = strategy.motion.n_noise(setting.session.beam_on_s(setting.fraction_gy))
+    return MotionNoise(
+        course=draws.normals(Stream.MOTION_COURSE, 2, 3),
+        fraction=draws.normals(Stream.MOTION_FRACTION, n, setting.n_fractions, 3).swapaxes(1, 2),
+        instant=draws.normals(Stream.MOTION_INSTANT, setting.n_fractions, setting.n_instants, 3),
+    )
+
+
+def _rotation(angle_deg: np.ndarray) -> np.ndarray:
+    """Rotation matrices minus identity (..., 3, 3): about LR, then AP, then SI."""
+    matrices = Rotation.from_euler("xyz", angle_deg.reshape(-1, 3), degrees=True).as_matrix()
+    return matrices.reshape(*angle_deg.shape[:-1], 3, 3) - np.eye(3)
+
+
+def _add(shifts: dict[str, np.ndarray], name: str, shift_mm: np.ndarray) -> None:
+    shifts[name] = shifts[name] + shift_mm if name in shifts else shift_mm

@@ -1,6 +1,8 @@
 """Counter-based random streams: any course of any source can be drawn alone, in any order, on any worker."""
 
 import math
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +14,7 @@ _NUMBERS_PER_STEP = 4
 _LEAST_STRIDE = 64
 
 
-def uniforms(seed: int, stream: Stream, first_course: int, n_courses: int, n_numbers: int) -> np.ndarray:
+def uniforms(seed: int, stream: int, first_course: int, n_courses: int, n_numbers: int) -> np.ndarray:
     """Uniform numbers in (0, 1) of one source for a run of courses.
 
     Philox (Salmon 2011, doi:10.1145/2063384.2063405) keyed by (seed, stream); the counter is the course's number
@@ -27,30 +29,37 @@ def uniforms(seed: int, stream: Stream, first_course: int, n_courses: int, n_num
     while stride < n_numbers:
         stride *= 2
     counter = first_course * (stride // _NUMBERS_PER_STEP)
-    generator = np.random.Philox(key=np.array([seed, int(stream)], np.uint64), counter=counter)
+    generator = np.random.Philox(key=np.array([seed, stream], np.uint64), counter=counter)
     raw = generator.random_raw(n_courses * stride).reshape(n_courses, stride)[:, :n_numbers]
     return ((raw >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
 
-def normals(seed: int, stream: Stream, first_course: int, n_courses: int, n_numbers: int) -> np.ndarray:
+def normals(seed: int, stream: int, first_course: int, n_courses: int, n_numbers: int) -> np.ndarray:
     """Standard normal numbers, float64 (n_courses, n_numbers), by inversion of `uniforms`."""
     return ndtri(uniforms(seed, stream, first_course, n_courses, n_numbers))
 
 
 @dataclass(frozen=True)
 class Draws:
-    """The random numbers of a run of courses, `first_course` to `first_course + n_courses - 1`."""
+    """The random numbers of a run of courses, `first_course` to `first_course + n_courses - 1`.
+
+    A source that acts on several structures has one stream for each, keyed by the structure's name: adding an organ
+    changes nobody else's numbers.
+    """
 
     seed: int
     first_course: int
     n_courses: int
 
-    def normals(self, stream: Stream, *shape: int) -> np.ndarray:
+    def normals(self, stream: Stream, *shape: int, of: str = "") -> np.ndarray:
         """Standard normal numbers of one source, float64 (n_courses, *shape)."""
-        flat = normals(self.seed, stream, self.first_course, self.n_courses, math.prod(shape))
-        return flat.reshape(self.n_courses, *shape)
+        return self._draw(normals, stream, shape, of)
 
-    def uniforms(self, stream: Stream, *shape: int) -> np.ndarray:
+    def uniforms(self, stream: Stream, *shape: int, of: str = "") -> np.ndarray:
         """Uniform numbers in (0, 1) of one source, float64 (n_courses, *shape)."""
-        flat = uniforms(self.seed, stream, self.first_course, self.n_courses, math.prod(shape))
+        return self._draw(uniforms, stream, shape, of)
+
+    def _draw(self, law: Callable[..., np.ndarray], stream: Stream, shape: tuple[int, ...], of: str) -> np.ndarray:
+        key = int(stream) + (zlib.crc32(of.encode()) << 16 if of else 0)
+        flat = law(self.seed, key, self.first_course, self.n_courses, math.prod(shape))
         return flat.reshape(self.n_courses, *shape)

@@ -15,4 +15,4 @@ class Strategy(Spec):
 
     def label(self) -> str:
         """Name in tables and results, for example "itv, 5 mm, online-target"."""
-        return f"{self.motion.kind}, {self.margin.label()}, {self.guidance.kind}"
+        return f"{self.motion.label()}, {self.margin.label()}, {self.guidance.label()}"

@@ -1,30 +1,64 @@
 """Respiration: the breathing motion of the target and of the structures that move with it."""
 
-from math import comb
-from typing import Literal
+from math import gcd
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from simulator.conventions import Stream
-from simulator.spec import Field, NonNegativeFloat, NonNegativeMm3, Spec
-from simulator.uncertainty.source import RandomNumbers
+from simulator.spec import (
+    Field,
+    Mm3,
+    NonNegativeFloat,
+    NonNegativeMm3,
+    PositiveFloat,
+    Spec,
+    field_validator,
+    model_validator,
+)
+from simulator.uncertainty.breathing import Breathing, LujanWave, PhaseWave, TraceWave, Waveform
+from simulator.uncertainty.source import RandomNumbers, in_axes, log_normal
+
+_PLANNING_PHASES = 40
+_DEGREES = 360.0
+
+
+class TiedStructure(Spec):
+    """Breathing of a structure that follows the target's breathing signal."""
+
+    amplitude_mm: NonNegativeMm3 = Field(description="peak-to-peak amplitude per axis (LR, AP, SI) in mm")
+    lag_deg: Mm3 = Field(
+        (0, 0, 0), description="how far each axis trails the breathing signal, in degrees of the cycle (hysteresis)"
+    )
 
 
 class Respiration(Spec):
-    """Lujan motion about the time-averaged position: u(t) = f A (cos^2n(pi t / tau - phi) - mean) towards inhale.
+    """Breathing about the time-averaged position, which is the planning anatomy.
 
-    A is the peak-to-peak amplitude per axis; f = f_course f_fraction is log-normal with mean 1 (never negative). Each
-    fraction samples one breathing cycle at equispaced phases from a random starting phase, which gives the exact time
-    average and variance for n < number of instants / 2. The planning anatomy is the time-averaged position.
+    Waveform: Lujan u(t) = f A (cos^2n(pi t / tau - phi) - mean) towards inhale, with A the peak-to-peak amplitude per
+    axis; or a measured record (`trace`) in place of cos^2n; or the phases of a 4DCT (`phases_mm`). The factor
+    f = f_course f_fraction f_breath is log-normal (never negative). Instants sample the waveform evenly (a Lujan cycle
+    from a random starting phase, a record by quantiles of depth), so few of them give its exact mean; their order
+    within the session is scrambled.
 
     Source: Lujan 1999, doi:10.1118/1.598577; moments in closed form (mean C(2n,n)/4^n of A).
     """
 
     amplitude_mm: NonNegativeMm3 = Field(
-        (0, 0, 0), description="peak-to-peak amplitude of the target per axis (LR, AP, SI) in mm"
+        (0, 0, 0), description="peak-to-peak amplitude of the target per axis (LR, AP, SI) in mm, as planned on"
+    )
+    lag_deg: Mm3 = Field(
+        (0, 0, 0), description="how far each axis of the target trails the breathing signal, in degrees (hysteresis)"
     )
     n: Literal[1, 2, 3, 4] = Field(
         2, description="exponent of cos^2n; larger n dwells longer at exhale (1 suits gated treatments)"
+    )
+    period_s: PositiveFloat = Field(3.5, description="length of a breathing cycle in s (3.5 s: Siva 2013)")
+    period_cv: NonNegativeFloat = Field(
+        0.0, description="coefficient of variation of the period between courses and again between fractions"
+    )
+    delivery_factor: PositiveFloat = Field(
+        1.0, description="mean amplitude at delivery over the planning amplitude (4DCT understates abdominal motion)"
     )
     course_cv: NonNegativeFloat = Field(
         0.0, description="coefficient of variation of the amplitude between courses (patients), log-normal"
@@ -32,55 +66,119 @@ class Respiration(Spec):
     fraction_cv: NonNegativeFloat = Field(
         0.0, description="coefficient of variation of the amplitude between fractions, log-normal"
     )
+    breath_cv: NonNegativeFloat = Field(
+        0.0, description="coefficient of variation of the amplitude between breaths, log-normal"
+    )
     inhale_direction: tuple[Literal[-1, 1], Literal[-1, 1], Literal[-1, 1]] = Field(
         (1, -1, -1), description="sign of the motion towards inhale per axis in LPS: left, anterior, inferior"
     )
-    structures: dict[str, NonNegativeMm3] = Field(
+    structures: dict[str, TiedStructure] = Field(
         default_factory=dict,
-        description="peak-to-peak amplitude per axis in mm of other structures that breathe in phase with the target",
+        description="other structures that breathe: amplitude per axis in mm, or a mapping with amplitude_mm and lag_deg",
+    )
+    trace: str | None = Field(
+        None,
+        description="file with a measured record: CSV with time_s and displacement_mm (greater is deeper), or an IEC trace",
+    )
+    phases_mm: dict[str, Annotated[tuple[Mm3, ...], Field(min_length=2)]] | None = Field(
+        None,
+        description="4DCT phases from inhale, equally spaced in time: displacement (LR, AP, SI) in mm of each structure in "
+        "each phase, the target among them; replaces the amplitudes",
     )
 
-    @property
-    def mean_depth(self) -> float:
-        """Time-averaged depth of inhalation as a share of the amplitude, C(2n, n) / 4^n."""
-        return comb(2 * self.n, self.n) / 4**self.n
+    @field_validator("structures", mode="before")
+    @classmethod
+    def _accept_amplitudes(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {k: v if isinstance(v, dict | TiedStructure) else {"amplitude_mm": v} for k, v in value.items()}
 
-    @property
-    def depth_sd(self) -> float:
-        """Standard deviation over time of the depth as a share of the amplitude."""
-        return float(np.sqrt(comb(4 * self.n, 2 * self.n) / 16**self.n - self.mean_depth**2))
+    @model_validator(mode="after")
+    def _one_waveform(self) -> "Respiration":
+        if self.phases_mm is not None and (self.trace is not None or any(self.amplitude_mm) or self.structures):
+            raise ValueError("phases_mm replaces amplitude_mm, structures and trace: give one or the other")
+        return self
 
-    def amplitudes_mm(self, target: str) -> dict[str, np.ndarray]:
-        """Signed peak-to-peak vectors towards inhale (3,) in mm of every structure that breathes."""
-        every = {target: self.amplitude_mm, **self.structures}
-        return {name: np.multiply(a, self.inhale_direction) for name, a in every.items()}
+    def names(self, target: str) -> tuple[str, ...]:
+        """Structures that breathe, the target first."""
+        if self.phases_mm is not None:
+            return tuple(self.phases_mm)
+        return (target, *(name for name in self.structures if name != target))
 
-    def draw_depth(self, numbers: RandomNumbers, n_fractions: int, n_instants: int) -> np.ndarray:
-        """Depth about its time average, in units of the planning amplitude; float64 (course, fraction, instant)."""
-        start = numbers.uniforms(Stream.RESPIRATION_PHASE, n_fractions)
-        phase = np.pi * (start[..., None] + np.arange(n_instants) / n_instants)
-        depth = np.cos(phase) ** (2 * self.n) - self.mean_depth
-        course = _log_normal(numbers.normals(Stream.RESPIRATION_COURSE, 1), self.course_cv)
-        fraction = _log_normal(numbers.normals(Stream.RESPIRATION_FRACTION, n_fractions), self.fraction_cv)
-        return depth * (course * fraction)[..., None]
+    def waveform(self, target: str, record: tuple[np.ndarray, float] | None = None) -> Waveform:
+        """The waveform at the planning amplitude.
 
-    def planning_path_mm(self, target: str, structure: str) -> np.ndarray:
-        """Exhale and inhale positions at the planning amplitude, relative to the planning anatomy; (2, 3) in mm."""
-        towards_inhale = self.amplitudes_mm(target)[structure]
-        return np.array([-self.mean_depth * towards_inhale, (1 - self.mean_depth) * towards_inhale])
+        Parameters
+        ----------
+        record : depth (sample,) of `trace` in mm, greater is deeper, and its length in s; required with `trace`.
+        """
+        if self.phases_mm is not None:
+            return PhaseWave({k: np.array(v, float) for k, v in self.phases_mm.items()}, target)
+        own = TiedStructure(amplitude_mm=self.amplitude_mm, lag_deg=self.lag_deg)
+        tied = {target: own, **self.structures}
+        vectors = {k: np.multiply(t.amplitude_mm, self.inhale_direction).astype(float) for k, t in tied.items()}
+        lags = {k: np.asarray(t.lag_deg) / _DEGREES for k, t in tied.items()}
+        if self.trace is None:
+            return LujanWave(self.n, vectors, lags)
+        if record is None:
+            raise ValueError("a study with a trace needs its record")
+        depths, seconds = record
+        exhale, inhale = np.percentile(depths, (2.5, 97.5))
+        return TraceWave((depths - exhale) / (inhale - exhale), seconds / self.period_s, vectors, lags)
+
+    def draw(
+        self,
+        numbers: RandomNumbers,
+        waveform: Waveform,
+        n_fractions: int,
+        n_instants: int,
+    ) -> Breathing:
+        """The breathing of a run of courses."""
+        start = numbers.uniforms(Stream.RESPIRATION_PHASE, n_fractions, 2)
+        first = np.floor(start[..., :1] * n_instants)
+        order = (first + np.arange(n_instants) * _scrambling_step(n_instants)) % n_instants
+        share = (order + start[..., 1:]) / n_instants
+        course = log_normal(numbers.normals(Stream.RESPIRATION_COURSE, 1), self.course_cv)
+        fraction = log_normal(numbers.normals(Stream.RESPIRATION_FRACTION, n_fractions), self.fraction_cv)
+        breath = np.ones((numbers.n_courses, n_fractions, n_instants))
+        if self.breath_cv:
+            breath = log_normal(numbers.normals(Stream.RESPIRATION_BREATH, n_fractions, n_instants), self.breath_cv)
+        period = self.period_s * log_normal(numbers.normals(Stream.RESPIRATION_PERIOD, n_fractions + 1), self.period_cv)
+        return Breathing(
+            waveform,
+            waveform.stratified(share) if isinstance(waveform, TraceWave) else share,
+            self.delivery_factor * course * fraction,
+            breath,
+            period[:, 1:] * period[:, :1] / self.period_s,
+        )
+
+    def planned(self, waveform: Waveform) -> Breathing:
+        """The planning cycle, as one course of one fraction."""
+        share = np.arange(_PLANNING_PHASES) / _PLANNING_PHASES
+        cycle = waveform.stratified(share + 0.5 / _PLANNING_PHASES) if isinstance(waveform, TraceWave) else share
+        one = np.ones((1, 1))
+        return Breathing(waveform, cycle[None, None], one, np.ones((1, 1, len(share))), one * self.period_s)
 
     def describe(self) -> str:
         """One sentence for the report."""
-        amplitude = ", ".join(f"{a:g}" for a in self.amplitude_mm)
-        others = f"; {', '.join(self.structures)} breathe with it" if self.structures else ""
+        names = [*(self.phases_mm or self.structures)]
+        others = f"; {', '.join(names)} breathe with it" if names and self.phases_mm is None else ""
+        if self.phases_mm is not None:
+            what = f"4DCT phases of {', '.join(names)}"
+        elif self.trace is not None:
+            what = f"measured record, amplitude ({in_axes(self.amplitude_mm)[1:-1]}) mm (LR, AP, SI)"
+        else:
+            what = f"Lujan cos^{2 * self.n} motion of the target, peak to peak {in_axes(self.amplitude_mm)} mm (LR, AP, SI)"
+        factor = f" times {self.delivery_factor:g} at delivery" if self.delivery_factor != 1 else ""
         return (
-            f"Respiration: Lujan cos^{2 * self.n} motion of the target, peak to peak ({amplitude}) mm (LR, AP, SI), "
-            f"amplitude varying by {self.course_cv:.0%} between patients and {self.fraction_cv:.0%} between fractions"
-            f"{others}."
+            f"Respiration: {what}{factor}, amplitude varying by {self.course_cv:.0%} between patients, "
+            f"{self.fraction_cv:.0%} between fractions and {self.breath_cv:.0%} between breaths{others}."
         )
 
 
-def _log_normal(standard_normal: np.ndarray, cv: float) -> np.ndarray:
-    """Log-normal factors with mean 1 and the given coefficient of variation."""
-    variance = np.log1p(cv**2)
-    return np.exp(np.sqrt(variance) * standard_normal - variance / 2)
+def _scrambling_step(n_instants: int) -> int:
+    """A step near the golden section of the cycle that visits every instant once."""
+    step = max(1, round(0.618 * n_instants))
+    while gcd(step, n_instants) != 1:
+        step += 1
+    return step

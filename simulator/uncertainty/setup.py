@@ -1,14 +1,21 @@
 """Setup error: where the whole patient lies relative to the plan."""
 
+from typing import Annotated
+
 import numpy as np
 
 from simulator.conventions import Stream
-from simulator.spec import Field, Mm3, NonNegativeMm3, Spec
-from simulator.uncertainty.source import RandomNumbers
+from simulator.spec import Field, Mm3, NonNegativeMm3, Spec, field_validator
+from simulator.uncertainty.source import RandomNumbers, in_axes
+
+Correlation = Annotated[float, Field(ge=-1, le=1)]
 
 
 class Setup(Spec):
-    """Translation of the whole patient before any image guidance: N(mean, Σ²) per course plus N(0, σ²) per fraction.
+    """Pose of the whole patient before any image guidance: N(mean, Σ²) per course plus N(0, σ²) per fraction.
+
+    Translations along and rotations about the three axes; `correlation` couples the translations. Rotations are
+    full rotation matrices about the isocentre, first about LR, then AP, then SI.
 
     Source: van Herk 2000, doi:10.1016/S0360-3016(00)00518-6 (Σ and σ as population SD of means and RMS of SDs).
     """
@@ -16,21 +23,65 @@ class Setup(Spec):
     systematic_mm: NonNegativeMm3 = Field((0, 0, 0), description="Σ per axis (LR, AP, SI), one SD in mm")
     random_mm: NonNegativeMm3 = Field((0, 0, 0), description="σ per axis (LR, AP, SI), one SD in mm")
     mean_mm: Mm3 = Field((0, 0, 0), description="population mean per axis (LR, AP, SI) in mm, LPS signs")
+    correlation: tuple[Correlation, Correlation, Correlation] = Field(
+        (0, 0, 0), description="correlation of the axes LR-AP, LR-SI and AP-SI, for Σ and for σ alike"
+    )
+    systematic_deg: NonNegativeMm3 = Field(
+        (0, 0, 0), description="Σ of rotations about LR (pitch), AP (yaw) and SI (roll), one SD in degrees"
+    )
+    random_deg: NonNegativeMm3 = Field(
+        (0, 0, 0), description="σ of rotations about LR (pitch), AP (yaw) and SI (roll), one SD in degrees"
+    )
+    mean_deg: Mm3 = Field((0, 0, 0), description="population mean of rotations about LR, AP and SI in degrees")
+    isocentre_mm: Mm3 | None = Field(
+        None,
+        description="centre of rotation (x, y, z) in mm, DICOM patient coordinates; the target's centre by default",
+    )
+
+    @field_validator("correlation")
+    @classmethod
+    def _is_possible(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if np.linalg.eigvalsh(_matrix(value)).min() < -1e-9:
+            raise ValueError(f"no three axes can have the correlations {list(value)}; lower one of them")
+        return value
+
+    @property
+    def rotates(self) -> bool:
+        """Whether any rotation occurs."""
+        return any((*self.systematic_deg, *self.random_deg, *self.mean_deg))
 
     def draw(self, numbers: RandomNumbers, n_fractions: int) -> np.ndarray:
         """Displacement of the patient, float64 (course, fraction, 3) in mm."""
-        course = np.asarray(self.mean_mm) + numbers.normals(Stream.SETUP_SYSTEMATIC, 3) * self.systematic_mm
-        fraction = numbers.normals(Stream.SETUP_RANDOM, n_fractions, 3) * self.random_mm
+        course = self._correlated(numbers.normals(Stream.SETUP_SYSTEMATIC, 3)) * self.systematic_mm
+        fraction = self._correlated(numbers.normals(Stream.SETUP_RANDOM, n_fractions, 3)) * self.random_mm
+        return (np.asarray(self.mean_mm) + course)[:, None, :] + fraction
+
+    def draw_rotation(self, numbers: RandomNumbers, n_fractions: int) -> np.ndarray:
+        """Rotation of the patient about (LR, AP, SI), float64 (course, fraction, 3) in degrees."""
+        course = np.asarray(self.mean_deg) + numbers.normals(Stream.ROTATION_SYSTEMATIC, 3) * self.systematic_deg
+        fraction = numbers.normals(Stream.ROTATION_RANDOM, n_fractions, 3) * self.random_deg
         return course[:, None, :] + fraction
+
+    def _correlated(self, normals: np.ndarray) -> np.ndarray:
+        if not any(self.correlation):
+            return normals
+        variance, axes = np.linalg.eigh(_matrix(self.correlation))
+        return normals @ (axes * np.sqrt(np.maximum(variance, 0))).T
 
     def describe(self) -> str:
         """One sentence for the report."""
-        return (
-            f"Setup error of the whole patient: Σ = {_axes(self.systematic_mm)} mm, σ = {_axes(self.random_mm)} mm"
-            + (f", mean {_axes(self.mean_mm)} mm" if any(self.mean_mm) else "")
-            + " (LR, AP, SI; one standard deviation)."
+        text = (
+            f"Setup error of the whole patient: Σ = {in_axes(self.systematic_mm)} mm, σ = {in_axes(self.random_mm)} mm"
         )
+        if any(self.mean_mm):
+            text += f", mean {in_axes(self.mean_mm)} mm"
+        text += " (LR, AP, SI; one standard deviation)"
+        if self.rotates:
+            text += f"; rotations Σ = {in_axes(self.systematic_deg)}, σ = {in_axes(self.random_deg)} degrees"
+            text += f", mean {in_axes(self.mean_deg)}" if any(self.mean_deg) else ""
+        return text + "."
 
 
-def _axes(values: tuple[float, float, float]) -> str:
-    return "(" + ", ".join(f"{v:g}" for v in values) + ")"
+def _matrix(correlation: tuple[float, float, float]) -> np.ndarray:
+    xy, xz, yz = correlation
+    return np.array([[1, xy, xz], [xy, 1, yz], [xz, yz, 1.0]])

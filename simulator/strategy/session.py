@@ -1,0 +1,71 @@
+"""The session of one fraction: how long the patient lies on the couch after the image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.spec import Field, NonNegativeFloat, PositiveFloat, Spec
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Moments of a fraction that the beam is on, in minutes since the image.
+
+    Parameters
+    ----------
+    time_min : (instant,), ascending.
+    image : (instant,), how many images were taken during the beam before each instant.
+    beam_s : time from the first to the last beam, pauses for images left out.
+    """
+
+    time_min: np.ndarray
+    image: np.ndarray
+    beam_s: float
+
+    @property
+    def n_images(self) -> int:
+        """Images taken during the beam."""
+        return int(self.image[-1])
+
+    def first_since(self, interval_s: float) -> np.ndarray:
+        """For each instant, the first instant (instant,) of its interval when intervals follow each other from the
+        first one on."""
+        window = ((self.time_min - self.time_min[0]) * 60 // interval_s).astype(int)
+        return np.array([int(np.argmax(window == w)) for w in window])
+
+
+class Session(Spec):
+    """Times of a fraction: image, wait, beam. Motion management stretches the beam, further images interrupt it.
+
+    Typical values are judgements within recalled clinical ranges: flattening-filter-free arcs need 1.5-3 min of beam,
+    an image with its evaluation 5 min (Kukolowicz 2020, PMC7499080: 5.1 min).
+    """
+
+    image_to_beam_s: NonNegativeFloat = Field(180.0, description="time from the image to the first beam in s")
+    dose_rate_gy_per_min: PositiveFloat = Field(
+        4.0, description="prescribed dose per minute of beam, averaged over the arcs, in Gy/min"
+    )
+    reimaging_s: NonNegativeFloat = Field(60.0, description="pause for an image and its match during the beam in s")
+
+    def beam_on_s(self, fraction_gy: float) -> float:
+        """Time in s that the beam needs for the prescribed dose of a fraction."""
+        return fraction_gy / self.dose_rate_gy_per_min * 60
+
+    def timeline(self, beam_s: float, image_every_s: float | None, n_instants: int) -> Timeline:
+        """Times of equal shares of the beam.
+
+        Parameters
+        ----------
+        beam_s : time from the first to the last beam without pauses for images.
+        image_every_s : time of treatment between images during the beam; None for no further image.
+        """
+        elapsed = (np.arange(n_instants) + 0.5) / n_instants * beam_s
+        image = np.zeros(n_instants, int) if image_every_s is None else (elapsed // image_every_s).astype(int)
+        return Timeline((self.image_to_beam_s + elapsed + image * self.reimaging_s) / 60, image, beam_s)
+
+    def describe(self) -> str:
+        """One sentence for the report."""
+        return (
+            f"Session: beam {self.image_to_beam_s:g} s after the image at {self.dose_rate_gy_per_min:g} Gy/min; "
+            f"an image during the beam takes {self.reimaging_s:g} s"
+        )

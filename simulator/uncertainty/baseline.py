@@ -1,0 +1,56 @@
+"""Baseline shift of the target: its time-averaged place within the patient differs from the plan."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.conventions import Stream
+from simulator.spec import Field, Mm3, NonNegativeMm3, Spec
+from simulator.uncertainty.source import RandomNumbers, in_axes
+
+
+@dataclass(frozen=True)
+class TargetShift:
+    """Shifts of the target within the patient, each (course, fraction, 3) in mm: when imaged, and since then."""
+
+    imaged_mm: np.ndarray
+    since_mm: np.ndarray
+
+
+class Baseline(Spec):
+    """Shift of the target against bone: N(mean, Σ²) per course plus N(0, σ²) per fraction, and a further shift
+    N(mean, sd²) per fraction between image and beam, which only a later image can see.
+
+    Organs may follow it: see `organs.NAME.correlation`. Source of the typical values: the site studies in configs.
+    """
+
+    mean_mm: Mm3 = Field((0, 0, 0), description="mean shift per axis (LR, AP, SI) in mm, LPS signs")
+    systematic_mm: NonNegativeMm3 = Field((0, 0, 0), description="Σ of the shift per axis, one SD in mm")
+    random_mm: NonNegativeMm3 = Field((0, 0, 0), description="σ of the shift per axis, one SD in mm")
+    after_imaging_mean_mm: Mm3 = Field(
+        (0, 0, 0), description="mean shift between image and beam per axis in mm, LPS signs"
+    )
+    after_imaging_sd_mm: NonNegativeMm3 = Field(
+        (0, 0, 0), description="SD of the shift between image and beam per axis in mm"
+    )
+
+    def draw(self, numbers: RandomNumbers, n_fractions: int) -> TargetShift:
+        """The shifts of a run of courses."""
+        course = np.asarray(self.mean_mm) + numbers.normals(Stream.BASELINE_COURSE, 3) * self.systematic_mm
+        fraction = numbers.normals(Stream.BASELINE_FRACTION, n_fractions, 3) * self.random_mm
+        since = numbers.normals(Stream.BASELINE_AFTER_IMAGING, n_fractions, 3) * self.after_imaging_sd_mm
+        return TargetShift(course[:, None, :] + fraction, since + np.asarray(self.after_imaging_mean_mm))
+
+    def describe(self) -> str:
+        """One sentence for the report."""
+        text = (
+            f"Baseline shift of the target against bone: Σ = {in_axes(self.systematic_mm)} mm, "
+            f"σ = {in_axes(self.random_mm)} mm"
+        )
+        text += f", mean {in_axes(self.mean_mm)} mm" if any(self.mean_mm) else ""
+        if any((*self.after_imaging_mean_mm, *self.after_imaging_sd_mm)):
+            text += (
+                f"; between image and beam it moves by {in_axes(self.after_imaging_mean_mm)} +/- "
+                f"{in_axes(self.after_imaging_sd_mm)} mm"
+            )
+        return text + "."

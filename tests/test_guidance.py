@@ -1,0 +1,214 @@
+"""Image guidance against closed forms; the two frames; causality."""
+
+import numpy as np
+import pytest
+from drawing import by_fraction, delivered
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chi2, norm
+
+from simulator.strategy.guidance import (
+    ExtendedNoActionLevel,
+    GuidanceNoise,
+    NoActionLevel,
+    NoGuidance,
+    OnlineBone,
+    OnlineTarget,
+)
+from simulator.strategy.margin import Spread
+from simulator.strategy.session import Session
+from simulator.uncertainty import Baseline, Drift, Setup, Uncertainty
+
+PERFECT = {"match_mm": 0, "couch_mm": 0}
+KINDS = [
+    NoGuidance(),
+    NoActionLevel(measured_fractions=2),
+    ExtendedNoActionLevel(measured_fractions=2, then_every=2),
+    OnlineBone(),
+    OnlineBone(action_level_mm=3),
+    OnlineTarget(couch_mm=0.5),
+]
+
+
+def noise(shape, seed=0):
+    rng = np.random.default_rng(seed)
+    return GuidanceNoise(rng.standard_normal(shape), rng.standard_normal(shape))
+
+
+def normal(shape, sd, seed=1):
+    return np.random.default_rng(seed).standard_normal(shape) * sd
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(KINDS), st.integers(1, 7), st.integers(0, 2**31))
+def test_a_protocol_never_sees_a_later_fraction(guidance, fraction, seed):
+    shape = (5, 8, 3)
+    seen, errors = normal(shape, 4, seed), noise(shape, seed)
+    tampered = seen.copy()
+    tampered[:, fraction:] = 1e6
+    numbers = GuidanceNoise(errors.match.copy(), errors.couch.copy())
+    numbers.match[:, fraction:] = numbers.couch[:, fraction:] = 1e6
+    np.testing.assert_array_equal(
+        guidance.correct(seen, errors)[:, :fraction], guidance.correct(tampered, numbers)[:, :fraction]
+    )
+
+
+class TestFrames:
+    """Setup error of everything, and a target 4 mm posterior of its planned place."""
+
+    uncertainty = Uncertainty(setup=Setup(random_mm=3), baseline=Baseline(mean_mm=(0, 4.0, 0)))
+
+    def test_a_target_match_moves_the_dose_over_the_unmoved_cord_by_the_targets_shift(self):
+        delivery = delivered(self.uncertainty, guidance=OnlineTarget(**PERFECT))
+        np.testing.assert_allclose(delivery.motion("GTV").shift_mm, 0, atol=1e-12)
+        cord = delivery.motion("SpinalCord").shift_mm
+        np.testing.assert_allclose(cord, np.broadcast_to([0, -4.0, 0], cord.shape), atol=1e-12)
+
+    def test_a_bone_match_leaves_the_target_shifted_and_the_cord_in_place(self):
+        delivery = delivered(self.uncertainty, guidance=OnlineBone(**PERFECT))
+        np.testing.assert_allclose(delivery.motion("SpinalCord").shift_mm, 0, atol=1e-12)
+        target = delivery.motion("GTV").shift_mm
+        np.testing.assert_allclose(target, np.broadcast_to([0, 4.0, 0], target.shape), atol=1e-12)
+
+    def test_no_guidance_leaves_setup_on_everything(self):
+        delivery = delivered(self.uncertainty)
+        cord = delivery.motion("SpinalCord")
+        assert cord.shift_mm.std() == pytest.approx(3, rel=0.5)
+        np.testing.assert_allclose(delivery.motion("GTV").shift_mm, cord.shift_mm + np.array([0, 4, 0]))
+        np.testing.assert_allclose(cord.weight.sum(axis=1), 1)
+
+    def test_a_target_match_takes_off_the_lever_of_a_rotation_and_a_bone_match_does_not(self):
+        uncertainty, centre = Uncertainty(setup=Setup(mean_deg=(0, 0, 2))), {"GTV": np.array([50.0, 0, 0])}
+        matched = delivered(uncertainty, guidance=OnlineTarget(**PERFECT), centres=centre).motion("GTV")
+        np.testing.assert_allclose(matched.shift_mm, 0, atol=1e-12)
+        assert matched.linear is not None, "the target stays turned about its own centre"
+        bone = delivered(uncertainty, guidance=OnlineBone(**PERFECT), centres=centre).motion("GTV")
+        np.testing.assert_allclose(np.linalg.norm(bone.shift_mm, axis=-1), 2 * 50 * np.sin(np.radians(1)))
+
+
+class TestOnline:
+    def test_residual_is_match_and_couch_error_together(self):
+        uncertainty = Uncertainty(setup=Setup(systematic_mm=5, random_mm=5))
+        guidance = OnlineBone(match_mm=(0.5, 1, 2), couch_mm=(0.5, 0, 1))
+        moved = delivered(uncertainty, guidance=guidance, n_courses=20_000, n_fractions=1, n_instants=1).motion("GTV")
+        np.testing.assert_allclose(
+            moved.shift_mm[:, 0].std(axis=0), np.hypot((0.5, 1, 2), (0.5, 0, 1)), rtol=4 / np.sqrt(40_000)
+        )
+
+    @pytest.mark.parametrize(("level", "one_axis"), [(1.0, 0.1935), (1.5, 0.4318), (2.0, 0.6713)])
+    def test_an_action_level_leaves_a_truncated_normal(self, level, one_axis):
+        """Residual SD per axis s sqrt(F(k^2; 5)) for errors N(0, s^2) on three axes, corrected beyond k s."""
+        assert np.sqrt(chi2.cdf(level**2, 5)) == pytest.approx(one_axis, abs=1e-4)
+        uncertainty = Uncertainty(setup=Setup(random_mm=2))
+        guidance = OnlineBone(action_level_mm=2 * level, **PERFECT)
+        left = (
+            delivered(uncertainty, guidance=guidance, n_courses=40_000, n_fractions=1, n_instants=1)
+            .motion("GTV")
+            .shift_mm[:, 0]
+        )
+        expected = 2 * np.sqrt(chi2.cdf(level**2, 5))
+        assert np.all(np.abs(left.std(axis=0) / expected - 1) < 0.02)
+        uncorrected = (np.linalg.norm(left, axis=1) > 0).mean()
+        assert uncorrected == pytest.approx(chi2.cdf(level**2, 3), abs=4 * 0.5 / 200)
+
+    def test_an_action_level_reintroduces_systematic_error(self):
+        """One axis, Σ = σ = 2 mm, 3 mm level, 1 mm correction error: Σ 0.519 and σ 1.360 mm left, 28.9 % corrected."""
+        systematic = np.random.default_rng(0).standard_normal((4000, 1, 3)) * [2.0, 0, 0]
+        seen = systematic + np.random.default_rng(1).standard_normal((4000, 200, 3)) * [2.0, 0, 0]
+        guidance = OnlineBone(action_level_mm=3, match_mm=0, couch_mm=(1, 0, 0))
+        correction = guidance.correct(seen, noise(seen.shape))
+        left = (seen - correction)[..., 0]
+        between = left.mean(axis=1).var() - left.var(axis=1, ddof=1).mean() / 200
+        assert np.sqrt(between) == pytest.approx(0.519, abs=0.02)
+        assert np.sqrt(left.var(axis=1, ddof=1).mean()) == pytest.approx(1.360, abs=0.01)
+        assert (correction[..., 0] != 0).mean() == pytest.approx(0.289, abs=0.006)
+
+    def test_only_a_6d_couch_corrects_rotations(self):
+        uncertainty = Uncertainty(setup=Setup(random_deg=2))
+        for couch, expected in (("4D", 2.0), ("6D", 0.4)):
+            guidance = OnlineTarget(couch=couch)
+            left = delivered(uncertainty, guidance=guidance, n_courses=5000).rotation[:, 0]
+            about_si = np.degrees(np.arctan2(left[:, 1, 0], 1 + left[:, 0, 0]))
+            assert about_si.std() == pytest.approx(expected, rel=0.05)
+
+    def test_an_image_during_the_beam_starts_the_drift_anew(self):
+        uncertainty = Uncertainty(drift=Drift(mean_mm_per_min=(0, 0, 1.0)))
+        session = Session(image_to_beam_s=60, dose_rate_gy_per_min=2.5, reimaging_s=60)  # 4 min of beam
+        guidance = OnlineBone(reimage_every_min=2, **PERFECT)
+        path = by_fraction(delivered(uncertainty, guidance=guidance, session=session), "GTV")[0, 0, :, 2]
+        first_minutes = 1 + 4 * (np.arange(10) + 0.5) / 20
+        np.testing.assert_allclose(path[:10], first_minutes)
+        np.testing.assert_allclose(path[10:], first_minutes - 1 + 4 * 10 / 20 + 2 - first_minutes[-1])
+
+    def test_an_image_during_the_beam_sees_the_targets_shift_since_the_first_one(self):
+        uncertainty = Uncertainty(baseline=Baseline(after_imaging_mean_mm=(0, 1.0, 2.2)))
+        session = Session(dose_rate_gy_per_min=2.5)
+        guidance = OnlineTarget(reimage_every_min=2, **PERFECT)
+        path = by_fraction(delivered(uncertainty, guidance=guidance, session=session), "GTV")[0, 0]
+        np.testing.assert_allclose(path[:10], np.broadcast_to([0, 1.0, 2.2], (10, 3)))
+        np.testing.assert_allclose(path[10:], 0, atol=1e-12)
+        cord = by_fraction(delivered(uncertainty, guidance=guidance, session=session), "SpinalCord")[0, 0]
+        np.testing.assert_allclose(cord[10:], np.broadcast_to([0, -1.0, -2.2], (10, 3)))
+
+
+class TestOffline:
+    @pytest.mark.parametrize(("measured", "fractions"), [(1, 5), (2, 5), (3, 8)])
+    def test_nal_leaves_the_closed_form_in_later_fractions(self, measured, fractions):
+        """Σ² of the later fractions is (σ² + σ_match²) / N, that of the first ones stays."""
+        systematic, random, match = 3.0, 2.0, 1.0
+        shape = (40_000, fractions, 3)
+        seen = normal((shape[0], 1, 3), systematic) + normal(shape, random, 2)
+        left = seen - NoActionLevel(measured_fractions=measured, match_mm=match).correct(seen, noise(shape, 3))
+        later = left[:, measured:].mean(axis=1)
+        expected = (random**2 + match**2) / measured + random**2 / (fractions - measured)
+        np.testing.assert_allclose(later.var(axis=0), expected, rtol=0.03)
+        np.testing.assert_array_equal(left[:, :measured], seen[:, :measured])
+
+    def test_nal_over_a_whole_course_is_the_closed_form(self):
+        """Σ = 3, σ = 2, no match error, 3 of 30 fractions measured: variance of the course mean 1.0312 / ..."""
+        n, fractions, systematic, random = 3, 30, 3.0, 2.0
+        shape = (40_000, fractions, 3)
+        seen = normal((shape[0], 1, 3), systematic) + normal(shape, random, 2)
+        left = seen - NoActionLevel(measured_fractions=n, match_mm=0).correct(seen, noise(shape, 3))
+        expected = (
+            (n / fractions) ** 2 * systematic**2
+            + ((2 * n - fractions) / fractions) ** 2 * random**2 / n
+            + (fractions - n) * random**2 / fractions**2
+        )
+        np.testing.assert_allclose(left.mean(axis=1).var(axis=0), expected, rtol=0.03)
+        assert expected == pytest.approx(1.0633, abs=0.05)
+
+    def test_nal_that_measures_every_fraction_never_acts(self):
+        seen = normal((10, 3, 3), 3)
+        assert not NoActionLevel(measured_fractions=3).correct(seen, noise(seen.shape)).any()
+
+    def test_enal_follows_a_trend_that_nal_misses(self):
+        trend = 0.2 * np.arange(12.0)[None, :, None] * np.ones((1, 1, 3))
+        extended = ExtendedNoActionLevel(measured_fractions=3, then_every=2, **PERFECT)
+        left = trend - extended.correct(trend, noise(trend.shape))
+        np.testing.assert_allclose(left[:, 4:], 0, atol=1e-12)
+        left = trend - NoActionLevel(measured_fractions=3, **PERFECT).correct(trend, noise(trend.shape))
+        np.testing.assert_allclose(left[0, 3:, 0], 0.2 * (np.arange(3, 12) - 1))
+
+    def test_without_a_trend_the_line_of_enal_costs_what_regression_says(self):
+        """SD of the prediction over σ after images 1-3, 6 and 11: sqrt(1/n + (t - mean)^2 / S)."""
+        known, day = np.array([0, 1, 2, 3, 8]), 9
+        seen = normal((40_000, 10, 3), 1.0)
+        extended = ExtendedNoActionLevel(measured_fractions=3, then_every=5, **PERFECT)
+        predicted = extended.correct(seen, noise(seen.shape))[:, day]
+        centred = known - known.mean()
+        expected = np.sqrt(1 / len(known) + (day - known.mean()) ** 2 / (centred**2).sum())
+        np.testing.assert_allclose(predicted.std(axis=0), expected, rtol=0.02)
+
+    def test_offline_residuals_for_the_recipes_come_from_trial_courses(self):
+        spread = Spread(np.full(3, 3.0), np.full(3, 2.0), 30)
+        left = NoActionLevel(measured_fractions=3, match_mm=0).residual(spread, Spread(np.zeros(3), np.zeros(3), 30))
+        assert np.all(left.systematic_mm < 1.2)
+        assert np.all(left.random_mm == pytest.approx(2.2, abs=0.2))
+
+
+def test_share_of_errors_beyond_a_one_axis_action_level():
+    seen = np.zeros((60_000, 1, 3))
+    seen[..., 2] = normal((60_000, 1), 2.0)
+    corrected = OnlineBone(action_level_mm=3, **PERFECT).correct(seen, noise(seen.shape))
+    assert (corrected[..., 2] != 0).mean() == pytest.approx(2 * norm.sf(1.5), abs=4 * 0.5 / np.sqrt(60_000))

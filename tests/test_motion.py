@@ -1,0 +1,248 @@
+"""Motion management against closed forms."""
+
+import csv
+from math import comb
+
+import numpy as np
+import pytest
+from drawing import by_fraction, delivered, setting, strategy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulator.sampling.courses import strategy_timeline
+from simulator.strategy.guidance import OnlineBone, OnlineTarget
+from simulator.strategy.motion import (
+    BreathHold,
+    Compression,
+    Gating,
+    InternalTargetVolume,
+    MidVentilation,
+    NoMotionManagement,
+    Tracking,
+)
+from simulator.strategy.session import Session
+from simulator.uncertainty import Baseline, Drift, Respiration, Uncertainty
+
+PERFECT = {"match_mm": 0, "couch_mm": 0}
+PERFECT_BEAM = {"latency_s": 0, "error_systematic_mm": 0, "error_mm": 0}
+
+
+def breathing(amplitude_mm=(0, 0, 10.0), **parameters):
+    return Uncertainty(respiration=Respiration(amplitude_mm=amplitude_mm, **parameters))
+
+
+def planned(n, instants=3600):
+    """A finely sampled planning cycle."""
+    source = Respiration(amplitude_mm=(0, 0, 1.0), n=n)
+    wave = source.waveform("GTV")
+    cycle = np.arange(instants)[None, None] / instants
+    one = np.ones((1, 1))
+    return type(source.planned(wave))(wave, cycle, one, np.ones(cycle.shape), one * 4)
+
+
+def sine_power(m, angle):
+    """Integral of sin^2m from 0 to an angle."""
+    series = sum((-1) ** k * comb(2 * m, m - k) * np.sin(2 * k * angle) / (2 * k) for k in range(1, m + 1))
+    return (comb(2 * m, m) * angle + 2 * series) / 4**m
+
+
+@pytest.mark.parametrize("window", [0.1, 0.3, 0.5, 0.7])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_gating_duty_cycle_and_residual_motion_are_the_closed_forms(n, window):
+    """Gate 0 <= A sin^2n <= w A around exhale: with phi = asin(w^(1/2n)), duty 2 phi / pi and moments from sin^2m."""
+    cycle = planned(n)
+    gate = Gating(window_percent=100 * window, latency_s=0)
+    phi = np.arcsin(window ** (1 / (2 * n)))
+    assert gate.duty_cycle(cycle) == pytest.approx(2 * phi / np.pi, abs=1e-3)
+    inside = -gate.path_mm(cycle, "GTV")[:, 2] + comb(2 * n, n) / 4**n
+    mean = sine_power(n, phi) / phi
+    assert inside.mean() == pytest.approx(mean, abs=1e-3)
+    assert inside.std() == pytest.approx(np.sqrt(sine_power(2 * n, phi) / phi - mean**2), abs=1e-3)
+
+
+def test_gating_of_lujan_motion_is_that_of_the_reference_table(reference_folder):
+    with (reference_folder / "validation_truth.csv").open(newline="", encoding="utf-8") as file:
+        rows = [r for r in csv.DictReader(file) if r["section"] == "S3" and "w=" in r["motion"]]
+    found = {
+        "duty_cycle": lambda gate, cycle, inside: gate.duty_cycle(cycle),
+        "gated_mean/A": lambda gate, cycle, inside: inside.mean(),
+        "gated_SD/A": lambda gate, cycle, inside: inside.std(),
+    }
+    checked = [r for r in rows if r["metric"] in found]
+    assert len(checked) >= 40
+    for row in checked:
+        n, window = (float(part.split("=")[1]) for part in row["motion"].split()[-2:])
+        cycle, gate = planned(int(n)), Gating(window_percent=100 * window, latency_s=0)
+        inside = -gate.path_mm(cycle, "GTV")[:, 2] + comb(2 * int(n), int(n)) / 4 ** int(n)
+        assert found[row["metric"]](gate, cycle, inside) == pytest.approx(float(row["value"]), abs=1e-3), row["motion"]
+
+
+@pytest.mark.parametrize("around", ["exhale", "inhale"])
+def test_a_phase_window_is_on_for_its_share_of_the_cycle(around):
+    gate = Gating(signal="phase", around=around, window_percent=30)
+    cycle = planned(2)
+    assert gate.duty_cycle(cycle) == pytest.approx(0.30, abs=1e-9)
+    sign = 1 if around == "exhale" else -1
+    assert sign * gate.offset_mm(cycle, "GTV")[2] > 0, "exhale is superior of the mean"
+
+
+def test_gated_dose_is_given_inside_the_window_and_planned_there():
+    gate = Gating(window_percent=30, latency_s=0)
+    delivery = delivered(breathing(n=1), gate, OnlineTarget(**PERFECT), n_instants=200)
+    place = setting(breathing(n=1))
+    path = by_fraction(delivery, "GTV")[..., 2]
+    on = delivery.weight > 0
+    offset = gate.offset_mm(place.planned, "GTV")[2]
+    assert np.ptp(path[on]) <= 3.0 + 1e-9, "30 % of 10 mm"
+    assert np.average(path, weights=delivery.weight) == pytest.approx(offset, abs=0.05)
+    np.testing.assert_allclose(delivery.weight.sum(axis=(1, 2)), 1)
+    bone = delivered(breathing(n=1), gate, OnlineTarget(**PERFECT), n_instants=200)
+    np.testing.assert_allclose(by_fraction(bone, "SpinalCord"), 0, atol=0.05)
+
+
+def test_latency_shifts_the_window_along_the_cycle():
+    late = delivered(breathing(n=1, period_s=4), Gating(window_percent=20, latency_s=0.4), n_instants=400)
+    prompt = delivered(breathing(n=1, period_s=4), Gating(window_percent=20, latency_s=0.0), n_instants=400)
+    spread = [np.ptp(by_fraction(d, "GTV")[d.weight > 0][:, 2]) for d in (late, prompt)]
+    phi = np.arcsin(np.sqrt(0.2))
+    assert spread[1] == pytest.approx(2.0, abs=0.05)
+    assert spread[0] == pytest.approx(10 * np.sin(phi + np.pi * 0.4 / 4) ** 2, abs=0.05)
+
+
+def test_gating_stretches_the_session_by_the_duty_cycle():
+    place = setting(breathing(n=2))
+    gate = Gating(window_percent=30)
+    times = [strategy_timeline(strategy(motion), place).beam_s for motion in (NoMotionManagement(), gate)]
+    assert times[0] == pytest.approx(150)
+    assert times[1] == pytest.approx(150 / gate.duty_cycle(place.planned))
+    drift = Uncertainty(respiration=breathing(n=2).respiration, drift=Drift(mean_mm_per_min=(1, 0, 0)))
+    free, gated = (by_fraction(delivered(drift, motion), "SpinalCord")[..., 0].max() for motion in (None, gate))
+    assert gated > free + 1.0
+
+
+class TestTracking:
+    def test_a_perfect_beam_stops_the_target_and_passes_its_motion_to_everything_else(self):
+        uncertainty = breathing((0, 0, 15.0))
+        tracked = delivered(uncertainty, Tracking(**PERFECT_BEAM), OnlineTarget(**PERFECT))
+        free = delivered(uncertainty, NoMotionManagement(), OnlineTarget(**PERFECT))
+        np.testing.assert_allclose(by_fraction(tracked, "GTV"), 0, atol=1e-12)
+        mirrored = -by_fraction(free, "GTV")
+        np.testing.assert_allclose(by_fraction(tracked, "SpinalCord"), mirrored, atol=1e-12)
+        np.testing.assert_allclose(by_fraction(free, "SpinalCord"), 0, atol=1e-12)
+
+    def test_the_residual_of_a_late_beam_is_latency_times_velocity(self):
+        """A sine of 10 mm and 4 s moves at up to pi A / tau: SD of the residual A/2 2 sin(pi lag / tau) / sqrt 2."""
+        late = Tracking(latency_s=0.2, error_systematic_mm=0, error_mm=0)
+        left = by_fraction(delivered(breathing(n=1, period_s=4), late, OnlineTarget(**PERFECT)), "GTV")[..., 2]
+        exact = 10 * np.sin(np.pi * 0.2 / 4) / np.sqrt(2)
+        np.testing.assert_allclose(left.std(axis=-1), exact, rtol=1e-9)
+        velocity_sd = np.pi * 10 / 4 / np.sqrt(2)
+        assert left.std() == pytest.approx(0.2 * velocity_sd, rel=0.01)
+
+    def test_tracking_error_has_its_sd_per_course_and_instant(self):
+        beam = Tracking(latency_s=0, error_systematic_mm=0.5, error_mm=(0.6, 0.7, 0.8))
+        left = by_fraction(delivered(Uncertainty(), beam, n_courses=4000), "GTV")
+        np.testing.assert_allclose(
+            left.mean(axis=(1, 2)).std(axis=0), np.hypot(0.5, np.array([0.6, 0.7, 0.8]) / np.sqrt(60)), rtol=0.06
+        )
+        np.testing.assert_allclose(left.std(axis=2, ddof=1).mean(axis=(0, 1)), [0.6, 0.7, 0.8], rtol=0.03)
+
+    def test_slow_shifts_are_followed_as_often_as_the_model_is_updated(self):
+        uncertainty = Uncertainty(drift=Drift(mean_mm_per_min=(0, 0, 1.0)))
+        session = Session(image_to_beam_s=0, dose_rate_gy_per_min=2.5)  # 4 min of beam: instants 12 s apart
+        tracked = delivered(uncertainty, Tracking(**PERFECT_BEAM, reimaging_interval_s=60), session=session)
+        left = by_fraction(tracked, "GTV")[0, 0, :, 2]
+        np.testing.assert_allclose(left, np.tile(np.arange(5) * 0.2, 4), atol=1e-12)
+
+    def test_setup_errors_are_the_business_of_guidance(self):
+        uncertainty = Uncertainty(baseline=Baseline(mean_mm=(0, 3.0, 0)))
+        alone = delivered(uncertainty, Tracking(**PERFECT_BEAM))
+        np.testing.assert_allclose(by_fraction(alone, "GTV")[..., 1], 3.0)
+        matched = delivered(uncertainty, Tracking(**PERFECT_BEAM), OnlineTarget(**PERFECT))
+        np.testing.assert_allclose(by_fraction(matched, "GTV"), 0, atol=1e-12)
+
+
+class TestBreathHold:
+    def test_every_hold_has_its_own_place_about_the_systematic_one(self):
+        hold = BreathHold(systematic_mm=1.5, hold_mm=(1, 2, 3), hold_s=30)
+        moved = delivered(Uncertainty(), hold, OnlineBone(**PERFECT), n_courses=4000)
+        path = by_fraction(moved, "GTV")
+        holds = path[:, :, ::4]  # 150 s of beam: five holds of four instants
+        np.testing.assert_array_equal(np.repeat(holds, 4, axis=2), path)
+        np.testing.assert_allclose(holds.std(axis=2, ddof=1).mean(axis=(0, 1)) / 0.9400, [1, 2, 3], rtol=0.03)
+        expected = np.sqrt(1.5**2 + np.array([1, 4, 9]) / 15)
+        np.testing.assert_allclose(path.mean(axis=(1, 2)).std(axis=0), expected, rtol=0.05)
+        assert not by_fraction(moved, "SpinalCord").any()
+
+    def test_a_target_match_is_made_in_a_hold_of_its_own(self):
+        hold = BreathHold(systematic_mm=5, hold_mm=1, hold_s=1000)
+        left = by_fraction(delivered(Uncertainty(), hold, OnlineTarget(**PERFECT), n_courses=4000, n_instants=1), "GTV")
+        np.testing.assert_allclose(left[:, 0, 0].std(axis=0), np.sqrt(2), rtol=0.05)
+
+    def test_no_breathing_is_left_and_structures_rest_where_the_depth_says(self):
+        source = Respiration(amplitude_mm=(0, 0, 10.0), n=1, structures={"Bladder": (0, 0, 20.0)})
+        steady = {"systematic_mm": 0, "hold_mm": 0}
+        hold = BreathHold(depth=1.5, geometry_mm={"SpinalCord": (0, 1, 0)}, **steady)
+        moved = delivered(Uncertainty(respiration=source), hold, OnlineBone(**PERFECT))
+        for name, expected in (("GTV", (0, 0, -10.0)), ("Bladder", (0, 0, -20.0)), ("SpinalCord", (0, 1, 0))):
+            path = by_fraction(moved, name)
+            np.testing.assert_allclose(path, np.broadcast_to(expected, path.shape), atol=1e-9)
+            place = setting(Uncertainty(respiration=source))
+            np.testing.assert_allclose(hold.offset_mm(place.planned, name), expected, atol=1e-9)
+
+    def test_creep_grows_within_each_hold(self):
+        hold = BreathHold(systematic_mm=0, hold_mm=0, creep_mean_mm=(0, 0, 4.0), hold_s=75)
+        path = by_fraction(delivered(Uncertainty(), hold), "GTV")[0, 0, :, 2]
+        np.testing.assert_allclose(path, np.tile(4 * (np.arange(10) + 0.5) / 10, 2), atol=1e-9)
+
+    def test_the_number_of_holds_follows_from_the_beam_on_time(self):
+        hold = BreathHold(hold_s=20, pause_s=15)
+        assert (hold.n_holds(150), hold.n_holds(20), hold.n_holds(5)) == (8, 1, 1)
+        assert hold.beam_time_s(150, setting(Uncertainty()).planned) == 150 + 7 * 15
+
+
+class TestCompression:
+    def test_amplitudes_shrink_by_the_drawn_ratio(self):
+        squeeze = Compression(ratio=(1, 0.8, 0.6), ratio_cv=0.2)
+        moved = delivered(breathing((2, 4, 10)), squeeze, n_courses=8000, n_fractions=1)
+        width = np.ptp(by_fraction(moved, "GTV")[:, 0], axis=1)
+        free = np.ptp(by_fraction(delivered(breathing((2, 4, 10)), n_courses=8000, n_fractions=1), "GTV")[:, 0], axis=1)
+        ratio = width / free
+        np.testing.assert_allclose(ratio.mean(axis=0), (1, 0.8, 0.6), rtol=4 * 0.2 / np.sqrt(8000))
+        np.testing.assert_allclose(ratio.std(axis=0) / ratio.mean(axis=0), 0.2, rtol=0.05)
+
+    def test_it_shifts_the_target_and_a_match_on_bone_leaves_that(self):
+        squeeze = Compression(systematic_mm=2, random_mm=1)
+        moved = delivered(Uncertainty(), squeeze, OnlineBone(**PERFECT), n_courses=8000, n_instants=1)
+        left = by_fraction(moved, "GTV")[:, :, 0]
+        np.testing.assert_allclose(left.mean(axis=1).std(axis=0), np.sqrt(4 + 1 / 3), rtol=0.04)
+        matched = by_fraction(delivered(Uncertainty(), squeeze, OnlineTarget(**PERFECT)), "GTV")
+        np.testing.assert_allclose(matched, 0, atol=1e-12)
+
+
+class TestPlanning:
+    def test_planning_targets_follow_the_strategy(self):
+        cycle = setting(breathing((0, 0, 8.0))).planned
+        kinds = (InternalTargetVolume(), MidVentilation(), Gating(), BreathHold(), Tracking(), Compression())
+        extent = {m.kind: np.ptp(m.path_mm(cycle, "GTV")[:, 2]) for m in (*kinds, NoMotionManagement())}
+        assert extent["itv"] == pytest.approx(8.0, rel=0.01)
+        assert extent["compression"] == pytest.approx(8 * 0.61, rel=0.01)
+        assert 0 < extent["gating"] <= 8 * 0.3
+        assert extent["mid-ventilation"] == extent["tracking"] == extent["none"] == extent["breath-hold"] == 0
+
+    @pytest.mark.parametrize(("n", "share"), [(1, 0.353553), (2, 0.364434), (3, 0.357673)])
+    def test_mid_ventilation_counts_breathing_as_a_random_error(self, n, share):
+        spread = MidVentilation().spread(setting(breathing((0, 0, 10.0), n=n)).planned, "GTV")
+        np.testing.assert_allclose(spread.random_mm, [0, 0, 10 * share], atol=1e-5)
+        assert not NoMotionManagement().spread(setting(breathing()).planned, "GTV").random_mm.any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from([NoMotionManagement(), InternalTargetVolume(), Gating(), BreathHold(), Tracking(), Compression()]),
+    st.integers(0, 2**31),
+)
+def test_weights_of_a_course_sum_to_one_whatever_the_strategy(motion, seed):
+    delivery = delivered(breathing(breath_cv=0.4, course_cv=0.5, n=3), motion, seed=seed)
+    np.testing.assert_allclose(delivery.weight.sum(axis=(1, 2)), 1, rtol=1e-12)
+    assert np.all(delivery.weight >= 0)
