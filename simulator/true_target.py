@@ -1,8 +1,9 @@
 """The true target under delineation error: which part of the tissue belongs to it differs from course to course.
 
 Tissue stays as it is. A point at the signed distance s from the drawn surface (positive outside) belongs to the true
-target when s is below the drawn distance of its direction from the target's centre; a cell that the true surface cuts
-counts in part.
+target when s is below the drawn distance of its direction from the target's centre. A cell whose centre lies within a
+quarter of a cell of the true surface counts in part; over a whole cell, partial volumes at cell centres would bias D98% by
+0.3 % of the maximum dose at 0.75 mm.
 """
 
 from dataclasses import dataclass
@@ -11,9 +12,12 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from simulator.case.geometry import Grid
-from simulator.case.structures import Patch, Structure, sample_structure, surface_points
+from simulator.case.structures import Patch, Structure, sample_structure, surface
 from simulator.kernels.accumulate import combine_columns
 from simulator.uncertainty.delineation import Delineation, SurfaceField
+
+_SMALL_CC = 30.0
+_RAMP = np.float32(0.5)
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,8 @@ class TrueTarget:
         occupancy = target.region.occupancy(lattice)
         nodes = np.argwhere(np.ones(lattice.shape, bool)).astype(np.int32)
         points = lattice.points_mm(nodes)
-        distance, _ = cKDTree(surface_points(target)).query(points)
+        signed = _signed_distance_mm(points, target)
         share = occupancy[tuple(nodes.T)].astype(float)
-        signed = np.where(share > 0.5, -distance, distance)
         is_near = (signed <= reach) | (share > 0)
         patch = Patch(lattice, nodes[is_near], share[is_near] * lattice.voxel_cc)
         directions = points[is_near] - target.centroid_mm
@@ -69,8 +72,20 @@ class TrueTarget:
         field = np.empty((len(coefficients), len(self.distance_mm)), np.float32)
         combine_columns(self.field.basis, coefficients, field)
         step = np.float32(self.patch.lattice.spacing_mm[0])
-        depth = (self.delineation.distance_mm(field) - self.distance_mm) / step
+        depth = (self.delineation.distance_mm(field) - self.distance_mm) / (_RAMP * step)
         return np.clip(np.float32(0.5) + depth, 0, 1).astype(np.float64) * self.patch.lattice.voxel_cc
+
+
+def _signed_distance_mm(points_mm: np.ndarray, target: Structure) -> np.ndarray:
+    """Distance of points to the surface of a structure, positive outside.
+
+    To the nearest point of a fine mesh; where the mesh is not fine against the distance, to the tangent plane there.
+    """
+    step = 0.25 if target.volume_cc < _SMALL_CC else 0.5
+    mesh, normal = surface(target, step)
+    distance, nearest = cKDTree(mesh).query(points_mm)
+    from_plane = np.einsum("na,na->n", points_mm - mesh[nearest], normal[nearest])
+    return np.where(distance < 2 * step, from_plane, np.sign(from_plane) * distance)
 
 
 def true_extremes(dose_gy: np.ndarray, volume_cc: np.ndarray) -> np.ndarray:

@@ -83,16 +83,20 @@ def sample_region(region: Region, spacing_mm: float) -> Patch:
     return Patch(lattice, index, occupancy[tuple(index.T)].astype(np.float64) * lattice.voxel_cc)
 
 
-def surface_points(structure: Structure) -> np.ndarray:
-    """Points (n, 3) in mm on the surface of a structure, at most 1 mm apart (0.5 mm below 5 cc).
+def surface(structure: Structure, spacing_mm: float) -> tuple[np.ndarray, np.ndarray]:
+    """Points (n, 3) in mm on the surface of a structure, at most `spacing_mm` apart, and outward normals (n, 3).
 
     The half-full level of the occupancy, by marching cubes (Lorensen & Cline 1987, doi:10.1145/37401.37422).
     """
-    spacing = 0.5 if structure.volume_cc < 5 else 1.0
     lower, upper = structure.region.bounds_mm
-    grid = Grid.covering(lower - 2 * spacing, upper + 2 * spacing, spacing)
-    vertices, _, _, _ = marching_cubes(structure.region.occupancy(grid), 0.5)
-    return grid.points_mm(vertices)
+    grid = Grid.covering(lower - 2 * spacing_mm, upper + 2 * spacing_mm, spacing_mm)
+    vertices, _, normals, _ = marching_cubes(structure.region.occupancy(grid), 0.5)
+    return grid.points_mm(vertices), normals[:, ::-1].astype(float)
+
+
+def surface_points(structure: Structure) -> np.ndarray:
+    """Points (n, 3) in mm on the surface, at most 1 mm apart (0.5 mm below 5 cc)."""
+    return surface(structure, 0.5 if structure.volume_cc < 5 else 1.0)[0]
 
 
 _SPACINGS_MM = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)

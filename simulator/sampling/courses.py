@@ -19,6 +19,8 @@ from simulator.uncertainty.organs import OrganPath
 from simulator.uncertainty.respiration import Respiration
 from simulator.uncertainty.setup import Setup
 
+_QUIET_PARTS = 4
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -134,6 +136,7 @@ class Delivery:
     rotation : (course, fraction, 3, 3), rotation matrix minus identity; None without rotations.
     internal_mm : by structure, (course, fraction, instant, 3), what it moves in addition.
     scaling : by structure, (course, fraction, instant), linear size minus 1.
+    is_quiet : bone moves by slow drift alone, so a few instants of a fraction stand for all of them.
     """
 
     setting: Setting
@@ -142,6 +145,7 @@ class Delivery:
     rotation: np.ndarray | None
     internal_mm: dict[str, np.ndarray]
     scaling: dict[str, np.ndarray]
+    is_quiet: bool = False
 
     def motion(self, structure: str) -> TissueMotion:
         """Displacement of a structure; any other name stands for tissue at the isocentre."""
@@ -156,19 +160,13 @@ class Delivery:
         if structure in self.scaling:
             growth = self.scaling[structure][..., None, None] * np.eye(3)
             linear = growth if linear is None else linear + growth
-        still = shift.shape[2] > 1 and not np.any(shift[:, :, 1:] != shift[:, :, :1])
-        still = still and (linear is None or structure not in self.scaling)
-        if still:
-            fraction_weight = self.weight.sum(axis=2)
-            return TissueMotion(
-                np.ascontiguousarray(shift[:, :, 0]),
-                fraction_weight,
-                None if linear is None else np.ascontiguousarray(linear[:, :, 0]),
-                centre,
-            )
+        weight = self.weight
+        if self.is_quiet and structure not in self.internal_mm and structure not in self.scaling:
+            shift, weight = _thinned(shift, weight)
+            linear = None if linear is None else linear[:, :, : shift.shape[2]]
         return TissueMotion(
             np.ascontiguousarray(shift).reshape(n_courses, -1, 3),
-            self.weight.reshape(n_courses, -1),
+            np.ascontiguousarray(weight).reshape(n_courses, -1),
             None if linear is None else np.ascontiguousarray(linear).reshape(n_courses, -1, 3, 3),
             centre,
         )
@@ -217,7 +215,19 @@ def deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery:
             scaling[name] = size - 1.0
     internal = {name: np.broadcast_to(shift, bone.shape) for name, shift in internal.items() if np.any(shift)}
     weight = managed.weight / setting.n_fractions
-    return Delivery(setting, bone, weight, rotation, internal, scaling)
+    is_quiet = managed.followed_mm is None and timeline.n_images == 0
+    return Delivery(setting, bone, weight, rotation, internal, scaling, is_quiet)
+
+
+def _thinned(shift_mm: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Displacements and weights of a few parts of each fraction, each at the mean displacement of its instants."""
+    parts = np.array_split(np.arange(weight.shape[2]), min(_QUIET_PARTS, weight.shape[2]))
+    sums = [weight[:, :, p].sum(axis=2) for p in parts]
+    means = [
+        (shift_mm[:, :, p] * weight[:, :, p, None]).sum(axis=2) / np.maximum(total, 1e-12)[..., None]
+        for p, total in zip(parts, sums, strict=True)
+    ]
+    return np.stack(means, axis=2), np.stack(sums, axis=2)
 
 
 def strategy_timeline(strategy: Strategy, setting: Setting) -> Timeline:
