@@ -16,6 +16,7 @@ from simulator.case.geometry import Grid
 from simulator.case.structures import Patch
 from simulator.kernels.accumulate import count_visits
 from simulator.plan.dose import PlannedDose
+from simulator.plan.targets import TargetVolume
 from simulator.sampling.courses import TissueMotion
 
 BONE = ""
@@ -79,6 +80,24 @@ class MapFrame:
     def _patch(self, mask: np.ndarray) -> Patch:
         index = np.argwhere(mask).astype(np.int32)
         return Patch(self.grid, index, np.full(len(index), self.grid.voxel_cc))
+
+    def planned_dose_gy(self, dose: PlannedDose, offset_mm: dict[str, np.ndarray]) -> np.ndarray:
+        """Planned dose to the tissue of each voxel, float32 (z, y, x) in Gy.
+
+        Parameters
+        ----------
+        offset_mm : where each group of tissue lies on the images that are planned on, relative to the maps (3,).
+        """
+        planned = np.asarray(dose.on_grid(self.grid), np.float32)
+        for name, patch in self._patches.items():
+            if np.any(offset_mm[name]) and len(patch.volume_cc):
+                planned[tuple(patch.index_zyx.T)] = dose.at(patch.points_mm + offset_mm[name])
+        return planned
+
+    def ptv_mask(self, ptv: TargetVolume, offset_mm: np.ndarray) -> np.ndarray:
+        """Which voxels lie in the PTV about the target as the maps show it, boolean (z, y, x)."""
+        x, y, z = (float(v) for v in self.grid.origin_mm + offset_mm)
+        return ptv.on_grid(Grid((x, y, z), self.grid.spacing_mm, self.grid.shape))
 
     def mean_dose_gy(
         self, dose: PlannedDose, visits: dict[str, np.ndarray], boxes: dict[str, VisitBox], n_courses: int

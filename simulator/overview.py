@@ -7,7 +7,7 @@ from rich.table import Table
 
 from simulator.prepare import Problem
 
-_FMA_PER_SECOND = 4e9
+_FMA_PER_SECOND = 2e9
 _PLAN_SECONDS = 3.0
 
 

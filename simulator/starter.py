@@ -41,11 +41,18 @@ uncertainty:               # one standard deviation per axis (LR, AP, SI); leave
     amplitude_mm: {amplitude}   # peak to peak
     course_cv: 0.4         # spread of the amplitude between patients
     fraction_cv: 0.2       # and between fractions
+  # More sources; configs/{site}_strategies.yaml gives typical values with their publications:
+  # baseline: {{systematic_mm: 2.0, random_mm: 2.0}}       # of the target against bone
+  # drift: {{sd_mm_per_min: 0.08}}                         # of the patient during the session
+  # organs: {{Bowel_Small: {{random_mm: 4.5, degrees_of_freedom: 3}}}}
+  # registration: {{systematic_mm: 2.0}}                   # PET-CT to planning CT
+  # delineation: {{sd_mm: 1.5, correlation_deg: 45}}
+  # isocentre: {{systematic_mm: 0.4}}
 
 strategies:                # every margin with every motion management and every guidance protocol
   margins_mm: [0, 3, 5, 8] # also [5, 5, 8] per axis, or van-herk
-  motion: [none, itv]
-  guidance: [none, online-bone, online-target]
+  motion: [none, itv]      # also mid-ventilation, gating, breath-hold, tracking, compression
+  guidance: [none, online-bone, online-target]   # also nal, enal
 
 goals:
   - {library}              # published constraints for this site and number of fractions

@@ -4,8 +4,7 @@ import hashlib
 import shutil
 import tempfile
 import time
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -14,26 +13,24 @@ import xarray as xr
 
 from simulator import __version__
 from simulator.accumulation import Reach, StructureDoses
+from simulator.assembly import DOSE_BINS, Outcome, assemble, dose_step_gy
 from simulator.checkpoint import BlockStore
 from simulator.config import StudyConfig, dump_study
 from simulator.dose_maps import BONE, MapFrame, VisitBox
 from simulator.executors import Executor, executor_with
 from simulator.metrics.evaluate import dvh_percent, evaluate_metrics
-from simulator.plan.quality import Plan, PlanQuality
-from simulator.population.bands import QUANTILES, VOLUME_LEVELS, band_quantiles, count_levels
-from simulator.population.intervals import wilson_interval
+from simulator.plan.quality import Plan
+from simulator.population.bands import VOLUME_LEVELS, band_quantiles, count_levels
 from simulator.prepare import PlanRequest, Problem, prepare
-from simulator.results import DIRECTIONS, VARIABLES, group, open_results, result_hash, write_results, write_summary
+from simulator.results import open_results, write_results, write_summary
 from simulator.sampling.courses import Delivery, TissueMotion, deliver, draw_courses
 from simulator.sampling.streams import Draws
 from simulator.spec import ConfigError
 from simulator.strategy import Strategy
 from simulator.true_target import true_extremes
-from simulator.words import study_in_words
 
 _COURSES_AT_ONCE = 32
 _PLANS_AT_ONCE = 4
-_DOSE_BINS = 250
 _MAP_BORDER_MM = 35.0
 
 
@@ -147,25 +144,6 @@ def fingerprint(config_text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What is kept of one strategy besides the metrics of each course.
-
-    Parameters
-    ----------
-    nominal : float32 (metric,).
-    bands : float32 (structure, quantile, dose) in percent; nominal_dvh : float32 (structure, dose).
-    maps : planned and mean dose (z, y, x) in Gy and the PTV's mask.
-    """
-
-    quality: PlanQuality
-    nominal: np.ndarray
-    bands: np.ndarray
-    nominal_dvh: np.ndarray
-    interpolation_error_gy: np.ndarray
-    maps: dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
 class _Work:
     """One strategy ready to be simulated, block by block."""
 
@@ -200,7 +178,7 @@ class _Work:
             metrics = self.problem.metrics[structure.name]
             n_courses = len(motion.weight)
             values = np.empty((n_courses, len(metrics)), np.float32)
-            level_counts = np.zeros((_DOSE_BINS, VOLUME_LEVELS), np.uint32)
+            level_counts = np.zeros((DOSE_BINS, VOLUME_LEVELS), np.uint32)
             for start in range(0, n_courses, _COURSES_AT_ONCE):
                 part = slice(start, start + _COURSES_AT_ONCE)
                 some = motion.courses(part)
@@ -211,7 +189,7 @@ class _Work:
                     volume_cc = true_target.volume_cc(surfaces[part])
                     extremes = true_extremes(gy, volume_cc)
                 values[part] = evaluate_metrics(metrics, gy, volume_cc, rx, extremes)
-                level_counts += count_levels(dvh_percent(gy, volume_cc, self.dose_step_gy, _DOSE_BINS))
+                level_counts += count_levels(dvh_percent(gy, volume_cc, self.dose_step_gy, DOSE_BINS))
             columns.append(values)
             counts.append(level_counts)
         return np.concatenate(columns, axis=1), np.stack(counts)
@@ -227,7 +205,7 @@ class _Work:
             extremes = doses.extremes(gy, still)
             metrics = self.problem.metrics[structure.name]
             columns.append(evaluate_metrics(metrics, gy, doses.volume_cc, rx, extremes)[0])
-            dvhs.append(dvh_percent(gy, doses.volume_cc, self.dose_step_gy, _DOSE_BINS)[0])
+            dvhs.append(dvh_percent(gy, doses.volume_cc, self.dose_step_gy, DOSE_BINS)[0])
         return np.concatenate(columns).astype(np.float32), np.stack(dvhs).astype(np.float32)
 
 
@@ -287,7 +265,7 @@ def _prepare_work(problem: Problem, strategy: Strategy, plan: Plan) -> _Work:
         for s in problem.structures
     }
     boxes = {name: VisitBox.covering(reach[name]) for name in (BONE, *problem.moving)}
-    return _Work(problem, strategy, doses, boxes, _dose_step_gy(problem))
+    return _Work(problem, strategy, doses, boxes, dose_step_gy(problem))
 
 
 def _reach(problem: Problem, strategy: Strategy) -> dict[str, Reach]:
@@ -306,14 +284,6 @@ def _reach(problem: Problem, strategy: Strategy) -> dict[str, Reach]:
             Reach.of(TissueMotion.still(strategy.motion.offset_mm(problem.setting.planned, name)))
         )
     return reach
-
-
-def _dose_step_gy(problem: Problem) -> float:
-    """Width of a DVH bin: the axis reaches 25 % beyond the highest dose that the prescription isodose implies."""
-    prescription = problem.config.prescription
-    highest = 1.25 * prescription.dose_gy / (prescription.isodose_percent / 100)
-    highest = max([highest, *(float(d.dose_gy.values.max()) for d in problem.case.doses)])
-    return float(np.ceil(highest / _DOSE_BINS * 20) / 20)
 
 
 def map_frame(problem: Problem) -> MapFrame:
@@ -338,7 +308,7 @@ def _simulate(
     values: np.ndarray,
 ) -> Outcome:
     n_courses, size = work.problem.config.courses, work.problem.config.numerics.block_courses
-    counts = np.zeros((len(work.problem.structures), _DOSE_BINS, VOLUME_LEVELS), np.int64)
+    counts = np.zeros((len(work.problem.structures), DOSE_BINS, VOLUME_LEVELS), np.int64)
     visits = {name: np.zeros(box.shape_zyx, np.int64) for name, box in work.boxes.items()}
 
     def finished_block(first: int) -> dict[str, np.ndarray]:
@@ -359,149 +329,12 @@ def _simulate(
             visits[name] += block[f"visits_{i}"]
         progress.courses(done + first + n, total)
     nominal, nominal_dvh = work.nominal()
+    setting, motion = work.problem.setting, work.strategy.motion
+    offset_mm = {name: motion.offset_mm(setting.planned, name) for name in work.boxes}
     maps = {
-        "nominal": np.asarray(plan.dose.on_grid(frame.grid), np.float32),
+        "nominal": frame.planned_dose_gy(plan.dose, offset_mm),
         "mean": frame.mean_dose_gy(plan.dose, visits, work.boxes, n_courses),
-        "ptv_mask": plan.ptv.on_grid(frame.grid),
+        "ptv_mask": frame.ptv_mask(plan.ptv, offset_mm[setting.target]),
     }
     errors = np.array([work.doses[s.name].interpolation_error_gy for s in work.problem.structures], np.float32)
     return Outcome(plan.quality, nominal, band_quantiles(counts), nominal_dvh, errors, maps)
-
-
-def assemble(
-    problem: Problem, frame: MapFrame, outcomes: list[Outcome], values: np.ndarray, seconds: float
-) -> xr.DataTree:
-    """Results of all strategies as one tree."""
-    config = problem.config
-    labels = [s.label() for s in problem.strategies]
-    structures = [s.name for s in problem.structures]
-    tree = xr.DataTree.from_dict(
-        {
-            "metrics": _metrics_group(problem, outcomes, values, labels),
-            "goals": _goals_group(problem, outcomes, values, labels),
-            "dvh": group(
-                "dvh",
-                {
-                    "volume_percent": np.stack([o.bands for o in outcomes]),
-                    "nominal": np.stack([o.nominal_dvh for o in outcomes]),
-                    "role": np.array([s.role for s in problem.structures]),
-                    "volume_cc": np.array([s.volume_cc for s in problem.structures]),
-                    "points": np.array([sum(len(p.volume_cc) for p in problem.patches[s]) for s in structures]),
-                    "spacing_mm": np.array([problem.patches[s][0].lattice.spacing_mm[0] for s in structures]),
-                    "interpolation_error_gy": np.stack([o.interpolation_error_gy for o in outcomes]),
-                },
-                {
-                    "strategy": labels,
-                    "structure": structures,
-                    "quantile": QUANTILES,
-                    "dose": _dose_step_gy(problem) * np.arange(_DOSE_BINS),
-                },
-            ),
-            "plans": _plans_group(problem, outcomes, labels),
-            "dose": group(
-                "dose",
-                {
-                    "nominal": np.stack([o.maps["nominal"] for o in outcomes]),
-                    "mean": np.stack([o.maps["mean"] for o in outcomes]),
-                    "density": frame.density,
-                    "structure_mask": np.stack(list(frame.structure_percent.values())),
-                    "ptv_mask": np.stack([o.maps["ptv_mask"] for o in outcomes]).astype(np.uint8),
-                },
-                {
-                    "strategy": labels,
-                    "structure": list(frame.structure_percent),
-                    **dict(zip("xyz", frame.grid.axes_mm, strict=True)),
-                },
-            ),
-        }
-    )
-    tree["dose"].attrs["target_centre_mm"] = problem.case.gtv.centroid_mm
-    tree.attrs.update(
-        simulator_version=__version__,
-        config=dump_study(config),
-        name=config.name,
-        seed=config.seed,
-        n_courses=config.courses,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        seconds=round(seconds, 1),
-        prescription_gy=config.prescription.dose_gy,
-        fractions=config.prescription.fractions,
-        isodose_percent=config.prescription.isodose_percent,
-        case_name=problem.case.name,
-        case_description="; ".join(f"{k}: {v}" for k, v in problem.case.provenance.items()),
-        target=problem.case.target,
-        words=study_in_words(problem),
-        result_hash=result_hash(tree),
-    )
-    return tree
-
-
-def _metrics_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray, labels: list[str]) -> xr.Dataset:
-    metrics = [m for s in problem.structures for m in problem.metrics[s.name]]
-    return group(
-        "metrics",
-        {
-            "value": values,
-            "unit": np.array([m.unit for m in metrics]),
-            "structure": np.array([m.structure for m in metrics]),
-            "nominal": np.stack([o.nominal for o in outcomes]),
-        },
-        {"strategy": labels, "course": np.arange(problem.config.courses), "metric": problem.metric_labels},
-    )
-
-
-def _goals_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray, labels: list[str]) -> xr.Dataset:
-    goals, rx, n_courses = problem.goals, problem.config.prescription.dose_gy, problem.config.courses
-    column = {label: i for i, label in enumerate(problem.metric_labels)}
-    shape = (len(outcomes), len(goals))
-    n_met = np.empty(shape)
-    numbers = {key: np.empty(shape) for key in ("nominal", "median", "p05", "p95")}
-    for i, outcome in enumerate(outcomes):
-        for j, goal in enumerate(goals):
-            drawn = values[i, :, column[goal.metric.label]].astype(np.float64)
-            n_met[i, j] = goal.is_met(drawn, rx).sum()
-            nominal = float(outcome.nominal[column[goal.metric.label]])
-            numbers["nominal"][i, j] = goal.in_goal_unit(np.array(nominal), rx)
-            quantiles = np.quantile(goal.in_goal_unit(drawn, rx), (0.05, 0.5, 0.95))
-            for key, quantile in zip(("p05", "median", "p95"), quantiles, strict=True):
-                numbers[key][i, j] = quantile
-    low, high = wilson_interval(n_met, n_courses)
-    return group(
-        "goals",
-        {
-            "probability": n_met / n_courses,
-            "ci_low": low,
-            "ci_high": high,
-            **numbers,
-            "metric": np.array([g.metric.label for g in goals]),
-            "structure": np.array([g.metric.structure for g in goals]),
-            "operator": np.array([g.operator for g in goals]),
-            "limit": np.array([g.limit for g in goals]),
-            "unit": np.array([g.unit for g in goals]),
-            "role": np.array(["target" if g.metric.structure == problem.case.target else "oar" for g in goals]),
-            "level": np.array([g.level for g in goals]),
-            "source": np.array([g.source for g in goals]),
-            "checked": np.array([g.checked for g in goals]),
-            "note": np.array([g.note for g in goals]),
-        },
-        {"strategy": labels, "goal": [g.text for g in goals]},
-    )
-
-
-def _plans_group(problem: Problem, outcomes: list[Outcome], labels: list[str]) -> xr.Dataset:
-    qualities = [asdict(o.quality) for o in outcomes]
-    margins = np.array([r.margin_mm for r in problem.requests])
-    return group(
-        "plans",
-        {
-            "margin_label": np.array([s.margin.label() for s in problem.strategies]),
-            "motion": np.array([s.motion.label() for s in problem.strategies]),
-            "guidance": np.array([s.guidance.label() for s in problem.strategies]),
-            "margin_mm": margins,
-            "planning_target_cc": np.array(
-                [problem.planning_targets[r.target_path_mm].volume_cc for r in problem.requests]
-            ),
-            **{key: np.array([q[key] for q in qualities]) for key in VARIABLES["plans"] if key in qualities[0]},
-        },
-        {"strategy": labels, "direction": DIRECTIONS},
-    )

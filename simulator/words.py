@@ -17,8 +17,8 @@ def study_in_words(problem: Problem) -> str:
         f"{rx.isodose_percent:g} % isodose, are simulated for every strategy ({len(problem.strategies)}); every "
         f"strategy meets the same virtual patients (seed {config.seed}).",
         *config.uncertainty.describe(),
-        "Motion management: " + "; ".join(motions) + ".",
-        "Image guidance: " + "; ".join(guidances) + ".",
+        *(f"Motion management, {text}." for text in motions),
+        *(f"Image guidance, {text}." for text in guidances),
         config.session.describe() + ".",
         "Margins: " + ", ".join(margins) + ".",
     ]

@@ -12,7 +12,19 @@ ROWS = [
     [("case", "plan"), "uncertainty", "strategy"],
     ["sampling", "accumulation", "dose_maps", "true_target", "metrics", "population"],
     ["results", "plots", "report"],
-    ["config", "prepare", "words", "executors", "checkpoint", "study", "progress", "overview", "starter", "cli"],
+    [
+        "config",
+        "prepare",
+        "words",
+        "assembly",
+        "executors",
+        "checkpoint",
+        "study",
+        "progress",
+        "overview",
+        "starter",
+        "cli",
+    ],
 ]
 HOMES = {
     "numba": ("kernels",),

@@ -1,0 +1,185 @@
+"""From the outcomes of all strategies to one tree of results."""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import xarray as xr
+
+from simulator import __version__
+from simulator.config import dump_study
+from simulator.dose_maps import MapFrame
+from simulator.plan.quality import PlanQuality
+from simulator.population.bands import QUANTILES
+from simulator.population.intervals import wilson_interval
+from simulator.prepare import Problem
+from simulator.results import DIRECTIONS, VARIABLES, group, result_hash
+from simulator.words import study_in_words
+
+DOSE_BINS = 250
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is kept of one strategy besides the metrics of each course.
+
+    Parameters
+    ----------
+    nominal : float32 (metric,).
+    bands : float32 (structure, quantile, dose) in percent; nominal_dvh : float32 (structure, dose).
+    maps : planned and mean dose (z, y, x) in Gy and the PTV's mask.
+    """
+
+    quality: PlanQuality
+    nominal: np.ndarray
+    bands: np.ndarray
+    nominal_dvh: np.ndarray
+    interpolation_error_gy: np.ndarray
+    maps: dict[str, np.ndarray]
+
+
+def dose_step_gy(problem: Problem) -> float:
+    """Width of a DVH bin: the axis reaches 25 % beyond the highest dose that the prescription isodose implies."""
+    prescription = problem.config.prescription
+    highest = 1.25 * prescription.dose_gy / (prescription.isodose_percent / 100)
+    highest = max([highest, *(float(d.dose_gy.values.max()) for d in problem.case.doses)])
+    return float(np.ceil(highest / DOSE_BINS * 20) / 20)
+
+
+def assemble(
+    problem: Problem, frame: MapFrame, outcomes: list[Outcome], values: np.ndarray, seconds: float
+) -> xr.DataTree:
+    """Results of all strategies as one tree."""
+    config = problem.config
+    labels = [s.label() for s in problem.strategies]
+    structures = [s.name for s in problem.structures]
+    tree = xr.DataTree.from_dict(
+        {
+            "metrics": _metrics_group(problem, outcomes, values, labels),
+            "goals": _goals_group(problem, outcomes, values, labels),
+            "dvh": group(
+                "dvh",
+                {
+                    "volume_percent": np.stack([o.bands for o in outcomes]),
+                    "nominal": np.stack([o.nominal_dvh for o in outcomes]),
+                    "role": np.array([s.role for s in problem.structures]),
+                    "volume_cc": np.array([s.volume_cc for s in problem.structures]),
+                    "points": np.array([sum(len(p.volume_cc) for p in problem.patches[s]) for s in structures]),
+                    "spacing_mm": np.array([problem.patches[s][0].lattice.spacing_mm[0] for s in structures]),
+                    "interpolation_error_gy": np.stack([o.interpolation_error_gy for o in outcomes]),
+                },
+                {
+                    "strategy": labels,
+                    "structure": structures,
+                    "quantile": QUANTILES,
+                    "dose": dose_step_gy(problem) * np.arange(DOSE_BINS),
+                },
+            ),
+            "plans": _plans_group(problem, outcomes, labels),
+            "dose": group(
+                "dose",
+                {
+                    "nominal": np.stack([o.maps["nominal"] for o in outcomes]),
+                    "mean": np.stack([o.maps["mean"] for o in outcomes]),
+                    "density": frame.density,
+                    "structure_mask": np.stack(list(frame.structure_percent.values())),
+                    "ptv_mask": np.stack([o.maps["ptv_mask"] for o in outcomes]).astype(np.uint8),
+                },
+                {
+                    "strategy": labels,
+                    "structure": list(frame.structure_percent),
+                    **dict(zip("xyz", frame.grid.axes_mm, strict=True)),
+                },
+            ),
+        }
+    )
+    tree["dose"].attrs["target_centre_mm"] = problem.case.gtv.centroid_mm
+    tree.attrs.update(
+        simulator_version=__version__,
+        config=dump_study(config),
+        name=config.name,
+        seed=config.seed,
+        n_courses=config.courses,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(seconds, 1),
+        prescription_gy=config.prescription.dose_gy,
+        fractions=config.prescription.fractions,
+        isodose_percent=config.prescription.isodose_percent,
+        case_name=problem.case.name,
+        case_description="; ".join(f"{k}: {v}" for k, v in problem.case.provenance.items()),
+        target=problem.case.target,
+        words=study_in_words(problem),
+        result_hash=result_hash(tree),
+    )
+    return tree
+
+
+def _metrics_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray, labels: list[str]) -> xr.Dataset:
+    metrics = [m for s in problem.structures for m in problem.metrics[s.name]]
+    return group(
+        "metrics",
+        {
+            "value": values,
+            "unit": np.array([m.unit for m in metrics]),
+            "structure": np.array([m.structure for m in metrics]),
+            "nominal": np.stack([o.nominal for o in outcomes]),
+        },
+        {"strategy": labels, "course": np.arange(problem.config.courses), "metric": problem.metric_labels},
+    )
+
+
+def _goals_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray, labels: list[str]) -> xr.Dataset:
+    goals, rx, n_courses = problem.goals, problem.config.prescription.dose_gy, problem.config.courses
+    column = {label: i for i, label in enumerate(problem.metric_labels)}
+    shape = (len(outcomes), len(goals))
+    n_met = np.empty(shape)
+    numbers = {key: np.empty(shape) for key in ("nominal", "median", "p05", "p95")}
+    for i, outcome in enumerate(outcomes):
+        for j, goal in enumerate(goals):
+            drawn = values[i, :, column[goal.metric.label]].astype(np.float64)
+            n_met[i, j] = goal.is_met(drawn, rx).sum()
+            nominal = float(outcome.nominal[column[goal.metric.label]])
+            numbers["nominal"][i, j] = goal.in_goal_unit(np.array(nominal), rx)
+            quantiles = np.quantile(goal.in_goal_unit(drawn, rx), (0.05, 0.5, 0.95))
+            for key, quantile in zip(("p05", "median", "p95"), quantiles, strict=True):
+                numbers[key][i, j] = quantile
+    low, high = wilson_interval(n_met, n_courses)
+    return group(
+        "goals",
+        {
+            "probability": n_met / n_courses,
+            "ci_low": low,
+            "ci_high": high,
+            **numbers,
+            "metric": np.array([g.metric.label for g in goals]),
+            "structure": np.array([g.metric.structure for g in goals]),
+            "operator": np.array([g.operator for g in goals]),
+            "limit": np.array([g.limit for g in goals]),
+            "unit": np.array([g.unit for g in goals]),
+            "role": np.array(["target" if g.metric.structure == problem.case.target else "oar" for g in goals]),
+            "level": np.array([g.level for g in goals]),
+            "source": np.array([g.source for g in goals]),
+            "checked": np.array([g.checked for g in goals]),
+            "note": np.array([g.note for g in goals]),
+        },
+        {"strategy": labels, "goal": [g.text for g in goals]},
+    )
+
+
+def _plans_group(problem: Problem, outcomes: list[Outcome], labels: list[str]) -> xr.Dataset:
+    qualities = [asdict(o.quality) for o in outcomes]
+    margins = np.array([r.margin_mm for r in problem.requests])
+    return group(
+        "plans",
+        {
+            "margin_label": np.array([s.margin.label() for s in problem.strategies]),
+            "motion": np.array([s.motion.label() for s in problem.strategies]),
+            "guidance": np.array([s.guidance.label() for s in problem.strategies]),
+            "margin_mm": margins,
+            "planning_target_cc": np.array(
+                [problem.planning_targets[r.target_path_mm].volume_cc for r in problem.requests]
+            ),
+            **{key: np.array([q[key] for q in qualities]) for key in VARIABLES["plans"] if key in qualities[0]},
+        },
+        {"strategy": labels, "direction": DIRECTIONS},
+    )
