@@ -21,11 +21,14 @@ GOALS = ("GTV D98% >= 95%", "GTV D98% >= 100%", "GTV Dmin >= 95%", "GTV Dmin >= 
 
 
 def sphere_study(*, radius_mm, penumbra_sd_mm, isodose_percent, systematic_mm, random_mm, margins_mm, fractions,
-                 amplitude_mm=0.0, gridded=False, seed=11):  # fmt: skip
+                 amplitude_mm=0.0, gridded=False, gate_percent=None, seed=11):  # fmt: skip
     """A study of a sphere in the closed-form dose."""
     uncertainty = {"setup": {"systematic_mm": systematic_mm, "random_mm": random_mm}}
     if amplitude_mm:
         uncertainty["respiration"] = {"amplitude_mm": [0, 0, amplitude_mm], "n": 2}
+    motion = "none"
+    if gate_percent is not None:
+        motion = {"kind": "gating", "window_percent": gate_percent, "latency_s": 0, "plan_on": "mean"}
     return StudyConfig.model_validate(
         {
             "name": "sphere",
@@ -38,10 +41,11 @@ def sphere_study(*, radius_mm, penumbra_sd_mm, isodose_percent, systematic_mm, r
                 "gridded": gridded,
             },
             "uncertainty": uncertainty,
-            "strategies": {"margins_mm": list(margins_mm), "motion": ["none"], "guidance": ["none"]},
+            "strategies": {"margins_mm": list(margins_mm), "motion": [motion], "guidance": ["none"]},
             "goals": GOALS,
             "courses": N_COURSES,
             "seed": seed,
+            "numerics": {"instants": 10 if gate_percent is None else 40},
         }
     )
 
@@ -120,6 +124,27 @@ def test_breathing_sphere_planned_at_its_mean_position(amplitude, fractions, ref
     results = simulate(
         radius_mm=10.0, penumbra_sd_mm=6.4, isodose_percent=80.0, systematic_mm=1.5, random_mm=1.5, margins_mm=(5.0,),
         fractions=fractions, amplitude_mm=float(amplitude),
+    )  # fmt: skip
+    for row in truth:
+        if row["metric"] == "E[D98]/Rx":
+            d98 = results["metrics/value"].sel(metric="GTV D98%").values[0] / 50
+            standard_error = np.hypot(d98.std() / np.sqrt(N_COURSES), float(row["se"]))
+            assert abs(d98.mean() - float(row["value"])) / standard_error < 4
+        else:
+            found = results["goals/probability"].sel(goal=BREATHING[row["metric"]])[0].item()
+            assert_probability(found, float(row["value"]), float(row["se"]))
+
+
+@pytest.mark.parametrize(("amplitude", "window", "fractions"), [(20, 0.3, 1), (20, 0.5, 1), (15, 0.3, 3)])
+def test_gated_sphere_planned_at_its_mean_position_in_the_gate(amplitude, window, fractions, reference_folder):
+    table = rows(
+        reference_folder / "validation_truth.csv", section="S6c", motion=f"gate_exhale A={amplitude} gate w={window}"
+    )
+    truth = [r for r in table if r["N_fractions"] == str(fractions)]
+    assert len(truth) == 5
+    results = simulate(
+        radius_mm=10.0, penumbra_sd_mm=6.4, isodose_percent=80.0, systematic_mm=1.5, random_mm=1.5, margins_mm=(5.0,),
+        fractions=fractions, amplitude_mm=float(amplitude), gate_percent=100 * window,
     )  # fmt: skip
     for row in truth:
         if row["metric"] == "E[D98]/Rx":

@@ -154,14 +154,15 @@ def accumulate_radial(table_gy, step_mm, points_mm, arm_mm, shift_mm, linear, we
         for p in range(points_mm.shape[0]):
             dose = 0.0
             for k in range(shift_mm.shape[1]):
-                square = 0.0
-                for a in range(3):
-                    x = points_mm[p, a] + shift_mm[c, k, a]
-                    if not moves_alike:
-                        for b in range(3):
-                            x += linear[c, k, a, b] * arm_mm[p, b]
-                    square += x * x
-                s = math.sqrt(square) / step_mm
+                x = points_mm[p, 0] + shift_mm[c, k, 0]
+                y = points_mm[p, 1] + shift_mm[c, k, 1]
+                z = points_mm[p, 2] + shift_mm[c, k, 2]
+                if not moves_alike:
+                    for b in range(3):
+                        x += linear[c, k, 0, b] * arm_mm[p, b]
+                        y += linear[c, k, 1, b] * arm_mm[p, b]
+                        z += linear[c, k, 2, b] * arm_mm[p, b]
+                s = math.sqrt(x * x + y * y + z * z) / step_mm
                 if s >= last:
                     dose += weight[c, k] * table_gy[last]
                 else:

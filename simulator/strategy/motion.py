@@ -161,7 +161,7 @@ class MidVentilation(_Kind):
 
 
 class Gating(_Kind):
-    """Beam on in a window of the breathing signal; planned on the union of the GTV over the window.
+    """Beam on in a window of the breathing signal; planned on the union of the GTV over the window, or on its mean there.
 
     The amplitude window is a share of the day's peak-to-peak signal from the day's exhale (or inhale), the phase
     window a share of the cycle about it. Source: AAPM TG-76, Keall 2006, Med Phys 33:3874. Lujan motion with
@@ -175,9 +175,14 @@ class Gating(_Kind):
         30.0, description="width of the window: percent of the peak-to-peak signal, or of the cycle"
     )
     latency_s: NonNegativeFloat = Field(0.1, description="delay of the beam behind the signal in s (judgement)")
+    plan_on: Literal["union", "mean"] = Field(
+        "union", description="planning target: union of the GTV over the window, or the GTV at its mean position in it"
+    )
 
     def path_mm(self, planned: Breath, target: str) -> np.ndarray:
-        """The part of the planning cycle inside the window."""
+        """The part of the planning cycle inside the window, or its mean."""
+        if self.plan_on == "mean":
+            return self.offset_mm(planned, target)[None]
         return planned.displacement_mm(target)[0, 0][self._is_on(planned, 0.0)[0, 0]]
 
     def offset_mm(self, planned: Breath, structure: str) -> np.ndarray:
@@ -185,6 +190,13 @@ class Gating(_Kind):
         if structure not in planned.names():
             return np.zeros(3)
         return planned.displacement_mm(structure)[0, 0][self._is_on(planned, 0.0)[0, 0]].mean(axis=0)
+
+    def spread(self, planned: Breath, target: str) -> MotionSpread:
+        """The motion left in the window, if the planning target does not contain it."""
+        if self.plan_on == "union":
+            return _NO_SPREAD
+        left = planned.displacement_mm(target)[0, 0][self._is_on(planned, 0.0)[0, 0]].std(axis=0)
+        return MotionSpread(np.zeros(3), left)
 
     def duty_cycle(self, planned: Breath) -> float:
         """Share of the planning cycle with the beam on."""
@@ -212,7 +224,7 @@ class Gating(_Kind):
         of = "of the peak-to-peak signal" if self.signal == "amplitude" else "of the cycle"
         return (
             f"{self.label()}: beam on in the {self.window_percent:g} % {of} at {self.around}, {self.latency_s:g} s late; "
-            "planned on the union of the GTV over the window"
+            f"planned on the {'union of the GTV over' if self.plan_on == 'union' else 'GTV at its mean position in'} the window"
         )
 
 
