@@ -35,7 +35,7 @@ EVERYTHING = Uncertainty.model_validate(
         "organs": {
             "Bladder": {"mean_mm": 1, "systematic_mm": 2, "random_mm": 2, "degrees_of_freedom": 4, "correlation": 0.3}
             | {"peristalsis_mm": 1, "peristalsis_s": 30, "filling_course_cv": 0.1, "filling_fraction_cv": 0.1}
-            | {"filling_cc_per_min": 1.0}
+            | {"filling_cc_per_min": 1.0, "follows_after_imaging": 0.3}
         },
         "registration": {"systematic_mm": 1, "mean_mm": 0.3},
         "delineation": {"sd_mm": 1, "correlation_deg": 40, "mean_mm": 0.2},

@@ -221,6 +221,12 @@ class TestBaseline:
 
 
 class TestOrgans:
+    def test_an_organ_may_follow_the_targets_shift_after_imaging(self):
+        organs = {"Bladder": OrganMotion(follows_after_imaging=0.5)}
+        moved = delivered(Uncertainty(baseline=Baseline(after_imaging_mean_mm=(0, 1, 2)), organs=organs))
+        np.testing.assert_allclose(by_fraction(moved, "Bladder"), 0.5 * by_fraction(moved, "GTV"))
+        np.testing.assert_allclose(by_fraction(moved, "GTV")[0, 0, 0], [0, 1, 2])
+
     def test_student_law_keeps_the_sd_and_fattens_the_tails(self):
         def shift(**law):
             organs = {"Bladder": OrganMotion(random_mm=4.5, **law)}

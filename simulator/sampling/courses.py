@@ -209,7 +209,8 @@ def deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery:
     _add(internal, target, courses.registration_mm[:, None, None, :])
     scaling = {}
     for name, organ in courses.organs.items():
-        _add(internal, name, organ.at(time_min))
+        followed = organ.follows_after_imaging * courses.shift.since_mm
+        _add(internal, name, organ.at(time_min) + followed[:, :, None, :])
         size = organ.scaling(time_min, setting.volume_cc[name])
         if size is not None:
             scaling[name] = size - 1.0

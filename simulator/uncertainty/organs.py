@@ -23,6 +23,7 @@ class OrganPath:
     shift_mm : (course, fraction, 3).
     steps : standard normal numbers (course, fraction, instant, 3) of peristalsis, None without it.
     volume_ratio : (course, fraction), volume over planned volume when imaged; None without filling.
+    follows_after_imaging : share of the target's shift between image and beam.
     """
 
     shift_mm: np.ndarray
@@ -31,6 +32,7 @@ class OrganPath:
     peristalsis_mm: np.ndarray
     peristalsis_s: float
     filling_cc_per_min: float
+    follows_after_imaging: float
 
     def at(self, time_min: np.ndarray) -> np.ndarray:
         """Displacement (course, fraction, instant, 3) in mm at times (course, fraction, instant) since the image."""
@@ -68,6 +70,9 @@ class OrganMotion(Spec):
     )
     correlation: Annotated[float, Field(ge=-1, le=1)] = Field(
         0.0, description="correlation of the shifts with the target's baseline shift, per axis"
+    )
+    follows_after_imaging: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="share of the target's shift between image and beam that the organ makes too"
     )
     peristalsis_mm: NonNegativeMm3 = Field((0, 0, 0), description="SD of peristalsis per axis in mm")
     peristalsis_s: PositiveFloat = Field(20.0, description="correlation time of peristalsis in s")
@@ -111,7 +116,13 @@ class OrganMotion(Spec):
                 numbers.normals(Stream.FILLING_COURSE, 1, of=name), self.filling_course_cv
             ) * log_normal(numbers.normals(Stream.FILLING_FRACTION, n_fractions, of=name), self.filling_fraction_cv)
         return OrganPath(
-            shift, steps, volume, np.asarray(self.peristalsis_mm, float), self.peristalsis_s, self.filling_cc_per_min
+            shift,
+            steps,
+            volume,
+            np.asarray(self.peristalsis_mm, float),
+            self.peristalsis_s,
+            self.filling_cc_per_min,
+            self.follows_after_imaging,
         )
 
     def _law(self, normals: np.ndarray) -> np.ndarray:
@@ -131,6 +142,8 @@ class OrganMotion(Spec):
             parts.append(f"shift Σ = {in_axes(self.systematic_mm)} mm, σ = {in_axes(self.random_mm)} mm{mean}{law}")
         if self.correlation:
             parts.append(f"correlation {self.correlation:g} with the target")
+        if self.follows_after_imaging:
+            parts.append(f"{self.follows_after_imaging:.0%} of the target's shift between image and beam")
         if any(self.peristalsis_mm):
             parts.append(f"peristalsis {in_axes(self.peristalsis_mm)} mm with a time of {self.peristalsis_s:g} s")
         if self.filling_course_cv or self.filling_fraction_cv:
