@@ -232,7 +232,8 @@ class BreathHold(_Kind):
     """Beam on during breath-holds; planned on the GTV in breath-hold, at `depth` between exhale (0) and inhale (1).
 
     The target misses its planned place by N(0, Σ²) per course and N(0, σ²) per hold, and creeps within each hold;
-    breathing structures miss theirs in proportion to their amplitude. The image is taken in a hold of its own.
+    breathing structures miss theirs in proportion to their amplitude. Holds share the dose evenly. The image is taken in a
+    hold of its own.
 
     Source of the default Σ and σ: mediastinal nodes in deep inspiration, Josipovic, PMC6913352 table 3.
     """
@@ -285,20 +286,22 @@ class BreathHold(_Kind):
 
     def manage(self, breathing: Breath, planned: Breath, target: str, noise: MotionNoise) -> Managed:
         """Every structure in its planned hold position plus its share of the target's miss."""
-        weight = np.ones_like(breathing.breath)
-        n_holds = noise.fraction.shape[2] - 2
-        elapsed = (np.arange(weight.shape[2]) + 0.5) / weight.shape[2] * n_holds
+        n_holds, n_instants = noise.fraction.shape[2] - 2, breathing.breath.shape[2]
+        hold = ((np.arange(n_instants) + 0.5) / n_instants * n_holds).astype(int)
+        first, n_in_hold = np.searchsorted(hold, hold), np.bincount(hold, minlength=n_holds)[hold]
+        within = (np.arange(n_instants) - first + 0.5) / n_in_hold
+        weight = np.broadcast_to(1 / n_in_hold / (1 / n_in_hold).sum(), breathing.breath.shape)
         creep = np.asarray(self.creep_mean_mm) + noise.fraction[:, :, 0] * self.creep_sd_mm
         course = (noise.course[:, 0] * self.systematic_mm)[:, None, :]
         imaged = course + noise.fraction[:, :, 1] * self.hold_mm
-        miss = course[:, :, None, :] + (noise.fraction[:, :, 2:] * self.hold_mm)[:, :, elapsed.astype(int)]
-        miss = miss + creep[:, :, None, :] * (elapsed % 1.0)[:, None]
+        miss = course[:, :, None, :] + (noise.fraction[:, :, 2:] * self.hold_mm)[:, :, hold]
+        miss = miss + creep[:, :, None, :] * within[:, None]
         own = _amplitude_mm(planned, target)
         position = {}
         for name in dict.fromkeys((target, *breathing.names(), *self.geometry_mm)):
             share = 1.0 if name == target or own == 0 else _amplitude_mm(planned, name) / own
             position[name] = self.offset_mm(planned, name) + share * miss
-        return Managed(position, weight / weight.shape[2], self.offset_mm(planned, target) + imaged)
+        return Managed(position, weight, self.offset_mm(planned, target) + imaged)
 
     def describe(self) -> str:
         """One sentence for the report."""
