@@ -186,14 +186,17 @@ def dose_of(model, case, prescription):
 RX = Prescription(dose_gy=50, fractions=5, isodose_percent=80)
 
 
-@pytest.mark.parametrize(("key", "other"), turned(ConformalArc()), ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(
+    ("key", "other"), turned(ConformalArc(dose_grid_mm=4)), ids=lambda v: v if isinstance(v, str) else ""
+)
 def test_conformal_arc(key, other, small_case):
-    assert np.any(dose_of(ConformalArc(), small_case, RX) != dose_of(other, small_case, RX))
+    assert np.any(dose_of(ConformalArc(dose_grid_mm=4), small_case, RX) != dose_of(other, small_case, RX))
 
 
 def test_prescription(small_case):
-    nominal = dose_of(ConformalArc(), small_case, RX)
+    nominal = dose_of(ConformalArc(dose_grid_mm=4), small_case, RX)
     for key in ("dose_gy", "isodose_percent"):
         assert np.any(
-            dose_of(ConformalArc(), small_case, RX.model_copy(update={key: 1.1 * getattr(RX, key)})) != nominal
+            dose_of(ConformalArc(dose_grid_mm=4), small_case, RX.model_copy(update={key: 1.1 * getattr(RX, key)}))
+            != nominal
         )

@@ -16,7 +16,7 @@ import simulator
 import simulator.uncertainty
 from simulator.config import StudyConfig
 
-N_COURSES = 2000
+N_COURSES = 1000
 GOALS = ("GTV D98% >= 95%", "GTV D98% >= 100%", "GTV Dmin >= 95%", "GTV Dmin >= 100%", "GTV Dmean >= 95%")
 
 

@@ -29,7 +29,8 @@ def study(**changes):
             "name": "together",
             "case": {"phantom": "sphere", "radius_mm": 7},
             "prescription": {"dose_gy": 40, "fractions": 4, "isodose_percent": 80},
-            "plan": {"model": "conformal-arc", "arcs": [{"start_deg": -180, "stop_deg": 180, "spacing_deg": 45}]},
+            "plan": {"model": "conformal-arc", "arcs": [{"start_deg": -180, "stop_deg": 180, "spacing_deg": 45}]}
+            | {"dose_grid_mm": 4},
             "uncertainty": {
                 "setup": {"systematic_mm": 1.5, "random_mm": 1.5, "random_deg": 1},
                 "drift": {"sd_mm_per_min": 0.2, "brownian_mm_per_sqrt_min": 0.2},
