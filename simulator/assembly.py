@@ -7,16 +7,18 @@ import numpy as np
 import xarray as xr
 
 from simulator import __version__
+from simulator.answers import answer_groups
 from simulator.config import dump_study
 from simulator.dose_maps import MapFrame
 from simulator.plan.quality import PlanQuality
 from simulator.population.bands import QUANTILES
-from simulator.population.intervals import wilson_interval
+from simulator.population.intervals import interval_of, quantile_interval
 from simulator.prepare import Problem
 from simulator.results import DIRECTIONS, VARIABLES, group, result_hash
 from simulator.words import study_in_words
 
 DOSE_BINS = 250
+_QUANTILES = {"p05": 0.05, "median": 0.5, "p95": 0.95}
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ def assemble(
         {
             "metrics": _metrics_group(problem, outcomes, values, labels),
             "goals": _goals_group(problem, outcomes, values, labels),
+            **answer_groups(problem, values, np.array([o.quality.ptv_cc for o in outcomes])),
             "dvh": group(
                 "dvh",
                 {
@@ -99,7 +102,7 @@ def assemble(
         config=dump_study(config),
         name=config.name,
         seed=config.seed,
-        n_courses=config.courses,
+        n_courses=values.shape[1],
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(seconds, 1),
         prescription_gy=config.prescription.dose_gy,
@@ -124,26 +127,28 @@ def _metrics_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray
             "structure": np.array([m.structure for m in metrics]),
             "nominal": np.stack([o.nominal for o in outcomes]),
         },
-        {"strategy": labels, "course": np.arange(problem.config.courses), "metric": problem.metric_labels},
+        {"strategy": labels, "course": np.arange(values.shape[1]), "metric": problem.metric_labels},
     )
 
 
 def _goals_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray, labels: list[str]) -> xr.Dataset:
-    goals, rx, n_courses = problem.goals, problem.config.prescription.dose_gy, problem.config.courses
+    goals, rx, n_courses = problem.goals, problem.prescription_gy, values.shape[1]
     column = {label: i for i, label in enumerate(problem.metric_labels)}
     shape = (len(outcomes), len(goals))
     n_met = np.empty(shape)
-    numbers = {key: np.empty(shape) for key in ("nominal", "median", "p05", "p95")}
+    bounds = [f"{key}_{end}" for end in ("low", "high") for key in _QUANTILES]
+    numbers = {key: np.empty(shape) for key in ("nominal", *_QUANTILES, *bounds)}
     for i, outcome in enumerate(outcomes):
         for j, goal in enumerate(goals):
             drawn = values[i, :, column[goal.metric.label]].astype(np.float64)
             n_met[i, j] = goal.is_met(drawn, rx).sum()
             nominal = float(outcome.nominal[column[goal.metric.label]])
             numbers["nominal"][i, j] = goal.in_goal_unit(np.array(nominal), rx)
-            quantiles = np.quantile(goal.in_goal_unit(drawn, rx), (0.05, 0.5, 0.95))
-            for key, quantile in zip(("p05", "median", "p95"), quantiles, strict=True):
-                numbers[key][i, j] = quantile
-    low, high = wilson_interval(n_met, n_courses)
+            shown, shares = goal.in_goal_unit(drawn, rx), tuple(_QUANTILES.values())
+            found = [*np.quantile(shown, shares), *np.concatenate(quantile_interval(shown, shares))]
+            for key, number in zip((*_QUANTILES, *bounds), found, strict=True):
+                numbers[key][i, j] = number
+    low, high = interval_of(n_met, n_courses, sequential=problem.config.precision is not None)
     return group(
         "goals",
         {

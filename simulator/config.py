@@ -33,6 +33,8 @@ from simulator.strategy.motion import Motion
 from simulator.strategy.session import Session
 from simulator.uncertainty import Uncertainty
 
+_MOST_COURSES = 20_000
+
 
 def _case_kind(value: Any) -> str | None:
     if isinstance(value, dict):
@@ -126,6 +128,15 @@ class Numerics(Spec):
     block_courses: PositiveInt = Field(250, description="courses per unit of work and per checkpoint file")
 
 
+class DecisionRule(Spec):
+    """Which strategies are good enough: feasible ones reach the wanted coverage at the lower end of its interval."""
+
+    target_goals: tuple[str, ...] = Field(
+        (), description="goals that have to be met together; by default D98% of the target >= 95% of the prescription"
+    )
+    probability: Annotated[float, Field(gt=0, lt=1)] = Field(0.9, description="wanted probability of meeting them")
+
+
 class StudyConfig(Spec):
     """A study: what can go wrong, what is done about it, and what counts as success."""
 
@@ -139,7 +150,15 @@ class StudyConfig(Spec):
     goals: tuple[str, ...] = Field(
         description="goals, names of published libraries (mediastinal-5fx) and files of one's own"
     )
-    courses: PositiveInt = Field(1000, description="number of simulated treatment courses per strategy")
+    decision: DecisionRule = Field(
+        default_factory=DecisionRule, description="what the recommended strategy has to reach"
+    )
+    courses: PositiveInt = Field(
+        1000, description="simulated treatment courses per strategy; with `precision`, at most so many (default 20000)"
+    )
+    precision: Annotated[float, Field(ge=0.001, le=0.25)] | None = Field(
+        None, description="simulate until the 95 % interval of every goal's probability is no wider than twice this"
+    )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(1, description="seed of every random stream")
     numerics: Numerics = Field(default_factory=Numerics, description="resolution of the simulation")
 
@@ -151,6 +170,13 @@ class StudyConfig(Spec):
         if isinstance(value, list):
             return tuple(Candidate.model_validate(v) for v in value)
         return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _cap_courses(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and raw.get("precision") is not None and "courses" not in raw:
+            return raw | {"courses": _MOST_COURSES}
+        return raw
 
     @model_validator(mode="after")
     def _labels_differ(self) -> "StudyConfig":

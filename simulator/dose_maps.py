@@ -46,6 +46,12 @@ class VisitBox:
         count_visits(shift, motion.weight, self.low_zyx, _VISIT_UNIT, visits)
         return visits
 
+    def add(self, total: np.ndarray, visits: np.ndarray, low_zyx: np.ndarray) -> None:
+        """Add visits of a box that begins at `low_zyx` within this one: earlier courses may have reached less far."""
+        z, y, x = low_zyx - self.low_zyx
+        nz, ny, nx = visits.shape
+        total[z : z + nz, y : y + ny, x : x + nx] += visits
+
     def shares(self, visits: np.ndarray, n_courses: int) -> tuple[np.ndarray, np.ndarray]:
         """Offsets (n, 3) as (z, y, x) lattice steps and their mean weights (n,)."""
         where = np.argwhere(visits > 0)

@@ -12,7 +12,7 @@ from simulator.case.traces import breathing_signal, one_record, read_trace
 from simulator.config import StudyConfig, resolve_goals
 from simulator.conventions import AXES
 from simulator.metrics.evaluate import check_volume
-from simulator.metrics.goals import Goal, Metric, parse_metric
+from simulator.metrics.goals import Goal, Metric, parse_goal, parse_metric
 from simulator.plan.targets import Expansion, TargetVolume, planning_target
 from simulator.sampling.courses import Setting
 from simulator.spec import CaseError, ConfigError
@@ -55,6 +55,7 @@ class Problem:
     structures : those with points, in the order of the results.
     surfaces : surface points (n, 3) in mm of the structures whose extremes are asked for.
     metrics : for each structure, in the order of `structures`.
+    wanted : the goals on the target that a strategy has to meet together.
     skipped_goals : published goals on structures that the case does not have.
     true_target : the target under delineation error; None without.
     """
@@ -66,6 +67,7 @@ class Problem:
     surfaces: dict[str, np.ndarray]
     metrics: dict[str, list[Metric]]
     goals: tuple[Goal, ...]
+    wanted: tuple[Goal, ...]
     skipped_goals: tuple[Goal, ...]
     strategies: tuple[Strategy, ...]
     requests: tuple[PlanRequest, ...]
@@ -76,6 +78,11 @@ class Problem:
     def metric_labels(self) -> list[str]:
         """Labels of all metrics, structure by structure."""
         return [m.label for s in self.structures for m in self.metrics[s.name]]
+
+    @property
+    def prescription_gy(self) -> float:
+        """Prescription in Gy."""
+        return self.config.prescription.dose_gy
 
     @property
     def n_points(self) -> int:
@@ -123,12 +130,13 @@ def prepare(config: StudyConfig) -> Problem:
     known = [g for g in published if g.metric.structure in case.structures]
     goals = tuple({g.text: g for g in (*own, *known)}.values())
     named = {g.metric.structure for g in goals}
+    wanted = _wanted(config, case)
     structures = tuple(s for s in case.structures.values() if s.role != "external" or s.name in named)
     for structure in structures:
         if structure.volume_cc <= 0:
             raise CaseError(f"structure {structure.name!r} of case {case.name!r} is empty; leave it out or contour it")
     _check_sources(config, case)
-    for goal in goals:
+    for goal in (*goals, *wanted):
         check_volume(goal.metric, case.structures[goal.metric.structure].volume_cc)
     strategies = tuple(config.candidates())
     setting = _setting(config, case)
@@ -137,15 +145,16 @@ def prepare(config: StudyConfig) -> Problem:
     if config.uncertainty.delineation is not None:
         true_target = TrueTarget.around(case.gtv, config.uncertainty.delineation, config.numerics.max_points)
         patches[case.target] = [true_target.patch]
-    extreme = {g.metric.structure for g in goals if g.metric.kind in ("minimum", "maximum")}
+    extreme = {g.metric.structure for g in (*goals, *wanted) if g.metric.kind in ("minimum", "maximum")}
     return Problem(
         config=config,
         case=case,
         structures=structures,
         patches=patches,
         surfaces={s.name: surface_points(s) for s in structures if s.name in extreme},
-        metrics={s.name: _metrics_of(s, goals) for s in structures},
+        metrics={s.name: _metrics_of(s, (*goals, *wanted)) for s in structures},
         goals=goals,
+        wanted=wanted,
         skipped_goals=tuple(g for g in published if g.metric.structure not in case.structures),
         strategies=strategies,
         requests=tuple(_plan_request(setting, s) for s in strategies),
@@ -161,6 +170,18 @@ def _require(case: Case, goal: Goal) -> None:
             f"goal {goal.text!r}: structure {name!r} is not in case {case.name!r}; it has: "
             f"{', '.join(case.structures)} (names are case-sensitive; case.aliases maps a clinic's own names)"
         )
+
+
+def _wanted(config: StudyConfig, case: Case) -> tuple[Goal, ...]:
+    """The goals that decide what is feasible."""
+    wanted = tuple(parse_goal(text) for text in config.decision.target_goals or (f"{case.target} D98% >= 95%",))
+    for goal in wanted:
+        if goal.metric.structure != case.target:
+            raise ConfigError(
+                f"decision.target_goals: {goal.text!r} is not about the target {case.target}; goals on organs count as "
+                "risk, write them under goals"
+            )
+    return wanted
 
 
 def _check_sources(config: StudyConfig, case: Case) -> None:
@@ -240,19 +261,23 @@ def _metrics_of(structure: Structure, goals: tuple[Goal, ...]) -> list[Metric]:
     return list({m.label: m for m in fitting}.values())
 
 
-def _plan_request(setting: Setting, strategy: Strategy) -> PlanRequest:
-    motion, planned, n = strategy.motion, setting.planned, setting.n_fractions
+def margin_spread(setting: Setting, strategy: Strategy) -> Spread:
+    """The errors that a margin recipe has to cover under a strategy's motion management and guidance."""
+    n = setting.n_fractions
     patient = Spread(*setting.uncertainty.patient_sd_mm(), n)
     internal = Spread(*setting.uncertainty.target_sd_mm(), n)
-    managed = motion.spread(planned, setting.target)
+    managed = strategy.motion.spread(setting.planned, setting.target)
     unseen = Spread(*setting.uncertainty.unseen_sd_mm(), n)
     left = strategy.guidance.residual(patient, internal)
-    spread = left.plus(Spread(managed.systematic_mm, managed.random_mm, n)).plus(unseen)
-    margin = strategy.margin.directions(spread)
+    return left.plus(Spread(managed.systematic_mm, managed.random_mm, n)).plus(unseen)
+
+
+def _plan_request(setting: Setting, strategy: Strategy) -> PlanRequest:
+    margin = strategy.margin.directions(margin_spread(setting, strategy))
     if np.any(~np.isfinite(margin)):
         raise ConfigError(f"strategy {strategy.label()!r}: margin {dict(zip(AXES, margin, strict=True))} is not finite")
     right, left_mm, anterior, posterior, inferior, superior = (float(m) for m in np.round(margin, 3).ravel())
-    path = _ends(motion.path_mm(planned, setting.target))
+    path = _ends(strategy.motion.path_mm(setting.planned, setting.target))
     return PlanRequest(
         (right, left_mm, anterior, posterior, inferior, superior),
         tuple((float(x), float(y), float(z)) for x, y, z in path),

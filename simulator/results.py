@@ -21,6 +21,8 @@ class Variable:
 
 
 _SG, _SS = ("strategy", "goal"), ("strategy", "structure")
+_SJ, _SIDES = ("strategy", "joint"), ("series", "direction")
+_MPAIR, _JPAIR = ("metric", "strategy", "other"), ("joint", "strategy", "other")
 _MAP = ("strategy", "z", "y", "x")
 
 VARIABLES: dict[str, dict[str, Variable]] = {
@@ -38,6 +40,11 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "median": Variable(_SG, "", "median over courses, in the unit of the goal"),
         "p05": Variable(_SG, "", "5th percentile over courses, in the unit of the goal"),
         "p95": Variable(_SG, "", "95th percentile over courses, in the unit of the goal"),
+        **{
+            f"{key}_{end}": Variable(_SG, "", f"{word} end of the 95 % order-statistic interval of {key}")
+            for key in ("median", "p05", "p95")
+            for end, word in (("low", "lower"), ("high", "upper"))
+        },
         "metric": Variable(("goal",), "", "metric that the goal limits"),
         "structure": Variable(("goal",), "", "structure that the goal is about"),
         "operator": Variable(("goal",), "", "comparison"),
@@ -48,6 +55,37 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "source": Variable(("goal",), "", "publication of the limit"),
         "checked": Variable(("goal",), "", "whether the limit was checked against its publication"),
         "note": Variable(("goal",), "", "remark on the limit"),
+    },
+    "joint": {
+        "probability": Variable(_SJ, "1", "share of courses that meet all of the goals together"),
+        "ci_low": Variable(_SJ, "1", "lower end of the 95 % interval of the probability"),
+        "ci_high": Variable(_SJ, "1", "upper end of the 95 % interval of the probability"),
+        "members": Variable(("joint",), "", "the goals, separated by semicolons"),
+    },
+    "comparison": {
+        "p_better": Variable(_MPAIR, "1", "probability that strategy is better than other, ties counted half"),
+        "difference": Variable(_MPAIR, "", "mean of strategy minus other, in the unit of the metric"),
+        "difference_low": Variable(_MPAIR, "", "lower end of the 95 % interval of the difference"),
+        "difference_high": Variable(_MPAIR, "", "upper end of the 95 % interval of the difference"),
+        "joint_difference": Variable(_JPAIR, "1", "probability of strategy minus that of other"),
+        "joint_low": Variable(_JPAIR, "1", "lower end of the 95 % paired interval of joint_difference"),
+        "joint_high": Variable(_JPAIR, "1", "upper end of the 95 % paired interval of joint_difference"),
+        "distinguishable": Variable(_JPAIR, "1", "whether the probabilities differ (exact McNemar, Bonferroni)"),
+    },
+    "margins": {
+        "motion": Variable(("series",), "", "motion management"),
+        "guidance": Variable(("series",), "", "image guidance"),
+        "smallest_mm": Variable(_SIDES, "mm", "smallest candidate margin"),
+        "largest_mm": Variable(_SIDES, "mm", "largest candidate margin"),
+        "required_mm": Variable(_SIDES, "mm", "margin that reaches the wanted coverage; inf above the largest"),
+        "low_mm": Variable(_SIDES, "mm", "lower end of the 95 % interval of required_mm; -inf below the smallest"),
+        "high_mm": Variable(_SIDES, "mm", "upper end of the 95 % interval of required_mm; inf above the largest"),
+        "recipe_mm": Variable(("series", "recipe", "direction"), "mm", "margin of a published recipe, same errors"),
+    },
+    "decision": {
+        "organ_risk": Variable(("strategy",), "1", "probability that any organ misses a goal"),
+        "feasible": Variable(("strategy",), "1", "whether the wanted coverage is reached at its lower interval end"),
+        "on_front": Variable(("strategy",), "1", "on the Pareto front of coverage against organ risk"),
     },
     "dvh": {
         "volume_percent": Variable(

@@ -21,6 +21,7 @@ from simulator.executors import Executor, executor_with
 from simulator.metrics.evaluate import dvh_percent, evaluate_metrics
 from simulator.plan.quality import Plan
 from simulator.population.bands import VOLUME_LEVELS, band_quantiles, count_levels
+from simulator.population.intervals import FixedWidthRule
 from simulator.prepare import PlanRequest, Problem, prepare
 from simulator.results import open_results, write_results, write_summary
 from simulator.sampling.courses import Delivery, TissueMotion, deliver, draw_courses
@@ -102,15 +103,40 @@ def run_study(config: StudyConfig, out: Path, *, workers: int | None = None, pro
     store = BlockStore(out / "blocks", fingerprint(text))
     (out / "config.yaml").write_text(text, encoding="utf-8")
     frame = map_frame(problem)
+    scratch = store.scratch("values", (len(problem.strategies), config.courses, len(problem.metric_labels)))
+    rule = stopping_rule(config)
+    n_courses: int | None = rule.first_look if rule else config.courses
     with executor_with(workers) as executor:
-        values = store.scratch("values", (len(problem.strategies), config.courses, len(problem.metric_labels)))
-        outcomes = simulate_strategies(problem, frame, store, executor, progress, values)
+        while n_courses is not None:
+            values = scratch[:, :n_courses]
+            outcomes = simulate_strategies(problem, frame, store, executor, progress, values)
+            n_courses = rule.next_look(count_met(problem, values), n_courses) if rule else None
     progress.stage("writing results")
     results = assemble(problem, frame, outcomes, values, time.monotonic() - started)
     write_results(results, out / "results.nc")
     write_summary(results, out / "summary.csv")
-    del results, values
+    del results, values, scratch
     store.discard()
+
+
+def stopping_rule(config: StudyConfig) -> FixedWidthRule | None:
+    """When to stop, for a study that asks for a precision instead of a number of courses."""
+    if config.precision is None:
+        return None
+    return FixedWidthRule(config.precision, config.courses, config.numerics.block_courses)
+
+
+def count_met(problem: Problem, values: np.ndarray) -> np.ndarray:
+    """Number of courses that meet each goal, (strategy, goal)."""
+    column = {label: i for i, label in enumerate(problem.metric_labels)}
+    counts = [
+        [
+            goal.is_met(drawn[:, column[goal.metric.label]].astype(float), problem.prescription_gy).sum()
+            for drawn in values
+        ]
+        for goal in problem.goals
+    ]
+    return np.array(counts).T
 
 
 def is_finished(config: StudyConfig, folder: Path) -> bool:
@@ -157,7 +183,9 @@ class _Work:
         """Metrics, DVH counts and visits of a run of courses."""
         delivery = _deliver(self.problem, self.strategy, first, n_courses)
         values, counts = self.evaluate(delivery, self._true_surfaces(first, n_courses))
-        visits = {f"visits_{i}": box.count(delivery.motion(name)) for i, (name, box) in enumerate(self.boxes.items())}
+        visits: dict[str, np.ndarray] = {}
+        for i, (name, box) in enumerate(self.boxes.items()):
+            visits |= {f"visits_{i}": box.count(delivery.motion(name)), f"visits_low_{i}": box.low_zyx}
         return {"values": values, "counts": counts, **visits}
 
     def _true_surfaces(self, first: int, n_courses: int) -> np.ndarray | None:
@@ -222,7 +250,8 @@ def simulate_strategies(
     `values` (strategy, course, metric) receives the metrics.
     """
     outcomes: dict[int, Outcome] = {}
-    total = problem.config.courses * len(problem.strategies)
+    n_courses = values.shape[1]
+    total = n_courses * len(problem.strategies)
     requests = list(dict.fromkeys(problem.requests))
     for first in range(0, len(requests), _PLANS_AT_ONCE):
         some = requests[first : first + _PLANS_AT_ONCE]
@@ -231,8 +260,8 @@ def simulate_strategies(
         for request, plan in zip(some, plans, strict=True):
             for i, strategy in enumerate(problem.strategies):
                 if problem.requests[i] == request:
-                    done = len(outcomes) * problem.config.courses
-                    work = _prepare_work(problem, strategy, plan)
+                    done = len(outcomes) * n_courses
+                    work = _prepare_work(problem, strategy, plan, n_courses)
                     progress.stage(f"courses of {strategy.label()}")
                     outcomes[i] = _simulate(
                         work, plan, frame, f"s{i:03d}", store, executor, progress, done, total, values[i]
@@ -251,8 +280,8 @@ def _deliver(problem: Problem, strategy: Strategy, first: int, n_courses: int) -
     return deliver(draw_courses(setting, Draws(problem.config.seed, first, n_courses)), strategy, setting)
 
 
-def _prepare_work(problem: Problem, strategy: Strategy, plan: Plan) -> _Work:
-    reach = _reach(problem, strategy)
+def _prepare_work(problem: Problem, strategy: Strategy, plan: Plan, n_courses: int) -> _Work:
+    reach = _reach(problem, strategy, n_courses)
     numerics = problem.config.numerics
     doses = {
         s.name: StructureDoses(
@@ -268,9 +297,9 @@ def _prepare_work(problem: Problem, strategy: Strategy, plan: Plan) -> _Work:
     return _Work(problem, strategy, doses, boxes, dose_step_gy(problem))
 
 
-def _reach(problem: Problem, strategy: Strategy) -> dict[str, Reach]:
+def _reach(problem: Problem, strategy: Strategy, n_courses: int) -> dict[str, Reach]:
     """Displacements that occur over all courses: of each structure, and of bone at the isocentre."""
-    n_courses, size = problem.config.courses, problem.config.numerics.block_courses
+    size = problem.config.numerics.block_courses
     reach: dict[str, Reach] = {}
     for first in range(0, n_courses, size):
         delivery = _deliver(problem, strategy, first, min(size, n_courses - first))
@@ -307,7 +336,7 @@ def _simulate(
     total: int,
     values: np.ndarray,
 ) -> Outcome:
-    n_courses, size = work.problem.config.courses, work.problem.config.numerics.block_courses
+    n_courses, size = len(values), work.problem.config.numerics.block_courses
     counts = np.zeros((len(work.problem.structures), DOSE_BINS, VOLUME_LEVELS), np.int64)
     visits = {name: np.zeros(box.shape_zyx, np.int64) for name, box in work.boxes.items()}
 
@@ -325,8 +354,8 @@ def _simulate(
         n = len(block["values"])
         values[first : first + n] = block["values"]
         counts += block["counts"]
-        for i, name in enumerate(visits):
-            visits[name] += block[f"visits_{i}"]
+        for i, (name, box) in enumerate(work.boxes.items()):
+            box.add(visits[name], block[f"visits_{i}"], block[f"visits_low_{i}"])
         progress.courses(done + first + n, total)
     nominal, nominal_dvh = work.nominal()
     setting, motion = work.problem.setting, work.strategy.motion

@@ -16,6 +16,7 @@ ROWS = [
         "config",
         "prepare",
         "words",
+        "answers",
         "assembly",
         "executors",
         "checkpoint",

@@ -1,7 +1,7 @@
-"""Confidence intervals of probabilities."""
+"""Confidence intervals of probabilities and quantiles, and a rule that stops when every interval is narrow enough."""
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import beta, binom, norm
 
 
 def wilson_interval(n_met: np.ndarray, n_courses: int, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -22,3 +22,95 @@ def wilson_interval(n_met: np.ndarray, n_courses: int, confidence: float = 0.95)
     centre = (p + z2 / (2 * n_courses)) / (1 + z2 / n_courses)
     half = np.sqrt(z2 * (p * (1 - p) / n_courses + z2 / (4 * n_courses**2))) / (1 + z2 / n_courses)
     return np.clip(centre - half, 0.0, 1.0), np.clip(centre + half, 0.0, 1.0)
+
+
+def clopper_pearson_interval(
+    n_met: np.ndarray, n_courses: int, confidence: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clopper-Pearson interval of a probability: covers at least nominally for every probability.
+
+    Source: Clopper & Pearson 1934, doi:10.1093/biomet/26.4.404.
+
+    Parameters
+    ----------
+    n_met : number of courses that meet the goal, any shape.
+
+    Returns
+    -------
+    Lower and upper bound, shape of `n_met`.
+    """
+    k, tail = np.asarray(n_met, float), (1 - confidence) / 2
+    low = beta.ppf(tail, np.maximum(k, 0.5), n_courses - k + 1)
+    high = beta.ppf(1 - tail, k + 1, np.maximum(n_courses - k, 0.5))
+    return np.where(k == 0, 0.0, low), np.where(k == n_courses, 1.0, high)
+
+
+def interval_of(n_met: np.ndarray, n_courses: int, *, sequential: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The 95 % interval of a probability: Wilson for a fixed number of courses, Clopper-Pearson after repeated looks."""
+    return (clopper_pearson_interval if sequential else wilson_interval)(n_met, n_courses)
+
+
+def quantile_interval(
+    values: np.ndarray, quantiles: tuple[float, ...], confidence: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distribution-free interval of quantiles, from order statistics.
+
+    The number of values below the true quantile is binomial (David & Nagaraja, Order Statistics, 3rd ed., section 7.1).
+    Where no value is extreme enough for the wanted confidence, the bound is infinite.
+
+    Parameters
+    ----------
+    values : (course,).
+
+    Returns
+    -------
+    Lower and upper bound, (quantile,) each.
+    """
+    n, q = len(values), np.asarray(quantiles)
+    tail = (1 - confidence) / 2
+    ordered = np.concatenate([[-np.inf], np.sort(values), [np.inf]])
+    below = binom.ppf(tail, n, q).astype(int)
+    above = binom.ppf(1 - tail, n, q).astype(int) + 1
+    return ordered[below], ordered[above]
+
+
+class FixedWidthRule:
+    """Simulate until the 95 % Clopper-Pearson interval of every probability is narrow enough.
+
+    A look at the data may end the study only because the intervals are narrow, never because of where they lie, and
+    looks are few: the first after `first_look` courses, each next one where the widest interval is projected to be
+    narrow. The coverage of the interval at the stop is shown by simulation in the tests.
+
+    Parameters
+    ----------
+    half_width : of the interval.
+    most_courses : cap.
+    multiple_of : courses per unit of work.
+    """
+
+    def __init__(self, half_width: float, most_courses: int, multiple_of: int) -> None:
+        self._half_width = half_width
+        self._unit = min(multiple_of, most_courses)
+        self._most = most_courses
+        self.first_look = self._rounded(2 * self._certain_courses())
+
+    def next_look(self, n_met: np.ndarray, n_courses: int) -> int | None:
+        """Number of courses of the next look; None when all intervals are narrow, or the cap is reached.
+
+        Parameters
+        ----------
+        n_met : number of courses that meet each goal, any shape.
+        """
+        low, high = clopper_pearson_interval(n_met, n_courses)
+        widest = float((high - low).max()) / 2
+        if widest <= self._half_width or n_courses >= self._most:
+            return None
+        projected = n_courses * (widest / self._half_width) ** 2
+        return max(self._rounded(1.05 * projected), min(n_courses + self._unit, self._most))
+
+    def _certain_courses(self) -> float:
+        """Courses that make an interval narrow which no course contradicts: 1 - 0.025^(1/n) = 2 half widths."""
+        return np.log(0.025) / np.log1p(-min(2 * self._half_width, 0.9))
+
+    def _rounded(self, n_courses: float) -> int:
+        return min(int(np.ceil(n_courses / self._unit)) * self._unit, self._most)

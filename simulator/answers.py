@@ -1,0 +1,245 @@
+"""From the metrics of every course to the answers: joint probabilities, comparison, required margins and the decision."""
+
+import json
+
+import numpy as np
+import xarray as xr
+
+from simulator.metrics.goals import Goal
+from simulator.population.comparison import compare_metric, distinguishable, paired_difference
+from simulator.population.decision import Decision, decide
+from simulator.population.intervals import interval_of
+from simulator.population.required_margin import along_chain, margin_chains, margin_of_courses, required_margin
+from simulator.prepare import Problem, margin_spread
+from simulator.results import DIRECTIONS, group
+from simulator.strategy.margin import FiniteFractionMargin, Margin, StroomMargin, VanHerkMargin
+
+JOINT = ("wanted coverage", "all target goals", "all organ goals", "all goals")
+_COVERAGE, _TARGETS, _ORGANS, _ALL = range(len(JOINT))
+
+
+def answer_groups(problem: Problem, values: np.ndarray, ptv_cc: np.ndarray) -> dict[str, xr.Dataset]:
+    """The groups joint, comparison, margins and decision of the results.
+
+    Parameters
+    ----------
+    values : (strategy, course, metric). ptv_cc : (strategy,).
+    """
+    labels = [s.label() for s in problem.strategies]
+    joint = _joint_met(problem, values)
+    decision = decide(
+        joint[:, _COVERAGE].mean(axis=1),
+        _interval(problem, joint[:, _COVERAGE].sum(axis=1), values.shape[1])[0],
+        problem.config.decision.probability,
+        joint[:, _ORGANS],
+        ptv_cc,
+    )
+    return {
+        "joint": _joint_group(problem, joint, labels),
+        "comparison": _comparison_group(problem, values, joint, labels),
+        "margins": _margins_group(problem, values),
+        "decision": _decision_group(problem, joint, decision, ptv_cc, labels),
+    }
+
+
+def _interval(problem: Problem, n_met: np.ndarray, n_courses: int) -> tuple[np.ndarray, np.ndarray]:
+    return interval_of(n_met, n_courses, sequential=problem.config.precision is not None)
+
+
+def goals_of(problem: Problem, joint: str) -> list[Goal]:
+    """The goals that a joint probability is about; optimal goals of a library do not count, unless wanted by name."""
+    binding = [g for g in problem.goals if g.level != "optimal"]
+    targets = [g for g in binding if g.metric.structure == problem.case.target]
+    return {
+        "wanted coverage": list(problem.wanted),
+        "all target goals": targets,
+        "all organ goals": [g for g in binding if g not in targets],
+        "all goals": binding,
+    }[joint]
+
+
+def _met(problem: Problem, values: np.ndarray, goals: list[Goal]) -> np.ndarray:
+    """Whether all of some goals are met, boolean (strategy, course)."""
+    column = {label: i for i, label in enumerate(problem.metric_labels)}
+    met = np.ones(values.shape[:2], bool)
+    for goal in goals:
+        for i, drawn in enumerate(values):
+            met[i] &= goal.is_met(drawn[:, column[goal.metric.label]].astype(np.float64), problem.prescription_gy)
+    return met
+
+
+def _joint_met(problem: Problem, values: np.ndarray) -> np.ndarray:
+    """boolean (strategy, joint, course)."""
+    return np.stack([_met(problem, values, goals_of(problem, name)) for name in JOINT], axis=1)
+
+
+def _joint_group(problem: Problem, joint: np.ndarray, labels: list[str]) -> xr.Dataset:
+    n_met, n_courses = joint.sum(axis=2), joint.shape[2]
+    low, high = _interval(problem, n_met, n_courses)
+    members = ["; ".join(g.text for g in goals_of(problem, name)) for name in JOINT]
+    return group(
+        "joint",
+        {"probability": n_met / n_courses, "ci_low": low, "ci_high": high, "members": np.array(members)},
+        {"strategy": labels, "joint": list(JOINT)},
+    )
+
+
+def _comparison_group(problem: Problem, values: np.ndarray, joint: np.ndarray, labels: list[str]) -> xr.Dataset:
+    column = {label: i for i, label in enumerate(problem.metric_labels)}
+    metrics = list({g.metric.label: g for g in (*problem.goals, *problem.wanted)}.values())
+    by_metric = [
+        compare_metric(values[:, :, column[g.metric.label]], larger_is_better=g.operator in (">=", ">"))
+        for g in metrics
+    ]
+    by_joint = [paired_difference(joint[:, j]) for j in range(len(JOINT))]
+    arrays = {
+        "p_better": np.stack([c.p_better for c in by_metric]),
+        "difference": np.stack([c.difference for c in by_metric]),
+        "difference_low": np.stack([c.low for c in by_metric]),
+        "difference_high": np.stack([c.high for c in by_metric]),
+        "joint_difference": np.stack([difference for difference, _, _ in by_joint]),
+        "joint_low": np.stack([low for _, low, _ in by_joint]),
+        "joint_high": np.stack([high for _, _, high in by_joint]),
+    }
+    told_apart = np.stack([distinguishable(joint[:, j]) for j in range(len(JOINT))])
+    return group(
+        "comparison",
+        {key: array.astype(np.float32) for key, array in arrays.items()} | {"distinguishable": told_apart},
+        {"metric": [g.metric.label for g in metrics], "joint": list(JOINT), "strategy": labels, "other": labels},
+    )
+
+
+def _margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
+    """Required margins: for each motion strategy and guidance, and each chain of candidate margins."""
+    probability = problem.config.decision.probability
+    candidate_mm = np.array([r.margin_mm for r in problem.requests])
+    families: dict[tuple[str, str], list[int]] = {}
+    for i, strategy in enumerate(problem.strategies):
+        if strategy.margin.recipe in ("fixed", "asymmetric"):
+            families.setdefault((strategy.motion.label(), strategy.guidance.label()), []).append(i)
+    rows = []
+    for (motion, guidance), members in families.items():
+        for chain in margin_chains(candidate_mm[members]):
+            at = [members[i] for i in chain]
+            sides_mm = candidate_mm[at]
+            largest_mm = sides_mm.max(axis=1)
+            size_mm = largest_mm if (np.diff(largest_mm) > 0).all() else sides_mm.sum(axis=1)
+            course_mm = _margins_of_courses(problem, values, at, size_mm)
+            found = required_margin(course_mm, probability)
+            bounds = (found.at, found.low, found.high)
+            rows.append(
+                {
+                    "motion": motion,
+                    "guidance": guidance,
+                    "smallest_mm": sides_mm[0],
+                    "largest_mm": sides_mm[-1],
+                    **{
+                        key: along_chain(sides_mm, size_mm, bound)
+                        for key, bound in zip(("required_mm", "low_mm", "high_mm"), bounds, strict=True)
+                    },
+                    "recipe_mm": _recipes_mm(problem, at[0]),
+                }
+            )
+    keys = ("motion", "guidance", "smallest_mm", "largest_mm", "required_mm", "low_mm", "high_mm", "recipe_mm")
+    empty = {"recipe_mm": (0, len(RECIPES), len(DIRECTIONS)), "motion": (0,), "guidance": (0,)}
+    arrays = {k: np.array([r[k] for r in rows]) if rows else np.zeros(empty.get(k, (0, 6))) for k in keys}
+    for key in ("motion", "guidance"):
+        arrays[key] = arrays[key].astype(str).astype(object)
+    return group("margins", arrays, {"recipe": list(RECIPES), "direction": list(DIRECTIONS)})
+
+
+def _margins_of_courses(problem: Problem, values: np.ndarray, at: list[int], size_mm: np.ndarray) -> np.ndarray:
+    """The margin that each course needs for the wanted coverage, (course,) in mm along the chain."""
+    column = {label: i for i, label in enumerate(problem.metric_labels)}
+    needed = []
+    for goal in problem.wanted:
+        drawn = values[at][:, :, column[goal.metric.label]].astype(np.float64)
+        sign = 1.0 if goal.operator in (">=", ">") else -1.0
+        shown = goal.in_goal_unit(drawn, problem.prescription_gy)
+        needed.append(margin_of_courses(sign * (shown - goal.limit) + 1e-6 * abs(goal.limit), size_mm))
+    return np.max(needed, axis=0)
+
+
+def _recipe(name: str, problem: Problem) -> Margin:
+    coverage, isodose = 100 * problem.config.decision.probability, problem.config.prescription.isodose_percent
+    recipes: dict[str, Margin] = {
+        "van Herk": VanHerkMargin(coverage_percent=coverage),
+        "van Herk, isodose of the plan": VanHerkMargin(coverage_percent=coverage, isodose_percent=max(50.0, isodose)),
+        "finite fractions, isodose of the plan": FiniteFractionMargin(
+            coverage_percent=coverage, isodose_percent=max(50.0, isodose)
+        ),
+        "Stroom": StroomMargin(),
+    }
+    return recipes[name]
+
+
+RECIPES = ("van Herk", "van Herk, isodose of the plan", "finite fractions, isodose of the plan", "Stroom")
+
+
+def _recipes_mm(problem: Problem, strategy: int) -> np.ndarray:
+    """Margins of the published recipes for the same errors, (recipe, direction)."""
+    spread = margin_spread(problem.setting, problem.strategies[strategy])
+    return np.stack([_recipe(name, problem).directions(spread).ravel() for name in RECIPES])
+
+
+def _decision_group(
+    problem: Problem, joint: np.ndarray, decision: Decision, ptv_cc: np.ndarray, labels: list[str]
+) -> xr.Dataset:
+    risk = 1 - joint[:, _ORGANS].mean(axis=1)
+    dataset = group(
+        "decision",
+        {"organ_risk": risk, "feasible": decision.feasible, "on_front": decision.on_front},
+        {"strategy": labels},
+    )
+    chosen = decision.recommended if decision.recommended is not None else decision.nearest_miss
+    assert chosen is not None
+    dataset.attrs.update(
+        recommended="" if decision.recommended is None else labels[decision.recommended],
+        nearest_miss="" if decision.nearest_miss is None else labels[decision.nearest_miss],
+        probability=problem.config.decision.probability,
+        wanted="; ".join(g.text for g in problem.wanted),
+        reason=json.dumps(_reason(problem, joint, decision, ptv_cc, labels), ensure_ascii=False),
+    )
+    return dataset
+
+
+def _reason(
+    problem: Problem, joint: np.ndarray, decision: Decision, ptv_cc: np.ndarray, labels: list[str]
+) -> list[str]:
+    """Sentences that say why."""
+    wanted = 100 * problem.config.decision.probability
+    goal = " and ".join(g.text for g in problem.wanted)
+    n = joint.shape[2]
+    coverage, risk = joint[:, _COVERAGE].mean(axis=1), 1 - joint[:, _ORGANS].mean(axis=1)
+    low, high = _interval(problem, joint[:, _COVERAGE].sum(axis=1), n)
+
+    def interval(i: int) -> str:
+        return f"{100 * coverage[i]:.1f} % (95 % interval {100 * low[i]:.1f} to {100 * high[i]:.1f} %)"
+
+    if decision.recommended is None:
+        miss = decision.nearest_miss
+        assert miss is not None
+        return [
+            f"Nothing is feasible: no strategy meets {goal} with a probability of {wanted:g} % at the lower end of its "
+            "95 % interval.",
+            f"The nearest miss is “{labels[miss]}” with {interval(miss)}.",
+        ]
+    best = decision.recommended
+    n_feasible = int(decision.feasible.sum())
+    sentences = [
+        f"“{labels[best]}” is recommended. It meets {goal} with {interval(best)}, and {wanted:g} % are wanted at the "
+        f"lower end of the interval; {n_feasible} of {len(labels)} strategies achieve that.",
+    ]
+    if not goals_of(problem, "all organ goals"):
+        return [*sentences, "There are no goals on organs; of the feasible strategies its PTV is the smallest."]
+    least = float(risk[decision.feasible].min())
+    sentences.append(
+        f"The risk that any organ misses a goal is {100 * risk[best]:.1f} %; the least among the feasible strategies is "
+        f"{100 * least:.1f} %."
+    )
+    if len(decision.tied) > 1:
+        sentences.append(
+            f"{len(decision.tied)} feasible strategies cannot be told from that least risk on {n} common courses "
+            f"(paired 95 % interval), and of these its PTV, {ptv_cc[best]:.1f} cc, is the smallest."
+        )
+    return sentences
