@@ -137,6 +137,15 @@ class DecisionRule(Spec):
     probability: Annotated[float, Field(gt=0, lt=1)] = Field(0.9, description="wanted probability of meeting them")
 
 
+class Budget(Spec):
+    """Which source of error the variance of each goal's metric comes from, and what the coverage would be without it."""
+
+    courses: Annotated[int, Field(ge=50)] = Field(500, description="courses for each source, twice")
+    strategies: tuple[str, ...] = Field(
+        (), description="names of strategies as in the results; by default the recommended one or the nearest miss"
+    )
+
+
 class StudyConfig(Spec):
     """A study: what can go wrong, what is done about it, and what counts as success."""
 
@@ -153,6 +162,7 @@ class StudyConfig(Spec):
     decision: DecisionRule = Field(
         default_factory=DecisionRule, description="what the recommended strategy has to reach"
     )
+    budget: Budget | None = Field(None, description="uncertainty budget; none when absent")
     courses: PositiveInt = Field(
         1000, description="simulated treatment courses per strategy; with `precision`, at most so many (default 20000)"
     )
@@ -184,6 +194,16 @@ class StudyConfig(Spec):
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
             raise ValueError(f"strategies: {', '.join(twice)} is listed twice; remove one")
+        return self
+
+    @model_validator(mode="after")
+    def _budget_strategies_exist(self) -> "StudyConfig":
+        labels = [s.label() for s in self.candidates()]
+        for name in self.budget.strategies if self.budget else ():
+            if name not in labels:
+                near = difflib.get_close_matches(name, labels, 1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ValueError(f"budget.strategies: {name!r} is not a strategy of this study{hint}")
         return self
 
     def candidates(self) -> list[Strategy]:

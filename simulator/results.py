@@ -21,6 +21,7 @@ class Variable:
 
 
 _SG, _SS = ("strategy", "goal"), ("strategy", "structure")
+_SSM = ("strategy", "source", "metric")
 _SJ, _SIDES = ("strategy", "joint"), ("series", "direction")
 _MPAIR, _JPAIR = ("metric", "strategy", "other"), ("joint", "strategy", "other")
 _MAP = ("strategy", "z", "y", "x")
@@ -87,6 +88,21 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "feasible": Variable(("strategy",), "1", "whether the wanted coverage is reached at its lower interval end"),
         "on_front": Variable(("strategy",), "1", "on the Pareto front of coverage against organ risk"),
     },
+    "budget": {
+        **{
+            f"{index}{end}": Variable(_SSM, "1", f"{words} of the metric's variance that is due to the source")
+            for index, name in (("first_order", "first-order Sobol' share"), ("total", "total Sobol' share"))
+            for end, words in (
+                ("", name),
+                ("_low", f"lower 95 % end of the {name}"),
+                ("_high", f"upper end of the {name}"),
+            )
+        },
+        "probability": Variable(_SG, "1", "probability of the goal with all sources"),
+        "without": Variable(("strategy", "source", "goal"), "1", "probability of the goal if the source were removed"),
+        "coverage": Variable(("strategy",), "1", "probability of the wanted coverage with all sources"),
+        "coverage_without": Variable(("strategy", "source"), "1", "the same if the source were removed"),
+    },
     "dvh": {
         "volume_percent": Variable(
             ("strategy", "structure", "quantile", "dose"), "percent", "quantile over courses of the cumulative DVH"
@@ -128,6 +144,8 @@ VARIABLES: dict[str, dict[str, Variable]] = {
     },
 }
 
+_OPTIONAL = ("dose", "budget")
+
 SUMMARY_COLUMNS = (
     "strategy",
     "goal",
@@ -157,10 +175,10 @@ def group(name: str, arrays: dict[str, np.ndarray], coords: dict[str, np.ndarray
 
 
 def check_results(results: xr.DataTree) -> None:
-    """Raise `SimulatorError` unless every variable is there with its dimensions (`/dose` may be absent)."""
+    """Raise `SimulatorError` unless every variable is there with its dimensions (optional groups may be absent)."""
     for name, table in VARIABLES.items():
         if name not in results.children:
-            if name == "dose":
+            if name in _OPTIONAL:
                 continue
             raise SimulatorError(f"results have no group {name!r}: not a results.nc of this version")
         dataset = results[name].to_dataset()

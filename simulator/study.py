@@ -4,6 +4,7 @@ import hashlib
 import shutil
 import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +30,7 @@ from simulator.sampling.streams import Draws
 from simulator.spec import ConfigError
 from simulator.strategy import Strategy
 from simulator.true_target import true_extremes
+from simulator.uncertainty.source import RandomNumbers
 
 _COURSES_AT_ONCE = 32
 _PLANS_AT_ONCE = 4
@@ -111,12 +113,24 @@ def run_study(config: StudyConfig, out: Path, *, workers: int | None = None, pro
             values = scratch[:, :n_courses]
             outcomes = simulate_strategies(problem, frame, store, executor, progress, values)
             n_courses = rule.next_look(count_met(problem, values), n_courses) if rule else None
+        results = assemble(problem, frame, outcomes, values, time.monotonic() - started)
+        if config.budget is not None:
+            from simulator.budget import budget_group
+
+            progress.stage("uncertainty budget")
+            results["budget"] = budget_group(problem, store, executor, budget_strategies(config, results))
     progress.stage("writing results")
-    results = assemble(problem, frame, outcomes, values, time.monotonic() - started)
     write_results(results, out / "results.nc")
     write_summary(results, out / "summary.csv")
     del results, values, scratch
     store.discard()
+
+
+def budget_strategies(config: StudyConfig, results: xr.DataTree) -> list[str]:
+    """Labels of the strategies with an uncertainty budget: those asked for, or the one that the decision is about."""
+    assert config.budget is not None
+    decision = results["decision"].attrs
+    return list(config.budget.strategies) or [decision["recommended"] or decision["nearest_miss"]]
 
 
 def stopping_rule(config: StudyConfig) -> FixedWidthRule | None:
@@ -170,7 +184,7 @@ def fingerprint(config_text: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Work:
+class Work:
     """One strategy ready to be simulated, block by block."""
 
     problem: Problem
@@ -181,19 +195,23 @@ class _Work:
 
     def block(self, first: int, n_courses: int) -> dict[str, np.ndarray]:
         """Metrics, DVH counts and visits of a run of courses."""
-        delivery = _deliver(self.problem, self.strategy, first, n_courses)
-        values, counts = self.evaluate(delivery, self._true_surfaces(first, n_courses))
+        draws = course_draws(self.problem, first, n_courses)
+        delivery = _deliver(self.problem, self.strategy, draws)
+        values, counts = self.evaluate(delivery, self.true_surfaces(draws))
         visits: dict[str, np.ndarray] = {}
         for i, (name, box) in enumerate(self.boxes.items()):
             visits |= {f"visits_{i}": box.count(delivery.motion(name)), f"visits_low_{i}": box.low_zyx}
         return {"values": values, "counts": counts, **visits}
 
-    def _true_surfaces(self, first: int, n_courses: int) -> np.ndarray | None:
+    def metrics_of(self, draws: RandomNumbers) -> np.ndarray:
+        """Metrics float32 (course, metric) of drawn courses."""
+        return self.evaluate(_deliver(self.problem, self.strategy, draws), self.true_surfaces(draws))[0]
+
+    def true_surfaces(self, draws: RandomNumbers) -> np.ndarray | None:
         """Coefficients (course, term) of the true target's surface; None without delineation error."""
         true_target = self.problem.true_target
         if true_target is None:
             return None
-        draws = Draws(self.problem.config.seed, first, n_courses)
         return true_target.delineation.draw(draws, true_target.n_terms)
 
     def evaluate(self, delivery: Delivery, surfaces: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -252,6 +270,8 @@ def simulate_strategies(
     outcomes: dict[int, Outcome] = {}
     n_courses = values.shape[1]
     total = n_courses * len(problem.strategies)
+    size = problem.config.numerics.block_courses
+    blocks = [course_draws(problem, first, min(size, n_courses - first)) for first in range(0, n_courses, size)]
     requests = list(dict.fromkeys(problem.requests))
     for first in range(0, len(requests), _PLANS_AT_ONCE):
         some = requests[first : first + _PLANS_AT_ONCE]
@@ -261,7 +281,7 @@ def simulate_strategies(
             for i, strategy in enumerate(problem.strategies):
                 if problem.requests[i] == request:
                     done = len(outcomes) * n_courses
-                    work = _prepare_work(problem, strategy, plan, n_courses)
+                    work = prepare_work(problem, strategy, plan, blocks)
                     progress.stage(f"courses of {strategy.label()}")
                     outcomes[i] = _simulate(
                         work, plan, frame, f"s{i:03d}", store, executor, progress, done, total, values[i]
@@ -275,13 +295,29 @@ def make_plan(problem: Problem, request: PlanRequest) -> Plan:
     return problem.config.plan.plan(problem.case, target, request.expansion, problem.config.prescription)
 
 
-def _deliver(problem: Problem, strategy: Strategy, first: int, n_courses: int) -> Delivery:
-    setting = problem.setting
-    return deliver(draw_courses(setting, Draws(problem.config.seed, first, n_courses)), strategy, setting)
+def course_draws(problem: Problem, first: int, n_courses: int) -> RandomNumbers:
+    """The random numbers of some courses of the study."""
+    return Draws(problem.config.seed, first, n_courses)
 
 
-def _prepare_work(problem: Problem, strategy: Strategy, plan: Plan, n_courses: int) -> _Work:
-    reach = _reach(problem, strategy, n_courses)
+def _deliver(problem: Problem, strategy: Strategy, draws: RandomNumbers) -> Delivery:
+    return deliver(draw_courses(problem.setting, draws), strategy, problem.setting)
+
+
+def same_delivery(problem: Problem, strategy: Strategy, draws: RandomNumbers, other: RandomNumbers) -> bool:
+    """Whether a strategy delivers the same whichever of two sets of random numbers is drawn."""
+    first, second = (_deliver(problem, strategy, d) for d in (draws, other))
+    for name in (BONE, *(s.name for s in problem.structures)):
+        one, two = first.motion(name), second.motion(name)
+        pairs = ((one.shift_mm, two.shift_mm), (one.weight, two.weight), (one.linear, two.linear))
+        if not all(np.array_equal(a, b) for a, b in pairs if a is not None and b is not None):
+            return False
+    return True
+
+
+def prepare_work(problem: Problem, strategy: Strategy, plan: Plan, draws: Iterable[RandomNumbers]) -> Work:
+    """Doses of a plan around every structure, as far as some draws move it."""
+    reach = _reach(problem, strategy, draws)
     numerics = problem.config.numerics
     doses = {
         s.name: StructureDoses(
@@ -294,15 +330,14 @@ def _prepare_work(problem: Problem, strategy: Strategy, plan: Plan, n_courses: i
         for s in problem.structures
     }
     boxes = {name: VisitBox.covering(reach[name]) for name in (BONE, *problem.moving)}
-    return _Work(problem, strategy, doses, boxes, dose_step_gy(problem))
+    return Work(problem, strategy, doses, boxes, dose_step_gy(problem))
 
 
-def _reach(problem: Problem, strategy: Strategy, n_courses: int) -> dict[str, Reach]:
+def _reach(problem: Problem, strategy: Strategy, draws: Iterable[RandomNumbers]) -> dict[str, Reach]:
     """Displacements that occur over all courses: of each structure, and of bone at the isocentre."""
-    size = problem.config.numerics.block_courses
     reach: dict[str, Reach] = {}
-    for first in range(0, n_courses, size):
-        delivery = _deliver(problem, strategy, first, min(size, n_courses - first))
+    for some in draws:
+        delivery = _deliver(problem, strategy, some)
         for name in (BONE, *(s.name for s in problem.structures)):
             motion = delivery.motion(name)
             arm = None if name == BONE else problem.arm_mm(name, motion.centre_mm)
@@ -325,7 +360,7 @@ def map_frame(problem: Problem) -> MapFrame:
 
 
 def _simulate(
-    work: _Work,
+    work: Work,
     plan: Plan,
     frame: MapFrame,
     key: str,

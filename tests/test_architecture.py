@@ -20,6 +20,7 @@ ROWS = [
         "assembly",
         "executors",
         "checkpoint",
+        "budget",
         "study",
         "progress",
         "overview",

@@ -6,7 +6,6 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from simulator.conventions import Stream
-from simulator.sampling.streams import Draws
 from simulator.strategy import Strategy
 from simulator.strategy.guidance import GuidanceNoise
 from simulator.strategy.motion import MotionNoise
@@ -18,6 +17,7 @@ from simulator.uncertainty.drift import DriftPath
 from simulator.uncertainty.organs import OrganPath
 from simulator.uncertainty.respiration import Respiration
 from simulator.uncertainty.setup import Setup
+from simulator.uncertainty.source import RandomNumbers
 
 _QUIET_PARTS = 4
 
@@ -72,10 +72,10 @@ class Courses:
     organs: dict[str, OrganPath]
     registration_mm: np.ndarray
     unseen_mm: np.ndarray
-    draws: Draws
+    draws: RandomNumbers
 
 
-def draw_courses(setting: Setting, draws: Draws) -> Courses:
+def draw_courses(setting: Setting, draws: RandomNumbers) -> Courses:
     """Draw every source of error of a run of courses."""
     u, n_fractions, n_instants = setting.uncertainty, setting.n_fractions, setting.n_instants
     setup = u.setup or Setup()
@@ -241,7 +241,7 @@ def strategy_timeline(strategy: Strategy, setting: Setting) -> Timeline:
 def _corrections_during_beam(
     strategy: Strategy,
     setting: Setting,
-    draws: Draws,
+    draws: RandomNumbers,
     timeline: Timeline,
     left_mm: np.ndarray,
     moved_mm: np.ndarray,
@@ -264,7 +264,7 @@ def _corrections_during_beam(
     return total
 
 
-def _guidance_noise(draws: Draws, setting: Setting, image: int) -> GuidanceNoise:
+def _guidance_noise(draws: RandomNumbers, setting: Setting, image: int) -> GuidanceNoise:
     """Random numbers of an image: number 0 is that before the beam."""
     if image == 0:
         return GuidanceNoise(
@@ -275,7 +275,7 @@ def _guidance_noise(draws: Draws, setting: Setting, image: int) -> GuidanceNoise
     return GuidanceNoise(match, couch)
 
 
-def _motion_noise(draws: Draws, strategy: Strategy, setting: Setting) -> MotionNoise:
+def _motion_noise(draws: RandomNumbers, strategy: Strategy, setting: Setting) -> MotionNoise:
     n = strategy.motion.n_noise(setting.session.beam_on_s(setting.fraction_gy))
     return MotionNoise(
         course=draws.normals(Stream.MOTION_COURSE, 2, 3),

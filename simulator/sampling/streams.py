@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from simulator.conventions import Stream
+from simulator.uncertainty.source import RandomNumbers
 
 _NUMBERS_PER_STEP = 4
 _LEAST_STRIDE = 64
@@ -63,3 +64,34 @@ class Draws:
         key = int(stream) + (zlib.crc32(of.encode()) << 16 if of else 0)
         flat = law(self.seed, key, self.first_course, self.n_courses, math.prod(shape))
         return flat.reshape(self.n_courses, *shape)
+
+
+@dataclass(frozen=True)
+class Exchanged:
+    """Random numbers in which some streams come from elsewhere.
+
+    Parameters
+    ----------
+    other : where `streams` come from; None holds them at their centre (normal 0, uniform 1/2).
+    """
+
+    base: RandomNumbers
+    other: RandomNumbers | None
+    streams: frozenset[Stream]
+
+    @property
+    def n_courses(self) -> int:
+        """Number of courses."""
+        return self.base.n_courses
+
+    def normals(self, stream: Stream, *shape: int, of: str = "") -> np.ndarray:
+        """Standard normal numbers, or 0, float64 (n_courses, *shape)."""
+        if stream not in self.streams:
+            return self.base.normals(stream, *shape, of=of)
+        return self.other.normals(stream, *shape, of=of) if self.other else np.zeros((self.n_courses, *shape))
+
+    def uniforms(self, stream: Stream, *shape: int, of: str = "") -> np.ndarray:
+        """Uniform numbers in (0, 1), or 1/2, float64 (n_courses, *shape)."""
+        if stream not in self.streams:
+            return self.base.uniforms(stream, *shape, of=of)
+        return self.other.uniforms(stream, *shape, of=of) if self.other else np.full((self.n_courses, *shape), 0.5)

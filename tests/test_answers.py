@@ -1,0 +1,236 @@
+"""Intervals, the stopping rule, paired comparison, required margins and the decision against closed forms."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import binom, norm
+from test_sphere_truth import rows, sphere_study
+
+import simulator
+from simulator.config import StudyConfig
+from simulator.population.comparison import compare_metric, distinguishable, paired_difference
+from simulator.population.decision import decide, pareto_front
+from simulator.population.intervals import FixedWidthRule, clopper_pearson_interval, quantile_interval, wilson_interval
+from simulator.population.required_margin import (
+    along_chain,
+    margin_chains,
+    margin_of_courses,
+    required_margin,
+)
+
+
+@pytest.mark.parametrize("n", [20, 300])
+def test_clopper_pearson_covers_at_least_nominally_for_every_probability(n):
+    low, high = clopper_pearson_interval(np.arange(n + 1), n)
+    p = np.linspace(0.001, 0.999, 997)[:, None]
+    covered = (binom.pmf(np.arange(n + 1), n, p) * ((low <= p) & (p <= high))).sum(axis=1)
+    assert 0.95 <= covered.min() < 0.96
+
+
+def test_clopper_pearson_closed_form_without_failures():
+    low, high = clopper_pearson_interval(np.array([0, 50]), 50)
+    assert low == pytest.approx([0, 0.025 ** (1 / 50)])
+    assert high == pytest.approx([1 - 0.025 ** (1 / 50), 1])
+
+
+@pytest.mark.parametrize("half_width", [0.01, 0.03])
+@pytest.mark.parametrize("p", [0.004, 0.03, 0.5, 0.93])
+def test_the_interval_at_the_stop_covers_in_94_percent_and_more(half_width, p):
+    rng, covered = np.random.default_rng(17), 0
+    rule = FixedWidthRule(half_width, 20_000, 250)
+    for _ in range(2000):
+        n: int | None = rule.first_look
+        met = rng.binomial(n, p)
+        while (more := rule.next_look(np.array([met]), n)) is not None:
+            met += rng.binomial(more - n, p)
+            n = more
+        low, high = clopper_pearson_interval(met, n)
+        assert n == 20_000 or high - low <= 2 * half_width
+        covered += low <= p <= high
+    assert covered / 2000 >= 0.94
+
+
+def test_the_stopping_rule_keeps_to_its_cap():
+    rule = FixedWidthRule(0.001, 1000, 300)
+    assert rule.first_look == 1000
+    assert rule.next_look(np.array([500]), 1000) is None
+
+
+def test_quantile_intervals_cover_as_stated():
+    rng, n = np.random.default_rng(3), 400
+    truth = norm.ppf((0.05, 0.5, 0.95))
+    covered = np.zeros(3)
+    for _ in range(2000):
+        low, high = quantile_interval(rng.standard_normal(n), (0.05, 0.5, 0.95))
+        covered += (low <= truth) & (truth <= high)
+    assert np.all((covered / 2000 >= 0.94) & (covered / 2000 <= 0.975))
+
+
+def test_a_quantile_beyond_the_values_has_no_bound():
+    low, high = quantile_interval(np.arange(10.0), (0.05, 0.95))
+    assert low[0] == -np.inf
+    assert high[1] == np.inf
+
+
+def test_the_better_of_two_correlated_normals():
+    rng, n, rho, shift = np.random.default_rng(1), 40_000, 0.8, 0.3
+    common = np.sqrt(rho) * rng.standard_normal(n)
+    first, second = (common + np.sqrt(1 - rho) * rng.standard_normal(n) for _ in range(2))
+    found = compare_metric(np.stack([first + shift, second]), larger_is_better=True)
+    truth = norm.cdf(shift / np.sqrt(2 * (1 - rho)))
+    assert abs(found.p_better[0, 1] - truth) < 4 * np.sqrt(truth * (1 - truth) / n)
+    assert found.p_better[0, 1] + found.p_better[1, 0] == pytest.approx(1)
+    assert found.p_better[0, 0] == 0.5
+    assert found.low[0, 1] < shift < found.high[0, 1]
+    assert found.high[0, 1] - found.low[0, 1] == pytest.approx(2 * 1.96 * np.sqrt(2 * (1 - rho) / n), rel=0.03)
+
+
+def test_paired_differences_of_probabilities_cover_as_stated():
+    rng, n, covered = np.random.default_rng(8), 300, 0
+    for _ in range(2000):
+        common = rng.uniform(size=n)
+        met = np.stack([common < 0.93, common + 0.05 * rng.standard_normal(n) < 0.9])
+        difference, low, high = paired_difference(met)
+        truth = 0.93 - np.mean(norm.cdf((0.9 - np.linspace(0, 1, 20_001)) / 0.05))
+        covered += low[0, 1] <= truth <= high[0, 1]
+        assert difference[0, 1] == pytest.approx(-difference[1, 0])
+    assert 0.94 <= covered / 2000 <= 0.985
+
+
+def test_equal_strategies_are_told_apart_as_rarely_as_stated():
+    rng, wrong = np.random.default_rng(4), 0
+    for _ in range(400):
+        wrong += distinguishable(rng.uniform(size=(6, 200)) < 0.9).any()
+    assert wrong / 400 <= 0.05
+    sure = np.stack([np.arange(200) < 190, np.arange(200) < 150])
+    np.testing.assert_array_equal(distinguishable(sure), [[False, True], [True, False]])
+
+
+def test_the_margin_of_a_linear_metric_is_exact():
+    size_mm = np.array([0.0, 3, 5, 8])
+    needs_mm = np.array([-1.0, 0.5, 4.2, 7.9, 8.5])
+    found = margin_of_courses(2 * (size_mm[:, None] - needs_mm), size_mm)
+    assert found == pytest.approx([-np.inf, 0.5, 4.2, 7.9, np.inf])
+
+
+def test_margins_are_chained_where_they_are_nested():
+    isotropic = np.repeat([[5.0], [0.0], [3.0], [3.0]], 6, axis=1)
+    assert margin_chains(isotropic) == [[1, 2, 0]]
+    per_axis = np.array([[3, 3, 3, 3, 3, 3], [5, 5, 3, 3, 3, 3], [3, 3, 3, 3, 6, 6], [3, 3, 3, 3, 8, 8]], float)
+    assert margin_chains(per_axis) == [[0, 1], [0, 2, 3]]
+    assert along_chain(per_axis[[0, 2, 3]], np.array([3.0, 6, 8]), 7.0) == pytest.approx([3, 3, 3, 3, 7, 7])
+    assert along_chain(per_axis[[0, 2, 3]], np.array([3.0, 6, 8]), np.inf) == pytest.approx(
+        [3, 3, 3, 3, np.inf, np.inf]
+    )
+
+
+@pytest.mark.parametrize(("fractions", "systematic", "random"), [("1", "2.0", "2.0"), ("5", "2.0", "2.0")])
+def test_the_required_margin_of_the_sphere_is_that_of_quadrature(reference_folder, fractions, systematic, random):
+    row = rows(
+        reference_folder / "validation_truth.csv", section="S1d", N_fractions=fractions, Sigma_mm=systematic,
+        sigma_mm=random, R_mm="15", sigma_p_mm="3.2", isodose_at_PTV_edge="0.95",
+    )[0]  # fmt: skip
+    truth_mm = float(row["value"])
+    study = sphere_study(
+        radius_mm=15, penumbra_sd_mm=3.2, isodose_percent=95.0, systematic_mm=2, random_mm=2,
+        margins_mm=(3, 5, 8, 10), fractions=int(fractions), max_points=1000,
+    )  # fmt: skip
+    rule = {"target_goals": ["GTV Dmin >= 95%"], "probability": 0.9}
+    found = simulator.run(StudyConfig.model_validate(study.model_dump() | {"decision": rule}))["margins"].to_dataset()
+    low, at, high = (float(found[key].values[0, 0]) for key in ("low_mm", "required_mm", "high_mm"))
+    assert low - 0.01 <= truth_mm <= high + 0.01
+    assert low < at < high < low + 1.0
+    recipes = dict(zip(found["recipe"].values, found["recipe_mm"].values[0, :, 0], strict=True))
+    assert recipes["van Herk"] == pytest.approx(5.944, abs=1e-3)
+    assert recipes["Stroom"] == pytest.approx(5.4)
+
+
+def test_the_interval_of_a_required_margin_covers_as_stated():
+    rng, covered = np.random.default_rng(6), 0
+    for _ in range(1000):
+        found = required_margin(rng.normal(5, 1.5, 500), 0.9)
+        covered += found.low <= norm.ppf(0.9, 5, 1.5) <= found.high
+    assert 0.94 <= covered / 1000 <= 0.975
+
+
+def test_the_front_holds_what_nothing_beats():
+    front = pareto_front(np.array([0.9, 0.95, 0.9, 0.5]), np.array([0.8, 0.6, 0.7, 0.9]))
+    np.testing.assert_array_equal(front, [True, True, False, True])
+
+
+def spared(*shares):
+    """Organ goals met in the first share of 1000 courses."""
+    return np.arange(1000) < 1000 * np.array(shares)[:, None]
+
+
+def test_the_rule_takes_the_least_organ_risk_of_the_feasible():
+    coverage = np.array([0.99, 0.95, 0.80])
+    found = decide(coverage, coverage - 0.01, 0.9, spared(0.5, 0.7, 0.9), np.array([30.0, 20.0, 10.0]))
+    assert found.recommended == 1
+    np.testing.assert_array_equal(found.feasible, [True, True, False])
+
+
+def test_a_lower_bound_below_the_wanted_coverage_is_not_feasible():
+    coverage = np.array([0.91, 0.85])
+    found = decide(coverage, coverage - 0.02, 0.9, spared(0.5, 0.7), np.array([30.0, 20.0]))
+    assert found.recommended is None
+    assert found.nearest_miss == 0
+
+
+def test_risks_that_cannot_be_told_apart_tie_and_the_smaller_ptv_wins():
+    coverage = np.array([0.99, 0.98])
+    alike = decide(coverage, coverage - 0.01, 0.9, spared(0.701, 0.700), np.array([30.0, 20.0]))
+    assert alike.recommended == 1
+    assert alike.tied == (1, 0)
+    apart = decide(coverage, coverage - 0.01, 0.9, spared(0.75, 0.70), np.array([30.0, 20.0]))
+    assert apart.recommended == 0
+
+
+def study(**changes):
+    return StudyConfig.model_validate(
+        {
+            "name": "answers",
+            "case": {"phantom": "sphere", "radius_mm": 8},
+            "prescription": {"dose_gy": 50, "fractions": 2, "isodose_percent": 95},
+            "plan": {"model": "penumbra", "penumbra_sd_mm": 3.2, "normalisation": "plateau"},
+            "uncertainty": {"setup": {"systematic_mm": 2, "random_mm": 2}},
+            "strategies": {"margins_mm": [3, 6, 9], "motion": ["none"], "guidance": ["none"]},
+            "goals": ["GTV D98% >= 95%", "GTV Dmean >= 99%"],
+            "numerics": {"max_points": 1000, "block_courses": 100},
+        }
+        | changes
+    )
+
+
+def test_a_study_runs_until_it_is_precise_and_says_so():
+    results = simulator.run(study(precision=0.05))
+    n = results.attrs["n_courses"]
+    goals = results["goals"].to_dataset()
+    assert 100 <= n < 20_000
+    assert n % 100 == 0
+    assert float((goals["ci_high"] - goals["ci_low"]).max()) <= 0.1
+    fixed = simulator.run(study(courses=n))
+    np.testing.assert_array_equal(results["metrics/value"].values, fixed["metrics/value"].values)
+    np.testing.assert_allclose(results["dose/mean"].values, fixed["dose/mean"].values, atol=1e-3)
+
+
+def test_joint_probabilities_and_the_decision_are_direct_counts():
+    results = simulator.run(study(courses=300))
+    value = results["metrics/value"]
+    both = (value.sel(metric="GTV D98%") >= 47.5) & (value.sel(metric="GTV Dmean") >= 49.5)
+    joint = results["joint/probability"]
+    np.testing.assert_allclose(joint.sel(joint="all goals"), both.mean("course"))
+    np.testing.assert_allclose(
+        joint.sel(joint="wanted coverage"), (value.sel(metric="GTV D98%") >= 47.5).mean("course")
+    )
+    np.testing.assert_array_equal(joint.sel(joint="all organ goals"), 1)
+    decision = results["decision"]
+    enough = wilson_interval((value.sel(metric="GTV D98%") >= 47.5).sum("course").values, 300)[0] >= 0.9
+    assert 0 < enough.sum() < 3
+    assert decision.attrs["recommended"] == results["plans/strategy"].values[np.argmax(enough)]
+    assert "is recommended" in json.loads(decision.attrs["reason"])[0]
+    none = simulator.run(study(courses=300, decision={"probability": 0.9999}))["decision"]
+    assert none.attrs["recommended"] == ""
+    assert none.attrs["nearest_miss"] == "none, 9 mm, none"
+    assert "Nothing is feasible" in json.loads(none.attrs["reason"])[0]
