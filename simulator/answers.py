@@ -15,7 +15,8 @@ from simulator.results import DIRECTIONS, group
 from simulator.strategy.margin import FiniteFractionMargin, Margin, StroomMargin, VanHerkMargin
 
 JOINT = ("wanted coverage", "all target goals", "all organ goals", "all goals")
-_COVERAGE, _TARGETS, _ORGANS, _ALL = range(len(JOINT))
+_COVERAGE, _ORGANS = JOINT.index("wanted coverage"), JOINT.index("all organ goals")
+_WORST_NAMED = 3
 
 
 def answer_groups(problem: Problem, values: np.ndarray, ptv_cc: np.ndarray) -> dict[str, xr.Dataset]:
@@ -38,7 +39,7 @@ def answer_groups(problem: Problem, values: np.ndarray, ptv_cc: np.ndarray) -> d
         "joint": _joint_group(problem, joint, labels),
         "comparison": _comparison_group(problem, values, joint, labels),
         "margins": _margins_group(problem, values),
-        "decision": _decision_group(problem, joint, decision, ptv_cc, labels),
+        "decision": _decision_group(problem, values, joint, decision, ptv_cc, labels),
     }
 
 
@@ -183,7 +184,7 @@ def _recipes_mm(problem: Problem, strategy: int) -> np.ndarray:
 
 
 def _decision_group(
-    problem: Problem, joint: np.ndarray, decision: Decision, ptv_cc: np.ndarray, labels: list[str]
+    problem: Problem, values: np.ndarray, joint: np.ndarray, decision: Decision, ptv_cc: np.ndarray, labels: list[str]
 ) -> xr.Dataset:
     risk = 1 - joint[:, _ORGANS].mean(axis=1)
     dataset = group(
@@ -198,13 +199,29 @@ def _decision_group(
         nearest_miss="" if decision.nearest_miss is None else labels[decision.nearest_miss],
         probability=problem.config.decision.probability,
         wanted="; ".join(g.text for g in problem.wanted),
-        reason=json.dumps(_reason(problem, joint, decision, ptv_cc, labels), ensure_ascii=False),
+        reason=json.dumps(_reason(problem, values, joint, decision, ptv_cc, labels), ensure_ascii=False),
     )
     return dataset
 
 
+def _worst_organs(problem: Problem, values: np.ndarray, spared: np.ndarray) -> str:
+    """The goals on organs that a strategy meets least often."""
+    goals = goals_of(problem, "all organ goals")
+    probability = [_met(problem, values[None], [goal]).mean() for goal in goals]
+    worst = [i for i in np.argsort(probability, kind="stable") if probability[i] < 1][:_WORST_NAMED]
+    if not worst:
+        return "Every goal on an organ is met in all courses."
+    named = ", ".join(f"{goals[i].text} (met in {100 * probability[i]:.1f} %)" for i in worst)
+    plainly = (
+        " Most courses miss a limit: whether that is acceptable is not for this rule to say."
+        if spared.mean() < 0.5
+        else ""
+    )
+    return f"Its least certain goals on organs: {named}.{plainly}"
+
+
 def _reason(
-    problem: Problem, joint: np.ndarray, decision: Decision, ptv_cc: np.ndarray, labels: list[str]
+    problem: Problem, values: np.ndarray, joint: np.ndarray, decision: Decision, ptv_cc: np.ndarray, labels: list[str]
 ) -> list[str]:
     """Sentences that say why."""
     wanted = 100 * problem.config.decision.probability
@@ -237,6 +254,7 @@ def _reason(
         f"The risk that any organ misses a goal is {100 * risk[best]:.1f} %; the least among the feasible strategies is "
         f"{100 * least:.1f} %."
     )
+    sentences.append(_worst_organs(problem, values[best], joint[best, _ORGANS]))
     if len(decision.tied) > 1:
         sentences.append(
             f"{len(decision.tied)} feasible strategies cannot be told from that least risk on {n} common courses "

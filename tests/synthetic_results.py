@@ -1,12 +1,19 @@
 """A small results tree with every variable of the table, for tests of figures and report."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import xarray as xr
 
+from simulator.answers import answer_groups
+from simulator.config import DecisionRule, StrategyGrid
+from simulator.metrics.goals import parse_goal
 from simulator.population.intervals import wilson_interval
 from simulator.results import DIRECTIONS, VARIABLES, group
+from simulator.sampling.courses import Setting
+from simulator.strategy.session import Session
+from simulator.uncertainty import Uncertainty
 
 RX_GY = 50.0
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -47,12 +54,67 @@ def synthetic_results(
             {"strategy": strategies, "course": np.arange(n_courses), "metric": metrics},
         ),
         "goals": goals,
+        **_answers(plans, goals, value, metrics),
+        "budget": _budget(strategies, metrics, goals),
         "dvh": _dvh(strategies, structures),
         "plans": _plans(plans, strategies),
     }
     if with_dose:
         tree["dose"] = _dose(strategies, structures)
     return xr.DataTree.from_dict(tree)
+
+
+def _answers(plans, goals, value, metrics) -> dict[str, xr.Dataset]:
+    """Joint probabilities, comparison, margins and decision of these very numbers."""
+    problem = SimpleNamespace(
+        strategies=[
+            StrategyGrid.model_validate(
+                {"margins_mm": [d], "motion": [_named(m)], "guidance": [_named(g)]}
+            ).candidates()[0]
+            for m, g, d in plans
+        ],
+        requests=[SimpleNamespace(margin_mm=(d,) * 6) for _, _, d in plans],
+        goals=[parse_goal(str(text)) for text in goals["goal"].values],
+        wanted=[parse_goal("GTV D98% >= 95%")],
+        metric_labels=metrics,
+        prescription_gy=RX_GY,
+        case=SimpleNamespace(target="GTV"),
+        config=SimpleNamespace(
+            decision=DecisionRule(), precision=None, prescription=SimpleNamespace(isodose_percent=80.0)
+        ),
+        setting=Setting(
+            uncertainty=Uncertainty.model_validate({"setup": {"systematic_mm": 2, "random_mm": 2}}),
+            session=Session(),
+            target="GTV",
+            n_fractions=5,
+            n_instants=4,
+            fraction_gy=10.0,
+            centre_mm={"GTV": np.zeros(3)},
+            volume_cc={},
+            isocentre_mm=np.zeros(3),
+        ),
+    )
+    return answer_groups(problem, value, np.linspace(5, 40, len(plans)))
+
+
+def _named(name: str) -> dict[str, str]:
+    return {"kind": "none", "name": name}
+
+
+def _budget(strategies, metrics, goals) -> xr.Dataset:
+    """Two sources, the first ten times as important as the second, for the last strategy."""
+    share = np.array([0.8, 0.08])[None, :, None] * np.ones((1, 2, len(metrics)))
+    arrays = {f"{key}{end}": share + add for key in ("first_order", "total") for end, add in _ENDS.items()}
+    arrays["probability"] = goals["probability"].values[-1:]
+    arrays["without"] = np.repeat(arrays["probability"][:, None], 2, axis=1)
+    arrays |= {"coverage": np.array([0.8]), "coverage_without": np.array([[0.97, 0.82]])}
+    coords = {"strategy": strategies[-1:], "source": ["setup, systematic", "drift"], "metric": metrics}
+    budget = group("budget", arrays, coords | {"goal": goals["goal"].values})
+    budget.attrs["n_courses"] = 50
+    return budget
+
+
+_ENDS = {"": 0.0, "_low": -0.05, "_high": 0.05}
 
 
 def _attributes(n_courses: int, n_strategies: int) -> dict[str, object]:
@@ -96,7 +158,11 @@ def _goals(value, nominal, structures, metrics, strategies) -> xr.Dataset:
         "ci_low": low,
         "ci_high": high,
         "nominal": nominal[:, column],
-        **{key: np.quantile(in_unit, q, axis=1) for key, q in (("p05", 0.05), ("median", 0.5), ("p95", 0.95))},
+        **{
+            key + end: np.quantile(in_unit, q, axis=1) + add
+            for key, q in (("p05", 0.05), ("median", 0.5), ("p95", 0.95))
+            for end, add in _ENDS.items()
+        },
         "metric": labels,
         "structure": np.array(structures)[column],
         "operator": operator,

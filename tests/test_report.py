@@ -111,22 +111,56 @@ def test_sentences_name_the_strategies_that_reach_the_target_goals(results, text
     lowest = goals["probability"].values[:, goals["role"].values == "target"].min(axis=1)
     reaching = goals["strategy"].values[lowest >= 0.9]
     assert 0 < len(reaching) < len(lowest)
-    sentence = re.search(r"<p class=\"answer\">(.*?)</p>", text, re.S).group(1)
+    section = text[text.index('<section id="answer">') :]
+    sentence = re.search(r"<p>(.*?)</p>", section, re.S).group(1)
     assert sentence.startswith(f"{len(reaching)} of {len(lowest)} strategies reach")
     assert [name in sentence for name in goals["strategy"].values] == list(lowest >= 0.9)
 
 
 def test_chosen_strategies_have_the_properties_they_are_chosen_for(results):
-    goals, plans = results["goals"].to_dataset(), results["plans"].to_dataset()
+    goals = results["goals"].to_dataset()
     names = list(goals["strategy"].values)
     lowest = goals["probability"].values[:, goals["role"].values == "target"].min(axis=1)
     chosen = chosen_strategies(results)
     assert len(chosen) <= 4
     by_reason = {reason: names.index(name) for name, reasons in chosen.items() for reason in reasons.split("; ")}
-    smallest = by_reason["smallest PTV that reaches every target goal with at least 90 %"]
-    assert lowest[smallest] >= 0.9
-    assert plans["ptv_cc"].values[smallest] == plans["ptv_cc"].values[lowest >= 0.9].min()
+    recommended = by_reason["recommended by the rule of the decision"]
+    assert names[recommended] == results["decision"].attrs["recommended"]
     assert lowest[by_reason["target goals most certain"]] == lowest.max()
+
+
+def test_decision_table_marks_the_recommended_strategy_first(results, text):
+    decision, joint = results["decision"].to_dataset(), results["joint"].to_dataset()
+    _, *rows = Page(text).tables["decision-table"]
+    recommended = decision.attrs["recommended"]
+    assert [row[1].strip() for row in rows].count("recommended") == 1
+    for name, verdict, coverage, *_ in rows:
+        at = decision.sel(strategy=name.strip())
+        assert (verdict.strip() == "recommended") == (name.strip() == recommended)
+        assert verdict.startswith("not feasible") == (not at["feasible"])
+        shown = joint["probability"].sel(strategy=name.strip(), joint="wanted coverage").item()
+        assert coverage.split("%")[0].strip() == percent(shown)
+
+
+def test_required_margins_are_printed_beside_the_recipes(results, text):
+    margins = results["margins"].to_dataset()
+    _, *rows = Page(text).tables["required-table"]
+    assert len(rows) == margins.sizes["series"] == 4
+    for i, row in enumerate(rows):
+        required = margins["required_mm"].values[i, 0]
+        expected = "at most 0.0" if required == -np.inf else "more than" if required == np.inf else f"{required:.1f}"
+        assert row[3].strip().startswith(expected)
+        assert float(row[-1]) == pytest.approx(2.7 * 2, abs=0.06)
+
+
+def test_pairs_that_cannot_be_told_apart_are_marked(results, text):
+    comparison, chosen = results["comparison"].to_dataset(), results["decision"].attrs["recommended"]
+    _, *rows = Page(text).tables["comparison-table"]
+    assert len(rows) == comparison.sizes["strategy"] - 1
+    for row in rows:
+        pair = comparison.sel(strategy=row[0].strip(), other=chosen, joint="wanted coverage")
+        assert ("not told apart" in row[3]) == (not pair["distinguishable"])
+        assert row[3].strip().startswith(f"{100 * pair['joint_difference'].item():+.1f}")
 
 
 def test_text_of_the_study_is_escaped_and_whole(results, text):
@@ -144,7 +178,8 @@ def test_one_strategy_without_dose_maps(tmp_path):
     assert "so there are no plan pictures" in text
     assert "image/png" not in text
     assert "the only strategy" in text
-    assert text.count("image/svg+xml") == 3
+    assert text.count("image/svg+xml") == 4
+    assert "comparison-table" not in text
 
 
 def test_many_strategies_and_goals_stay_small(tmp_path):

@@ -1,5 +1,6 @@
 """Figures of the results: one function per figure, takes the results and returns a matplotlib Figure."""
 
+from simulator.plots.decision import pareto_front, uncertainty_budget
 from simulator.plots.dose import plan_pictures
 from simulator.plots.dvh import dvh_bands
 from simulator.plots.margins import (
@@ -16,6 +17,8 @@ __all__ = [
     "dvh_bands",
     "image_bytes",
     "oar_against_margin",
+    "pareto_front",
     "plan_pictures",
     "target_d98_against_margin",
+    "uncertainty_budget",
 ]

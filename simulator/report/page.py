@@ -11,14 +11,13 @@ from jinja2 import Environment, PackageLoader
 
 from simulator import plots
 from simulator.plots.style import readable
+from simulator.report.decision import budget_tables, comparison_table, decision_table, margin_table
+from simulator.report.text import cell, percent
 
 GOOD_PROBABILITY = 0.9
 _GOOD = f"at least {100 * GOOD_PROBABILITY:g} %"
 MOST_STRATEGIES = 4
 _NAMED_STRATEGIES = 8
-# Lower ends of the colour classes; orange to blue keeps its order for every kind of colour vision.
-_CLASSES = ((0.95, "p95"), (0.9, "p90"), (0.75, "p75"), (0.5, "p50"), (0.0, "p0"))
-_ROUNDING = 1e-9
 _DEVIATIONS = {"none": "no deviation", "minor": "minor deviation", "major": "major deviation"}
 
 
@@ -36,7 +35,11 @@ def render_report(results: xr.DataTree, path: Path) -> None:
     page = environment.get_template("template.html").render(
         about=results.attrs,
         words=json.loads(results.attrs["words"]),
+        decision=decision_table(results),
         answer=_answer(results),
+        required=margin_table(results),
+        comparison=comparison_table(results) if results["decision"].sizes["strategy"] > 1 else None,
+        budgets=budget_tables(results),
         goals=_goals(results),
         table=_goal_table(results),
         chosen=chosen,
@@ -47,29 +50,19 @@ def render_report(results: xr.DataTree, path: Path) -> None:
     path.write_text(page, encoding="utf-8")
 
 
-def percent(probability: float) -> str:
-    """Probability in percent, one decimal; only 0 and 1 themselves are printed as 0 and 100."""
-    if not np.isfinite(probability):
-        return "–"
-    for certain in (0, 1):
-        if abs(probability - certain) < _ROUNDING:
-            return str(100 * certain)
-    if probability < 0.001:
-        return "<0.1"
-    return ">99.9" if probability > 0.999 else f"{100 * probability:.1f}"
-
-
 def chosen_strategies(results: xr.DataTree) -> dict[str, str]:
     """Strategies worth a closer look, at most four, each with the reason."""
     goals = results["goals"].to_dataset()
     names = [str(name) for name in goals["strategy"].values]
     coverage, sparing = _lowest(goals, "target"), _lowest(goals, "oar")
     ptv_cc = results["plans"].to_dataset()["ptv_cc"].values
-    reasons: list[tuple[int, str]] = []
-    reaching = np.flatnonzero(coverage >= GOOD_PROBABILITY)
-    if len(reaching):
-        best = reaching[np.lexsort((-coverage[reaching], -sparing[reaching], ptv_cc[reaching].round(3)))[0]]
-        reasons.append((int(best), f"smallest PTV that reaches every target goal with {_GOOD}"))
+    decision = results["decision"].attrs
+    rule = (
+        (decision["recommended"], "recommended")
+        if decision["recommended"]
+        else (decision["nearest_miss"], "nearest miss")
+    )
+    reasons: list[tuple[int, str]] = [(names.index(str(rule[0])), f"{rule[1]} by the rule of the decision")]
     reasons.append((int(np.lexsort((ptv_cc, -coverage))[0]), "target goals most certain"))
     if goals["role"].values.tolist().count("target") < goals.sizes["goal"]:
         reasons.append((int(np.argmin(sparing)), "goals of organs at risk least certain"))
@@ -90,12 +83,6 @@ def _lowest(goals: xr.Dataset, role: str) -> np.ndarray:
     return goals["probability"].values[:, members].min(axis=1, initial=1.0)
 
 
-def _cell(goals: xr.Dataset, strategy: int, goal: int | np.integer) -> dict[str, str]:
-    p, low, high = (float(goals[key].values[strategy, goal]) for key in ("probability", "ci_low", "ci_high"))
-    shade = next((name for bound, name in _CLASSES if p >= bound), "")
-    return {"text": percent(p), "interval": f"{percent(low)} to {percent(high)}", "shade": shade}
-
-
 def _answer(results: xr.DataTree) -> dict[str, Any]:
     """Target goals and the least certain other goal of each strategy, and the sentences above the table."""
     goals = results["goals"].to_dataset()
@@ -104,10 +91,10 @@ def _answer(results: xr.DataTree) -> dict[str, Any]:
     coverage, sparing = _lowest(goals, "target"), _lowest(goals, "oar")
     rows = []
     for i, strategy in enumerate(goals["strategy"].values):
-        row: dict[str, Any] = {"strategy": str(strategy), "cells": [_cell(goals, i, j) for j in targets]}
+        row: dict[str, Any] = {"strategy": str(strategy), "cells": [cell(goals, i, j) for j in targets]}
         if len(others):
             worst = others[np.argmin(goals["probability"].values[i, others])]
-            row |= {"worst": _cell(goals, i, worst), "worst_goal": readable(goals["goal"].values[worst])}
+            row |= {"worst": cell(goals, i, worst), "worst_goal": readable(goals["goal"].values[worst])}
         rows.append(row)
     headings = [readable(goal) for goal in goals["goal"].values[targets]]
     sentences = _sentences(goals, coverage, sparing) if len(targets) else ["The study has no goal on a target."]
@@ -154,7 +141,7 @@ def _goals(results: xr.DataTree) -> list[dict[str, Any]]:
 def _goal_table(results: xr.DataTree) -> list[dict[str, Any]]:
     goals = results["goals"].to_dataset()
     return [
-        {"strategy": str(name), "cells": [_cell(goals, i, j) for j in range(goals.sizes["goal"])]}
+        {"strategy": str(name), "cells": [cell(goals, i, j) for j in range(goals.sizes["goal"])]}
         for i, name in enumerate(goals["strategy"].values)
     ]
 
@@ -163,6 +150,11 @@ def _figures(results: xr.DataTree, chosen: dict[str, str]) -> dict[str, Any]:
     """Data URIs of the figures; an absent key is a figure that these results cannot give."""
     goals = results["goals"].to_dataset()
     figures: dict[str, Any] = {"dvh": _uri(plots.dvh_bands(results, list(chosen)), "svg")}
+    if goals.sizes["strategy"] > 1:
+        figures["front"] = _uri(plots.pareto_front(results), "svg")
+    if "budget" in results.children:
+        named = results["budget"].to_dataset()["strategy"].values
+        figures["budgets"] = {str(n): _uri(plots.uncertainty_budget(results, str(n)), "svg") for n in named}
     if "dose" in results.children:
         figures["plans"] = {name: _uri(plots.plan_pictures(results, name), "png") for name in chosen}
     if f"{results.attrs['target']} D98%" in results["metrics"].to_dataset()["metric"].values:

@@ -1,0 +1,142 @@
+"""Tables of the report that decide: verdicts, required margins, paired comparison and the uncertainty budget."""
+
+import json
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from simulator.plots.style import readable
+from simulator.report.text import cell, percent
+
+
+def decision_table(results: xr.DataTree) -> dict[str, Any]:
+    """Verdict on each strategy, best coverage with least risk first, and the sentences above the table."""
+    decision, joint = results["decision"].to_dataset(), results["joint"].to_dataset()
+    ptv_cc = results["plans"].to_dataset()["ptv_cc"].values
+    coverage, organs = (joint.sel(joint=name) for name in ("wanted coverage", "all organ goals"))
+    attrs = decision.attrs
+    rows = [
+        {
+            "strategy": str(name),
+            "verdict": _verdict(decision, i),
+            "coverage": cell(coverage, i),
+            "organs": cell(organs, i),
+            "ptv_cc": f"{ptv_cc[i]:.1f}",
+            "chosen": str(name) == (attrs["recommended"] or attrs["nearest_miss"]),
+        }
+        for i, name in enumerate(decision["strategy"].values)
+    ]
+    order = np.lexsort((decision["organ_risk"].values, ~decision["feasible"].values.astype(bool)))
+    return {
+        "rows": [rows[i] for i in order],
+        "sentences": [readable(s) for s in json.loads(attrs["reason"])],
+        "wanted": readable(attrs["wanted"]),
+        "probability": f"{100 * float(attrs['probability']):g}",
+        "organ_goals": readable(str(organs["members"].item())),
+    }
+
+
+def _verdict(decision: xr.Dataset, i: int) -> str:
+    name = str(decision["strategy"].values[i])
+    if name == decision.attrs["recommended"]:
+        return "recommended"
+    words = ["feasible" if decision["feasible"].values[i] else "not feasible"]
+    if name == decision.attrs["nearest_miss"]:
+        words = ["nearest miss"]
+    return ", ".join(words + (["on the front"] if decision["on_front"].values[i] else []))
+
+
+def margin_table(results: xr.DataTree) -> dict[str, Any]:
+    """Required margin of each motion management and guidance beside the published recipes."""
+    margins = results["margins"].to_dataset()
+    rows = [
+        {
+            "motion": str(margins["motion"].values[i]),
+            "guidance": str(margins["guidance"].values[i]),
+            "candidates": f"{_sides(margins['smallest_mm'].values[i])} to {_sides(margins['largest_mm'].values[i])}",
+            "required": _bounded(margins, i),
+            "interval": _interval(margins, i),
+            "recipes": [_sides(side) for side in margins["recipe_mm"].values[i]],
+        }
+        for i in range(margins.sizes["series"])
+    ]
+    return {"rows": rows, "recipes": [str(r) for r in margins["recipe"].values]}
+
+
+def _bounded(margins: xr.Dataset, i: int) -> str:
+    """The required margin, or on which side of the candidates it lies."""
+    required, smallest, largest = (margins[f"{k}_mm"].values[i] for k in ("required", "smallest", "largest"))
+    if np.isposinf(required).any():
+        return f"more than {_sides(largest)}"
+    return f"at most {_sides(smallest)}" if np.isneginf(required).any() else _sides(required)
+
+
+def _interval(margins: xr.Dataset, i: int) -> str:
+    low, high, smallest, largest = (margins[f"{k}_mm"].values[i] for k in ("low", "high", "smallest", "largest"))
+    below = f"below {_sides(smallest)}" if np.isneginf(low).any() else _sides(low)
+    above = f"above {_sides(largest)}" if np.isposinf(high).any() else _sides(high)
+    if below.startswith("below") and np.isneginf(high).any():
+        return "below the smallest candidate"
+    return "above the largest candidate" if np.isposinf(low).any() else f"{below} to {above}"
+
+
+def _sides(side_mm: np.ndarray) -> str:
+    """One number for an isotropic margin, three where the axes differ, six where directions do."""
+    texts = [f"{v:.1f}" for v in side_mm]
+    if len(set(texts)) == 1:
+        return texts[0]
+    return " / ".join(texts[::2] if texts[::2] == texts[1::2] else texts)
+
+
+def comparison_table(results: xr.DataTree) -> dict[str, Any]:
+    """Every strategy against the one that the decision is about, on the same courses."""
+    comparison, decision = results["comparison"].to_dataset(), results["decision"].to_dataset()
+    chosen = decision.attrs["recommended"] or decision.attrs["nearest_miss"]
+    names = [str(n) for n in comparison["strategy"].values]
+    at = names.index(chosen)
+    metric = f"{results.attrs['target']} D98%"
+    joints = ("wanted coverage", "all organ goals")
+    rows = []
+    for i, name in enumerate(names):
+        if i == at:
+            continue
+        row: dict[str, Any] = {"strategy": name}
+        row["p_better"] = percent(float(comparison["p_better"].sel(metric=metric).values[i, at]))
+        row["difference"] = _signed([comparison[k].sel(metric=metric).values[i, at] for k in _DIFFERENCE], 1.0)
+        for joint in joints:
+            one = comparison.sel(joint=joint)
+            row[joint] = _signed([one[k].values[i, at] for k in _JOINT], 100.0) | {
+                "differs": bool(one["distinguishable"].values[i, at])
+            }
+        rows.append(row)
+    pairs = len(names) * (len(names) - 1) // 2
+    told = {j: int(comparison["distinguishable"].sel(joint=j).values.sum()) // 2 for j in joints}
+    return {"rows": rows, "chosen": chosen, "metric": metric, "pairs": pairs, "told": told}
+
+
+_DIFFERENCE = ("difference", "difference_low", "difference_high")
+_JOINT = ("joint_difference", "joint_low", "joint_high")
+
+
+def _signed(difference: list[float], scale: float) -> dict[str, Any]:
+    middle, low, high = (scale * float(v) + 0.0 for v in difference)
+    return {"text": f"{middle:+.1f}", "interval": f"{low:+.1f} to {high:+.1f}"}
+
+
+def budget_tables(results: xr.DataTree) -> list[dict[str, Any]]:
+    """Coverage without each source, the most helpful removal first."""
+    if "budget" not in results.children:
+        return []
+    budget = results["budget"].to_dataset()
+    tables = []
+    for i, name in enumerate(budget["strategy"].values):
+        without, now = budget["coverage_without"].values[i], float(budget["coverage"].values[i])
+        order = np.argsort(-without, kind="stable")
+        rows = [
+            (str(budget["source"].values[k]), percent(without[k]), f"{100 * (without[k] - now):+.1f}") for k in order
+        ]
+        tables.append(
+            {"strategy": str(name), "rows": rows, "coverage": percent(now), "courses": budget.attrs["n_courses"]}
+        )
+    return tables
