@@ -17,8 +17,8 @@ from simulator.population.sensitivity import first_order, total
 from simulator.prepare import Problem
 from simulator.results import group
 from simulator.sampling.streams import Draws, Exchanged
+from simulator.simulation import course_draws, make_plan, prepare_work, same_delivery
 from simulator.strategy import Strategy
-from simulator.study import course_draws, make_plan, prepare_work, same_delivery
 from simulator.uncertainty.source import RandomNumbers
 
 SOURCES: dict[str, frozenset[Stream]] = {

@@ -4,8 +4,6 @@ import hashlib
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -13,26 +11,20 @@ import numpy as np
 import xarray as xr
 
 from simulator import __version__
-from simulator.accumulation import Reach, StructureDoses
-from simulator.assembly import DOSE_BINS, Outcome, assemble, dose_step_gy
+from simulator.assembly import DOSE_BINS, Outcome, assemble
+from simulator.budget import budget_group
 from simulator.checkpoint import BlockStore
 from simulator.config import StudyConfig, dump_study
-from simulator.dose_maps import BONE, MapFrame, VisitBox
+from simulator.dose_maps import MapFrame
 from simulator.executors import Executor, executor_with
-from simulator.metrics.evaluate import dvh_percent, evaluate_metrics
 from simulator.plan.quality import Plan
-from simulator.population.bands import VOLUME_LEVELS, band_quantiles, count_levels
+from simulator.population.bands import VOLUME_LEVELS, band_quantiles
 from simulator.population.intervals import FixedWidthRule
-from simulator.prepare import PlanRequest, Problem, prepare
+from simulator.prepare import Problem, prepare
 from simulator.results import open_results, write_results, write_summary
-from simulator.sampling.courses import Delivery, TissueMotion, deliver, draw_courses
-from simulator.sampling.streams import Draws
+from simulator.simulation import Work, course_draws, make_plan, prepare_work
 from simulator.spec import ConfigError
-from simulator.strategy import Strategy
-from simulator.true_target import true_extremes
-from simulator.uncertainty.source import RandomNumbers
 
-_COURSES_AT_ONCE = 32
 _PLANS_AT_ONCE = 4
 _MAP_BORDER_MM = 35.0
 
@@ -115,8 +107,6 @@ def run_study(config: StudyConfig, out: Path, *, workers: int | None = None, pro
             n_courses = rule.next_look(count_met(problem, values), n_courses) if rule else None
         results = assemble(problem, frame, outcomes, values, time.monotonic() - started)
         if config.budget is not None:
-            from simulator.budget import budget_group
-
             progress.stage("uncertainty budget")
             results["budget"] = budget_group(problem, store, executor, budget_strategies(config, results))
     progress.stage("writing results")
@@ -183,78 +173,6 @@ def fingerprint(config_text: str) -> str:
     return hashlib.sha256(f"{__version__}\n{config_text}".encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Work:
-    """One strategy ready to be simulated, block by block."""
-
-    problem: Problem
-    strategy: Strategy
-    doses: dict[str, StructureDoses]
-    boxes: dict[str, VisitBox]
-    dose_step_gy: float
-
-    def block(self, first: int, n_courses: int) -> dict[str, np.ndarray]:
-        """Metrics, DVH counts and visits of a run of courses."""
-        draws = course_draws(self.problem, first, n_courses)
-        delivery = _deliver(self.problem, self.strategy, draws)
-        values, counts = self.evaluate(delivery, self.true_surfaces(draws))
-        visits: dict[str, np.ndarray] = {}
-        for i, (name, box) in enumerate(self.boxes.items()):
-            visits |= {f"visits_{i}": box.count(delivery.motion(name)), f"visits_low_{i}": box.low_zyx}
-        return {"values": values, "counts": counts, **visits}
-
-    def metrics_of(self, draws: RandomNumbers) -> np.ndarray:
-        """Metrics float32 (course, metric) of drawn courses."""
-        return self.evaluate(_deliver(self.problem, self.strategy, draws), self.true_surfaces(draws))[0]
-
-    def true_surfaces(self, draws: RandomNumbers) -> np.ndarray | None:
-        """Coefficients (course, term) of the true target's surface; None without delineation error."""
-        true_target = self.problem.true_target
-        if true_target is None:
-            return None
-        return true_target.delineation.draw(draws, true_target.n_terms)
-
-    def evaluate(self, delivery: Delivery, surfaces: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """Metrics float32 (course, metric) and DVH level counts uint32 (structure, dose, level)."""
-        rx, true_target = self.problem.config.prescription.dose_gy, self.problem.true_target
-        columns, counts = [], []
-        for structure in self.problem.structures:
-            doses = self.doses[structure.name]
-            motion = delivery.motion(structure.name)
-            metrics = self.problem.metrics[structure.name]
-            n_courses = len(motion.weight)
-            values = np.empty((n_courses, len(metrics)), np.float32)
-            level_counts = np.zeros((DOSE_BINS, VOLUME_LEVELS), np.uint32)
-            for start in range(0, n_courses, _COURSES_AT_ONCE):
-                part = slice(start, start + _COURSES_AT_ONCE)
-                some = motion.courses(part)
-                gy = doses.accumulate(some)
-                extremes = doses.extremes(gy, some)
-                volume_cc = doses.volume_cc
-                if true_target is not None and surfaces is not None and structure.role == "target":
-                    volume_cc = true_target.volume_cc(surfaces[part])
-                    extremes = true_extremes(gy, volume_cc)
-                values[part] = evaluate_metrics(metrics, gy, volume_cc, rx, extremes)
-                level_counts += count_levels(dvh_percent(gy, volume_cc, self.dose_step_gy, DOSE_BINS))
-            columns.append(values)
-            counts.append(level_counts)
-        return np.concatenate(columns, axis=1), np.stack(counts)
-
-    def nominal(self) -> tuple[np.ndarray, np.ndarray]:
-        """Metrics (metric,) and DVHs (structure, dose) in percent of the planned dose without errors."""
-        rx = self.problem.config.prescription.dose_gy
-        columns, dvhs = [], []
-        for structure in self.problem.structures:
-            doses = self.doses[structure.name]
-            still = TissueMotion.still(self.strategy.motion.offset_mm(self.problem.setting.planned, structure.name))
-            gy = doses.accumulate(still)
-            extremes = doses.extremes(gy, still)
-            metrics = self.problem.metrics[structure.name]
-            columns.append(evaluate_metrics(metrics, gy, doses.volume_cc, rx, extremes)[0])
-            dvhs.append(dvh_percent(gy, doses.volume_cc, self.dose_step_gy, DOSE_BINS)[0])
-        return np.concatenate(columns).astype(np.float32), np.stack(dvhs).astype(np.float32)
-
-
 def simulate_strategies(
     problem: Problem,
     frame: MapFrame,
@@ -287,67 +205,6 @@ def simulate_strategies(
                         work, plan, frame, f"s{i:03d}", store, executor, progress, done, total, values[i]
                     )
     return [outcomes[i] for i in range(len(outcomes))]
-
-
-def make_plan(problem: Problem, request: PlanRequest) -> Plan:
-    """Planned dose of one candidate margin."""
-    target = problem.planning_targets[request.target_path_mm]
-    return problem.config.plan.plan(problem.case, target, request.expansion, problem.config.prescription)
-
-
-def course_draws(problem: Problem, first: int, n_courses: int) -> RandomNumbers:
-    """The random numbers of some courses of the study."""
-    return Draws(problem.config.seed, first, n_courses)
-
-
-def _deliver(problem: Problem, strategy: Strategy, draws: RandomNumbers) -> Delivery:
-    return deliver(draw_courses(problem.setting, draws), strategy, problem.setting)
-
-
-def same_delivery(problem: Problem, strategy: Strategy, draws: RandomNumbers, other: RandomNumbers) -> bool:
-    """Whether a strategy delivers the same whichever of two sets of random numbers is drawn."""
-    first, second = (_deliver(problem, strategy, d) for d in (draws, other))
-    for name in (BONE, *(s.name for s in problem.structures)):
-        one, two = first.motion(name), second.motion(name)
-        pairs = ((one.shift_mm, two.shift_mm), (one.weight, two.weight), (one.linear, two.linear))
-        if not all(np.array_equal(a, b) for a, b in pairs if a is not None and b is not None):
-            return False
-    return True
-
-
-def prepare_work(problem: Problem, strategy: Strategy, plan: Plan, draws: Iterable[RandomNumbers]) -> Work:
-    """Doses of a plan around every structure, as far as some draws move it."""
-    reach = _reach(problem, strategy, draws)
-    numerics = problem.config.numerics
-    doses = {
-        s.name: StructureDoses(
-            plan.dose,
-            problem.patches[s.name],
-            reach[s.name],
-            numerics.target_lattice_mm if s.role == "target" else numerics.oar_lattice_mm,
-            problem.surfaces.get(s.name),
-        )
-        for s in problem.structures
-    }
-    boxes = {name: VisitBox.covering(reach[name]) for name in (BONE, *problem.moving)}
-    return Work(problem, strategy, doses, boxes, dose_step_gy(problem))
-
-
-def _reach(problem: Problem, strategy: Strategy, draws: Iterable[RandomNumbers]) -> dict[str, Reach]:
-    """Displacements that occur over all courses: of each structure, and of bone at the isocentre."""
-    reach: dict[str, Reach] = {}
-    for some in draws:
-        delivery = _deliver(problem, strategy, some)
-        for name in (BONE, *(s.name for s in problem.structures)):
-            motion = delivery.motion(name)
-            arm = None if name == BONE else problem.arm_mm(name, motion.centre_mm)
-            box = Reach.of(motion, arm)
-            reach[name] = reach[name].union(box) if name in reach else box
-    for name in reach:
-        reach[name] = reach[name].union(
-            Reach.of(TissueMotion.still(strategy.motion.offset_mm(problem.setting.planned, name)))
-        )
-    return reach
 
 
 def map_frame(problem: Problem) -> MapFrame:

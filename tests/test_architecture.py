@@ -20,6 +20,7 @@ ROWS = [
         "assembly",
         "executors",
         "checkpoint",
+        "simulation",
         "budget",
         "study",
         "progress",

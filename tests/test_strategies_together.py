@@ -8,7 +8,7 @@ import pytest
 import simulator
 from simulator.config import StudyConfig
 from simulator.prepare import prepare
-from simulator.study import make_plan
+from simulator.simulation import make_plan
 
 MOTIONS = ["none", "itv", "mid-ventilation", "gating", "breath-hold", "tracking", "compression"]
 GUIDANCES = [

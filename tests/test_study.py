@@ -12,8 +12,9 @@ from simulator.prepare import prepare
 from simulator.results import SUMMARY_COLUMNS, VARIABLES, open_results
 from simulator.sampling.courses import deliver, draw_courses
 from simulator.sampling.streams import Draws
+from simulator.simulation import make_plan
 from simulator.spec import ConfigError
-from simulator.study import is_finished, make_plan, run_study
+from simulator.study import is_finished, run_study
 
 
 def small_study(**changes):
