@@ -8,7 +8,6 @@ import xarray as xr
 from simulator.metrics.goals import Goal
 from simulator.population.comparison import compare_metric, distinguishable, paired_difference
 from simulator.population.decision import Decision, decide
-from simulator.population.intervals import interval_of
 from simulator.population.required_margin import along_chain, margin_chains, margin_of_courses, required_margin
 from simulator.prepare import Problem, margin_spread
 from simulator.results import DIRECTIONS, group
@@ -30,7 +29,7 @@ def answer_groups(problem: Problem, values: np.ndarray, ptv_cc: np.ndarray) -> d
     joint = _joint_met(problem, values)
     decision = decide(
         joint[:, _COVERAGE].mean(axis=1),
-        _interval(problem, joint[:, _COVERAGE].sum(axis=1), values.shape[1])[0],
+        problem.interval(joint[:, _COVERAGE])[0],
         problem.config.decision.probability,
         joint[:, _ORGANS],
         ptv_cc,
@@ -41,10 +40,6 @@ def answer_groups(problem: Problem, values: np.ndarray, ptv_cc: np.ndarray) -> d
         "margins": _margins_group(problem, values),
         "decision": _decision_group(problem, values, joint, decision, ptv_cc, labels),
     }
-
-
-def _interval(problem: Problem, n_met: np.ndarray, n_courses: int) -> tuple[np.ndarray, np.ndarray]:
-    return interval_of(n_met, n_courses, sequential=problem.config.precision is not None)
 
 
 def goals_of(problem: Problem, joint: str) -> list[Goal]:
@@ -76,7 +71,7 @@ def _joint_met(problem: Problem, values: np.ndarray) -> np.ndarray:
 
 def _joint_group(problem: Problem, joint: np.ndarray, labels: list[str]) -> xr.Dataset:
     n_met, n_courses = joint.sum(axis=2), joint.shape[2]
-    low, high = _interval(problem, n_met, n_courses)
+    low, high = problem.interval(joint)
     members = ["; ".join(g.text for g in goals_of(problem, name)) for name in JOINT]
     return group(
         "joint",
@@ -228,7 +223,7 @@ def _reason(
     goal = " and ".join(g.text for g in problem.wanted)
     n = joint.shape[2]
     coverage, risk = joint[:, _COVERAGE].mean(axis=1), 1 - joint[:, _ORGANS].mean(axis=1)
-    low, high = _interval(problem, joint[:, _COVERAGE].sum(axis=1), n)
+    low, high = problem.interval(joint[:, _COVERAGE])
 
     def interval(i: int) -> str:
         return f"{100 * coverage[i]:.1f} % (95 % interval {100 * low[i]:.1f} to {100 * high[i]:.1f} %)"

@@ -12,7 +12,7 @@ from simulator.config import dump_study
 from simulator.dose_maps import MapFrame
 from simulator.plan.quality import PlanQuality
 from simulator.population.bands import QUANTILES
-from simulator.population.intervals import interval_of, quantile_interval
+from simulator.population.intervals import quantile_interval
 from simulator.prepare import Problem
 from simulator.results import DIRECTIONS, VARIABLES, group, result_hash
 from simulator.words import study_in_words
@@ -132,29 +132,26 @@ def _metrics_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray
 
 
 def _goals_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray, labels: list[str]) -> xr.Dataset:
-    goals, rx, n_courses = problem.goals, problem.prescription_gy, values.shape[1]
+    goals, rx = problem.goals, problem.prescription_gy
     column = {label: i for i, label in enumerate(problem.metric_labels)}
     shape = (len(outcomes), len(goals))
-    n_met = np.empty(shape)
     bounds = [f"{key}_{end}" for end in ("low", "high") for key in _QUANTILES]
-    numbers = {key: np.empty(shape) for key in ("nominal", *_QUANTILES, *bounds)}
+    numbers = {key: np.empty(shape) for key in ("probability", "ci_low", "ci_high", "nominal", *_QUANTILES, *bounds)}
     for i, outcome in enumerate(outcomes):
         for j, goal in enumerate(goals):
             drawn = values[i, :, column[goal.metric.label]].astype(np.float64)
-            n_met[i, j] = goal.is_met(drawn, rx).sum()
+            met = goal.is_met(drawn, rx)
+            numbers["probability"][i, j] = met.mean()
+            numbers["ci_low"][i, j], numbers["ci_high"][i, j] = problem.interval(met)
             nominal = float(outcome.nominal[column[goal.metric.label]])
             numbers["nominal"][i, j] = goal.in_goal_unit(np.array(nominal), rx)
             shown, shares = goal.in_goal_unit(drawn, rx), tuple(_QUANTILES.values())
             found = [*np.quantile(shown, shares), *np.concatenate(quantile_interval(shown, shares))]
             for key, number in zip((*_QUANTILES, *bounds), found, strict=True):
                 numbers[key][i, j] = number
-    low, high = interval_of(n_met, n_courses, sequential=problem.config.precision is not None)
     return group(
         "goals",
         {
-            "probability": n_met / n_courses,
-            "ci_low": low,
-            "ci_high": high,
             **numbers,
             "metric": np.array([g.metric.label for g in goals]),
             "structure": np.array([g.metric.structure for g in goals]),

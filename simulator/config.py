@@ -15,6 +15,7 @@ from simulator.plan.conformal_arc import ConformalArc
 from simulator.plan.imported import ImportedDoses
 from simulator.plan.penumbra import Penumbra
 from simulator.plan.prescription import Prescription
+from simulator.sampling.quasi import allowed_courses
 from simulator.spec import (
     ConfigError,
     Discriminator,
@@ -169,6 +170,10 @@ class StudyConfig(Spec):
     precision: Annotated[float, Field(ge=0.001, le=0.25)] | None = Field(
         None, description="simulate until the 95 % interval of every goal's probability is no wider than twice this"
     )
+    sampling: Literal["pseudo-random", "sobol"] = Field(
+        "pseudo-random",
+        description="how courses are drawn: independently, or as 16 scrambled Sobol' nets (16 x 2^m courses)",
+    )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(1, description="seed of every random stream")
     numerics: Numerics = Field(default_factory=Numerics, description="resolution of the simulation")
 
@@ -194,6 +199,20 @@ class StudyConfig(Spec):
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
             raise ValueError(f"strategies: {', '.join(twice)} is listed twice; remove one")
+        return self
+
+    @model_validator(mode="after")
+    def _sobol_nets_are_whole(self) -> "StudyConfig":
+        if self.sampling == "sobol":
+            if self.precision is not None:
+                raise ValueError(
+                    "sampling: Sobol' nets cannot grow until they are precise; give courses, not precision"
+                )
+            below, above = allowed_courses(self.courses)
+            if self.courses not in (below, above):
+                raise ValueError(
+                    f"courses: {self.courses} do not fill 16 Sobol' nets of 2^m courses; write {below} or {above}"
+                )
         return self
 
     @model_validator(mode="after")

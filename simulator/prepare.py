@@ -14,7 +14,9 @@ from simulator.conventions import AXES
 from simulator.metrics.evaluate import check_volume
 from simulator.metrics.goals import Goal, Metric, parse_goal, parse_metric
 from simulator.plan.targets import Expansion, TargetVolume, planning_target
+from simulator.population.intervals import clopper_pearson_interval, randomisation_interval, wilson_interval
 from simulator.sampling.courses import Setting
+from simulator.sampling.quasi import N_RANDOMISATIONS
 from simulator.spec import CaseError, ConfigError
 from simulator.strategy import Strategy
 from simulator.strategy.margin import Spread
@@ -83,6 +85,13 @@ class Problem:
     def prescription_gy(self) -> float:
         """Prescription in Gy."""
         return self.config.prescription.dose_gy
+
+    def interval(self, met: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The 95 % interval of a probability, for boolean (..., course), fit for how the courses were drawn."""
+        if self.config.sampling == "sobol":
+            return randomisation_interval(met, N_RANDOMISATIONS)
+        interval = wilson_interval if self.config.precision is None else clopper_pearson_interval
+        return interval(met.sum(axis=-1), met.shape[-1])
 
     @property
     def n_points(self) -> int:

@@ -35,8 +35,8 @@ VARIABLES: dict[str, dict[str, Variable]] = {
     },
     "goals": {
         "probability": Variable(_SG, "1", "share of courses that meet the goal"),
-        "ci_low": Variable(_SG, "1", "lower end of the 95 % Wilson interval of the probability"),
-        "ci_high": Variable(_SG, "1", "upper end of the 95 % Wilson interval of the probability"),
+        "ci_low": Variable(_SG, "1", "lower end of the 95 % interval of the probability"),
+        "ci_high": Variable(_SG, "1", "upper end of the 95 % interval of the probability"),
         "nominal": Variable(_SG, "", "metric of the planned dose, in the unit of the goal"),
         "median": Variable(_SG, "", "median over courses, in the unit of the goal"),
         "p05": Variable(_SG, "", "5th percentile over courses, in the unit of the goal"),

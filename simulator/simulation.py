@@ -13,6 +13,7 @@ from simulator.plan.quality import Plan
 from simulator.population.bands import VOLUME_LEVELS, count_levels
 from simulator.prepare import PlanRequest, Problem
 from simulator.sampling.courses import Delivery, TissueMotion, deliver, draw_courses
+from simulator.sampling.quasi import SobolDraws
 from simulator.sampling.streams import Draws
 from simulator.strategy import Strategy
 from simulator.true_target import true_extremes
@@ -101,7 +102,11 @@ def make_plan(problem: Problem, request: PlanRequest) -> Plan:
 
 def course_draws(problem: Problem, first: int, n_courses: int) -> RandomNumbers:
     """The random numbers of some courses of the study."""
-    return Draws(problem.config.seed, first, n_courses)
+    config = problem.config
+    if config.sampling == "sobol":
+        fractions = config.prescription.fractions
+        return SobolDraws(config.seed, first, n_courses, config.courses, fractions, config.uncertainty)
+    return Draws(config.seed, first, n_courses)
 
 
 def _deliver(problem: Problem, strategy: Strategy, draws: RandomNumbers) -> Delivery:

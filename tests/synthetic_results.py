@@ -78,6 +78,7 @@ def _answers(plans, goals, value, metrics) -> dict[str, xr.Dataset]:
         wanted=[parse_goal("GTV D98% >= 95%")],
         metric_labels=metrics,
         prescription_gy=RX_GY,
+        interval=lambda met: wilson_interval(met.sum(axis=-1), met.shape[-1]),
         case=SimpleNamespace(target="GTV"),
         config=SimpleNamespace(
             decision=DecisionRule(), precision=None, prescription=SimpleNamespace(isodose_percent=80.0)

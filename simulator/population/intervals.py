@@ -1,7 +1,7 @@
 """Confidence intervals of probabilities and quantiles, and a rule that stops when every interval is narrow enough."""
 
 import numpy as np
-from scipy.stats import beta, binom, norm
+from scipy.stats import beta, binom, norm, t
 
 
 def wilson_interval(n_met: np.ndarray, n_courses: int, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -45,9 +45,29 @@ def clopper_pearson_interval(
     return np.where(k == 0, 0.0, low), np.where(k == n_courses, 1.0, high)
 
 
-def interval_of(n_met: np.ndarray, n_courses: int, *, sequential: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % interval of a probability: Wilson for a fixed number of courses, Clopper-Pearson after repeated looks."""
-    return (clopper_pearson_interval if sequential else wilson_interval)(n_met, n_courses)
+def randomisation_interval(
+    met: np.ndarray, n_randomisations: int, confidence: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+    """Student-t interval of a probability from independent randomisations of a quasi-random sequence.
+
+    A randomisation of M courses resolves its share to 1 / M, so their scatter counts as that at least; where this makes the
+    interval wider than Wilson's for as many independent courses, as at probabilities of 0 and 1, Wilson's is taken.
+
+    Parameters
+    ----------
+    met : boolean (..., course), the courses of one randomisation after those of another.
+
+    Returns
+    -------
+    Lower and upper bound, shape (...).
+    """
+    runs = met.reshape(*met.shape[:-1], n_randomisations, -1)
+    share = runs.mean(axis=-1)
+    mean, sd = share.mean(axis=-1), np.maximum(share.std(axis=-1, ddof=1), 1 / runs.shape[-1])
+    half = t.ppf(0.5 + confidence / 2, n_randomisations - 1) * sd / np.sqrt(n_randomisations)
+    low, high = wilson_interval(met.sum(axis=-1), met.shape[-1], confidence)
+    narrower = 2 * half < high - low
+    return np.where(narrower, np.clip(mean - half, 0, 1), low), np.where(narrower, np.clip(mean + half, 0, 1), high)
 
 
 def quantile_interval(
