@@ -18,7 +18,7 @@ from simulator.checkpoint import BlockStore
 from simulator.config import StudyConfig, dump_study
 from simulator.dose_maps import BONE, MapFrame, VisitBox
 from simulator.executors import Executor, executor_with
-from simulator.metrics.evaluate import dvh_percent, evaluate_metrics
+from simulator.metrics.evaluate import dvh_percent, evaluate_biology, evaluate_metrics
 from simulator.plan.quality import Plan
 from simulator.population.bands import VOLUME_LEVELS, band_quantiles, count_levels
 from simulator.prepare import PlanRequest, Problem, prepare
@@ -156,7 +156,8 @@ class _Work:
     def block(self, first: int, n_courses: int) -> dict[str, np.ndarray]:
         """Metrics, DVH counts and visits of a run of courses."""
         delivery = _deliver(self.problem, self.strategy, first, n_courses)
-        values, counts = self.evaluate(delivery, self._true_surfaces(first, n_courses))
+        draws = Draws(self.problem.config.seed, first, n_courses)
+        values, counts = self.evaluate(delivery, self._true_surfaces(first, n_courses), draws)
         visits = {f"visits_{i}": box.count(delivery.motion(name)) for i, (name, box) in enumerate(self.boxes.items())}
         return {"values": values, "counts": counts, **visits}
 
@@ -168,9 +169,9 @@ class _Work:
         draws = Draws(self.problem.config.seed, first, n_courses)
         return true_target.delineation.draw(draws, true_target.n_terms)
 
-    def evaluate(self, delivery: Delivery, surfaces: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate(self, delivery: Delivery, surfaces: np.ndarray | None, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
         """Metrics float32 (course, metric) and DVH level counts uint32 (structure, dose, level)."""
-        rx, true_target = self.problem.config.prescription.dose_gy, self.problem.true_target
+        true_target = self.problem.true_target
         columns, counts = [], []
         for structure in self.problem.structures:
             doses = self.doses[structure.name]
@@ -188,7 +189,8 @@ class _Work:
                 if true_target is not None and surfaces is not None and structure.role == "target":
                     volume_cc = true_target.volume_cc(surfaces[part])
                     extremes = true_extremes(gy, volume_cc)
-                values[part] = evaluate_metrics(metrics, gy, volume_cc, rx, extremes)
+                numbers = Draws(draws.seed, draws.first_course + start, len(gy))
+                values[part] = self._metrics(structure.name, some, gy, volume_cc, extremes, numbers)
                 level_counts += count_levels(dvh_percent(gy, volume_cc, self.dose_step_gy, DOSE_BINS))
             columns.append(values)
             counts.append(level_counts)
@@ -196,17 +198,40 @@ class _Work:
 
     def nominal(self) -> tuple[np.ndarray, np.ndarray]:
         """Metrics (metric,) and DVHs (structure, dose) in percent of the planned dose without errors."""
-        rx = self.problem.config.prescription.dose_gy
         columns, dvhs = [], []
         for structure in self.problem.structures:
             doses = self.doses[structure.name]
             still = TissueMotion.still(self.strategy.motion.offset_mm(self.problem.setting.planned, structure.name))
             gy = doses.accumulate(still)
             extremes = doses.extremes(gy, still)
-            metrics = self.problem.metrics[structure.name]
-            columns.append(evaluate_metrics(metrics, gy, doses.volume_cc, rx, extremes)[0])
+            columns.append(self._metrics(structure.name, still, gy, doses.volume_cc, extremes, None)[0])
             dvhs.append(dvh_percent(gy, doses.volume_cc, self.dose_step_gy, DOSE_BINS)[0])
         return np.concatenate(columns).astype(np.float32), np.stack(dvhs).astype(np.float32)
+
+    def _metrics(
+        self,
+        name: str,
+        motion: TissueMotion,
+        dose_gy: np.ndarray,
+        volume_cc: np.ndarray,
+        extremes_gy: np.ndarray | None,
+        draws: Draws | None,
+    ) -> np.ndarray:
+        """Metrics float64 (course, metric) of a structure; without draws, its response is that of mean parameters."""
+        metrics, doses, rx = self.problem.metrics[name], self.doses[name], self.problem.config.prescription
+        is_biological = np.array([m.is_biological for m in metrics])
+        if not is_biological.any():
+            return evaluate_metrics(metrics, dose_gy, volume_cc, rx.dose_gy, extremes_gy)
+        physical, biological = ([m for m in metrics if m.is_biological is kind] for kind in (False, True))
+        points = doses.fraction_sums(dose_gy, motion, rx.fractions)
+        edge = None
+        if any(m.kind in ("minimum", "maximum") for m in biological):
+            edge = doses.edge_sums(points, motion, rx.fractions)
+        responses = self.problem.biology.responses(name, draws)
+        values = np.empty((len(dose_gy), len(metrics)))
+        values[:, ~is_biological] = evaluate_metrics(physical, dose_gy, volume_cc, rx.dose_gy, extremes_gy)
+        values[:, is_biological] = evaluate_biology(biological, points, edge, volume_cc, responses)
+        return values
 
 
 def simulate_strategies(
