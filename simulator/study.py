@@ -184,11 +184,12 @@ class _Work:
                 part = slice(start, start + _COURSES_AT_ONCE)
                 some = motion.courses(part)
                 gy = doses.accumulate(some)
-                extremes = doses.extremes(gy, some)
-                volume_cc = doses.volume_cc
+                volume_cc, extremes = doses.volume_cc, None
                 if true_target is not None and surfaces is not None and structure.role == "target":
                     volume_cc = true_target.volume_cc(surfaces[part])
                     extremes = true_extremes(gy, volume_cc)
+                else:
+                    extremes = doses.extremes(gy, some)
                 numbers = Draws(draws.seed, draws.first_course + start, len(gy))
                 values[part] = self._metrics(structure.name, some, gy, volume_cc, extremes, numbers)
                 level_counts += count_levels(dvh_percent(gy, volume_cc, self.dose_step_gy, DOSE_BINS))
@@ -225,7 +226,7 @@ class _Work:
         physical, biological = ([m for m in metrics if m.is_biological is kind] for kind in (False, True))
         points = doses.fraction_sums(dose_gy, motion, rx.fractions)
         edge = None
-        if any(m.kind in ("minimum", "maximum") for m in biological):
+        if volume_cc.ndim == 1 and any(m.kind in ("minimum", "maximum") for m in biological):
             edge = doses.edge_sums(points, motion, rx.fractions)
         responses = self.problem.biology.responses(name, draws)
         values = np.empty((len(dose_gy), len(metrics)))
