@@ -17,7 +17,8 @@ three. Relative paths start from the study file's folder.
 
 Goal libraries: {libraries}. A goal is written `STRUCTURE METRIC OP VALUE [unit]`; metrics are `D98%`, `D0.035cc`, `Dmean`,
 `Dmin`, `Dmax`, `V20Gy`, `V95%`, `CV19.1Gy` (volume that receives less) and `gEUD(a=8)`. A dose limit in `%` is of the
-prescription.
+prescription. Any of them may be taken of a biological dose, with the α/β in Gy: `EQD2(2):D0.035cc`, `BED(10):D98%`; limits are
+then in Gy. `TCP` and `NTCP` are in `%` and have their parameters under `biology`.
 """
 
 

@@ -8,6 +8,7 @@ Where rotation or filling makes points of a structure move differently, its poin
 enough to move alike (`Reach.cell_mm`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -76,6 +77,20 @@ class Reach:
         Cells are not made smaller than 6 points, so that coarsely sampled parts far from the target stay cheap.
         """
         return _CELL_TOLERANCE_MM / (self.turn / 3) if self.turn else np.inf
+
+
+@dataclass(frozen=True)
+class FractionSums:
+    """What the linear-quadratic model needs to know of a course at each point.
+
+    Parameters
+    ----------
+    dose_gy : D = sum_f d_f, float32 (course, point) in Gy, with d_f the dose of fraction f.
+    squares_gy2 : S2 = sum_f d_f^2, float32 (course, point) in Gy^2.
+    """
+
+    dose_gy: np.ndarray
+    squares_gy2: np.ndarray
 
 
 class PointDoses(Protocol):
@@ -237,6 +252,33 @@ class StructureDoses:
             return None
         surface = self._surface.accumulate(motion)
         return extremes(np.concatenate([surface, dose_gy[:, self._inside]], axis=1))
+
+    def fraction_sums(self, dose_gy: np.ndarray, motion: TissueMotion, n_fractions: int) -> FractionSums:
+        """D and S2 of every point; `dose_gy` is what `accumulate` gave for the same courses."""
+        return FractionSums(dose_gy, _sum_of_squares(self.accumulate, dose_gy, motion, n_fractions))
+
+    def edge_sums(self, points: FractionSums, motion: TissueMotion, n_fractions: int) -> FractionSums | None:
+        """D and S2 over the surface and the cells wholly inside, where extremes lie; None without surface points."""
+        if self._surface is None:
+            return None
+        surface = self._surface.accumulate(motion)
+        squares = _sum_of_squares(self._surface.accumulate, surface, motion, n_fractions)
+        return FractionSums(
+            np.concatenate([surface, points.dose_gy[:, self._inside]], axis=1),
+            np.concatenate([squares, points.squares_gy2[:, self._inside]], axis=1),
+        )
+
+
+def _sum_of_squares(
+    accumulate: Callable[[TissueMotion], np.ndarray], dose_gy: np.ndarray, motion: TissueMotion, n_fractions: int
+) -> np.ndarray:
+    """S2 = sum_f d_f^2, float32 (course, point); a motion of a single visit is n equal fractions."""
+    if motion.weight.shape[1] == 1:
+        return np.square(dose_gy) / np.float32(n_fractions)
+    squares = np.zeros_like(dose_gy)
+    for fraction in motion.fractions(n_fractions):
+        squares += np.square(accumulate(fraction))
+    return squares
 
 
 def _stride(patch: Patch, finest_mm: float) -> int:

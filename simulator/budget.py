@@ -35,6 +35,7 @@ SOURCES: dict[str, frozenset[Stream]] = {
     "delineation": frozenset({Stream.DELINEATION}),
     "isocentre": frozenset({Stream.ISOCENTRE}),
     "image guidance": frozenset(s for s in Stream if s.name.startswith(("GUIDANCE", "COUCH"))),
+    "tumour and tissue response": frozenset(s for s in Stream if s.name.startswith(("TCP", "NTCP"))),
     "motion management": frozenset(s for s in Stream if s.name.startswith("MOTION")),
 }
 _OTHER_SEED = 2**63
@@ -120,6 +121,8 @@ def _acts(problem: Problem, strategy: Strategy, streams: frozenset[Stream]) -> b
     base, second = (draw(problem, 0, _COURSES_COMPARED) for draw in (course_draws, _second_draws))
     if Stream.DELINEATION in streams:
         return problem.true_target is not None
+    if Stream.TCP_ALPHA in streams:
+        return any(problem.biology.responses(s.name) for s in problem.structures)
     return not same_delivery(problem, strategy, base, Exchanged(base, second, streams))
 
 

@@ -1,6 +1,8 @@
 """Study files: YAML in, a validated study out, with errors that name file, line and key."""
 
 import difflib
+from collections.abc import Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,6 +12,7 @@ from pydantic import ValidationError
 
 from simulator.case.phantoms import AbdominalPhantom, MediastinalPhantom, PelvicPhantom, SpherePhantom
 from simulator.case.sources import ArchiveCase, DicomCase
+from simulator.metrics.biology import Biology, Complication, PublishedTissue, TumourControl
 from simulator.metrics.goals import Goal, parse_goal
 from simulator.plan.conformal_arc import ConformalArc
 from simulator.plan.imported import ImportedDoses
@@ -159,6 +162,9 @@ class StudyConfig(Spec):
     strategies: StrategyGrid | tuple[Candidate, ...] = Field(description="candidates: a grid or a list")
     goals: tuple[str, ...] = Field(
         description="goals, names of published libraries (mediastinal-5fx) and files of one's own"
+    )
+    biology: Biology = Field(
+        default_factory=Biology, description="parameters of tumour control and complication probabilities"
     )
     decision: DecisionRule = Field(
         default_factory=DecisionRule, description="what the recommended strategy has to reach"
@@ -325,6 +331,65 @@ def library_names() -> list[str]:
     """Names of the goal libraries that come with the simulator."""
     folder = resources.files("simulator.metrics") / "libraries"
     return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+@cache
+def published_tissues() -> dict[str, PublishedTissue]:
+    """Published parameters of tumour control and complications, by tissue."""
+    text = (resources.files("simulator.metrics") / "tissues.yaml").read_text(encoding="utf-8")
+    rows = [PublishedTissue.model_validate(row) for row in yaml.safe_load(text)]
+    return {row.tissue: row for row in rows}
+
+
+def complete_biology(biology: Biology, goals: Sequence[Goal]) -> Biology:
+    """The biology of a study with the keys that it leaves out filled from the publications.
+
+    Parameters
+    ----------
+    goals : those on TCP and NTCP want parameters even where the study has none for the structure.
+
+    Raises
+    ------
+    ConfigError : an unknown tissue, or keys that neither the study nor its publication gives.
+    """
+    wanted = {kind: [g.metric.structure for g in goals if g.metric.kind == kind] for kind in ("tcp", "ntcp")}
+    tcp = dict.fromkeys(wanted["tcp"], TumourControl()) | biology.tcp
+    ntcp = dict.fromkeys(wanted["ntcp"], Complication()) | biology.ntcp
+    return Biology(
+        tcp={name: spec.model_copy(update=_published("tcp", name, spec)) for name, spec in tcp.items()},
+        ntcp={name: spec.model_copy(update=_published("ntcp", name, spec)) for name, spec in ntcp.items()},
+    )
+
+
+_BIOLOGY_EXAMPLES: dict[str, dict[str, float | str]] = {
+    "tcp": {"alpha_per_gy": 0.3, "alpha_beta_gy": 10, "clonogens_per_cc": "1.0e+7"},
+    "ntcp": {"td50_gy": 60, "m": 0.2, "n": 0.1, "alpha_beta_gy": 3},
+}
+
+
+def _published(kind: str, name: str, spec: TumourControl | Complication) -> dict[str, Any]:
+    """Values of the keys that a section of `biology` leaves out, and the tissue that they come from."""
+    tissues = published_tissues()
+    if spec.tissue is not None and spec.tissue not in tissues:
+        near = difflib.get_close_matches(spec.tissue, tissues, 1)
+        hint = f"; did you mean {near[0]!r}" if near else ""
+        raise ConfigError(
+            f"biology.{kind}.{name}.tissue: {spec.tissue!r} is not known{hint}; known are {', '.join(tissues)}"
+        )
+    by_name = next((t for t in tissues.values() if kind == "ntcp" and name in t.structures), None)
+    row = tissues[spec.tissue] if spec.tissue else by_name
+    example = _BIOLOGY_EXAMPLES[kind]
+    absent = [key for key in example if getattr(spec, key) is None]
+    found = {key: value for key, value in (row.parameters if row else {}).items() if key in absent}
+    missing = [key for key in absent if key not in found]
+    if missing:
+        shown = ", ".join(f"{key}: {value}" for key, value in example.items() if key in missing)
+        raise ConfigError(
+            f"biology.{kind}.{name}: {', '.join(missing)} wanted, as no publication that comes with the simulator gives "
+            f"{'it' if len(missing) == 1 else 'them'}; write biology: {{{kind}: {{{name}: {{{shown}}}}}}} with the "
+            "numbers of your source (these only show the form)"
+        )
+    return found | ({"tissue": row.tissue} if row and found else {})
 
 
 def _load_library(entry: str) -> GoalLibrary:

@@ -57,3 +57,8 @@ class Stream(IntEnum):
     MOTION_COURSE = 28
     MOTION_FRACTION = 29
     MOTION_INSTANT = 30
+    TCP_ALPHA = 40
+    TCP_ALPHA_BETA = 41
+    NTCP_TD50 = 42
+    NTCP_M = 43
+    NTCP_ALPHA_BETA = 44

@@ -6,6 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from simulator.prepare import Problem
+from simulator.words import biology_in_words
 
 _FMA_PER_SECOND = 2e9
 _PLAN_SECONDS = 3.0
@@ -31,6 +32,7 @@ def problem_tables(problem: Problem) -> list[Table]:
         ("prescription", f"{rx.dose_gy:g} Gy in {rx.fractions} fractions on the {rx.isodose_percent:g} % isodose"),
         ("plan", config.plan.model),
         *(("uncertainty", sentence) for sentence in config.uncertainty.describe()),
+        *(("biology", sentence) for sentence in biology_in_words(problem)),
         ("strategies", str(len(problem.strategies))),
         ("goals", str(len(problem.goals))),
         ("courses per strategy", str(config.courses)),

@@ -9,8 +9,9 @@ import numpy as np
 from simulator.case.anatomy import Case
 from simulator.case.structures import Patch, Structure, sample_structure, surface_points
 from simulator.case.traces import breathing_signal, one_record, read_trace
-from simulator.config import StudyConfig, resolve_goals
+from simulator.config import StudyConfig, complete_biology, resolve_goals
 from simulator.conventions import AXES
+from simulator.metrics.biology import Biology
 from simulator.metrics.evaluate import check_volume
 from simulator.metrics.goals import Goal, Metric, parse_goal, parse_metric
 from simulator.plan.targets import Expansion, TargetVolume, planning_target
@@ -60,6 +61,7 @@ class Problem:
     wanted : the goals on the target that a strategy has to meet together.
     skipped_goals : published goals on structures that the case does not have.
     true_target : the target under delineation error; None without.
+    biology : parameters of TCP and NTCP, completed from the publications.
     """
 
     config: StudyConfig
@@ -75,6 +77,7 @@ class Problem:
     requests: tuple[PlanRequest, ...]
     setting: Setting
     true_target: TrueTarget | None
+    biology: Biology
 
     @property
     def metric_labels(self) -> list[str]:
@@ -138,13 +141,14 @@ def prepare(config: StudyConfig) -> Problem:
         _require(case, goal)
     known = [g for g in published if g.metric.structure in case.structures]
     goals = tuple({g.text: g for g in (*own, *known)}.values())
-    named = {g.metric.structure for g in goals}
+    named = {*(g.metric.structure for g in goals), *config.biology.tcp, *config.biology.ntcp}
     wanted = _wanted(config, case)
     structures = tuple(s for s in case.structures.values() if s.role != "external" or s.name in named)
     for structure in structures:
         if structure.volume_cc <= 0:
             raise CaseError(f"structure {structure.name!r} of case {case.name!r} is empty; leave it out or contour it")
     _check_sources(config, case)
+    biology = complete_biology(config.biology, (*goals, *wanted))
     for goal in (*goals, *wanted):
         check_volume(goal.metric, case.structures[goal.metric.structure].volume_cc)
     strategies = tuple(config.candidates())
@@ -161,7 +165,7 @@ def prepare(config: StudyConfig) -> Problem:
         structures=structures,
         patches=patches,
         surfaces={s.name: surface_points(s) for s in structures if s.name in extreme},
-        metrics={s.name: _metrics_of(s, (*goals, *wanted)) for s in structures},
+        metrics={s.name: _metrics_of(s, (*goals, *wanted), biology) for s in structures},
         goals=goals,
         wanted=wanted,
         skipped_goals=tuple(g for g in published if g.metric.structure not in case.structures),
@@ -169,6 +173,7 @@ def prepare(config: StudyConfig) -> Problem:
         requests=tuple(_plan_request(setting, s) for s in strategies),
         setting=setting,
         true_target=true_target,
+        biology=biology,
     )
 
 
@@ -197,6 +202,7 @@ def _check_sources(config: StudyConfig, case: Case) -> None:
     """Refuse structures that the case does not have, and motion management that has nothing to manage."""
     uncertainty = config.uncertainty
     named = {"uncertainty.organs": list(uncertainty.organs)}
+    named |= {"biology.tcp": list(config.biology.tcp), "biology.ntcp": list(config.biology.ntcp)}
     if uncertainty.respiration is not None:
         named["uncertainty.respiration"] = list(uncertainty.respiration.names(case.target))
     for strategy in config.candidates():
@@ -262,10 +268,11 @@ def _record(respiration: Respiration) -> tuple[np.ndarray, float] | None:
     return breathing_signal(record), record.duration_s
 
 
-def _metrics_of(structure: Structure, goals: tuple[Goal, ...]) -> list[Metric]:
+def _metrics_of(structure: Structure, goals: tuple[Goal, ...], biology: Biology) -> list[Metric]:
     usual = _TARGET_METRICS if structure.role == "target" else _OAR_METRICS
     metrics = [g.metric for g in goals if g.metric.structure == structure.name]
     metrics += [parse_metric(structure.name, m) for m in usual]
+    metrics += [parse_metric(structure.name, kind.upper()) for kind in biology.responses(structure.name)]
     fitting = [m for m in metrics if m.kind != "dose_at_cc" or m.argument <= structure.volume_cc]
     return list({m.label: m for m in fitting}.values())
 

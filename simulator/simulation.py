@@ -8,7 +8,7 @@ import numpy as np
 from simulator.accumulation import Reach, StructureDoses
 from simulator.assembly import DOSE_BINS, dose_step_gy
 from simulator.dose_maps import BONE, VisitBox
-from simulator.metrics.evaluate import dvh_percent, evaluate_metrics
+from simulator.metrics.evaluate import dvh_percent, evaluate_biology, evaluate_metrics
 from simulator.plan.quality import Plan
 from simulator.population.bands import VOLUME_LEVELS, count_levels
 from simulator.prepare import PlanRequest, Problem
@@ -36,7 +36,7 @@ class Work:
         """Metrics, DVH counts and visits of a run of courses."""
         draws = course_draws(self.problem, first, n_courses)
         delivery = _deliver(self.problem, self.strategy, draws)
-        values, counts = self.evaluate(delivery, self.true_surfaces(draws))
+        values, counts = self.evaluate(delivery, draws)
         visits: dict[str, np.ndarray] = {}
         for i, (name, box) in enumerate(self.boxes.items()):
             visits |= {f"visits_{i}": box.count(delivery.motion(name)), f"visits_low_{i}": box.low_zyx}
@@ -44,18 +44,13 @@ class Work:
 
     def metrics_of(self, draws: RandomNumbers) -> np.ndarray:
         """Metrics float32 (course, metric) of drawn courses."""
-        return self.evaluate(_deliver(self.problem, self.strategy, draws), self.true_surfaces(draws))[0]
+        return self.evaluate(_deliver(self.problem, self.strategy, draws), draws)[0]
 
-    def true_surfaces(self, draws: RandomNumbers) -> np.ndarray | None:
-        """Coefficients (course, term) of the true target's surface; None without delineation error."""
-        true_target = self.problem.true_target
-        if true_target is None:
-            return None
-        return true_target.delineation.draw(draws, true_target.n_terms)
-
-    def evaluate(self, delivery: Delivery, surfaces: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate(self, delivery: Delivery, draws: RandomNumbers) -> tuple[np.ndarray, np.ndarray]:
         """Metrics float32 (course, metric) and DVH level counts uint32 (structure, dose, level)."""
-        rx, true_target = self.problem.config.prescription.dose_gy, self.problem.true_target
+        true_target, surfaces = self.problem.true_target, None
+        if true_target is not None:
+            surfaces = true_target.delineation.draw(draws, true_target.n_terms)
         columns, counts = [], []
         for structure in self.problem.structures:
             doses = self.doses[structure.name]
@@ -68,12 +63,14 @@ class Work:
                 part = slice(start, start + _COURSES_AT_ONCE)
                 some = motion.courses(part)
                 gy = doses.accumulate(some)
-                extremes = doses.extremes(gy, some)
-                volume_cc = doses.volume_cc
+                volume_cc, extremes = doses.volume_cc, None
                 if true_target is not None and surfaces is not None and structure.role == "target":
                     volume_cc = true_target.volume_cc(surfaces[part])
                     extremes = true_extremes(gy, volume_cc)
-                values[part] = evaluate_metrics(metrics, gy, volume_cc, rx, extremes)
+                else:
+                    extremes = doses.extremes(gy, some)
+                numbers = draws.part(start, len(gy))
+                values[part] = self._metrics(structure.name, some, gy, volume_cc, extremes, numbers)
                 level_counts += count_levels(dvh_percent(gy, volume_cc, self.dose_step_gy, DOSE_BINS))
             columns.append(values)
             counts.append(level_counts)
@@ -81,17 +78,40 @@ class Work:
 
     def nominal(self) -> tuple[np.ndarray, np.ndarray]:
         """Metrics (metric,) and DVHs (structure, dose) in percent of the planned dose without errors."""
-        rx = self.problem.config.prescription.dose_gy
         columns, dvhs = [], []
         for structure in self.problem.structures:
             doses = self.doses[structure.name]
             still = TissueMotion.still(self.strategy.motion.offset_mm(self.problem.setting.planned, structure.name))
             gy = doses.accumulate(still)
             extremes = doses.extremes(gy, still)
-            metrics = self.problem.metrics[structure.name]
-            columns.append(evaluate_metrics(metrics, gy, doses.volume_cc, rx, extremes)[0])
+            columns.append(self._metrics(structure.name, still, gy, doses.volume_cc, extremes, None)[0])
             dvhs.append(dvh_percent(gy, doses.volume_cc, self.dose_step_gy, DOSE_BINS)[0])
         return np.concatenate(columns).astype(np.float32), np.stack(dvhs).astype(np.float32)
+
+    def _metrics(
+        self,
+        name: str,
+        motion: TissueMotion,
+        dose_gy: np.ndarray,
+        volume_cc: np.ndarray,
+        extremes_gy: np.ndarray | None,
+        draws: RandomNumbers | None,
+    ) -> np.ndarray:
+        """Metrics float64 (course, metric) of a structure; without draws, its response is that of mean parameters."""
+        metrics, doses, rx = self.problem.metrics[name], self.doses[name], self.problem.config.prescription
+        is_biological = np.array([m.is_biological for m in metrics])
+        if not is_biological.any():
+            return evaluate_metrics(metrics, dose_gy, volume_cc, rx.dose_gy, extremes_gy)
+        physical, biological = ([m for m in metrics if m.is_biological is kind] for kind in (False, True))
+        points = doses.fraction_sums(dose_gy, motion, rx.fractions)
+        edge = None
+        if volume_cc.ndim == 1 and any(m.kind in ("minimum", "maximum") for m in biological):
+            edge = doses.edge_sums(points, motion, rx.fractions)
+        responses = self.problem.biology.responses(name, draws)
+        values = np.empty((len(dose_gy), len(metrics)))
+        values[:, ~is_biological] = evaluate_metrics(physical, dose_gy, volume_cc, rx.dose_gy, extremes_gy)
+        values[:, is_biological] = evaluate_biology(biological, points, edge, volume_cc, responses)
+        return values
 
 
 def make_plan(problem: Problem, request: PlanRequest) -> Plan:

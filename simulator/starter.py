@@ -57,6 +57,7 @@ strategies:                # every margin with every motion management and every
 goals:
   - {library}              # published constraints for this site and number of fractions
   - "GTV D98% >= 95%"      # your own: STRUCTURE METRIC OP VALUE
+  # - "GTV BED(10):D98% >= 100 Gy"  # biological doses, with the alpha/beta in Gy: BED(10):, EQD2(3):
 
 courses: 2000
 seed: 1

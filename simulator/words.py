@@ -2,7 +2,10 @@
 
 import json
 
+from simulator.config import published_tissues
 from simulator.prepare import Problem
+
+_LQ_SUPPORTED_GY, _LQ_ACCEPTABLE_GY = 10, 18
 
 
 def study_in_words(problem: Problem) -> str:
@@ -22,7 +25,35 @@ def study_in_words(problem: Problem) -> str:
         config.session.describe() + ".",
         "Margins: " + ", ".join(margins) + ".",
     ]
+    paragraphs += biology_in_words(problem)
     if problem.skipped_goals:
         skipped = dict.fromkeys(g.metric.structure for g in problem.skipped_goals)
         paragraphs.append(f"Published limits left out, as the case has no such structure: {', '.join(skipped)}.")
     return json.dumps(paragraphs, ensure_ascii=False)
+
+
+def biology_in_words(problem: Problem) -> list[str]:
+    """What is assumed where fractions are counted; empty without biological metrics."""
+    if not any(m.is_biological for metrics in problem.metrics.values() for m in metrics):
+        return []
+    given, rx = problem.config.biology, problem.config.prescription
+    sentences = [
+        "BED and EQD2 are summed point by point and fraction by fraction with the linear-quadratic model, which is "
+        f"reasonably well validated up to about {_LQ_SUPPORTED_GY} Gy per fraction and reasonable to about "
+        f"{_LQ_ACCEPTABLE_GY} Gy (Brenner 2008, PMC2750078); the prescription is {rx.dose_gy / rx.fractions:.3g} Gy per "
+        "fraction, and the dose inside the target may be higher."
+    ]
+    for kind in ("tcp", "ntcp"):
+        for name, spec in getattr(problem.biology, kind).items():
+            origin = ""
+            if spec.tissue is not None:
+                row, own = published_tissues()[spec.tissue], getattr(given, kind).get(name)
+                keys = [k for k in row.parameters if hasattr(spec, k) and (own is None or getattr(own, k) is None)]
+                unchecked = "" if row.checked else ", CHECK THE PUBLICATION"
+                origin = f"; {', '.join(keys)} from {row.source}{unchecked} ({row.note})" if keys else ""
+            sentences.append(f"{spec.describe(name)}{origin}.")
+    if problem.biology.ntcp:
+        sentences.append(
+            "Complication parameters are seldom derived from such schedules: NTCP compares strategies, it predicts little."
+        )
+    return sentences

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from drawing import setting
 
+from simulator.accumulation import FractionSums
 from simulator.case import phantoms
+from simulator.metrics.biology import Biology
 from simulator.plan.conformal_arc import ConformalArc
 from simulator.plan.prescription import Prescription
 from simulator.plan.targets import Expansion, planning_target
@@ -200,3 +202,23 @@ def test_prescription(small_case):
             dose_of(ConformalArc(dose_grid_mm=4), small_case, RX.model_copy(update={key: 1.1 * getattr(RX, key)}))
             != nominal
         )
+
+
+BIOLOGY = Biology.model_validate(
+    {
+        "tcp": {"GTV": {"alpha_per_gy": 0.3, "alpha_beta_gy": 10, "clonogens_per_cc": 1e7}
+                | {"alpha_sd_per_gy": 0.05, "alpha_beta_sd_gy": 2}},
+        "ntcp": {"GTV": {"td50_gy": 60, "m": 0.2, "n": 0.2, "alpha_beta_gy": 3}
+                 | {"td50_sd_gy": 5, "m_sd": 0.03, "alpha_beta_sd_gy": 1}},
+    }
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "other"), turned(BIOLOGY), ids=lambda v: v if isinstance(v, str) else "")
+def test_biology(key, other):
+    gy = np.broadcast_to(np.linspace(35, 45, 20, dtype=np.float32), (6, 20))
+    sums, kind = FractionSums(gy, gy**2 / 4), key.split(".")[0]
+    one, changed = (
+        b.responses("GTV", Draws(3, 0, 6))[kind].probability(sums, np.full(20, 0.1)) for b in (BIOLOGY, other)
+    )
+    assert np.all(one != changed)

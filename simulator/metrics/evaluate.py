@@ -2,9 +2,12 @@
 
 import numpy as np
 
-from simulator.kernels.dvh import cumulative_dvh, dose_at_volumes, mean_power, volume_at_doses
+from simulator.accumulation import FractionSums
+from simulator.kernels.dvh import cumulative_dvh, dose_at_volumes, extremes, mean_power, volume_at_doses
+from simulator.metrics.biology import Response
 from simulator.metrics.goals import Metric
 from simulator.spec import ConfigError
+from simulator.true_target import true_extremes
 
 
 def evaluate_metrics(
@@ -54,6 +57,39 @@ def evaluate_metrics(
             values[:, i] = mean_power(dose_gy, volume_cc, 1.0)
         elif metric.kind == "geud":
             values[:, i] = mean_power(dose_gy, volume_cc, metric.argument) ** (1 / metric.argument)
+    return values
+
+
+def evaluate_biology(
+    metrics: list[Metric],
+    points: FractionSums,
+    edge: FractionSums | None,
+    volume_cc: np.ndarray,
+    responses: dict[str, Response],
+) -> np.ndarray:
+    """Values of biological metrics of one structure.
+
+    Parameters
+    ----------
+    edge : where extremes lie, needed for Dmin and Dmax unless volumes differ between courses.
+    volume_cc : float64 (point,), or (course, point) where courses differ.
+    responses : by the kind of their metric, "tcp" and "ntcp".
+
+    Returns
+    -------
+    float64 (course, metric), each in its metric's unit.
+    """
+    values = np.empty((len(points.dose_gy), len(metrics)))
+    for dose in dict.fromkeys(m.dose for m in metrics if m.dose is not None):
+        some = [i for i, m in enumerate(metrics) if m.dose == dose]
+        gy = dose.of(points)
+        limits = None if edge is None else extremes(dose.of(edge))
+        if volume_cc.ndim == 2:
+            limits = true_extremes(gy, volume_cc)
+        values[:, some] = evaluate_metrics([metrics[i] for i in some], gy, volume_cc, np.nan, limits)
+    for i, metric in enumerate(metrics):
+        if metric.dose is None:
+            values[:, i] = 100.0 * responses[metric.kind].probability(points, volume_cc)
     return values
 
 

@@ -2,11 +2,12 @@
 
 import operator
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from simulator.metrics.biology import BiologicalDose
 from simulator.spec import ConfigError
 
 _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
@@ -20,7 +21,10 @@ _METRICS: tuple[tuple[str, str], ...] = (
     ("volume_at_percent", rf"V{_NUMBER}%"),
     ("cold_volume_at_gy", rf"CV{_NUMBER}Gy"),
     ("geud", r"gEUD\(a=(-?\d+(?:\.\d+)?)\)"),
+    ("tcp", r"TCP()"),
+    ("ntcp", r"NTCP()"),
 )
+_BIOLOGICAL = re.compile(rf"(?P<quantity>BED|EQD2)\({_NUMBER}\):(?P<metric>\S+)")
 _GOAL = re.compile(
     r"^\s*(?P<structure>\S+)\s+(?P<metric>\S+)\s*(?P<op><=|>=|<|>)\s*(?P<value>\S+?)\s*(?P<unit>Gy|%|cc)?\s*$"
 )
@@ -37,12 +41,19 @@ class Metric:
     structure : name.
     kind : what is measured; `argument` is its percent, cc, Gy or exponent.
     unit : "Gy", "%" or "cc" of the value.
+    dose : BED or EQD2 in place of the physical dose.
     """
 
     structure: str
     kind: str
     argument: float
     unit: str
+    dose: BiologicalDose | None = None
+
+    @property
+    def is_biological(self) -> bool:
+        """Whether it depends on the dose of each fraction."""
+        return self.dose is not None or self.kind in ("tcp", "ntcp")
 
     @property
     def label(self) -> str:
@@ -58,7 +69,10 @@ class Metric:
             "volume_at_percent": f"V{a}%",
             "cold_volume_at_gy": f"CV{a}Gy",
             "geud": f"gEUD(a={a})",
+            "tcp": "TCP",
+            "ntcp": "NTCP",
         }[self.kind]
+        name = f"{self.dose.label}:{name}" if self.dose else name
         in_cc = self.unit == "cc" and not self.kind.startswith("cold")
         in_percent = self.unit == "%" and self.kind.startswith("cold")
         return f"{self.structure} {name}" + (" [cc]" if in_cc else " [%]" if in_percent else "")
@@ -108,6 +122,8 @@ def parse_metric(structure: str, text: str, unit: str = "") -> Metric:
     ------
     ConfigError : unknown metric, or one outside its range.
     """
+    if text.startswith(("BED", "EQD2")):
+        return _parse_biological(structure, text, unit)
     for kind, pattern in _METRICS:
         match = re.fullmatch(pattern, text)
         if match:
@@ -119,15 +135,37 @@ def parse_metric(structure: str, text: str, unit: str = "") -> Metric:
             return Metric(structure, kind, argument, _value_unit(structure, text, kind, unit))
     raise ConfigError(
         f"{structure} {text}: unknown metric {text!r}; known are D98%, D0.035cc, Dmean, Dmin, Dmax, V20Gy, V95%, "
-        "CV19.1Gy, gEUD(a=8)"
+        "CV19.1Gy, gEUD(a=8), TCP, NTCP, and those of a dose with EQD2(3): or BED(10): before them"
     )
 
 
+def _parse_biological(structure: str, text: str, unit: str) -> Metric:
+    """A metric of BED or EQD2, such as "EQD2(2):D0.035cc"."""
+    match = _BIOLOGICAL.fullmatch(text)
+    if not match or float(match[2]) <= 0:
+        raise ConfigError(
+            f"{structure} {text}: a metric of BED or EQD2 has its α/β in Gy, larger than 0, in brackets and a colon, "
+            "as in EQD2(2):D0.035cc or BED(10):D98%"
+        )
+    metric = parse_metric(structure, match["metric"], unit)
+    if metric.is_biological:
+        raise ConfigError(f"{structure} {text}: {match['metric']} is no metric of a dose; leave the prefix out")
+    if metric.kind == "volume_at_percent" or (metric.unit == "Gy" and unit == "%"):
+        raise ConfigError(
+            f"{structure} {text}: percent of what? The prescription is a physical dose; give the {match['quantity']} in Gy"
+        )
+    quantity: Literal["BED", "EQD2"] = match["quantity"]  # type: ignore[assignment]
+    return replace(metric, dose=BiologicalDose(quantity, float(match[2])))
+
+
 def _value_unit(structure: str, text: str, kind: str, unit: str) -> str:
+    allowed: tuple[str, ...]
     if kind in ("volume_at_gy", "volume_at_percent"):
         allowed, default = ("%", "cc"), "%"
     elif kind == "cold_volume_at_gy":
         allowed, default = ("cc", "%"), "cc"
+    elif kind in ("tcp", "ntcp"):
+        allowed, default = ("%",), "%"
     else:
         allowed, default = ("Gy", "%"), "Gy"
     if unit and unit not in allowed:

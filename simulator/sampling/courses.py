@@ -124,6 +124,19 @@ class TissueMotion:
         linear = None if self.linear is None else self.linear[part]
         return TissueMotion(self.shift_mm[part], self.weight[part], linear, self.centre_mm)
 
+    def fractions(self, n_fractions: int) -> list["TissueMotion"]:
+        """Each fraction on its own, with its share of the weight: visits run fraction after fraction, equally many in each."""
+        parts = np.split(np.arange(self.weight.shape[1]), n_fractions)
+        return [
+            TissueMotion(
+                np.ascontiguousarray(self.shift_mm[:, p]),
+                np.ascontiguousarray(self.weight[:, p]),
+                None if self.linear is None else self.linear[:, p],
+                self.centre_mm,
+            )
+            for p in parts
+        ]
+
 
 @dataclass(frozen=True)
 class Delivery:

@@ -8,7 +8,7 @@ an order of its own (Latin supercube sampling, Owen 1998, doi:10.1145/272991.273
 depends on the study alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -69,6 +69,10 @@ class SobolDraws:
     total_courses: int
     n_fractions: int
     uncertainty: Uncertainty
+
+    def part(self, start: int, n_courses: int) -> "SobolDraws":
+        """Those of some of the courses, counted from the first of these."""
+        return replace(self, first_course=self.first_course + start, n_courses=n_courses)
 
     def normals(self, stream: Stream, *shape: int, of: str = "") -> np.ndarray:
         """Standard normal numbers of one source, float64 (n_courses, *shape)."""

@@ -52,6 +52,10 @@ class Draws:
     first_course: int
     n_courses: int
 
+    def part(self, start: int, n_courses: int) -> "Draws":
+        """Those of some of the courses, counted from the first of these."""
+        return Draws(self.seed, self.first_course + start, n_courses)
+
     def normals(self, stream: Stream, *shape: int, of: str = "") -> np.ndarray:
         """Standard normal numbers of one source, float64 (n_courses, *shape)."""
         return self._draw(normals, stream, shape, of)
@@ -83,6 +87,11 @@ class Exchanged:
     def n_courses(self) -> int:
         """Number of courses."""
         return self.base.n_courses
+
+    def part(self, start: int, n_courses: int) -> "Exchanged":
+        """Those of some of the courses, counted from the first of these."""
+        other = self.other.part(start, n_courses) if self.other else None
+        return Exchanged(self.base.part(start, n_courses), other, self.streams)
 
     def normals(self, stream: Stream, *shape: int, of: str = "") -> np.ndarray:
         """Standard normal numbers, or 0, float64 (n_courses, *shape)."""

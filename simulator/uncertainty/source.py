@@ -16,6 +16,10 @@ class RandomNumbers(Protocol):
         """Number of courses."""
         ...
 
+    def part(self, start: int, n_courses: int) -> "RandomNumbers":
+        """Those of some of the courses, counted from the first of these."""
+        ...
+
     def normals(self, stream: Stream, *shape: int, of: str = "") -> np.ndarray:
         """Standard normal numbers (course, *shape); `of` names the structure that they belong to."""
         ...

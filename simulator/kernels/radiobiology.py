@@ -1,0 +1,16 @@
+"""Sums of the response models, course by course."""
+
+import math
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def surviving_volume(log_kill, volume):
+    """Volume in cc times surviving fraction, sum_p volume[p] exp(-log_kill[c, p]), float64 (course,)."""
+    result = np.zeros(log_kill.shape[0])
+    for c in range(log_kill.shape[0]):
+        for p in range(log_kill.shape[1]):
+            result[c] += volume[p] * math.exp(-log_kill[c, p])
+    return result
