@@ -12,6 +12,7 @@ from simulator.config import dump_study
 from simulator.dose_maps import MapFrame
 from simulator.plan.quality import PlanQuality
 from simulator.population.bands import QUANTILES
+from simulator.population.coverage import COVERAGE_VOLUMES
 from simulator.population.intervals import quantile_interval
 from simulator.prepare import Problem
 from simulator.results import DIRECTIONS, VARIABLES, group, result_hash
@@ -29,12 +30,14 @@ class Outcome:
     ----------
     nominal : float32 (metric,).
     bands : float32 (structure, quantile, dose) in percent; nominal_dvh : float32 (structure, dose).
-    maps : planned and mean dose (z, y, x) in Gy and the PTV's mask.
+    coverage : float32 (structure, dose, volume), probability.
+    maps : planned and mean dose (z, y, x) in Gy and the PTV's mask; where asked for, spread and percentiles.
     """
 
     quality: PlanQuality
     nominal: np.ndarray
     bands: np.ndarray
+    coverage: np.ndarray
     nominal_dvh: np.ndarray
     interpolation_error_gy: np.ndarray
     maps: dict[str, np.ndarray]
@@ -65,6 +68,7 @@ def assemble(
                 {
                     "volume_percent": np.stack([o.bands for o in outcomes]),
                     "nominal": np.stack([o.nominal_dvh for o in outcomes]),
+                    "coverage": np.stack([o.coverage for o in outcomes]),
                     "role": np.array([s.role for s in problem.structures]),
                     "volume_cc": np.array([s.volume_cc for s in problem.structures]),
                     "points": np.array([sum(len(p.volume_cc) for p in problem.patches[s]) for s in structures]),
@@ -75,6 +79,7 @@ def assemble(
                     "strategy": labels,
                     "structure": structures,
                     "quantile": QUANTILES,
+                    "volume": COVERAGE_VOLUMES,
                     "dose": dose_step_gy(problem) * np.arange(DOSE_BINS),
                 },
             ),
@@ -87,11 +92,13 @@ def assemble(
                     "density": frame.density,
                     "structure_mask": np.stack(list(frame.structure_percent.values())),
                     "ptv_mask": np.stack([o.maps["ptv_mask"] for o in outcomes]).astype(np.uint8),
+                    **_spread(outcomes),
                 },
                 {
                     "strategy": labels,
                     "structure": list(frame.structure_percent),
                     **dict(zip("xyz", frame.grid.axes_mm, strict=True)),
+                    **({"map_percentile": config.maps.percentiles} if config.maps else {}),
                 },
             ),
         }
@@ -115,6 +122,16 @@ def assemble(
         result_hash=result_hash(tree),
     )
     return tree
+
+
+def _spread(outcomes: list[Outcome]) -> dict[str, np.ndarray]:
+    """Maps of spread and percentiles; NaN for strategies that are not asked for."""
+    asked = next((o.maps for o in outcomes if "sd" in o.maps), {})
+    return {
+        key: np.stack([o.maps.get(key, np.full_like(asked[key], np.nan)) for o in outcomes])
+        for key in ("sd", "percentile")
+        if key in asked
+    }
 
 
 def _metrics_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray, labels: list[str]) -> xr.Dataset:

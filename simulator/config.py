@@ -141,6 +141,17 @@ class DecisionRule(Spec):
     probability: Annotated[float, Field(gt=0, lt=1)] = Field(0.9, description="wanted probability of meeting them")
 
 
+class DoseMaps(Spec):
+    """Voxel-wise spread and percentiles of the dose over courses, beside its mean."""
+
+    percentiles: Annotated[tuple[Annotated[float, Field(ge=0, le=100)], ...], Field(min_length=1)] = Field(
+        (5.0, 95.0),
+        description="percentiles over courses: the 5th shows what a target may miss, the 95th what an organ may get",
+    )
+    courses: Annotated[int, Field(ge=20)] = Field(500, description="courses that enter, the first ones of the study")
+    strategies: tuple[str, ...] = Field((), description="names of strategies as in the results; by default all")
+
+
 class Budget(Spec):
     """Which source of error the variance of each goal's metric comes from, and what the coverage would be without it."""
 
@@ -169,6 +180,7 @@ class StudyConfig(Spec):
     decision: DecisionRule = Field(
         default_factory=DecisionRule, description="what the recommended strategy has to reach"
     )
+    maps: DoseMaps | None = Field(None, description="dose maps of spread and percentiles; none when absent")
     budget: Budget | None = Field(None, description="uncertainty budget; none when absent")
     courses: PositiveInt = Field(
         1000, description="simulated treatment courses per strategy; with `precision`, at most so many (default 20000)"
@@ -222,13 +234,20 @@ class StudyConfig(Spec):
         return self
 
     @model_validator(mode="after")
-    def _budget_strategies_exist(self) -> "StudyConfig":
+    def _named_strategies_exist(self) -> "StudyConfig":
         labels = [s.label() for s in self.candidates()]
-        for name in self.budget.strategies if self.budget else ():
-            if name not in labels:
-                near = difflib.get_close_matches(name, labels, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise ValueError(f"budget.strategies: {name!r} is not a strategy of this study{hint}")
+        asked = {
+            "budget": self.budget.strategies if self.budget else (),
+            "maps": self.maps.strategies if self.maps else (),
+        }
+        for key, names in asked.items():
+            for name in names:
+                if name not in labels:
+                    near = difflib.get_close_matches(name, labels, 1)
+                    hint = f"; did you mean {near[0]!r}?" if near else ""
+                    raise ValueError(f"{key}.strategies: {name!r} is not a strategy of this study{hint}")
+        if self.maps is not None and self.precision is None and self.maps.courses > self.courses:
+            raise ValueError(f"maps.courses: {self.maps.courses} are more than the {self.courses} courses of the study")
         return self
 
     def candidates(self) -> list[Strategy]:

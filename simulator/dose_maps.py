@@ -1,8 +1,9 @@
-"""Voxel-wise dose maps: the planned dose, and its mean over courses as the tissue of each voxel receives it.
+"""Voxel-wise dose maps: the planned dose, and its mean, spread and percentiles over courses in the tissue of each voxel.
 
 The mean dose is linear in the visits of all courses, so it needs one sum over displacements however many courses there
 were. Voxels of a structure that moves within the patient take that structure's displacements, all others those of bone
-at the isocentre: rotations and filling enter only as far as they displace these centres.
+at the isocentre. In the mean, rotations and filling enter only as far as they displace these centres; spread and percentiles
+come from the dose of every course, slab by slab of voxels, and hold them in full.
 """
 
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ BONE = ""
 _MAP_STEP_MM, _STRIDE = 2.0, 2
 _VISIT_STEP_MM = _MAP_STEP_MM / _STRIDE
 _VISIT_UNIT = 2.0**40
+_SLAB_BYTES = 32e6
 
 
 @dataclass(frozen=True)
@@ -118,3 +120,30 @@ class MapFrame:
                 rows = LatticeRows(dose, patch, Reach.of(motion), _STRIDE, unblur=False)
                 mean[tuple(patch.index_zyx.T)] = rows.accumulate(motion)[0]
         return mean
+
+    def slabs(self, n_courses: int) -> list["Slab"]:
+        """All voxels in pieces of like motion, small enough that every course's dose fits in memory."""
+        size = max(1, int(_SLAB_BYTES / (4 * n_courses)))
+        return [
+            Slab(name, Patch(self.grid, patch.index_zyx[first : first + size], patch.volume_cc[first : first + size]))
+            for name, patch in self._patches.items()
+            for first in range(0, len(patch.volume_cc), size)
+        ]
+
+
+@dataclass(frozen=True)
+class Slab:
+    """Some voxels of the maps whose tissue moves like one structure, or like bone."""
+
+    structure: str
+    patch: Patch
+
+    def spread_gy(
+        self, dose: PlannedDose, motion: TissueMotion, percentiles: tuple[float, ...]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Standard deviation (voxel,) and percentiles (percentile, voxel) over courses, float32 in Gy."""
+        arm_mm = np.abs(self.patch.points_mm - motion.centre_mm).max(axis=0)
+        rows = LatticeRows(dose, self.patch, Reach.of(motion, arm_mm), _STRIDE, unblur=False)
+        gy = rows.accumulate(motion)
+        sd = gy.std(axis=0, dtype=np.float64, ddof=1).astype(np.float32)
+        return sd, np.percentile(gy, percentiles, axis=0, overwrite_input=True).astype(np.float32)

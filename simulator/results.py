@@ -108,6 +108,7 @@ VARIABLES: dict[str, dict[str, Variable]] = {
             ("strategy", "structure", "quantile", "dose"), "percent", "quantile over courses of the cumulative DVH"
         ),
         "nominal": Variable((*_SS, "dose"), "percent", "cumulative DVH of the planned dose"),
+        "coverage": Variable((*_SS, "dose", "volume"), "1", "probability that a volume gets at least a dose"),
         "role": Variable(("structure",), "", "target, oar or external"),
         "volume_cc": Variable(("structure",), "cc", "volume of the structure"),
         "points": Variable(("structure",), "1", "number of points that stand for the structure"),
@@ -138,13 +139,19 @@ VARIABLES: dict[str, dict[str, Variable]] = {
     "dose": {
         "nominal": Variable(_MAP, "Gy", "planned dose"),
         "mean": Variable(_MAP, "Gy", "mean over courses of the dose to the tissue of each voxel"),
+        "sd": Variable(_MAP, "Gy", "standard deviation over courses of the dose to the tissue of each voxel"),
+        "percentile": Variable(
+            ("strategy", "map_percentile", "z", "y", "x"),
+            "Gy",
+            "percentile over courses of the dose to the tissue of each voxel",
+        ),
         "density": Variable(("z", "y", "x"), "1", "mass density relative to water"),
         "structure_mask": Variable(("structure", "z", "y", "x"), "percent", "share of the voxel in the structure"),
         "ptv_mask": Variable(_MAP, "1", "whether the voxel is in the PTV"),
     },
 }
 
-_OPTIONAL = ("dose", "budget")
+_OPTIONAL = ("dose", "budget", "dose/sd", "dose/percentile")
 
 SUMMARY_COLUMNS = (
     "strategy",
@@ -183,6 +190,8 @@ def check_results(results: xr.DataTree) -> None:
             raise SimulatorError(f"results have no group {name!r}: not a results.nc of this version")
         dataset = results[name].to_dataset()
         for key, variable in table.items():
+            if key not in dataset and f"{name}/{key}" in _OPTIONAL:
+                continue
             if key not in dataset or dataset[key].dims[-len(variable.dims) :] != variable.dims:
                 raise SimulatorError(f"results: /{name}/{key} has to have dimensions {variable.dims}")
 
@@ -199,7 +208,9 @@ def write_results(results: xr.DataTree, path: Path) -> None:
     """Write results.nc under a temporary name and rename it when it is complete."""
     check_results(results)
     packed = {"zlib": True, "complevel": 1}
-    encoding = {"/dose": dict.fromkeys(VARIABLES["dose"], packed)} if "dose" in results.children else {}
+    encoding = {"/dvh": {"coverage": packed}, "/comparison": dict.fromkeys(VARIABLES["comparison"], packed)}
+    if "dose" in results.children:
+        encoding["/dose"] = {str(key): packed for key in results["dose"].data_vars}
     partial = path.with_suffix(".nc.partial")
     results.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
     partial.replace(path)

@@ -35,16 +35,20 @@ class Work:
     def block(self, first: int, n_courses: int) -> dict[str, np.ndarray]:
         """Metrics, DVH counts and visits of a run of courses."""
         draws = course_draws(self.problem, first, n_courses)
-        delivery = _deliver(self.problem, self.strategy, draws)
+        delivery = self.deliver(draws)
         values, counts = self.evaluate(delivery, draws)
         visits: dict[str, np.ndarray] = {}
         for i, (name, box) in enumerate(self.boxes.items()):
             visits |= {f"visits_{i}": box.count(delivery.motion(name)), f"visits_low_{i}": box.low_zyx}
         return {"values": values, "counts": counts, **visits}
 
+    def deliver(self, draws: RandomNumbers) -> Delivery:
+        """What the strategy makes of drawn courses."""
+        return _deliver(self.problem, self.strategy, draws)
+
     def metrics_of(self, draws: RandomNumbers) -> np.ndarray:
         """Metrics float32 (course, metric) of drawn courses."""
-        return self.evaluate(_deliver(self.problem, self.strategy, draws), draws)[0]
+        return self.evaluate(self.deliver(draws), draws)[0]
 
     def evaluate(self, delivery: Delivery, draws: RandomNumbers) -> tuple[np.ndarray, np.ndarray]:
         """Metrics float32 (course, metric) and DVH level counts uint32 (structure, dose, level)."""

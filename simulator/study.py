@@ -14,11 +14,12 @@ from simulator import __version__
 from simulator.assembly import DOSE_BINS, Outcome, assemble
 from simulator.budget import budget_group
 from simulator.checkpoint import BlockStore
-from simulator.config import StudyConfig, dump_study
+from simulator.config import DoseMaps, StudyConfig, dump_study
 from simulator.dose_maps import MapFrame
 from simulator.executors import Executor, executor_with
 from simulator.plan.quality import Plan
 from simulator.population.bands import VOLUME_LEVELS, band_quantiles
+from simulator.population.coverage import dose_volume_coverage
 from simulator.population.intervals import FixedWidthRule
 from simulator.prepare import Problem, prepare
 from simulator.results import open_results, write_results, write_summary
@@ -257,5 +258,44 @@ def _simulate(
         "mean": frame.mean_dose_gy(plan.dose, visits, work.boxes, n_courses),
         "ptv_mask": frame.ptv_mask(plan.ptv, offset_mm[setting.target]),
     }
+    asked = work.problem.config.maps
+    if asked is not None and work.strategy.label() in (asked.strategies or (work.strategy.label(),)):
+        maps |= _spread_maps(work, plan, frame, asked, min(asked.courses, n_courses), key, store, executor)
     errors = np.array([work.doses[s.name].interpolation_error_gy for s in work.problem.structures], np.float32)
-    return Outcome(plan.quality, nominal, band_quantiles(counts), nominal_dvh, errors, maps)
+    return Outcome(
+        plan.quality, nominal, band_quantiles(counts), dose_volume_coverage(counts), nominal_dvh, errors, maps
+    )
+
+
+def _spread_maps(
+    work: Work,
+    plan: Plan,
+    frame: MapFrame,
+    asked: DoseMaps,
+    n_courses: int,
+    key: str,
+    store: BlockStore,
+    executor: Executor,
+) -> dict[str, np.ndarray]:
+    """Maps of the standard deviation (z, y, x) and of percentiles (percentile, z, y, x) over the first courses."""
+    delivery = work.deliver(course_draws(work.problem, 0, n_courses))
+
+    def finished_slab(number: int) -> dict[str, np.ndarray]:
+        name = f"{key}-map-{n_courses}-{number:05d}"
+        block = store.load(name)
+        if block is None:
+            sd, percentile = slabs[number].spread_gy(
+                plan.dose, delivery.motion(slabs[number].structure), asked.percentiles
+            )
+            block = {"sd": sd, "percentile": percentile}
+            store.save(name, block)
+        return block
+
+    slabs = frame.slabs(n_courses)
+    sd = np.zeros(frame.grid.shape, np.float32)
+    percentile = np.zeros((len(asked.percentiles), *frame.grid.shape), np.float32)
+    for slab, block in zip(slabs, executor.map(finished_slab, range(len(slabs))), strict=True):
+        voxels = tuple(slab.patch.index_zyx.T)
+        sd[voxels] = block["sd"]
+        percentile[(slice(None), *voxels)] = block["percentile"]
+    return {"sd": sd, "percentile": percentile}

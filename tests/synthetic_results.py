@@ -9,6 +9,7 @@ import xarray as xr
 from simulator.answers import answer_groups
 from simulator.config import DecisionRule, StrategyGrid
 from simulator.metrics.goals import parse_goal
+from simulator.population.coverage import COVERAGE_VOLUMES
 from simulator.population.intervals import wilson_interval
 from simulator.results import DIRECTIONS, VARIABLES, group
 from simulator.sampling.courses import Setting
@@ -190,13 +191,20 @@ def _dvh(strategies, structures) -> xr.Dataset:
     arrays = {
         "volume_percent": fall(centre_gy[..., None] + shift_gy),
         "nominal": fall(centre_gy + 1),
+        "coverage": 1 / (1 + np.exp((np.array(COVERAGE_VOLUMES) - fall(centre_gy)[..., None]) / 4)),
         "role": np.array(["target", *["oar"] * (n - 1)]),
         "volume_cc": np.linspace(4.25, 90, n),
         "points": np.arange(1000, 1000 + n),
         "spacing_mm": np.linspace(0.75, 2, n),
         "interpolation_error_gy": np.linspace(0.01, 0.2, len(strategies) * n).reshape(len(strategies), n),
     }
-    coords = {"strategy": strategies, "structure": structures, "quantile": QUANTILES, "dose": dose_gy}
+    coords = {
+        "strategy": strategies,
+        "structure": structures,
+        "quantile": QUANTILES,
+        "dose": dose_gy,
+        "volume": COVERAGE_VOLUMES,
+    }
     return group("dvh", arrays, coords)
 
 
@@ -229,10 +237,13 @@ def _dose(strategies, structures) -> xr.Dataset:
     arrays = {
         "nominal": np.repeat(dose_gy[None], n, 0),
         "mean": np.repeat(0.9 * dose_gy[None], n, 0),
+        "sd": np.repeat(0.05 * dose_gy[None], n, 0),
+        "percentile": np.repeat(np.stack([0.8 * dose_gy, 0.98 * dose_gy])[None], n, 0),
         "density": np.where(x < 0, 0.3, 1.0) * np.ones_like(radius),
         "structure_mask": np.stack([np.where(radius < 10 + 2 * i, 100, 0) for i in range(len(structures))]),
         "ptv_mask": np.repeat((radius < 14)[None], n, 0).astype(np.uint8),
     }
-    dose = group("dose", arrays, {"strategy": strategies, "structure": structures, "z": z, "y": y, "x": x})
+    coords = {"strategy": strategies, "structure": structures, "map_percentile": [5.0, 95.0], "z": z, "y": y, "x": x}
+    dose = group("dose", arrays, coords)
     dose.attrs["target_centre_mm"] = np.zeros(3)
     return dose

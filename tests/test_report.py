@@ -178,7 +178,7 @@ def test_one_strategy_without_dose_maps(tmp_path):
     assert "so there are no plan pictures" in text
     assert "image/png" not in text
     assert "the only strategy" in text
-    assert text.count("image/svg+xml") == 4
+    assert text.count("image/svg+xml") == 6
     assert "comparison-table" not in text
 
 

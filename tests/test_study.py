@@ -105,7 +105,7 @@ def test_probabilities_are_counts_of_the_stored_courses(results):
 
 
 def test_results_folder_holds_the_contract(tmp_path):
-    study = small_study(budget={"courses": 50})
+    study = small_study(budget={"courses": 50}, maps={"courses": 20})
     run_study(study, tmp_path)
     tree = xr.open_datatree(tmp_path / "results.nc", engine="h5netcdf")
     for name, table in VARIABLES.items():

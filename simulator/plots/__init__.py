@@ -1,7 +1,7 @@
 """Figures of the results: one function per figure, takes the results and returns a matplotlib Figure."""
 
 from simulator.plots.decision import pareto_front, uncertainty_budget
-from simulator.plots.dose import plan_pictures
+from simulator.plots.dose import percentile_pictures, plan_pictures
 from simulator.plots.dvh import dvh_bands
 from simulator.plots.margins import (
     coverage_against_margin,
@@ -9,16 +9,21 @@ from simulator.plots.margins import (
     oar_against_margin,
     target_d98_against_margin,
 )
-from simulator.plots.style import image_bytes
+from simulator.plots.population import dose_population_histograms, dose_volume_coverage
+from simulator.plots.style import image_bytes, shown_structures
 
 __all__ = [
     "coverage_against_margin",
     "critical_oar_goal",
+    "dose_population_histograms",
+    "dose_volume_coverage",
     "dvh_bands",
     "image_bytes",
     "oar_against_margin",
     "pareto_front",
+    "percentile_pictures",
     "plan_pictures",
+    "shown_structures",
     "target_d98_against_margin",
     "uncertainty_budget",
 ]

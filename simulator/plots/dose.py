@@ -41,21 +41,36 @@ _AXIS_LABELS = {"x": "x, to the left (mm)", "y": "y, to posterior (mm)", "z": "z
 @styled
 def plan_pictures(results: xr.DataTree, strategy: str) -> Figure:
     """Planned and mean dose of one strategy in three sections through the centre of the target."""
+    own = results["dose"].to_dataset().sel(strategy=strategy)
+    return _pictures(results, strategy, {"planned": own["nominal"], "mean": own["mean"]})
+
+
+@styled
+def percentile_pictures(results: xr.DataTree, strategy: str) -> Figure:
+    """Lowest and highest percentile map of one strategy: what tissue may miss, and what it may get."""
+    percentile = results["dose"].to_dataset()["percentile"].sel(strategy=strategy)
+    shown = {float(p): percentile.sel(map_percentile=p) for p in (percentile["map_percentile"].values[[0, -1]])}
+    return _pictures(results, strategy, {f"{p:g}th percentile": dose for p, dose in shown.items()})
+
+
+def _pictures(results: xr.DataTree, strategy: str, layers: dict[str, xr.DataArray]) -> Figure:
+    """One row of sections for each dose (z, y, x) in Gy."""
     maps = results["dose"].to_dataset()
     centre = dict(zip("xyz", np.asarray(results["dose"].attrs["target_centre_mm"], float), strict=True))
     colours = {n: c for n, c in shown_structures(results).items() if n in maps["structure"].values}
     own = maps.sel(strategy=strategy)
     rx_gy = float(results.attrs["prescription_gy"])
     highest_gy = max(float(own["nominal"].max()), rx_gy)
-    figure, grid = panels(2, len(PLANES), 3.5, 3.35)
-    for row, (key, title) in zip(grid, (("nominal", "planned"), ("mean", "mean")), strict=True):
+    figure, grid = panels(len(layers), len(PLANES), 3.5, 3.35)
+    for row, (title, layer) in zip(grid, layers.items(), strict=True):
+        own = own.assign(shown=layer)
         for axes, plane in zip(row, PLANES, strict=True):
             section = own.sel({plane.fixed: centre[plane.fixed]}, method="nearest").transpose(
                 ..., plane.along, plane.across
             )
             extent = _extent(section, plane)
             axes.imshow(section["density"].values, extent=extent, origin="lower", cmap="gray", vmin=0, vmax=1.8)
-            dose_gy = np.ma.masked_less(section[key].values, _LOWEST_SHARE * rx_gy)
+            dose_gy = np.ma.masked_less(section["shown"].values, _LOWEST_SHARE * rx_gy)
             axes.imshow(
                 dose_gy, extent=extent, origin="lower", cmap="plasma", alpha=0.6, vmin=0, vmax=highest_gy,
                 interpolation="nearest",
@@ -70,8 +85,8 @@ def plan_pictures(results: xr.DataTree, strategy: str) -> Figure:
                     colour,
                     "-",
                 )
-            if section[key].values.max() > rx_gy * _PLATEAU:
-                _outline(axes, section, plane, section[key].values, rx_gy, "#000000", "-")
+            if section["shown"].values.max() > rx_gy * _PLATEAU:
+                _outline(axes, section, plane, section["shown"].values, rx_gy, "#000000", "-")
             _outline(axes, section, plane, section["ptv_mask"].values, 0.5, _PTV_COLOUR, "--")
             _letters(axes, plane)
             at_mm = round(float(section[plane.fixed])) or 0

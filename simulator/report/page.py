@@ -18,6 +18,7 @@ GOOD_PROBABILITY = 0.9
 _GOOD = f"at least {100 * GOOD_PROBABILITY:g} %"
 MOST_STRATEGIES = 4
 _NAMED_STRATEGIES = 8
+_MOST_COVERAGE = 3
 _DEVIATIONS = {"none": "no deviation", "minor": "minor deviation", "major": "major deviation"}
 
 
@@ -150,6 +151,16 @@ def _figures(results: xr.DataTree, chosen: dict[str, str]) -> dict[str, Any]:
     """Data URIs of the figures; an absent key is a figure that these results cannot give."""
     goals = results["goals"].to_dataset()
     figures: dict[str, Any] = {"dvh": _uri(plots.dvh_bands(results, list(chosen)), "svg")}
+    decided = results["decision"].attrs["recommended"] or results["decision"].attrs["nearest_miss"]
+    structures = list(plots.shown_structures(results))[:_MOST_COVERAGE]
+    figures["coverage_map"] = _uri(plots.dose_volume_coverage(results, decided, structures), "svg")
+    figures["histograms"] = _uri(
+        plots.dose_population_histograms(results, _shown_metrics(results), list(chosen)), "svg"
+    )
+    if "dose" in results.children and "percentile" in results["dose"].to_dataset():
+        spread = results["dose"].to_dataset()["sd"]
+        asked = [name for name in chosen if bool(spread.sel(strategy=name).notnull().any())]
+        figures["percentiles"] = {name: _uri(plots.percentile_pictures(results, name), "png") for name in asked}
     if goals.sizes["strategy"] > 1:
         figures["front"] = _uri(plots.pareto_front(results), "svg")
     if "budget" in results.children:
@@ -166,6 +177,20 @@ def _figures(results: xr.DataTree, chosen: dict[str, str]) -> dict[str, Any]:
     if (goals["role"].values == "target").any():
         figures["coverage"] = _uri(plots.coverage_against_margin(results), "svg")
     return figures
+
+
+def _shown_metrics(results: xr.DataTree) -> list[str]:
+    """The target's D98%, or its first metric, and that of the most critical goal on an organ."""
+    metrics = results["metrics"].to_dataset()
+    own = [
+        str(m)
+        for m, s in zip(metrics["metric"].values, metrics["structure"].values, strict=True)
+        if s == results.attrs["target"]
+    ]
+    wanted = f"{results.attrs['target']} D98%"
+    critical = plots.critical_oar_goal(results)
+    organ = [] if critical is None else [str(results["goals"].to_dataset()["metric"].values[critical])]
+    return [wanted if wanted in own else own[0], *organ]
 
 
 def _uri(figure: Any, kind: str) -> str:

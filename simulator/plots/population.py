@@ -1,0 +1,65 @@
+"""Figures of the population: dose-volume coverage maps and dose-population histograms."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from simulator.plots.style import PALETTE, light_grid, panels, readable, styled
+from simulator.population.coverage import dose_population_histogram
+
+_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95)
+
+
+@styled
+def dose_volume_coverage(results: xr.DataTree, strategy: str, structures: Sequence[str]) -> Figure:
+    """Probability that at least a volume of a structure gets at least a dose, as lines of equal probability.
+
+    Source: Gordon & Siebers 2009, doi:10.1118/1.3148583.
+    """
+    dvh = results["dvh"].to_dataset().sel(strategy=strategy)
+    figure, grid = panels(1, len(structures), 4.6, 3.9)
+    for axes, structure in zip(grid[0], structures, strict=True):
+        own = dvh.sel(structure=structure)
+        dose_gy, volume = own["dose"].values, own["volume"].values
+        share = own["coverage"].values.T
+        lines = axes.contour(dose_gy, volume, share, levels=_LEVELS, cmap="viridis_r", linewidths=1.5)
+        axes.clabel(lines, fmt=lambda p: f"{100 * p:g} %", fontsize=8)
+        axes.plot(dose_gy, own["nominal"].values, color="#D55E00", linestyle="--", linewidth=1.1, label="planned dose")
+        axes.axvline(float(results.attrs["prescription_gy"]), color="#888888", linewidth=0.9, linestyle=":")
+        reached = np.flatnonzero(share.max(axis=0) > _LEVELS[0])
+        axes.set(title=structure, xlabel="dose (Gy)", ylabel="volume (%)", ylim=(0, 102))
+        axes.set_xlim(0, 1.1 * dose_gy[reached[-1]] if len(reached) else dose_gy[-1])
+        light_grid(axes)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center")
+    return figure
+
+
+@styled
+def dose_population_histograms(results: xr.DataTree, metrics: Sequence[str], strategies: Sequence[str]) -> Figure:
+    """Share of courses whose metric is at least a value, with a 95 % band for the whole curve.
+
+    Source: van Herk et al. 2000, doi:10.1016/S0360-3016(00)00518-6.
+    """
+    values, goals = results["metrics"].to_dataset(), results["goals"].to_dataset()
+    rx_gy = float(results.attrs["prescription_gy"])
+    figure, grid = panels(1, len(metrics), 4.6, 3.9)
+    for axes, metric in zip(grid[0], metrics, strict=True):
+        for colour, strategy in zip(PALETTE, strategies, strict=False):
+            value, share, low, high = dose_population_histogram(
+                values["value"].sel(strategy=strategy, metric=metric).values
+            )
+            axes.step(value, 100 * share, color=colour, label=strategy)
+            axes.fill_between(value, 100 * low, 100 * high, step="pre", color=colour, alpha=0.15, linewidth=0)
+        unit = str(values["unit"].sel(metric=metric).item())
+        for i in np.flatnonzero(goals["metric"].values == metric):
+            in_percent = unit == "Gy" and str(goals["unit"].values[i]) == "%"
+            limit = float(goals["limit"].values[i]) * (rx_gy / 100 if in_percent else 1.0)
+            axes.axvline(limit, color="#444444", linewidth=0.9, linestyle="--")
+            text = readable(str(goals["goal"].values[i])).removeprefix(metric)
+            axes.annotate(text, (limit, 50), rotation=90, fontsize=8, ha="right", va="center", color="#444444")
+        axes.set(title=metric, xlabel=f"at least ({unit})", ylabel="courses (%)", ylim=(0, 102))
+        light_grid(axes)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
