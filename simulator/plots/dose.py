@@ -50,7 +50,7 @@ def percentile_pictures(results: xr.DataTree, strategy: str) -> Figure:
     """Lowest and highest percentile map of one strategy: what tissue may miss, and what it may get."""
     percentile = results["dose"].to_dataset()["percentile"].sel(strategy=strategy)
     shown = {float(p): percentile.sel(map_percentile=p) for p in (percentile["map_percentile"].values[[0, -1]])}
-    return _pictures(results, strategy, {f"{p:g}th percentile": dose for p, dose in shown.items()})
+    return _pictures(results, strategy, {f"percentile {p:g}": dose for p, dose in shown.items()})
 
 
 def _pictures(results: xr.DataTree, strategy: str, layers: dict[str, xr.DataArray]) -> Figure:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from simulator.plots.style import PALETTE, light_grid, panels, readable, styled
 from simulator.population.coverage import dose_population_histogram
 
-_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95)
+_LEVELS = {0.95: "#08306b", 0.75: "#2171b5", 0.5: "#4eb3d3", 0.25: "#7bccc4", 0.05: "#a8ddb5"}
 
 
 @styled
@@ -24,15 +25,18 @@ def dose_volume_coverage(results: xr.DataTree, strategy: str, structures: Sequen
         own = dvh.sel(structure=structure)
         dose_gy, volume = own["dose"].values, own["volume"].values
         share = own["coverage"].values.T
-        lines = axes.contour(dose_gy, volume, share, levels=_LEVELS, cmap="viridis_r", linewidths=1.5)
-        axes.clabel(lines, fmt=lambda p: f"{100 * p:g} %", fontsize=8)
-        axes.plot(dose_gy, own["nominal"].values, color="#D55E00", linestyle="--", linewidth=1.1, label="planned dose")
+        axes.contour(
+            dose_gy, volume, share, levels=sorted(_LEVELS), colors=[_LEVELS[p] for p in sorted(_LEVELS)], linewidths=1.6
+        )
+        axes.plot(dose_gy, own["nominal"].values, color="#D55E00", linestyle="--", linewidth=1.1)
         axes.axvline(float(results.attrs["prescription_gy"]), color="#888888", linewidth=0.9, linestyle=":")
-        reached = np.flatnonzero(share.max(axis=0) > _LEVELS[0])
+        reached = np.flatnonzero(share.max(axis=0) > min(_LEVELS))
         axes.set(title=structure, xlabel="dose (Gy)", ylabel="volume (%)", ylim=(0, 102))
         axes.set_xlim(0, 1.1 * dose_gy[reached[-1]] if len(reached) else dose_gy[-1])
         light_grid(axes)
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center")
+    keys = [Line2D([], [], color=colour, label=f"{100 * level:g} % of courses") for level, colour in _LEVELS.items()]
+    keys.append(Line2D([], [], color="#D55E00", linestyle="--", linewidth=1.1, label="planned dose"))
+    figure.legend(handles=keys, loc="outside lower center", ncols=5)
     return figure
 
 

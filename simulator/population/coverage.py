@@ -4,7 +4,7 @@ import numpy as np
 
 from simulator.population.bands import VOLUME_LEVELS
 
-COVERAGE_VOLUMES = (2.0, *(5.0 * i for i in range(1, 20)), 98.0, 100.0)
+COVERAGE_VOLUMES = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, *(5.0 * i for i in range(3, 20)), 98.0, 100.0)
 
 
 def dose_volume_coverage(counts: np.ndarray) -> np.ndarray:
