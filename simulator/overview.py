@@ -35,7 +35,7 @@ def problem_tables(problem: Problem) -> list[Table]:
         *(("biology", sentence) for sentence in biology_in_words(problem)),
         ("strategies", str(len(problem.strategies))),
         ("goals", str(len(problem.goals))),
-        ("courses per strategy", str(config.courses)),
+        ("courses per strategy", f"at most {config.courses}" if config.precision else str(config.courses)),
         ("seed", str(config.seed)),
         ("estimate", _estimate(problem)),
     ]

@@ -3,9 +3,17 @@
 import json
 
 from simulator.config import published_tissues
+from simulator.config import StudyConfig
 from simulator.prepare import Problem
 
 _LQ_SUPPORTED_GY, _LQ_ACCEPTABLE_GY = 10, 18
+
+
+def _courses_in_words(config: StudyConfig) -> str:
+    """How many courses, and drawn how."""
+    if config.precision is not None:
+        return f"Up to {config.courses}, until every probability is known to ± {100 * config.precision:g} %,"
+    return f"{config.courses}" + (" (16 scrambled Sobol' nets)" if config.sampling == "sobol" else "")
 
 
 def study_in_words(problem: Problem) -> str:
@@ -16,8 +24,8 @@ def study_in_words(problem: Problem) -> str:
     guidances = dict.fromkeys(s.guidance.describe() for s in problem.strategies)
     margins = dict.fromkeys(s.margin.label() for s in problem.strategies)
     paragraphs = [
-        f"{config.courses} whole treatment courses of {rx.dose_gy:g} Gy in {rx.fractions} fractions, prescribed to the "
-        f"{rx.isodose_percent:g} % isodose, are simulated for every strategy ({len(problem.strategies)}); every "
+        f"{_courses_in_words(config)} whole treatment courses of {rx.dose_gy:g} Gy in {rx.fractions} fractions, prescribed to "
+        f"the {rx.isodose_percent:g} % isodose, are simulated for every strategy ({len(problem.strategies)}); every "
         f"strategy meets the same virtual patients (seed {config.seed}).",
         *config.uncertainty.describe(),
         *(f"Motion management, {text}." for text in motions),
