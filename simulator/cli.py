@@ -1,4 +1,4 @@
-"""The command line: run, check, inspect, init and report."""
+"""The command line: run, check, inspect, init, report and export."""
 
 import sys
 import time
@@ -97,6 +97,25 @@ def report(folder: Annotated[Path, typer.Argument(help="results folder", metavar
     """Write report.html again from results.nc."""
     _report(folder)
     _say(f"wrote {folder / 'report.html'}")
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="results folder", metavar="DIR")],
+    strategy: Annotated[str, typer.Option(help="strategy, as named in the results")],
+    out: Annotated[Path, typer.Option(help="RTDOSE file to write")],
+    map_name: Annotated[str, typer.Option("--map", help="nominal, mean, sd, or a percentile such as p95")] = "mean",
+    reference: Annotated[
+        Path | None, typer.Option(help="DICOM file of the patient whose identity and frame of reference the map takes")
+    ] = None,
+) -> None:
+    """Write a dose map as DICOM RTDOSE for a planning system."""
+    from simulator.export import export_rtdose
+    from simulator.results import open_results
+
+    with open_results(folder) as results:
+        export_rtdose(results, strategy, map_name, out, reference)
+    _say(f"wrote {out}")
 
 
 def main() -> None:

@@ -2,8 +2,7 @@
 
 import json
 
-from simulator.config import published_tissues
-from simulator.config import StudyConfig
+from simulator.config import StudyConfig, published_tissues
 from simulator.prepare import Problem
 
 _LQ_SUPPORTED_GY, _LQ_ACCEPTABLE_GY = 10, 18

@@ -25,6 +25,7 @@ ROWS = [
         "study",
         "progress",
         "overview",
+        "export",
         "starter",
         "cli",
     ],
