@@ -8,17 +8,19 @@ if TYPE_CHECKING:
     from simulator.case.loading import load_case as load_case
     from simulator.config import load_study as load_study
     from simulator.export import export_rtdose as export_rtdose
+    from simulator.rare import rare_event_probability as rare_event_probability
     from simulator.results import open_results as open_results
     from simulator.study import run as run
 
 __version__ = version("simulator")
-__all__ = ["export_rtdose", "load_case", "load_study", "open_results", "run"]
+__all__ = ["export_rtdose", "load_case", "load_study", "open_results", "rare_event_probability", "run"]
 
 _HOME = {
     "export_rtdose": "simulator.export",
     "load_case": "simulator.case.loading",
     "load_study": "simulator.config",
     "open_results": "simulator.results",
+    "rare_event_probability": "simulator.rare",
     "run": "simulator.study",
 }
 

@@ -148,7 +148,9 @@ class DoseMaps(Spec):
         (5.0, 95.0),
         description="percentiles over courses: the 5th shows what a target may miss, the 95th what an organ may get",
     )
-    courses: Annotated[int, Field(ge=20)] = Field(500, description="courses that enter, the first ones of the study")
+    courses: Annotated[int, Field(ge=20)] = Field(
+        500, description="courses that enter: the first ones of the study, at most so many"
+    )
     strategies: tuple[str, ...] = Field((), description="names of strategies as in the results; by default all")
 
 
@@ -246,8 +248,6 @@ class StudyConfig(Spec):
                     near = difflib.get_close_matches(name, labels, 1)
                     hint = f"; did you mean {near[0]!r}?" if near else ""
                     raise ValueError(f"{key}.strategies: {name!r} is not a strategy of this study{hint}")
-        if self.maps is not None and self.precision is None and self.maps.courses > self.courses:
-            raise ValueError(f"maps.courses: {self.maps.courses} are more than the {self.courses} courses of the study")
         return self
 
     def candidates(self) -> list[Strategy]:

@@ -22,6 +22,7 @@ ROWS = [
         "checkpoint",
         "simulation",
         "budget",
+        "rare",
         "study",
         "progress",
         "overview",

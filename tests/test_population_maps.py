@@ -94,8 +94,6 @@ def test_strategies_not_asked_for_have_no_maps():
     assert np.isfinite(maps["sd"].sel(strategy="none, 3 mm, none")).all()
     with pytest.raises(ValueError, match=r"maps.strategies: 'none, 4 mm, none' is not a strategy of this study"):
         study(maps={"strategies": ["none, 4 mm, none"]})
-    with pytest.raises(ValueError, match=r"maps.courses: 500 are more than the 40 courses of the study"):
-        study(maps={})
 
 
 def test_without_errors_every_percentile_is_the_plan():
