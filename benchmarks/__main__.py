@@ -1,0 +1,66 @@
+"""Speed in ratios: `python -m benchmarks [W1 W2 W3 W4] [--json FILE]`; every number comes from this run."""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.workloads import measure
+
+ROOT = Path(__file__).parents[1]
+COURSES = {
+    "W1": {"simulator": 10_000, "numba": 300, "scipy": 40},
+    "W2": {"simulator": 2_000, "numba": 20, "scipy": 3},
+    "W3": {"simulator": 200, "numba": 20, "scipy": 3},
+}
+STUDY = ROOT / "configs" / "mediastinal_node.yaml"
+
+
+def whole_process() -> dict[str, float]:
+    """W4: seconds of `simulator run` on the shipped study with an empty and with a filled cache of compiled kernels."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(Path(folder) / "cache")}
+        seconds = {}
+        for state in ("cold", "warm"):
+            out = Path(folder) / state
+            command = [sys.executable, "-m", "simulator", "run", str(STUDY), "--out", str(out), "--quiet"]
+            begin = time.perf_counter()
+            subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+            seconds[f"{state}_s"] = time.perf_counter() - begin
+            shutil.rmtree(out)
+    return seconds
+
+
+def main() -> None:
+    """Print one table; with --json write one object as well."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("workloads", nargs="*", default=["W1", "W2", "W3", "W4"], choices=["W1", "W2", "W3", "W4"])
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    found: dict[str, dict[str, float]] = {}
+    print(
+        "| workload | courses/s | against numba | against scipy | worst difference (% of Rx) |\n|---|---|---|---|---|"
+    )
+    for name in asked.workloads:
+        if name == "W4":
+            found[name] = whole_process()
+            print(f"| W4 | cold {found[name]['cold_s']:.0f} s, warm {found[name]['warm_s']:.0f} s | | | |", flush=True)
+            continue
+        row = found[name] = measure(name, COURSES[name], asked.workers)
+        print(
+            f"| {name} | {row['courses_per_s']:.0f} | {row['ratio_numba']:.1f} | {row['ratio_scipy']:.0f} | "
+            f"{row['difference_percent_of_rx']:.1e} |",
+            flush=True,
+        )
+    if asked.json:
+        asked.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
