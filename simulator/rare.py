@@ -10,12 +10,13 @@ from simulator.executors import executor_with
 from simulator.population.importance import RareEvent, weighted_probability
 from simulator.prepare import prepare
 from simulator.sampling.streams import Draws, Exchanged
-from simulator.sampling.widened import WidenedDraws
+from simulator.sampling.widened import SCALES, WidenedDraws
 from simulator.simulation import make_plan, prepare_work, same_delivery
 from simulator.spec import ConfigError
 
 _CANDIDATES = (Stream.SETUP_SYSTEMATIC, Stream.BASELINE_COURSE, Stream.REGISTRATION)
 _COURSES_COMPARED = 8
+_LEAST_COURSES = 2 * len(SCALES)  # two of each scale: a variance needs them
 
 
 def rare_event_probability(
@@ -40,8 +41,10 @@ def rare_event_probability(
 
     Raises
     ------
-    ConfigError : unknown strategy or goal, or no systematic error that acts on the strategy.
+    ConfigError : unknown strategy or goal, too few courses, or no systematic error that acts on the strategy.
     """
+    if courses < _LEAST_COURSES:
+        raise ConfigError(f"rare events: {courses} courses give no interval; simulate {_LEAST_COURSES} or more")
     problem = prepare(study)
     labels, goals = [s.label() for s in problem.strategies], [g.text for g in problem.goals]
     chosen, wanted = (
