@@ -119,6 +119,7 @@ def assemble(
         case_description="; ".join(f"{k}: {v}" for k, v in problem.case.provenance.items()),
         target=problem.case.target,
         words=study_in_words(problem),
+        interval=problem.interval_name,
         result_hash=result_hash(tree),
     )
     return tree

@@ -89,6 +89,17 @@ class Problem:
         """Prescription in Gy."""
         return self.config.prescription.dose_gy
 
+    @property
+    def interval_name(self) -> str:
+        """How intervals of probabilities are made, in words."""
+        if self.config.sampling == "sobol":
+            return "Student t over 16 randomisations, or Wilson where few courses meet or miss a goal"
+        return (
+            "Wilson"
+            if self.config.precision is None
+            else "Clopper-Pearson, after a rule that stops when all are narrow"
+        )
+
     def interval(self, met: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The 95 % interval of a probability, for boolean (..., course), fit for how the courses were drawn."""
         if self.config.sampling == "sobol":

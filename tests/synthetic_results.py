@@ -135,6 +135,7 @@ def _attributes(n_courses: int, n_strategies: int) -> dict[str, object]:
         "case_name": "box",
         "case_description": "case: a box",
         "target": "GTV",
+        "interval": "Wilson",
         "words": json.dumps([f"{n_strategies} strategies <of> courses.", "Setup error Σ = 2 mm."]),
     }
 
