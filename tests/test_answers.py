@@ -34,8 +34,7 @@ def test_clopper_pearson_closed_form_without_failures():
     assert high == pytest.approx([1 - 0.025 ** (1 / 50), 1])
 
 
-@pytest.mark.parametrize("half_width", [0.01, 0.03])
-@pytest.mark.parametrize("p", [0.004, 0.03, 0.5, 0.93])
+@pytest.mark.parametrize(("half_width", "p"), [(0.01, 0.03), (0.01, 0.5), (0.03, 0.004), (0.03, 0.93)])
 def test_the_interval_at_the_stop_covers_in_94_percent_and_more(half_width, p):
     rng, covered = np.random.default_rng(17), 0
     rule = FixedWidthRule(half_width, 20_000, 250)
