@@ -18,7 +18,7 @@ from scipy.ndimage import map_coordinates
 from scipy.special import erfc
 from threadpoolctl import threadpool_limits
 
-from simulator.accumulation import LatticeRows, Reach
+from simulator.accumulation import Reach, patch_points
 from simulator.case.geometry import Grid
 from simulator.case.structures import Patch
 from simulator.metrics.evaluate import evaluate_metrics
@@ -126,7 +126,7 @@ def by_simulator(work: Workload, n_courses: int, n_workers: int) -> np.ndarray:
         reach = Reach.of(motions[0][name], arm)
         for some in motions[1:]:
             reach = reach.union(Reach.of(some[name], arm))
-        rows[name] = LatticeRows(work.dose, patch, reach, 1, unblur=False)
+        rows[name] = patch_points(work.dose, patch, reach, 1, unblur=False)
 
     def block(motion: dict[str, TissueMotion]) -> np.ndarray:
         columns = []

@@ -17,7 +17,8 @@ from scipy.ndimage import laplace, map_coordinates
 
 from simulator.case.geometry import Grid
 from simulator.case.structures import Patch
-from simulator.kernels.accumulate import accumulate_gather, accumulate_radial, accumulate_rows
+from simulator.kernels.accumulate import accumulate_gather, accumulate_radial, accumulate_tiles, cover_with_tiles, quads_of
+from simulator.kernels.vectors import LANES
 from simulator.kernels.dvh import extremes
 from simulator.plan.dose import PlannedDose
 from simulator.plan.penumbra import RadialDose
@@ -27,7 +28,7 @@ _TABLE_STEP_MM = 0.005
 _SPARSE_MM = 3.0
 _VISITS_SAMPLED = 2000
 _CELL_TOLERANCE_MM = 0.2
-_SMALLEST_CELL_POINTS = 6
+_SMALLEST_CELL_POINTS = 4
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,7 @@ class Reach:
 
     @property
     def cell_mm(self) -> float:
-        """Edge of cells of points that move alike: over it, a third of the largest turn displaces by 0.2 mm.
-
-        Cells are not made smaller than 6 points, so that coarsely sampled parts far from the target stay cheap.
-        """
+        """Edge of cells of points that move alike: over it, a third of the largest turn displaces by 0.2 mm."""
         return _CELL_TOLERANCE_MM / (self.turn / 3) if self.turn else np.inf
 
 
@@ -103,8 +101,8 @@ class PointDoses(Protocol):
         ...
 
 
-class LatticeRows:
-    """Points on a lattice: trilinear sums over a dose refined by cubic splines, row by row.
+class LatticePoints:
+    """Points on a lattice: trilinear sums over a dose refined by cubic splines, in tiles of neighbouring points.
 
     Trilinear interpolation blurs by h^2 / 6 per axis on average over positions in a cell. Where displacements are
     random, the lattice therefore holds d - (h^2 / 12) laplacian(d), whose trilinear sums are right on average.
@@ -132,22 +130,27 @@ class LatticeRows:
         self.grid = Grid(coarse.origin_mm, (self.step_mm,) * 3, (shape[0], shape[1], shape[2]))
         values = _refined(dose, self.grid, unblur)
         self.interpolation_error_gy = _worst_error_gy(dose, values, self.grid, points, reach)
-        nz, ny, nx = (n + 1 for n in coarse.shape)
-        split = values.reshape(nz, stride, ny, stride, nx, stride).transpose(1, 3, 5, 0, 2, 4)
-        self._dose = np.ascontiguousarray(split).reshape(stride**3, nz, ny, nx)
-        self._stride = stride
         first = np.rint(coarse.index_zyx(np.asarray(patch.lattice.origin_mm))).astype(np.int64)
-        self._rows = _Rows.of(patch.index_zyx + first, max(_SMALLEST_CELL_POINTS, reach.cell_mm / point_step))
-        self._cell_mm = coarse.points_mm(self._rows.cell_zyx)
+        self._tiles = _Tiles.of(patch.index_zyx + first, reach.cell_mm / point_step)
+        axes = self._tiles.axes
+        self._shape = tuple(coarse.shape[a] + 1 for a in axes)
+        self._stride = stride
+        parts = values.transpose(axes).reshape([n for size in self._shape for n in (size, stride)])
+        split = parts.transpose(1, 3, 5, 0, 2, 4).reshape(-1)
+        self._dose = np.concatenate([split, np.zeros(LANES, np.float32)])
+        self._start = np.ravel_multi_index(self._tiles.start.T, self._shape).astype(np.uintp)
+        self._cell_mm = coarse.points_mm(self._tiles.cell_zyx)
 
     def accumulate(self, motion: TissueMotion) -> np.ndarray:
         """Course doses float32 (course, point) in Gy."""
         total = np.empty((len(motion.shift_mm), self.n_points), np.float32)
-        rows = self._rows
-        cell_zyx = np.ascontiguousarray((self._cell_mm - motion.centre_mm)[:, ::-1] / self.step_mm)
-        accumulate_rows(
-            self._dose, self._stride, rows.first_zyx, rows.length, rows.first_point, rows.cell_run, cell_zyx,
-            np.ascontiguousarray(motion.shift_mm[..., ::-1] / self.step_mm), _linear_zyx(motion), motion.weight, total,
+        axes = list(self._tiles.axes)
+        cell_zyx = np.ascontiguousarray((self._cell_mm - motion.centre_mm)[:, ::-1][:, axes] / self.step_mm)
+        shift = np.ascontiguousarray(motion.shift_mm[..., ::-1][..., axes] / self.step_mm)
+        linear = np.ascontiguousarray(_linear_zyx(motion)[..., axes, :][..., axes])
+        accumulate_tiles(
+            self._dose, self._shape, self._stride, self._start, self._tiles.slot, self._tiles.cell_tile, cell_zyx,
+            shift, linear, motion.weight, total,
         )  # fmt: skip
         return total
 
@@ -174,24 +177,42 @@ class RadialPoints:
 
 
 class ScatteredPoints:
-    """Points anywhere: trilinear look-up in a dose refined by cubic splines."""
+    """Points anywhere: each point's own trilinear look-up in a dose refined by cubic splines.
 
-    def __init__(self, dose: PlannedDose, points_mm: np.ndarray, reach: Reach, step_mm: float) -> None:
+    Parameters and attributes are those of `LatticePoints`; `step_mm` is the spacing of the refined dose.
+    """
+
+    def __init__(
+        self, dose: PlannedDose, points_mm: np.ndarray, reach: Reach, step_mm: float, *, unblur: bool = True
+    ) -> None:
         self.n_points = len(points_mm)
         lower, upper = points_mm.min(axis=0) + reach.lower_mm, points_mm.max(axis=0) + reach.upper_mm
-        grid = Grid.covering(lower - step_mm, upper + step_mm, step_mm)
-        self._step_mm = step_mm
-        self._dose = _refined(dose, grid, unblur=True)
+        self.grid = Grid.covering(lower - step_mm, upper + step_mm, step_mm)
+        self.step_mm = step_mm
+        values = _refined(dose, self.grid, unblur)
+        self.interpolation_error_gy = _worst_error_gy(dose, values, self.grid, points_mm, reach)
+        self._quads = quads_of(values)
         self._points_mm = points_mm
-        self._node_zyx = np.ascontiguousarray(grid.index_zyx(points_mm))
+        self._node_zyx = np.ascontiguousarray(self.grid.index_zyx(points_mm))
 
     def accumulate(self, motion: TissueMotion) -> np.ndarray:
         """Course doses float32 (course, point) in Gy."""
         total = np.empty((len(motion.shift_mm), self.n_points), np.float32)
-        shift = np.ascontiguousarray(motion.shift_mm[..., ::-1] / self._step_mm)
-        arm = np.ascontiguousarray((self._points_mm - motion.centre_mm)[:, ::-1] / self._step_mm)
-        accumulate_gather(self._dose, self._node_zyx, arm, shift, _linear_zyx(motion), motion.weight, total)
+        shift = np.ascontiguousarray(motion.shift_mm[..., ::-1] / self.step_mm)
+        arm = np.ascontiguousarray((self._points_mm - motion.centre_mm)[:, ::-1] / self.step_mm)
+        accumulate_gather(
+            self._quads, self.grid.shape, self._node_zyx, arm, shift, _linear_zyx(motion), motion.weight, total
+        )
         return total
+
+
+def patch_points(
+    dose: PlannedDose, patch: Patch, reach: Reach, stride: int, *, unblur: bool = True
+) -> LatticePoints | ScatteredPoints:
+    """Points of a patch: each on its own where too few of them move alike for cells to pay."""
+    if reach.cell_mm >= _SMALLEST_CELL_POINTS * patch.lattice.spacing_mm[0]:
+        return LatticePoints(dose, patch, reach, stride, unblur=unblur)
+    return ScatteredPoints(dose, patch.points_mm, reach, patch.lattice.spacing_mm[0] / stride, unblur=unblur)
 
 
 class StructureDoses:
@@ -229,9 +250,9 @@ class StructureDoses:
             return
         if surface_mm is not None:
             self._surface = ScatteredPoints(dose, surface_mm, reach, min(finest_mm, self.spacing_mm))
-        rows = [LatticeRows(dose, p, reach, _stride(p, finest_mm)) for p in patches]
-        self._parts = list(rows)
-        self.interpolation_error_gy = max(r.interpolation_error_gy for r in rows)
+        points = [patch_points(dose, p, reach, _stride(p, finest_mm)) for p in patches]
+        self._parts = list(points)
+        self.interpolation_error_gy = max(p.interpolation_error_gy for p in points)
 
     @property
     def n_points(self) -> int:
@@ -295,41 +316,44 @@ def _linear_zyx(motion: TissueMotion) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Points in runs along x, cell by cell.
+class _Tiles:
+    """Points in tiles of 8 neighbours along one axis, cell by cell.
 
     Parameters
     ----------
-    first_zyx : (run, 3), first node. length, first_point : (run,), first_point counts in the order of the points.
-    cell_run : (cell + 1,), first run of each cell. cell_zyx : (cell, 3), mean node.
+    axes : order of (z, y, x) in which the tiles run along the last axis.
+    start : int64 (tile, 3), first node in that order. slot : int64 (point,), place of each point in all tiles.
+    cell_tile : int64 (cell + 1,), first tile of each cell. cell_zyx : (cell, 3), mean node.
     """
 
-    first_zyx: np.ndarray
-    length: np.ndarray
-    first_point: np.ndarray
-    cell_run: np.ndarray
+    axes: tuple[int, ...]
+    start: np.ndarray
+    slot: np.ndarray
+    cell_tile: np.ndarray
     cell_zyx: np.ndarray
 
     @classmethod
-    def of(cls, index_zyx: np.ndarray, cell_steps: float) -> "_Rows":
-        """Runs of nodes that follow each other along x within cells of `cell_steps` nodes."""
+    def of(cls, index_zyx: np.ndarray, cell_steps: float) -> "_Tiles":
+        """The fewest tiles over the three axes, within cells of `cell_steps` nodes."""
         index = index_zyx.astype(np.int64)
-        box = np.zeros_like(index) if np.isinf(cell_steps) else (index // max(1, round(cell_steps)))
+        box = np.zeros_like(index) if np.isinf(cell_steps) else index // int(cell_steps)
         _, cell = np.unique(box, axis=0, return_inverse=True)
         cell = cell.reshape(-1)
-        follows = np.all(np.diff(index, axis=0) == (0, 0, 1), axis=1) & (np.diff(cell) == 0)
-        first = np.flatnonzero(np.concatenate([[True], ~follows]))
-        length = np.diff(np.concatenate([first, [len(index)]]))
-        order = np.argsort(cell[first], kind="stable")
-        n_cells = int(cell.max()) + 1
         centre = np.stack([np.bincount(cell, index[:, a]) / np.bincount(cell) for a in range(3)], axis=1)
-        return cls(
-            np.ascontiguousarray(index[first[order]]),
-            length[order],
-            first[order],
-            np.searchsorted(cell[first[order]], np.arange(n_cells + 1)),
-            centre,
-        )
+        covers = [cls._along(axes, index, cell, centre) for axes in ((0, 1, 2), (0, 2, 1), (1, 2, 0))]
+        return min(covers, key=lambda tiles: len(tiles.start))
+
+    @classmethod
+    def _along(cls, axes: tuple[int, ...], index: np.ndarray, cell: np.ndarray, centre: np.ndarray) -> "_Tiles":
+        turned = index[:, axes]
+        order = np.lexsort((*turned.T[::-1], cell))
+        node, start = np.ascontiguousarray(turned[order]), np.empty_like(index)
+        sorted_slot, slot = np.empty((2, len(index)), np.int64)
+        n_tiles = cover_with_tiles(node, cell[order], start, sorted_slot)
+        slot[order] = sorted_slot
+        tile_cell = np.empty(n_tiles, np.int64)
+        tile_cell[sorted_slot // LANES] = cell[order]
+        return cls(axes, start[:n_tiles], slot, np.searchsorted(tile_cell, np.arange(len(centre) + 1)), centre)
 
 
 def _refined(dose: PlannedDose, grid: Grid, unblur: bool) -> np.ndarray:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from simulator.accumulation import LatticeRows, Reach
+from simulator.accumulation import LatticePoints, Reach, patch_points
 from simulator.case.anatomy import Case
 from simulator.case.geometry import Grid
 from simulator.case.structures import Patch
@@ -117,7 +117,7 @@ class MapFrame:
                 offset, share = boxes[name].shares(visits[name], n_courses)
                 steps = offset[:, ::-1] * _VISIT_STEP_MM
                 motion = TissueMotion(steps[None], share[None], None, np.zeros(3))
-                rows = LatticeRows(dose, patch, Reach.of(motion), _STRIDE, unblur=False)
+                rows = LatticePoints(dose, patch, Reach.of(motion), _STRIDE, unblur=False)
                 mean[tuple(patch.index_zyx.T)] = rows.accumulate(motion)[0]
         return mean
 
@@ -143,7 +143,7 @@ class Slab:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Standard deviation (voxel,) and percentiles (percentile, voxel) over courses, float32 in Gy."""
         arm_mm = np.abs(self.patch.points_mm - motion.centre_mm).max(axis=0)
-        rows = LatticeRows(dose, self.patch, Reach.of(motion, arm_mm), _STRIDE, unblur=False)
-        gy = rows.accumulate(motion)
+        points = patch_points(dose, self.patch, Reach.of(motion, arm_mm), _STRIDE, unblur=False)
+        gy = points.accumulate(motion)
         sd = gy.std(axis=0, dtype=np.float64, ddof=1).astype(np.float32)
         return sd, np.percentile(gy, percentiles, axis=0, overwrite_input=True).astype(np.float32)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from simulator.accumulation import LatticeRows, RadialPoints, Reach
+from simulator.accumulation import LatticePoints, RadialPoints, Reach
 from simulator.case.geometry import Grid, Volume
 from simulator.case.structures import Patch
 from simulator.kernels.accumulate import (
@@ -16,6 +16,7 @@ from simulator.kernels.accumulate import (
     count_visits,
     enough_scratch,
     merge_visits,
+    quads_of,
 )
 from simulator.plan.dose import SplineDose
 from simulator.sampling.courses import TissueMotion
@@ -71,7 +72,7 @@ def test_rows_equal_a_trilinear_gather(stride):
     weight = rng.dirichlet(np.ones(6), 4)
     dose = GridDose(1)
     moved = motion(shift, weight)
-    rows = LatticeRows(dose, patch, Reach.of(moved), stride, unblur=False)
+    rows = LatticePoints(dose, patch, Reach.of(moved), stride, unblur=False)
     values = dose.on_grid(rows.grid)
     for c, total in enumerate(rows.accumulate(moved)):
         expected = sum(
@@ -84,7 +85,7 @@ def test_no_displacement_is_the_planned_dose_bit_for_bit():
     patch = ragged_patch(1.0, 2)
     dose = GridDose(3)
     still = TissueMotion.still(np.zeros(3))
-    rows = LatticeRows(dose, patch, Reach.of(still), 1, unblur=False)
+    rows = LatticePoints(dose, patch, Reach.of(still), 1, unblur=False)
     planned = dose.on_grid(patch.lattice)[tuple(patch.index_zyx.T)]
     np.testing.assert_array_equal(rows.accumulate(still)[0], planned)
 
@@ -95,7 +96,7 @@ def test_sign_tissue_that_moves_posteriorly_receives_the_dose_posterior_of_its_p
     patch = Patch(grid, np.array([[30, 30, 30]], np.int32), np.ones(1))
     dose = SplineDose(Volume(grid, (10 + 0.1 * y).astype(np.float32)))
     moved = TissueMotion.still(np.array([0.0, 4.0, 0.0]))
-    rows = LatticeRows(dose, patch, Reach.of(moved), 1)
+    rows = LatticePoints(dose, patch, Reach.of(moved), 1)
     assert rows.accumulate(moved)[0, 0] == pytest.approx(10.4, abs=1e-5)
 
 
@@ -104,9 +105,9 @@ def test_whole_lattice_shift_then_unshift_is_the_identity():
     dose = GridDose(4)
     shift = np.array([3.0, -2.0, 5.0])
     away, home = TissueMotion.still(shift), TissueMotion.still(np.zeros(3))
-    there = LatticeRows(dose, patch, Reach.of(away), 1).accumulate(away)
+    there = LatticePoints(dose, patch, Reach.of(away), 1).accumulate(away)
     moved = Patch(patch.lattice, patch.index_zyx + np.array([5, -2, 3], np.int32), patch.volume_cc)
-    back = LatticeRows(dose, moved, Reach.of(TissueMotion.still(-shift)), 1).accumulate(home)
+    back = LatticePoints(dose, moved, Reach.of(TissueMotion.still(-shift)), 1).accumulate(home)
     np.testing.assert_array_equal(there, back)
 
 
@@ -154,19 +155,22 @@ def test_radial_kernel_equals_numpy(turns):
     np.testing.assert_allclose(total, expected, rtol=1e-6)
 
 
-def test_gather_kernel_equals_numpy():
+@pytest.mark.parametrize("alike", [[6], [1, 2, 3], [1] * 6, []])
+def test_gather_kernel_equals_numpy(alike):
+    """Visits share a linear part in groups; some points leave the lattice."""
     rng = np.random.default_rng(4)
-    grid = Grid((0, 0, 0), (1, 1, 1), (30, 30, 30))
+    grid = Grid((0, 0, 0), (1, 1, 1), (30, 25, 20))
     dose = rng.random(grid.shape).astype(np.float32)
-    node, arm = rng.uniform(12, 18, (20, 3)), rng.uniform(-4, 4, (20, 3))
-    shift, linear = rng.normal(0, 2, (2, 6, 3)), rng.normal(0, 0.1, (2, 6, 3, 3))
+    node, arm = rng.uniform(0, 18, (20, 3)), rng.uniform(-4, 4, (20, 3))
+    shift, linear = rng.normal(0, 2, (2, 6, 3)), np.repeat(rng.normal(0, 0.1, (2, len(alike), 3, 3)), alike, axis=1)
     weight = rng.dirichlet(np.ones(6), 2)
     total = np.empty((2, 20), np.float32)
-    accumulate_gather(dose, node, arm, shift, linear, weight, total)
+    accumulate_gather(quads_of(dose), dose.shape, node, arm, shift, linear, weight, total)
     for c in range(2):
-        place = [node + shift[c, k] + arm @ linear[c, k].T for k in range(6)]
-        expected = sum(w * trilinear(dose, grid, p[:, ::-1]) for w, p in zip(weight[c], place, strict=True))
-        np.testing.assert_allclose(total[c], expected, rtol=1e-6)
+        place = [node + shift[c, k] + (arm @ linear[c, k].T if alike else 0) for k in range(6)]
+        inside = [np.clip(p, 0, np.array(dose.shape) - 1)[:, ::-1] for p in place]
+        expected = sum(w * trilinear(dose, grid, p) for w, p in zip(weight[c], inside, strict=True))
+        np.testing.assert_allclose(total[c], expected, atol=30 * np.finfo(np.float32).eps)
 
 
 def test_columns_are_combined_as_by_a_matrix_product():
@@ -188,7 +192,7 @@ def test_rotated_points_receive_the_dose_of_their_rotated_places(degrees):
     turns = Rotation.from_euler("xyz", np.random.default_rng(6).normal(0, degrees, (40, 3)), degrees=True).as_matrix()
     linear = (turns - np.eye(3)).reshape(2, 20, 3, 3)
     moved = motion(np.random.default_rng(7).normal(0, 2, (2, 20, 3)), linear=linear, centre=(4, 0, -3))
-    rows = LatticeRows(dose, patch, Reach.of(moved, np.full(3, 28.0)), 1)
+    rows = LatticePoints(dose, patch, Reach.of(moved, np.full(3, 28.0)), 1)
     points = patch.points_mm
     for c, total in enumerate(rows.accumulate(moved)):
         places = [points + moved.shift_mm[c, k] + (points - moved.centre_mm) @ linear[c, k].T for k in range(20)]
@@ -216,7 +220,7 @@ def test_the_blur_of_trilinear_sums_is_taken_off_on_average():
     dose = GridDose(5)
     exact = dose.at(moved.shift_mm[:, 0])
     plain, unblurred = (
-        LatticeRows(dose, patch, Reach.of(moved), 1, unblur=unblur).accumulate(moved)[:, 0] - exact
+        LatticePoints(dose, patch, Reach.of(moved), 1, unblur=unblur).accumulate(moved)[:, 0] - exact
         for unblur in (False, True)
     )
     correlation = np.polyfit(exact - 20, plain, 1)[0], np.polyfit(exact - 20, unblurred, 1)[0]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drawing import delivered
 
-from simulator.accumulation import LatticeRows, Reach
+from simulator.accumulation import LatticePoints, Reach
 from simulator.case.geometry import Grid, Volume
 from simulator.case.shapes import Ball, EllipticColumn, Shape
 from simulator.case.structures import sample_region
@@ -70,7 +70,7 @@ def test_a_systematic_shift_moves_the_dvh_of_a_gradient_by_the_exact_amount():
     patch = sample_region(Ball((0, 0, 0), 8.0), 1.0)
     for shift_mm in (0.3, 2.0, -3.7):
         shift = np.array([1.1, shift_mm, -0.4])
-        rows = LatticeRows(dose, patch, Reach.of(TissueMotion.still(shift)), 2)
+        rows = LatticePoints(dose, patch, Reach.of(TissueMotion.still(shift)), 2)
         still, moved = (
             evaluate_metrics(METRICS, rows.accumulate(TissueMotion.still(s)), patch.volume_cc, 50.0)[0]
             for s in (np.zeros(3), shift)
@@ -88,7 +88,7 @@ def test_matching_a_shifted_target_moves_the_cords_dose_by_exactly_that_shift():
     target = sample_region(Ball((0, 0, 0), 8), 1.0)
     for name, patch, moved_mm in (("SpinalCord", cord, (0, -4.0, 0)), ("GTV", target, (0, 0, 0))):
         motion = delivery.motion(name)
-        rows = LatticeRows(dose, patch, Reach.of(motion), 1, unblur=False)
+        rows = LatticePoints(dose, patch, Reach.of(motion), 1, unblur=False)
         planned_there = dose.on_grid(rows.grid)
         index = np.rint(rows.grid.index_zyx(patch.points_mm + np.array(moved_mm))).astype(int)
         np.testing.assert_allclose(rows.accumulate(motion)[0], planned_there[tuple(index.T)], rtol=1e-6)

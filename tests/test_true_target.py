@@ -5,7 +5,7 @@ import pytest
 from drawing import delivered
 
 import simulator
-from simulator.accumulation import LatticeRows, Reach
+from simulator.accumulation import LatticePoints, Reach
 from simulator.case.geometry import Grid, Volume
 from simulator.case.shapes import Ball
 from simulator.case.structures import Patch, Structure
@@ -117,7 +117,7 @@ def test_under_a_perfectly_tracking_beam_a_static_organ_receives_the_mirrored_co
     for name, motion in (("tracked", beam), ("free", NoMotionManagement())):
         delivery = delivered(uncertainty, motion, perfect, n_courses=1, n_fractions=4, n_instants=50)
         moved = delivery.motion("SpinalCord")
-        found = LatticeRows(dose, organ, Reach.of(moved), 2, unblur=True).accumulate(moved)[0]
+        found = LatticePoints(dose, organ, Reach.of(moved), 2, unblur=True).accumulate(moved)[0]
         np.testing.assert_allclose(found, expected[name], atol=0.06)
     still = delivered(uncertainty, beam, perfect, n_courses=1, n_fractions=4, n_instants=50).motion("GTV")
     np.testing.assert_allclose(still.shift_mm, 0, atol=1e-12)

@@ -1,7 +1,5 @@
 """Dose accumulation: weighted displacements of a point set in a fixed dose.
 
-Unsigned indices spare the check for negative ones, without which the inner loops become vector instructions.
-
 Lengths are in units of the dose lattice unless a name says mm; doses in Gy; weights of a course sum to 1.
 """
 
@@ -9,6 +7,8 @@ import math
 
 import numpy as np
 from numba import njit, uintp
+
+from simulator.kernels.vectors import LANES, TILES, sum_tile, sum_tiles, sum_trilinear
 
 
 @njit(cache=True, nogil=True)
@@ -71,53 +71,69 @@ def enough_scratch(scratch, shift):
     return scratch if scratch.shape[0] >= needed else np.zeros(2 * needed)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def sum_shifted_rows(dose, stride, run_zyx, run_length, run_first, offset, share, total):
-    """total[p] = sum_n share[n] * dose[node(p) * stride + offset[n]] for points in rows along x.
+@njit(cache=True, nogil=True)
+def cover_with_tiles(node, cell, start, slot):
+    """Tiles of 8 consecutive nodes along the last axis that cover points sorted by cell, then by node.
 
     Parameters
     ----------
-    dose : float32 (stride**3, z, y, x), the lattice split by its nodes' position modulo `stride`.
-    stride : dose-lattice steps between neighbouring points.
-    run_zyx : int64 (r, 3), first node of each run of neighbouring points, in units of `stride` steps.
-    run_length : int64 (r,). run_first : int64 (r,), index of each run's first point in `total`.
-    offset : int64 (n, 3); share : float64 (n,), as `merge_visits` gives them.
-    total : float32 (p,), written.
+    node : int64 (p, 3). cell : int64 (p,).
+    start : int64 (p, 3), written: first node of each tile. slot : int64 (p,), written: place of each point in all tiles.
+
+    Returns
+    -------
+    Number of tiles.
     """
-    n_terms = uintp((offset.shape[0] + 3) // 4 * 4)
-    base = np.zeros(n_terms, np.uintp)
-    factor = np.zeros(n_terms, np.float32)
-    _, nz, ny, nx = dose.shape
+    n = 0
+    for p in range(node.shape[0]):
+        new = p == 0 or cell[p] != cell[p - 1] or node[p, 0] != node[p - 1, 0] or node[p, 1] != node[p - 1, 1]
+        if new or node[p, 2] >= start[n - 1, 2] + LANES:
+            start[n] = node[p]
+            n += 1
+        slot[p] = LANES * (n - 1) + node[p, 2] - start[n - 1, 2]
+    return n
+
+
+@njit(cache=True, nogil=True)
+def sum_shifted_tiles(dose, shape, stride, start, offset, share, first, last, padded):
+    """padded[8 t + i] = sum_n share[n] * dose[node(t) * stride + offset[n]] at point i of tiles first <= t < last.
+
+    Parameters
+    ----------
+    dose : float32, the lattice split by its nodes' position modulo `stride`, (stride**3, z, y, x) as one row, and 8 more.
+    shape : (z, y, x) of one part. stride : dose-lattice steps between neighbouring points.
+    start : uintp (t,), first node of each tile in a part.
+    offset : int64 (n, 3); share : float64 (n,), as `merge_visits` gives them.
+    padded : float32 (8 t,), written.
+    """
+    base = np.empty(offset.shape[0], np.uintp)
+    factor = np.empty(offset.shape[0], np.float32)
+    nz, ny, nx = shape
     for n in range(offset.shape[0]):
         qz, qy, qx = offset[n, 0] // stride, offset[n, 1] // stride, offset[n, 2] // stride
         rz, ry, rx = offset[n, 0] % stride, offset[n, 1] % stride, offset[n, 2] % stride
         phase = (rz * stride + ry) * stride + rx
         base[n] = uintp(((phase * nz + qz) * ny + qy) * nx + qx)
         factor[n] = share[n]
-    for n in range(uintp(offset.shape[0]), n_terms):
-        base[n] = base[0]
-    flat = dose.reshape(-1)
-    one, two, three = uintp(1), uintp(2), uintp(3)
-    for r in range(run_length.shape[0]):
-        length, first = uintp(run_length[r]), uintp(run_first[r])
-        start = uintp((run_zyx[r, 0] * ny + run_zyx[r, 1]) * nx + run_zyx[r, 2])
-        for j in range(length):
-            total[first + j] = np.float32(0.0)
-        for n in range(uintp(0), n_terms, uintp(4)):
-            a, b, c, d = start + base[n], start + base[n + one], start + base[n + two], start + base[n + three]
-            wa, wb, wc, wd = factor[n], factor[n + one], factor[n + two], factor[n + three]
-            for j in range(length):
-                total[first + j] += wa * flat[a + j] + wb * flat[b + j] + wc * flat[c + j] + wd * flat[d + j]
+    n_terms = uintp(base.shape[0])
+    if last - first < TILES:
+        for t in range(first, last):
+            sum_tile(dose, start, base, factor, n_terms, uintp(t), padded)
+        return
+    for t in range(first, last - TILES + 1, TILES):
+        sum_tiles(dose, start, base, factor, n_terms, uintp(t), padded)
+    sum_tiles(dose, start, base, factor, n_terms, uintp(last - TILES), padded)
 
 
 @njit(cache=True, nogil=True)
-def accumulate_rows(dose, stride, run_zyx, run_length, run_first, cell_run, cell_zyx, shift, linear, weight, total):
-    """Course doses of points in rows: `total[c, p]`, float32 Gy.
+def accumulate_tiles(dose, shape, stride, start, slot, cell_tile, cell_zyx, shift, linear, weight, total):
+    """Course doses of points on a lattice: `total[c, p]`, float32 Gy.
 
     Parameters
     ----------
-    dose, stride, run_zyx, run_length, run_first : see `sum_shifted_rows`.
-    cell_run : int64 (cell + 1,), first run of each cell of points that move alike.
+    dose, shape, stride, start : see `sum_shifted_tiles`.
+    slot : int64 (p,), place of each point in all tiles.
+    cell_tile : int64 (cell + 1,), first tile of each cell of points that move alike.
     cell_zyx : float64 (cell, 3), centre of each cell relative to that of `linear`, in dose-lattice steps.
     shift : float64 (c, k, 3), linear : float64 (c, k, 3, 3) or (c, 0, 3, 3): a cell moves by shift + linear @ cell_zyx.
     weight : float64 (c, k).
@@ -126,6 +142,7 @@ def accumulate_rows(dose, stride, run_zyx, run_length, run_first, cell_run, cell
     offset = np.empty((8 * shift.shape[1], 3), np.int64)
     share = np.empty(8 * shift.shape[1])
     scratch = np.zeros(0)
+    padded = np.empty(LANES * start.shape[0], np.float32)
     for c in range(shift.shape[0]):
         for g in range(cell_zyx.shape[0]):
             moved[:] = shift[c]
@@ -135,10 +152,11 @@ def accumulate_rows(dose, stride, run_zyx, run_length, run_first, cell_run, cell
                         moved[k, a] += linear[c, k, a, b] * cell_zyx[g, b]
             scratch = enough_scratch(scratch, moved)
             n = merge_visits(moved, weight[c], scratch, offset, share)
-            some = slice(cell_run[g], cell_run[g + 1])
-            sum_shifted_rows(
-                dose, stride, run_zyx[some], run_length[some], run_first[some], offset[:n], share[:n], total[c]
+            sum_shifted_tiles(
+                dose, shape, stride, start, offset[:n], share[:n], cell_tile[g], cell_tile[g + 1], padded
             )
+        for p in range(slot.shape[0]):
+            total[c, p] = padded[slot[p]]
 
 
 @njit(cache=True, nogil=True)
@@ -173,41 +191,86 @@ def accumulate_radial(table_gy, step_mm, points_mm, arm_mm, shift_mm, linear, we
 
 
 @njit(cache=True, nogil=True)
-def accumulate_gather(dose, node_zyx, arm_zyx, shift, linear, weight, total):
-    """Course doses of scattered points: trilinear look-up of `dose` at node + shift + linear @ arm, in lattice steps.
+def quads_of(dose):
+    """Neighbours along z and y side by side, as `sum_trilinear` wants them: float32 (z, y, x, 4) as one row, and 4 more."""
+    nz, ny, nx = dose.shape
+    quads = np.empty(4 * (dose.size + 1), np.float32)
+    quads[4 * dose.size :] = 0.0
+    node = 0
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
+                above, behind = min(z + 1, nz - 1), min(y + 1, ny - 1)
+                quads[node] = dose[z, y, x]
+                quads[node + 1] = dose[z, behind, x]
+                quads[node + 2] = dose[above, y, x]
+                quads[node + 3] = dose[above, behind, x]
+                node += 4
+    return quads
+
+
+@njit(cache=True, nogil=True)
+def pair_visits(shift, linear, weight, visit, first):
+    """Visits of one course in pairs that share their linear part.
 
     Parameters
     ----------
-    dose : float32 (z, y, x). node_zyx, arm_zyx : float64 (p, 3). shift : float64 (c, k, 3). weight : float64 (c, k).
+    shift : float64 (k, 3). linear : float64 (k, 3, 3) or (0, 3, 3). weight : float64 (k,).
+    visit : float32 (k, 8), written as `sum_trilinear` wants it. first : int64 (k, 2), written: first visit and pair of groups.
+
+    Returns
+    -------
+    Numbers of groups with one linear part each, and of pairs.
+    """
+    groups = pairs = half = 0
+    for k in range(shift.shape[0]):
+        new = k == 0 or (linear.shape[0] > 0 and not np.array_equal(linear[k], linear[k - 1]))
+        if new:
+            first[groups, 0], first[groups, 1] = k, pairs
+            groups += 1
+        half = 0 if new else 4 - half
+        if half == 0:
+            visit[pairs] = 0.0
+            pairs += 1
+        visit[pairs - 1, half : half + 3] = shift[k]
+        visit[pairs - 1, half + 3] = weight[k]
+    return groups, pairs
+
+
+@njit(cache=True, nogil=True)
+def accumulate_gather(quads, shape, node_zyx, arm_zyx, shift, linear, weight, total):
+    """Course doses of points anywhere: trilinear look-up at node + shift + linear @ arm, in lattice steps.
+
+    Parameters
+    ----------
+    quads : see `quads_of`, of a lattice of `shape` (z, y, x).
+    node_zyx, arm_zyx : float64 (p, 3). shift : float64 (c, k, 3). weight : float64 (c, k).
     linear : float64 (c, k, 3, 3), or (c, 0, 3, 3) when every point moves alike.
     total : float32 (c, p), written. Beyond the lattice the value on its face is taken.
     """
-    nz, ny, nx = dose.shape
-    moves_alike = linear.shape[1] == 0
+    step = np.zeros(LANES, np.int32)
+    farthest = np.zeros(LANES, np.float32)
+    for half in (0, 4):
+        step[half], step[half + 1], step[half + 2] = 4 * shape[1] * shape[2], 4 * shape[2], 4
+        for a in range(3):
+            farthest[half + a] = shape[a] - 1
+    n_visits = shift.shape[1]
+    visit = np.empty((n_visits, LANES), np.float32)
+    first = np.empty((n_visits + 1, 2), np.int64)
+    place = np.zeros(LANES, np.float32)
     for c in range(shift.shape[0]):
+        groups, pairs = pair_visits(shift[c], linear[c], weight[c], visit, first)
+        first[groups, 1] = pairs
         for p in range(node_zyx.shape[0]):
-            gy = 0.0
-            for k in range(shift.shape[1]):
-                z, y, x = (
-                    node_zyx[p, 0] + shift[c, k, 0],
-                    node_zyx[p, 1] + shift[c, k, 1],
-                    node_zyx[p, 2] + shift[c, k, 2],
-                )
-                if not moves_alike:
-                    for b in range(3):
-                        z += linear[c, k, 0, b] * arm_zyx[p, b]
-                        y += linear[c, k, 1, b] * arm_zyx[p, b]
-                        x += linear[c, k, 2, b] * arm_zyx[p, b]
-                z, y, x = min(max(z, 0.0), nz - 1.0), min(max(y, 0.0), ny - 1.0), min(max(x, 0.0), nx - 1.0)
-                iz, iy, ix = min(int(z), nz - 2), min(int(y), ny - 2), min(int(x), nx - 2)
-                fz, fy, fx = z - iz, y - iy, x - ix
-                low = (1 - fy) * ((1 - fx) * dose[iz, iy, ix] + fx * dose[iz, iy, ix + 1]) + fy * (
-                    (1 - fx) * dose[iz, iy + 1, ix] + fx * dose[iz, iy + 1, ix + 1]
-                )
-                high = (1 - fy) * ((1 - fx) * dose[iz + 1, iy, ix] + fx * dose[iz + 1, iy, ix + 1]) + fy * (
-                    (1 - fx) * dose[iz + 1, iy + 1, ix] + fx * dose[iz + 1, iy + 1, ix + 1]
-                )
-                gy += weight[c, k] * ((1 - fz) * low + fz * high)
+            gy = np.float32(0.0)
+            for g in range(groups):
+                for a in range(3):
+                    at = node_zyx[p, a]
+                    if linear.shape[1] > 0:
+                        turn = linear[c, first[g, 0], a]
+                        at += turn[0] * arm_zyx[p, 0] + turn[1] * arm_zyx[p, 1] + turn[2] * arm_zyx[p, 2]
+                    place[a] = place[a + 4] = at
+                gy += sum_trilinear(quads, step, farthest, place, visit, uintp(first[g, 1]), uintp(first[g + 1, 1]))
             total[c, p] = gy
 
 
