@@ -33,7 +33,7 @@ from simulator.strategy.session import Session
 from simulator.uncertainty import Uncertainty
 
 RX_GY, STEP_MM, SHAPE, HALF_MM = 50.0, 2.5, (100, 120, 120), 1.25
-SEED, FRACTIONS, INSTANTS, COURSES_AT_ONCE = 20220124, 5, 20, 32
+SEED, FRACTIONS, INSTANTS, COURSES_AT_ONCE, NEAR_RANKS = 20220124, 5, 20, 32, 12
 BREATHING = ("GTV", "Liver", "Kidney_L")
 TARGET_METRICS, ORGAN_METRICS = ("D98%", "D95%", "D2%", "Dmean", "V95%"), ("D0.1cc", "D1cc", "Dmean", "V20Gy")
 
@@ -206,18 +206,19 @@ def _all_instants(work: Workload, n_given: int) -> np.ndarray:
 
 
 def _metric(metric: Metric, gy: np.ndarray, voxel_cc: float) -> float:
-    """One metric by selection, with the simulator's definition of D_x: linear between the middles of voxels."""
+    """One metric by selection, with the simulator's definition of D_x (see `simulator.kernels.dvh`)."""
     if metric.kind == "mean":
         return float(gy.mean(dtype=np.float64))
     if metric.kind.startswith("volume"):
         limit = metric.argument if metric.kind == "volume_at_gy" else metric.argument / 100 * RX_GY
         return 100 * float(np.mean(gy >= limit * (1 - 1e-6)))
     volume = metric.argument / voxel_cc if metric.kind == "dose_at_cc" else metric.argument / 100 * len(gy)
-    place = np.clip(volume - 0.5, 0, len(gy) - 1)
-    low = int(place)
-    high = min(low + 1, len(gy) - 1)
-    hottest = -np.partition(-gy, (low, high))
-    return float(hottest[low] + (place - low) * (hottest[high] - hottest[low]))
+    first, last = max(0, int(volume) - NEAR_RANKS), min(len(gy), int(volume) + NEAR_RANKS)
+    hottest = -np.partition(-gy, (first, last - 1))[first:last].astype(float)
+    hottest = np.sort(hottest)[::-1]
+    apart = (hottest[None] - hottest[:, None]) / (1e-5 * gy.max())
+    hotter = 0.5 + np.sign(apart) * np.clip(np.abs(apart) - 0.5, 0, 0.5)
+    return float(np.interp(volume, first + hotter.sum(axis=1), hottest))
 
 
 @njit(parallel=True, cache=True, fastmath=True)

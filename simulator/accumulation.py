@@ -272,7 +272,9 @@ class StructureDoses:
         if self._surface is None:
             return None
         surface = self._surface.accumulate(motion)
-        return extremes(np.concatenate([surface, dose_gy[:, self._inside]], axis=1))
+        outer = extremes(surface, np.ones((1, self._surface.n_points)))
+        inner = extremes(dose_gy, np.where(self._inside, self.volume_cc, 0.0)[None])
+        return np.stack([np.minimum(outer[:, 0], inner[:, 0]), np.maximum(outer[:, 1], inner[:, 1])], axis=1)
 
     def fraction_sums(self, dose_gy: np.ndarray, motion: TissueMotion, n_fractions: int) -> FractionSums:
         """D and S2 of every point; `dose_gy` is what `accumulate` gave for the same courses."""

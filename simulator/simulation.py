@@ -8,7 +8,8 @@ import numpy as np
 from simulator.accumulation import Reach, StructureDoses
 from simulator.assembly import DOSE_BINS, dose_step_gy
 from simulator.dose_maps import BONE, VisitBox
-from simulator.metrics.evaluate import dvh_percent, evaluate_biology, evaluate_metrics
+from simulator.kernels.dvh import cumulative_dvh, extremes
+from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics
 from simulator.plan.quality import Plan
 from simulator.population.bands import VOLUME_LEVELS, count_levels
 from simulator.prepare import PlanRequest, Problem
@@ -16,7 +17,6 @@ from simulator.sampling.courses import Delivery, TissueMotion, deliver, draw_cou
 from simulator.sampling.quasi import SobolDraws
 from simulator.sampling.streams import Draws
 from simulator.strategy import Strategy
-from simulator.true_target import true_extremes
 from simulator.uncertainty.source import RandomNumbers
 
 _COURSES_AT_ONCE = 32
@@ -67,15 +67,15 @@ class Work:
                 part = slice(start, start + _COURSES_AT_ONCE)
                 some = motion.courses(part)
                 gy = doses.accumulate(some)
-                volume_cc, extremes = doses.volume_cc, None
+                volume_cc = doses.volume_cc
                 if true_target is not None and surfaces is not None and structure.role == "target":
                     volume_cc = true_target.volume_cc(surfaces[part])
-                    extremes = true_extremes(gy, volume_cc)
+                    limits = extremes(gy, volume_cc)
                 else:
-                    extremes = doses.extremes(gy, some)
+                    limits = doses.extremes(gy, some)
                 numbers = draws.part(start, len(gy))
-                values[part] = self._metrics(structure.name, some, gy, volume_cc, extremes, numbers)
-                level_counts += count_levels(dvh_percent(gy, volume_cc, self.dose_step_gy, DOSE_BINS))
+                values[part] = self._metrics(structure.name, some, gy, volume_cc, limits, numbers)
+                level_counts += count_levels(self._dvh_percent(gy, volume_cc))
             columns.append(values)
             counts.append(level_counts)
         return np.concatenate(columns, axis=1), np.stack(counts)
@@ -87,10 +87,14 @@ class Work:
             doses = self.doses[structure.name]
             still = TissueMotion.still(self.strategy.motion.offset_mm(self.problem.setting.planned, structure.name))
             gy = doses.accumulate(still)
-            extremes = doses.extremes(gy, still)
-            columns.append(self._metrics(structure.name, still, gy, doses.volume_cc, extremes, None)[0])
-            dvhs.append(dvh_percent(gy, doses.volume_cc, self.dose_step_gy, DOSE_BINS)[0])
+            limits = doses.extremes(gy, still)
+            columns.append(self._metrics(structure.name, still, gy, doses.volume_cc, limits, None)[0])
+            dvhs.append(self._dvh_percent(gy, doses.volume_cc)[0])
         return np.concatenate(columns).astype(np.float32), np.stack(dvhs).astype(np.float32)
+
+    def _dvh_percent(self, dose_gy: np.ndarray, volume_cc: np.ndarray) -> np.ndarray:
+        """Cumulative DVHs in percent, float64 (course, dose)."""
+        return cumulative_dvh(dose_gy, np.atleast_2d(volume_cc), self.dose_step_gy, DOSE_BINS)
 
     def _metrics(
         self,

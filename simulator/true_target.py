@@ -68,12 +68,17 @@ class TrueTarget:
         return len(self.field.basis)
 
     def volume_cc(self, coefficients: np.ndarray) -> np.ndarray:
-        """Volume that each point stands for in each course, float64 (course, point), from coefficients (course, term)."""
+        """Volume that each point stands for in each course, float32 (course, point), from coefficients (course, term)."""
         field = np.empty((len(coefficients), len(self.distance_mm)), np.float32)
         combine_columns(self.field.basis, coefficients, field)
         step = np.float32(self.patch.lattice.spacing_mm[0])
-        depth = (self.delineation.distance_mm(field) - self.distance_mm) / (_RAMP * step)
-        return np.clip(np.float32(0.5) + depth, 0, 1).astype(np.float64) * self.patch.lattice.voxel_cc
+        share = self.delineation.distance_mm(field)
+        share -= self.distance_mm
+        share *= 1 / (_RAMP * step)
+        share += np.float32(0.5)
+        np.clip(share, 0, 1, out=share)
+        share *= np.float32(self.patch.lattice.voxel_cc)
+        return share
 
 
 def _signed_distance_mm(points_mm: np.ndarray, target: Structure) -> np.ndarray:
@@ -86,10 +91,3 @@ def _signed_distance_mm(points_mm: np.ndarray, target: Structure) -> np.ndarray:
     distance, nearest = cKDTree(mesh).query(points_mm)
     from_plane = np.einsum("na,na->n", points_mm - mesh[nearest], normal[nearest])
     return np.where(distance < 2 * step, from_plane, np.sign(from_plane) * distance)
-
-
-def true_extremes(dose_gy: np.ndarray, volume_cc: np.ndarray) -> np.ndarray:
-    """Smallest and largest dose (course, 2) in Gy of the points (course, point) that belong to the true target."""
-    belongs = volume_cc > 0
-    lowest = np.where(belongs, dose_gy, np.inf).min(axis=1)
-    return np.stack([lowest, np.where(belongs, dose_gy, -np.inf).max(axis=1)], axis=1)

@@ -223,7 +223,7 @@ def test_an_organ_out_of_the_beam_has_the_least_ntcp():
 def test_kernel_and_its_twin():
     rng = np.random.default_rng(5)
     log_kill, volume = rng.uniform(0, 20, (3, 30)), rng.random(30)
-    np.testing.assert_allclose(surviving_volume(log_kill, volume), np.exp(-log_kill) @ volume, rtol=1e-12)
+    np.testing.assert_allclose(surviving_volume(log_kill, volume[None]), np.exp(-log_kill) @ volume, rtol=1e-12)
 
 
 def test_volumes_may_differ_between_courses():
@@ -245,7 +245,7 @@ def test_a_metric_of_eqd2_is_that_metric_of_its_distribution():
     found = evaluate_biology([parse_metric("X", f"EQD2(3):{m}") for m in names], sums, None, volume_cc, {})
     expected = evaluate_metrics([parse_metric("X", m) for m in names], eqd2_gy(sums, 3.0), volume_cc, 1.0)
     np.testing.assert_array_equal(found, expected)
-    assert found[0, 2] == pytest.approx(mean_power(eqd2_gy(sums, 3.0), volume_cc, 1.0)[0])
+    assert found[0, 2] == pytest.approx(mean_power(eqd2_gy(sums, 3.0), volume_cc[None], 1.0)[0])
 
 
 # Uncertain parameters

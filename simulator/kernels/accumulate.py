@@ -10,6 +10,8 @@ from numba import njit, uintp
 
 from simulator.kernels.vectors import LANES, TILES, sum_tile, sum_tiles, sum_trilinear
 
+_TICKS = 2.0**14
+
 
 @njit(cache=True, nogil=True)
 def visit_box(shift):
@@ -115,14 +117,20 @@ def sum_shifted_tiles(dose, shape, stride, start, offset, share, first, last, pa
         phase = (rz * stride + ry) * stride + rx
         base[n] = uintp(((phase * nz + qz) * ny + qy) * nx + qx)
         factor[n] = share[n]
+    _weighted_sums(dose, start, base, factor, first, last, padded)
+
+
+@njit(cache=True, nogil=True)
+def _weighted_sums(values, start, base, factor, first, last, result):
+    """result[8 t + i] = sum_n factor[n] * values[start[t] + base[n] + i] for first <= t < last."""
     n_terms = uintp(base.shape[0])
     if last - first < TILES:
         for t in range(first, last):
-            sum_tile(dose, start, base, factor, n_terms, uintp(t), padded)
+            sum_tile(values, start, base, factor, n_terms, uintp(t), result)
         return
     for t in range(first, last - TILES + 1, TILES):
-        sum_tiles(dose, start, base, factor, n_terms, uintp(t), padded)
-    sum_tiles(dose, start, base, factor, n_terms, uintp(last - TILES), padded)
+        sum_tiles(values, start, base, factor, n_terms, uintp(t), result)
+    sum_tiles(values, start, base, factor, n_terms, uintp(last - TILES), result)
 
 
 @njit(cache=True, nogil=True)
@@ -210,6 +218,12 @@ def quads_of(dose):
 
 
 @njit(cache=True, nogil=True)
+def _whole_ticks(steps):
+    """A length rounded to whole 1 / 2**14 steps: float32 sums of them are exact wherever the lattice begins."""
+    return np.float32(np.rint(steps * _TICKS) / _TICKS)
+
+
+@njit(cache=True, nogil=True)
 def pair_visits(shift, linear, weight, visit, first):
     """Visits of one course in pairs that share their linear part.
 
@@ -232,7 +246,8 @@ def pair_visits(shift, linear, weight, visit, first):
         if half == 0:
             visit[pairs] = 0.0
             pairs += 1
-        visit[pairs - 1, half : half + 3] = shift[k]
+        for a in range(3):
+            visit[pairs - 1, half + a] = _whole_ticks(shift[k, a])
         visit[pairs - 1, half + 3] = weight[k]
     return groups, pairs
 
@@ -269,7 +284,7 @@ def accumulate_gather(quads, shape, node_zyx, arm_zyx, shift, linear, weight, to
                     if linear.shape[1] > 0:
                         turn = linear[c, first[g, 0], a]
                         at += turn[0] * arm_zyx[p, 0] + turn[1] * arm_zyx[p, 1] + turn[2] * arm_zyx[p, 2]
-                    place[a] = place[a + 4] = at
+                    place[a] = place[a + 4] = _whole_ticks(at)
                 gy += sum_trilinear(quads, step, farthest, place, visit, uintp(first[g, 1]), uintp(first[g + 1, 1]))
             total[c, p] = gy
 
@@ -277,10 +292,14 @@ def accumulate_gather(quads, shape, node_zyx, arm_zyx, shift, linear, weight, to
 @njit(cache=True, nogil=True)
 def combine_columns(basis, factor, result):
     """result[c, p] = sum_j factor[c, j] * basis[j, p], float32, each course on its own (the same bits in any batch)."""
+    n_terms, n_columns = basis.shape
+    start = np.arange(0, n_columns - LANES + 1, LANES).astype(np.uintp)
+    base = (np.arange(n_terms) * n_columns).astype(np.uintp)
     for c in range(factor.shape[0]):
-        result[c, :] = 0.0
-        for j in range(basis.shape[0]):
-            for p in range(basis.shape[1]):
+        _weighted_sums(basis.reshape(-1), start, base, factor[c], 0, start.shape[0], result[c])
+        for p in range(LANES * start.shape[0], n_columns):
+            result[c, p] = 0.0
+            for j in range(n_terms):
                 result[c, p] += factor[c, j] * basis[j, p]
 
 

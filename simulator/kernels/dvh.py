@@ -1,142 +1,282 @@
 """Dose-volume statistics of many courses of one structure.
 
-`dose` is float32 (course, point) in Gy, `volume` float64 (point,) in cc. Cells are sorted from hot to cold; a cell's
-dose belongs to the cumulative volume at its middle, and dose is linear in volume in between. Cells whose doses differ by
-less than 1e-6 of the maximum are one cell (planes of a lattice along a dose gradient).
+`dose` is float32 (course, point) in Gy; `volume` is float64 (course, point) in cc, or (1, point) where courses are alike;
+points without volume do not count.
+
+Minimum dose to the hottest volume, D_x: let V_i be the volume that is hotter than cell i plus half of what has its dose,
+itself included. D_x is linear between the points (V_i, d_i). Cells have the same dose if they differ by less than 5e-6 of
+the maximum (planes of a lattice along a dose gradient do, up to rounding). From there to 1e-5 the share that counts to V_i
+goes linearly from half to nothing or all, so that rounding never makes D_x jump.
 """
 
 import numpy as np
 from numba import njit
 
 _BINS = 1024
-_SAME_DOSE = 1e-6
 _NEIGHBOURS = 3
+_SAME_DOSE = 1e-5
+_CHUNK = 64
+_TAIL = 0.15
+_FAST = {"nnan", "nsz", "reassoc", "contract"}
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _total(volume):
+    total = 0.0
+    for p in range(volume.shape[0]):
+        total += volume[p]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _totals(volume):
+    """Sum of each row, float64."""
+    totals = np.empty(volume.shape[0])
+    for row in range(volume.shape[0]):
+        totals[row] = _total(volume[row])
+    return totals
 
 
 @njit(cache=True, nogil=True)
 def dose_at_volumes(dose, volume, wanted_cc):
-    """Minimum dose in Gy to the hottest `wanted_cc`, float64 (course, wanted).
-
-    Points are put into bins by dose once; only the bin that holds an answer and three filled ones on either side are
-    sorted (one cell may straddle two bins).
-    """
+    """Minimum dose in Gy to the hottest `wanted_cc`, float64 (course, wanted); `wanted_cc` is (course or 1, wanted)."""
     n_courses, n_points = dose.shape
-    result = np.empty((n_courses, wanted_cc.shape[0]))
-    bin_of = np.empty(n_points, np.int32)
-    by_bin = np.empty(n_points, np.int32)
-    first = np.empty(_BINS + 1, np.int32)
-    filled = np.empty(_BINS, np.int32)
-    in_bin = np.empty(_BINS)
+    result = np.empty((n_courses, wanted_cc.shape[1]))
+    n_chunks = (n_points + _CHUNK - 1) // _CHUNK
+    low, high = np.empty(n_chunks, np.float32), np.empty(n_chunks, np.float32)
+    gy, cc = np.empty(n_points), np.empty(n_points)
+    totals = _totals(volume)
     for c in range(n_courses):
-        low, high = dose[c, 0], dose[c, 0]
-        for p in range(n_points):
-            low, high = min(low, dose[c, p]), max(high, dose[c, p])
-        if high <= low:
-            result[c, :] = low
-            continue
-        scale = (_BINS - 1) / (np.float64(high) - np.float64(low))
-        in_bin[:] = 0.0
-        first[:] = 0
-        for p in range(n_points):
-            b = int((np.float64(dose[c, p]) - low) * scale)
-            bin_of[p] = b
-            in_bin[b] += volume[p]
-            first[b + 1] += 1
-        for b in range(_BINS):
-            first[b + 1] += first[b]
-            filled[b] = first[b]
-        for p in range(n_points):
-            b = bin_of[p]
-            by_bin[filled[b]] = p
-            filled[b] += 1
-        for m in range(wanted_cc.shape[0]):
-            result[c, m] = _dose_at_volume(
-                dose[c], volume, by_bin, first, in_bin, wanted_cc[m], _SAME_DOSE * np.float64(high)
-            )
+        row = c if volume.shape[0] > 1 else 0
+        cell_cc, total_cc = volume[row], totals[row]
+        for j in range(n_chunks):
+            some = slice(j * _CHUNK, min((j + 1) * _CHUNK, n_points))
+            low[j], high[j] = _extremes(dose[c, some], cell_cc[some])
+        same_gy = _SAME_DOSE * max(abs(np.float64(high.max())), abs(np.float64(low.min())))
+        for m in range(wanted_cc.shape[1]):
+            hot_cc = wanted_cc[c if wanted_cc.shape[0] > 1 else 0, m]
+            cold_cc = total_cc - hot_cc
+            if hot_cc <= cold_cc:
+                value = _dose_in_tail(dose[c], cell_cc, 1.0, high, total_cc, hot_cc, same_gy, gy, cc)
+            else:
+                value = -_dose_in_tail(dose[c], cell_cc, -1.0, -low, total_cc, cold_cc, same_gy, gy, cc)
+            result[c, m] = value
     return result
 
 
 @njit(cache=True, nogil=True)
-def _dose_at_volume(dose, volume, by_bin, first, in_bin, wanted_cc, same_gy):
-    hotter = 0.0
-    b = _BINS - 1
-    while b > 0 and hotter + in_bin[b] < wanted_cc:
-        hotter += in_bin[b]
+def _dose_in_tail(dose, volume, sign, chunk_best, total_cc, wanted_cc, same_gy, gy, cc):
+    """D_x of sign * dose from the points of chunks that reach high enough, more and more chunks until they suffice."""
+    n_chunks = chunk_best.shape[0]
+    n_taken = 2 + int(wanted_cc / total_cc * n_chunks)
+    while wanted_cc < _TAIL * total_cc and n_taken < n_chunks // 2:
+        floor = _reached_by(chunk_best, n_taken)
+        n = 0
+        for j in range(n_chunks):
+            if chunk_best[j] >= floor:
+                for p in range(j * _CHUNK, min((j + 1) * _CHUNK, dose.shape[0])):
+                    if sign * dose[p] >= floor and volume[p] > 0.0:
+                        gy[n], cc[n] = sign * dose[p], volume[p]
+                        n += 1
+        found, value = _dose_at_volume(gy[:n], cc[:n], wanted_cc, same_gy)
+        if found and value - same_gy > floor:
+            return value
+        n_taken *= 3
+    n = 0
+    for p in range(dose.shape[0]):
+        if volume[p] > 0.0:
+            gy[n], cc[n] = sign * dose[p], volume[p]
+            n += 1
+    return _dose_at_volume(gy[:n], cc[:n], wanted_cc, same_gy)[1]
+
+
+@njit(cache=True, nogil=True)
+def _reached_by(values, n):
+    """A level that at least `n` of the finite values reach if there are as many, close to the highest such level."""
+    low, high = np.inf, np.float64(values.max())
+    for value in values:
+        if value > -np.inf:
+            low = min(low, np.float64(value))
+    count = np.zeros(256, np.int64)
+    scale = 255 / max(high - low, 1e-300)
+    for value in values:
+        if value > -np.inf:
+            count[int((value - low) * scale)] += 1
+    b, reached = 255, count[255]
+    while reached < n and b > 0:
         b -= 1
-    above, filled = b, 0
-    while above < _BINS - 1 and filled < _NEIGHBOURS:
+        reached += count[b]
+    return low + (b - 1) / scale
+
+
+@njit(cache=True, nogil=True)
+def _dose_at_volume(gy, cc, wanted_cc, same_gy):
+    """Whether the volume is reached, and D_x of cells in any order.
+
+    Cells are put into bins by dose; the bin that holds the answer is sorted with three filled ones on either side, which hold
+    all cells that share their dose with those next to the answer.
+    """
+    n_bins = min(_BINS, gy.shape[0])
+    low, high = gy.min(), gy.max()
+    scale = (n_bins - 1) / max(high - low, (n_bins - 1) * same_gy, 1e-300)
+    in_bin, filled = np.zeros(n_bins), np.zeros(n_bins, np.int64)
+    bin_of = np.empty(gy.shape[0], np.int16)
+    for i in range(gy.shape[0]):
+        bin_of[i] = int((gy[i] - low) * scale)
+    for i in range(gy.shape[0]):
+        in_bin[bin_of[i]] += cc[i]
+        filled[bin_of[i]] = 1
+    hotter_cc, b = 0.0, n_bins - 1
+    while b > 0 and hotter_cc + in_bin[b] < wanted_cc:
+        hotter_cc += in_bin[b]
+        b -= 1
+    above, n = b, 0
+    while above < n_bins - 1 and n < _NEIGHBOURS:
         above += 1
-        hotter -= in_bin[above]
-        filled += first[above + 1] > first[above]
-    below, filled = b, 0
-    while below > 0 and filled < _NEIGHBOURS:
+        hotter_cc -= in_bin[above]
+        n += filled[above]
+    below, n = b, 0
+    while below > 0 and n < _NEIGHBOURS:
         below -= 1
-        filled += first[below + 1] > first[below]
-    cells = by_bin[first[below] : first[above + 1]]
-    order = cells[np.argsort(-dose[cells], kind="mergesort")]
-    middle, last_cc, last_gy = hotter, 0.0, np.float64(dose[order[0]])
-    i = 0
-    while i < order.shape[0]:
-        gy, cc = np.float64(dose[order[i]]), 0.0
-        while i < order.shape[0] and gy - dose[order[i]] <= same_gy:
-            cc += volume[order[i]]
-            i += 1
-        step = 0.5 * (last_cc + cc)
-        if wanted_cc <= middle + step:
-            share = (wanted_cc - middle) / step if last_cc > 0.0 else 1.0
-            return (1 - share) * last_gy + share * gy
-        middle, last_cc, last_gy = middle + step, cc, gy
-    return last_gy
+        n += filled[below]
+    near = np.empty(gy.shape[0], np.int64)
+    n = 0
+    for i in range(gy.shape[0]):
+        if below <= bin_of[i] <= above:
+            near[n] = i
+            n += 1
+    near = near[:n]
+    order = near[np.argsort(-gy[near], kind="mergesort")]
+    return _dose_among_sorted(gy[order], cc[order], hotter_cc, wanted_cc, same_gy)
+
+
+@njit(cache=True, nogil=True)
+def _dose_among_sorted(gy, cc, hotter_cc, wanted_cc, same_gy):
+    """Whether the volume is reached, and D_x, of cells from hot to cold with `hotter_cc` before them.
+
+    The share of a cell that is x hotter is 1/2 + r(x / same) - r(2 x / same) / 2 with r(x) = x between -1 and 1, constant
+    beyond; sums of r are differences of cumulative sums.
+    """
+    n = gy.shape[0]
+    volume, moment = np.zeros(n + 1), np.zeros(n + 1)
+    for i in range(n):
+        volume[i + 1] = volume[i] + cc[i]
+        moment[i + 1] = moment[i] + cc[i] * (gy[i] - gy[0])
+    last_cc = 0.0
+    hot, cold = np.zeros(2, np.int64), np.zeros(2, np.int64)
+    for i in range(n):
+        middle_cc = hotter_cc + 0.5 * volume[n]
+        for w in range(2):
+            width = same_gy / (1 + w)
+            while gy[hot[w]] >= gy[i] + width and hot[w] < i:
+                hot[w] += 1
+            while cold[w] < n and gy[cold[w]] > gy[i] - width:
+                cold[w] += 1
+            ramp = volume[hot[w]] - (volume[n] - volume[cold[w]])
+            if cold[w] > hot[w] + 1:
+                alike_cc = volume[cold[w]] - volume[hot[w]]
+                ramp += (moment[cold[w]] - moment[hot[w]] - (gy[i] - gy[0]) * alike_cc) / width
+            middle_cc += ramp if w == 0 else -0.5 * ramp
+        if middle_cc >= wanted_cc:
+            if i == 0:
+                return True, gy[0]
+            share = (wanted_cc - last_cc) / (middle_cc - last_cc)
+            return True, gy[i - 1] + share * (gy[i] - gy[i - 1])
+        last_cc = middle_cc
+    return False, gy[-1]
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _extremes(dose, volume):
+    """Smallest and largest dose of the points with volume; (inf, -inf) if there are none."""
+    low, high = np.float32(np.inf), np.float32(-np.inf)
+    for p in range(dose.shape[0]):
+        counts = volume[p] > 0.0
+        low = min(low, dose[p] if counts else np.float32(np.inf))
+        high = max(high, dose[p] if counts else np.float32(-np.inf))
+    return low, high
+
+
+@njit(cache=True, nogil=True)
+def extremes(dose, volume):
+    """Smallest and largest dose of each course in Gy, float64 (course, 2)."""
+    result = np.empty((dose.shape[0], 2))
+    for c in range(dose.shape[0]):
+        result[c, 0], result[c, 1] = _extremes(dose[c], volume[c if volume.shape[0] > 1 else 0])
+    return result
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _volume_above(dose, volume, level):
+    total = 0.0
+    for p in range(dose.shape[0]):
+        total += volume[p] if dose[p] >= level else 0.0
+    return total
 
 
 @njit(cache=True, nogil=True)
 def volume_at_doses(dose, volume, wanted_gy):
     """Volume in cc that receives at least `wanted_gy`, float64 (course, wanted)."""
-    result = np.zeros((dose.shape[0], wanted_gy.shape[0]))
+    result = np.empty((dose.shape[0], wanted_gy.shape[0]))
     for c in range(dose.shape[0]):
         for m in range(wanted_gy.shape[0]):
-            cc = 0.0
-            for p in range(dose.shape[1]):
-                if dose[c, p] >= wanted_gy[m]:
-                    cc += volume[p]
-            result[c, m] = cc
+            result[c, m] = _volume_above(dose[c], volume[c if volume.shape[0] > 1 else 0], wanted_gy[m])
     return result
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _moment(dose, volume, power):
+    total = 0.0
+    if power == 1.0:
+        for p in range(dose.shape[0]):
+            total += volume[p] * dose[p]
+    else:
+        for p in range(dose.shape[0]):
+            total += volume[p] * np.float64(dose[p]) ** power
+    return total
 
 
 @njit(cache=True, nogil=True)
 def mean_power(dose, volume, power):
     """Volume-weighted mean of dose**power, float64 (course,)."""
     result = np.empty(dose.shape[0])
-    total_cc = volume.sum()
+    totals = _totals(volume)
     for c in range(dose.shape[0]):
-        moment = 0.0
-        for p in range(dose.shape[1]):
-            d = np.float64(dose[c, p])
-            moment += volume[p] * (d if power == 1.0 else d**power)
-        result[c] = moment / total_cc
-    return result
-
-
-@njit(cache=True, nogil=True)
-def extremes(dose):
-    """Smallest and largest dose of each course in Gy, float64 (course, 2)."""
-    result = np.empty((dose.shape[0], 2))
-    for c in range(dose.shape[0]):
-        result[c, 0], result[c, 1] = dose[c].min(), dose[c].max()
+        row = c if volume.shape[0] > 1 else 0
+        result[c] = _moment(dose[c], volume[row], power) / totals[row]
     return result
 
 
 @njit(cache=True, nogil=True)
 def cumulative_dvh(dose, volume, step_gy, n_bins):
     """Percent of the volume that receives at least i * step_gy, float64 (course, n_bins)."""
-    result = np.zeros((dose.shape[0], n_bins))
-    total_cc = volume.sum()
+    result = np.empty((dose.shape[0], n_bins))
+    per_step, last = 1 / step_gy, n_bins - 1
+    bin_of = np.empty(dose.shape[1] + 1, np.int32)
+    even, odd = np.empty(n_bins), np.empty(n_bins)
     for c in range(dose.shape[0]):
+        cell_cc = volume[c if volume.shape[0] > 1 else 0]
         for p in range(dose.shape[1]):
-            b = int(np.float64(dose[c, p]) / step_gy)
-            result[c, max(0, min(b, n_bins - 1))] += volume[p]
+            bin_of[p] = int(min(max(np.float64(dose[c, p]) * per_step, 0.0), np.float64(last)))
+        even[:] = odd[:] = 0.0
+        for p in range(0, dose.shape[1] - 1, 2):
+            even[bin_of[p]] += cell_cc[p]
+            odd[bin_of[p + 1]] += cell_cc[p + 1]
+        if dose.shape[1] % 2:
+            even[bin_of[dose.shape[1] - 1]] += cell_cc[-1]
         reached = 0.0
-        for b in range(n_bins - 1, -1, -1):
-            reached += result[c, b]
-            result[c, b] = min(100.0, 100.0 * reached / total_cc)
+        for b in range(last, -1, -1):
+            reached += even[b] + odd[b]
+            result[c, b] = reached
+        for b in range(n_bins):
+            result[c, b] = min(100.0, 100.0 * result[c, b] / reached)
     return result
+
+
+@njit(cache=True, nogil=True)
+def count_levels(percent, counts):
+    """Add to counts[dose, level] how many courses (course, dose) are nearest to each level of even steps from 0 to 100 %."""
+    per_percent = (counts.shape[1] - 1) / 100
+    for c in range(percent.shape[0]):
+        for b in range(percent.shape[1]):
+            counts[b, int(np.rint(percent[c, b] * per_percent))] += 1

@@ -71,7 +71,7 @@ class TumourResponse:
     def probability(self, sums: FractionSums, volume_cc: np.ndarray) -> np.ndarray:
         """Probability that no clonogenic cell survives, exp(-ρ sum_p v_p exp(-α BED_p))."""
         log_kill = self.alpha_per_gy[:, None] * bed_gy(sums, self.alpha_beta_gy)
-        return np.exp(-self.clonogens_per_cc * _by_course(surviving_volume, log_kill, volume_cc))
+        return np.exp(-self.clonogens_per_cc * surviving_volume(log_kill, np.atleast_2d(volume_cc)))
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class TissueResponse:
         """Probability of the complication, Φ((gEUD - TD50) / (m TD50)), gEUD of EQD2 with a = 1 / n."""
         gy = eqd2_gy(sums, self.alpha_beta_gy)
         highest = np.maximum(gy.max(axis=1), np.finfo(np.float32).tiny)
-        power = _by_course(lambda d, v: mean_power(d, v, 1 / self.n), gy / highest[:, None], volume_cc)
+        power = mean_power(gy / highest[:, None], np.atleast_2d(volume_cc), 1 / self.n)
         geud = highest * power**self.n
         return ndtr((geud - self.td50_gy) / (self.m * self.td50_gy))
 
@@ -195,15 +195,6 @@ class PublishedTissue(Spec):
         """The parameters that it gives, by key of `tcp` and `ntcp`."""
         keys = ("alpha_per_gy", "alpha_beta_gy", "td50_gy", "m")
         return {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
-
-
-def _by_course(
-    kernel: Callable[[np.ndarray, np.ndarray], np.ndarray], values: np.ndarray, volume_cc: np.ndarray
-) -> np.ndarray:
-    """A sum over points for each course (course,), where volumes are (point,), or (course, point)."""
-    if volume_cc.ndim == 1:
-        return kernel(values, volume_cc)
-    return np.concatenate([kernel(one[None], cc) for one, cc in zip(values, volume_cc, strict=True)])
 
 
 def _vary(mean: float | None, sd: float, numbers: RandomNumbers | None, stream: Stream, name: str) -> np.ndarray:

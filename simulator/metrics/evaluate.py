@@ -3,11 +3,10 @@
 import numpy as np
 
 from simulator.accumulation import FractionSums
-from simulator.kernels.dvh import cumulative_dvh, dose_at_volumes, extremes, mean_power, volume_at_doses
+from simulator.kernels.dvh import dose_at_volumes, extremes, mean_power, volume_at_doses
 from simulator.metrics.biology import Response
 from simulator.metrics.goals import Metric
 from simulator.spec import ConfigError
-from simulator.true_target import true_extremes
 
 
 def evaluate_metrics(
@@ -21,26 +20,20 @@ def evaluate_metrics(
 
     Parameters
     ----------
-    dose_gy : float32 (course, point); volume_cc : float64 (point,), or (course, point) where courses differ.
+    dose_gy : float32 (course, point); volume_cc : (point,), or (course, point) where courses differ.
     extremes_gy : smallest and largest dose (course, 2), needed for Dmin and Dmax.
 
     Returns
     -------
     float64 (course, metric), each in its metric's unit.
     """
-    if volume_cc.ndim == 2:
-        limits = [None] * len(dose_gy) if extremes_gy is None else list(extremes_gy[:, None])
-        each = [
-            evaluate_metrics(metrics, gy[None], cc, prescription_gy, extreme)
-            for gy, cc, extreme in zip(dose_gy, volume_cc, limits, strict=True)
-        ]
-        return np.concatenate(each)
-    total_cc = float(volume_cc.sum())
+    volume_cc = np.atleast_2d(volume_cc)
+    total_cc = volume_cc.sum(axis=1)
     values = np.empty((len(dose_gy), len(metrics)))
     ranked = [i for i, m in enumerate(metrics) if m.kind in ("dose_at_percent", "dose_at_cc")]
     if ranked:
         wanted = [_volume_cc(metrics[i], total_cc) for i in ranked]
-        values[:, ranked] = dose_at_volumes(dose_gy, volume_cc, np.array(wanted))
+        values[:, ranked] = dose_at_volumes(dose_gy, volume_cc, np.stack(wanted, axis=1))
     above = [i for i, m in enumerate(metrics) if "volume_at" in m.kind]
     if above:
         thresholds = np.array([_threshold_gy(metrics[i], prescription_gy) for i in above])
@@ -72,7 +65,7 @@ def evaluate_biology(
     Parameters
     ----------
     edge : where extremes lie, needed for Dmin and Dmax unless volumes differ between courses.
-    volume_cc : float64 (point,), or (course, point) where courses differ.
+    volume_cc : (point,), or (course, point) where courses differ.
     responses : by the kind of their metric, "tcp" and "ntcp".
 
     Returns
@@ -83,22 +76,16 @@ def evaluate_biology(
     for dose in dict.fromkeys(m.dose for m in metrics if m.dose is not None):
         some = [i for i, m in enumerate(metrics) if m.dose == dose]
         gy = dose.of(points)
-        limits = None if edge is None else extremes(dose.of(edge))
+        limits = None
         if volume_cc.ndim == 2:
-            limits = true_extremes(gy, volume_cc)
+            limits = extremes(gy, volume_cc)
+        elif edge is not None:
+            limits = extremes(dose.of(edge), np.ones((1, edge.dose_gy.shape[1])))
         values[:, some] = evaluate_metrics([metrics[i] for i in some], gy, volume_cc, np.nan, limits)
     for i, metric in enumerate(metrics):
         if metric.dose is None:
             values[:, i] = 100.0 * responses[metric.kind].probability(points, volume_cc)
     return values
-
-
-def dvh_percent(dose_gy: np.ndarray, volume_cc: np.ndarray, step_gy: float, n_bins: int) -> np.ndarray:
-    """Cumulative DVHs in percent, float64 (course, bin), at whole multiples of `step_gy`; volumes as above."""
-    if volume_cc.ndim == 1:
-        return cumulative_dvh(dose_gy, volume_cc, step_gy, n_bins)
-    each = [cumulative_dvh(gy[None], cc, step_gy, n_bins) for gy, cc in zip(dose_gy, volume_cc, strict=True)]
-    return np.concatenate(each)
 
 
 def check_volume(metric: Metric, volume_cc: float) -> None:
@@ -115,8 +102,8 @@ def check_volume(metric: Metric, volume_cc: float) -> None:
         )
 
 
-def _volume_cc(metric: Metric, total_cc: float) -> float:
-    return metric.argument if metric.kind == "dose_at_cc" else metric.argument / 100 * total_cc
+def _volume_cc(metric: Metric, total_cc: np.ndarray) -> np.ndarray:
+    return np.full_like(total_cc, metric.argument) if metric.kind == "dose_at_cc" else metric.argument / 100 * total_cc
 
 
 def _threshold_gy(metric: Metric, prescription_gy: float) -> float:

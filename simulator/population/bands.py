@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from simulator.kernels import dvh as kernels
+
 VOLUME_LEVELS = 501
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -17,10 +19,9 @@ def count_levels(volume_percent: np.ndarray) -> np.ndarray:
     -------
     uint32 (dose, VOLUME_LEVELS); a level is 0.2 percent of the volume.
     """
-    n_dose = volume_percent.shape[1]
-    level = np.rint(volume_percent * ((VOLUME_LEVELS - 1) / 100)).astype(np.int64)
-    flat = np.bincount((level + np.arange(n_dose) * VOLUME_LEVELS).ravel(), minlength=n_dose * VOLUME_LEVELS)
-    return flat.reshape(n_dose, VOLUME_LEVELS).astype(np.uint32)
+    counts = np.zeros((volume_percent.shape[1], VOLUME_LEVELS), np.uint32)
+    kernels.count_levels(volume_percent, counts)
+    return counts
 
 
 def band_quantiles(counts: np.ndarray, quantiles: tuple[float, ...] = QUANTILES) -> np.ndarray:
