@@ -149,8 +149,8 @@ class LatticePoints:
         shift = np.ascontiguousarray(motion.shift_mm[..., ::-1][..., axes] / self.step_mm)
         linear = np.ascontiguousarray(_linear_zyx(motion)[..., axes, :][..., axes])
         accumulate_tiles(
-            self._dose, self._shape, self._stride, self._start, self._tiles.slot, self._tiles.cell_tile, cell_zyx,
-            shift, linear, motion.weight, total,
+            self._dose, self._shape, self._stride, self._start, self._tiles.place, self._tiles.order,
+            self._tiles.cell_tile, cell_zyx, shift, linear, motion.weight, total,
         )  # fmt: skip
         return total
 
@@ -319,18 +319,20 @@ def _linear_zyx(motion: TissueMotion) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Tiles:
-    """Points in tiles of 8 neighbours along one axis, cell by cell.
+    """Points in tiles of up to 8 neighbours along one axis, cell by cell.
 
     Parameters
     ----------
     axes : order of (z, y, x) in which the tiles run along the last axis.
-    start : int64 (tile, 3), first node in that order. slot : int64 (point,), place of each point in all tiles.
-    cell_tile : int64 (cell + 1,), first tile of each cell. cell_zyx : (cell, 3), mean node.
+    start : int64 (tile, 3), first node in that order. place : uintp (tile,), first point. order : int64 (point,), indices of
+        the points in the order of the tiles; empty when that is their own. cell_tile : int64 (cell + 1,), first tile of
+        each cell. cell_zyx : (cell, 3), mean node.
     """
 
     axes: tuple[int, ...]
     start: np.ndarray
-    slot: np.ndarray
+    place: np.ndarray
+    order: np.ndarray
     cell_tile: np.ndarray
     cell_zyx: np.ndarray
 
@@ -342,20 +344,19 @@ class _Tiles:
         _, cell = np.unique(box, axis=0, return_inverse=True)
         cell = cell.reshape(-1)
         centre = np.stack([np.bincount(cell, index[:, a]) / np.bincount(cell) for a in range(3)], axis=1)
-        covers = [cls._along(axes, index, cell, centre) for axes in ((0, 1, 2), (0, 2, 1), (1, 2, 0))]
-        return min(covers, key=lambda tiles: len(tiles.start))
+        ways = [cls._along(axes, index, cell, centre) for axes in ((0, 1, 2), (0, 2, 1), (1, 2, 0))]
+        return min(ways, key=lambda tiles: len(tiles.start))
 
     @classmethod
     def _along(cls, axes: tuple[int, ...], index: np.ndarray, cell: np.ndarray, centre: np.ndarray) -> "_Tiles":
         turned = index[:, axes]
         order = np.lexsort((*turned.T[::-1], cell))
-        node, start = np.ascontiguousarray(turned[order]), np.empty_like(index)
-        sorted_slot, slot = np.empty((2, len(index)), np.int64)
-        n_tiles = cover_with_tiles(node, cell[order], start, sorted_slot)
-        slot[order] = sorted_slot
-        tile_cell = np.empty(n_tiles, np.int64)
-        tile_cell[sorted_slot // LANES] = cell[order]
-        return cls(axes, start[:n_tiles], slot, np.searchsorted(tile_cell, np.arange(len(centre) + 1)), centre)
+        node, start, place = np.ascontiguousarray(turned[order]), np.empty_like(index), np.empty(len(index), np.int64)
+        n_tiles = cover_with_tiles(node, cell[order], start, place)
+        start, place = start[:n_tiles], place[:n_tiles]
+        cell_tile = np.searchsorted(cell[order][place], np.arange(len(centre) + 1))
+        in_order = np.array_equal(order, np.arange(len(order)))
+        return cls(axes, start, place.astype(np.uintp), order[:0] if in_order else order, cell_tile, centre)
 
 
 def _refined(dose: PlannedDose, grid: Grid, unblur: bool) -> np.ndarray:

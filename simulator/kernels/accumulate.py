@@ -74,13 +74,13 @@ def enough_scratch(scratch, shift):
 
 
 @njit(cache=True, nogil=True)
-def cover_with_tiles(node, cell, start, slot):
-    """Tiles of 8 consecutive nodes along the last axis that cover points sorted by cell, then by node.
+def cover_with_tiles(node, cell, start, place):
+    """Tiles of up to 8 points that follow each other along the last axis.
 
     Parameters
     ----------
-    node : int64 (p, 3). cell : int64 (p,).
-    start : int64 (p, 3), written: first node of each tile. slot : int64 (p,), written: place of each point in all tiles.
+    node : int64 (p, 3), sorted by cell, then by node. cell : int64 (p,).
+    start : int64 (p, 3), written: first node of each tile. place : int64 (p,), written: first point of each tile.
 
     Returns
     -------
@@ -88,25 +88,29 @@ def cover_with_tiles(node, cell, start, slot):
     """
     n = 0
     for p in range(node.shape[0]):
-        new = p == 0 or cell[p] != cell[p - 1] or node[p, 0] != node[p - 1, 0] or node[p, 1] != node[p - 1, 1]
-        if new or node[p, 2] >= start[n - 1, 2] + LANES:
-            start[n] = node[p]
+        first = place[n - 1]
+        follows = p > 0 and cell[p] == cell[first] and p < first + LANES
+        for a in range(3):
+            follows = follows and node[p, a] == node[first, a] + (p - first if a == 2 else 0)
+        if not follows:
+            start[n], place[n] = node[p], p
             n += 1
-        slot[p] = LANES * (n - 1) + node[p, 2] - start[n - 1, 2]
     return n
 
 
 @njit(cache=True, nogil=True)
-def sum_shifted_tiles(dose, shape, stride, start, offset, share, first, last, padded):
-    """padded[8 t + i] = sum_n share[n] * dose[node(t) * stride + offset[n]] at point i of tiles first <= t < last.
+def sum_shifted_tiles(dose, shape, stride, start, place, offset, share, first, last, total):
+    """total[place[t] + i] = sum_n share[n] * dose[(start[t] + i) * stride + offset[n]] for tiles first <= t < last.
+
+    Places ascend, so that what a short tile writes beyond its points is overwritten by the next one.
 
     Parameters
     ----------
     dose : float32, the lattice split by its nodes' position modulo `stride`, (stride**3, z, y, x) as one row, and 8 more.
     shape : (z, y, x) of one part. stride : dose-lattice steps between neighbouring points.
-    start : uintp (t,), first node of each tile in a part.
+    start : uintp (t,), first node of each tile in a part. place : uintp (t,), its first point.
     offset : int64 (n, 3); share : float64 (n,), as `merge_visits` gives them.
-    padded : float32 (8 t,), written.
+    total : float32 (p + 8,), written.
     """
     base = np.empty(offset.shape[0], np.uintp)
     factor = np.empty(offset.shape[0], np.float32)
@@ -117,30 +121,32 @@ def sum_shifted_tiles(dose, shape, stride, start, offset, share, first, last, pa
         phase = (rz * stride + ry) * stride + rx
         base[n] = uintp(((phase * nz + qz) * ny + qy) * nx + qx)
         factor[n] = share[n]
-    _weighted_sums(dose, start, base, factor, first, last, padded)
+    _weighted_sums(dose, start, base, factor, first, last, place, total)
 
 
 @njit(cache=True, nogil=True)
-def _weighted_sums(values, start, base, factor, first, last, result):
-    """result[8 t + i] = sum_n factor[n] * values[start[t] + base[n] + i] for first <= t < last."""
+def _weighted_sums(values, start, base, factor, first, last, place, result):
+    """result[place[t] + i] = sum_n factor[n] * values[start[t] + base[n] + i] for 0 <= i < 8 and first <= t < last."""
     n_terms = uintp(base.shape[0])
     if last - first < TILES:
         for t in range(first, last):
-            sum_tile(values, start, base, factor, n_terms, uintp(t), result)
+            sum_tile(values, start, base, factor, n_terms, uintp(t), place, result)
         return
     for t in range(first, last - TILES + 1, TILES):
-        sum_tiles(values, start, base, factor, n_terms, uintp(t), result)
-    sum_tiles(values, start, base, factor, n_terms, uintp(last - TILES), result)
+        sum_tiles(values, start, base, factor, n_terms, uintp(t), place, result)
+    sum_tiles(values, start, base, factor, n_terms, uintp(last - TILES), place, result)
 
 
 @njit(cache=True, nogil=True)
-def accumulate_tiles(dose, shape, stride, start, slot, cell_tile, cell_zyx, shift, linear, weight, total):
+def accumulate_tiles(
+    dose, shape, stride, start, place, order, cell_tile, cell_zyx, shift, linear, weight, total
+):
     """Course doses of points on a lattice: `total[c, p]`, float32 Gy.
 
     Parameters
     ----------
-    dose, shape, stride, start : see `sum_shifted_tiles`.
-    slot : int64 (p,), place of each point in all tiles.
+    dose, shape, stride, start, place : see `sum_shifted_tiles`.
+    order : int64 (p,), column of `total` for each point of the tiles; empty when they are in order.
     cell_tile : int64 (cell + 1,), first tile of each cell of points that move alike.
     cell_zyx : float64 (cell, 3), centre of each cell relative to that of `linear`, in dose-lattice steps.
     shift : float64 (c, k, 3), linear : float64 (c, k, 3, 3) or (c, 0, 3, 3): a cell moves by shift + linear @ cell_zyx.
@@ -150,7 +156,7 @@ def accumulate_tiles(dose, shape, stride, start, slot, cell_tile, cell_zyx, shif
     offset = np.empty((8 * shift.shape[1], 3), np.int64)
     share = np.empty(8 * shift.shape[1])
     scratch = np.zeros(0)
-    padded = np.empty(LANES * start.shape[0], np.float32)
+    points = np.empty(total.shape[1] + LANES, np.float32)
     for c in range(shift.shape[0]):
         for g in range(cell_zyx.shape[0]):
             moved[:] = shift[c]
@@ -161,10 +167,12 @@ def accumulate_tiles(dose, shape, stride, start, slot, cell_tile, cell_zyx, shif
             scratch = enough_scratch(scratch, moved)
             n = merge_visits(moved, weight[c], scratch, offset, share)
             sum_shifted_tiles(
-                dose, shape, stride, start, offset[:n], share[:n], cell_tile[g], cell_tile[g + 1], padded
+                dose, shape, stride, start, place, offset[:n], share[:n], cell_tile[g], cell_tile[g + 1], points
             )
-        for p in range(slot.shape[0]):
-            total[c, p] = padded[slot[p]]
+        if order.shape[0] == 0:
+            total[c] = points[: total.shape[1]]
+        for p in range(order.shape[0]):
+            total[c, order[p]] = points[p]
 
 
 @njit(cache=True, nogil=True)
@@ -296,7 +304,7 @@ def combine_columns(basis, factor, result):
     start = np.arange(0, n_columns - LANES + 1, LANES).astype(np.uintp)
     base = (np.arange(n_terms) * n_columns).astype(np.uintp)
     for c in range(factor.shape[0]):
-        _weighted_sums(basis.reshape(-1), start, base, factor[c], 0, start.shape[0], result[c])
+        _weighted_sums(basis.reshape(-1), start, base, factor[c], 0, start.shape[0], start, result[c])
         for p in range(LANES * start.shape[0], n_columns):
             result[c, p] = 0.0
             for j in range(n_terms):

@@ -10,12 +10,15 @@ goes linearly from half to nothing or all, so that rounding never makes D_x jump
 """
 
 import numpy as np
-from numba import njit
+from numba import njit, uintp
+
+from simulator.kernels.vectors import LANES, lowest_and_highest
 
 _BINS = 1024
 _NEIGHBOURS = 3
 _SAME_DOSE = 1e-5
 _CHUNK = 64
+_TAKEN_PER_CHUNK = 8
 _TAIL = 0.15
 _FAST = {"nnan", "nsz", "reassoc", "contract"}
 
@@ -42,16 +45,16 @@ def dose_at_volumes(dose, volume, wanted_cc):
     """Minimum dose in Gy to the hottest `wanted_cc`, float64 (course, wanted); `wanted_cc` is (course or 1, wanted)."""
     n_courses, n_points = dose.shape
     result = np.empty((n_courses, wanted_cc.shape[1]))
-    n_chunks = (n_points + _CHUNK - 1) // _CHUNK
-    low, high = np.empty(n_chunks, np.float32), np.empty(n_chunks, np.float32)
+    low, high = np.empty((2, -(-n_points // _CHUNK)), np.float32)
     gy, cc = np.empty(n_points), np.empty(n_points)
+    excluded = np.empty(n_points, np.float32)
     totals = _totals(volume)
     for c in range(n_courses):
         row = c if volume.shape[0] > 1 else 0
         cell_cc, total_cc = volume[row], totals[row]
-        for j in range(n_chunks):
-            some = slice(j * _CHUNK, min((j + 1) * _CHUNK, n_points))
-            low[j], high[j] = _extremes(dose[c, some], cell_cc[some])
+        if c < volume.shape[0]:
+            _exclusion(cell_cc, excluded)
+        _chunk_extremes(dose[c], excluded, low, high)
         same_gy = _SAME_DOSE * max(abs(np.float64(high.max())), abs(np.float64(low.min())))
         for m in range(wanted_cc.shape[1]):
             hot_cc = wanted_cc[c if wanted_cc.shape[0] > 1 else 0, m]
@@ -68,7 +71,7 @@ def dose_at_volumes(dose, volume, wanted_cc):
 def _dose_in_tail(dose, volume, sign, chunk_best, total_cc, wanted_cc, same_gy, gy, cc):
     """D_x of sign * dose from the points of chunks that reach high enough, more and more chunks until they suffice."""
     n_chunks = chunk_best.shape[0]
-    n_taken = 2 + int(wanted_cc / total_cc * n_chunks)
+    n_taken = 4 + int(wanted_cc / total_cc * dose.shape[0] / _TAKEN_PER_CHUNK)
     while wanted_cc < _TAIL * total_cc and n_taken < n_chunks // 2:
         floor = _reached_by(chunk_best, n_taken)
         n = 0
@@ -187,22 +190,36 @@ def _dose_among_sorted(gy, cc, hotter_cc, wanted_cc, same_gy):
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
-def _extremes(dose, volume):
-    """Smallest and largest dose of the points with volume; (inf, -inf) if there are none."""
-    low, high = np.float32(np.inf), np.float32(-np.inf)
-    for p in range(dose.shape[0]):
-        counts = volume[p] > 0.0
-        low = min(low, dose[p] if counts else np.float32(np.inf))
-        high = max(high, dose[p] if counts else np.float32(-np.inf))
-    return low, high
+def _exclusion(volume, excluded):
+    """Infinity, float32, for points without volume, else 0."""
+    for p in range(volume.shape[0]):
+        excluded[p] = np.float32(0.0) if volume[p] > 0.0 else np.float32(np.inf)
+
+
+@njit(cache=True, nogil=True)
+def _chunk_extremes(dose, excluded, low, high):
+    """Smallest and largest dose of the points not excluded, (inf, -inf) if there are none, of each chunk of points."""
+    n_whole = dose.shape[0] // _CHUNK
+    for j in range(n_whole):
+        lowest_and_highest(dose, excluded, uintp(j * _CHUNK), uintp(_CHUNK // LANES), low, high, uintp(j))
+    if n_whole < low.shape[0]:
+        low[n_whole], high[n_whole] = np.float32(np.inf), np.float32(-np.inf)
+    for p in range(n_whole * _CHUNK, dose.shape[0]):
+        low[n_whole] = min(low[n_whole], dose[p] + excluded[p])
+        high[n_whole] = max(high[n_whole], dose[p] - excluded[p])
 
 
 @njit(cache=True, nogil=True)
 def extremes(dose, volume):
     """Smallest and largest dose of each course in Gy, float64 (course, 2)."""
     result = np.empty((dose.shape[0], 2))
+    excluded = np.empty(dose.shape[1], np.float32)
+    low, high = np.empty((2, -(-dose.shape[1] // _CHUNK)), np.float32)
     for c in range(dose.shape[0]):
-        result[c, 0], result[c, 1] = _extremes(dose[c], volume[c if volume.shape[0] > 1 else 0])
+        if c < volume.shape[0]:
+            _exclusion(volume[c], excluded)
+        _chunk_extremes(dose[c], excluded, low, high)
+        result[c, 0], result[c, 1] = low.min(), high.max()
     return result
 
 

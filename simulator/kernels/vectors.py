@@ -15,6 +15,7 @@ _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _EIGHT = ir.VectorType(_FLOAT, LANES)
 _FOUR = ir.VectorType(_FLOAT, 4)
 _EIGHT_INT = ir.VectorType(_INT32, LANES)
+_HALVES = ([4, 5, 6, 7, 4, 5, 6, 7], [2, 3, 2, 3, 2, 3, 2, 3], [1] * LANES)
 
 
 def _vector(kind: ir.VectorType, values: list[float]) -> ir.Constant:
@@ -54,6 +55,11 @@ def _multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) 
     return builder.fadd(c, builder.fmul(a, b, flags=["contract"]), flags=["contract"])
 
 
+def _better(builder: ir.IRBuilder, sign: str, a: ir.Value, b: ir.Value) -> ir.Value:
+    """The smaller ("<") or larger (">") of two vectors, lane by lane."""
+    return builder.select(builder.fcmp_ordered(sign, a, b), a, b)
+
+
 class _Loop:
     """A loop of at least one turn over first <= i < last with values carried from turn to turn."""
 
@@ -70,6 +76,7 @@ class _Loop:
             phi.add_incoming(value, before)
 
     def close(self, new: list[ir.Value]) -> None:
+        """End the turn with new carried values, which hold after the last turn too."""
         following = self._builder.add(self.index, ir.Constant(_INT64, 1))
         self.index.add_incoming(following, self._body)
         for phi, value in zip(self.carried, new, strict=True):
@@ -89,11 +96,11 @@ def _data(context, builder: ir.IRBuilder, signature, arguments) -> list[ir.Value
 
 def _weighted_sum_of_tiles(n_tiles: int):
     @intrinsic
-    def weighted_sum(typingctx, values, start, base, factor, n_terms, first, result):
-        """result[8 (first + t) + i] = sum_n factor[n] values[start[first + t] + base[n] + i] for `n_tiles` tiles t."""
+    def weighted_sum(typingctx, values, start, base, factor, n_terms, first, place, result):
+        """result[place[t] + i] = sum_n factor[n] values[start[t] + base[n] + i] for `n_tiles` tiles t from `first` on."""
 
         def generate(context, builder, signature, arguments):
-            flat, starts, bases, factors, terms, tile, out = _data(context, builder, signature, arguments)
+            flat, starts, bases, factors, terms, tile, places, out = _data(context, builder, signature, arguments)
             tiles = [builder.add(tile, ir.Constant(_INT64, t)) for t in range(n_tiles)]
             sources = [builder.gep(flat, [builder.load(builder.gep(starts, [t]))]) for t in tiles]
             zeros = [_vector(_EIGHT, [0.0] * LANES)] * n_tiles
@@ -106,11 +113,11 @@ def _weighted_sum_of_tiles(n_tiles: int):
             ]
             loop.close(sums)
             for t, total in zip(tiles, sums, strict=True):
-                place = builder.gep(out, [builder.mul(t, ir.Constant(_INT64, LANES))])
-                builder.store(total, builder.bitcast(place, _EIGHT.as_pointer()), align=4)
+                to = builder.gep(out, [builder.load(builder.gep(places, [t]))])
+                builder.store(total, builder.bitcast(to, _EIGHT.as_pointer()), align=4)
             return context.get_dummy_value()
 
-        return types.void(values, start, base, factor, n_terms, first, result), generate
+        return types.void(values, start, base, factor, n_terms, first, place, result), generate
 
     return weighted_sum
 
@@ -141,8 +148,7 @@ def sum_trilinear(typingctx, quads, step, farthest, node, visit, first, last):
         moved = _load(builder, builder.gep(visits, [builder.mul(loop.index, ir.Constant(_INT64, LANES))]), _EIGHT)
         zero = _vector(_EIGHT, [0.0] * LANES)
         at = builder.fadd(place, moved)
-        at = builder.select(builder.fcmp_ordered(">", at, zero), at, zero)
-        at = builder.select(builder.fcmp_ordered("<", at, limit), at, limit)
+        at = _better(builder, "<", _better(builder, ">", at, zero), limit)
         whole = builder.fptosi(at, _EIGHT_INT)
         part = builder.fsub(at, builder.sitofp(whole, _EIGHT))
         along = builder.mul(whole, stride)
@@ -161,8 +167,30 @@ def sum_trilinear(typingctx, quads, step, farthest, node, visit, first, last):
         value = _multiply_add(builder, x, builder.fsub(upper, lower), lower)
         total = _multiply_add(builder, share, value, loop.carried[0])
         loop.close([total])
-        for half in ([4, 5, 6, 7, 4, 5, 6, 7], [2, 3, 2, 3, 2, 3, 2, 3], [1] * LANES):
+        for half in _HALVES:
             total = builder.fadd(total, _shuffle(builder, total, half))
         return builder.extract_element(total, ir.Constant(_INT32, 0))
 
     return types.float32(quads, step, farthest, node, visit, first, last), generate
+
+
+@intrinsic
+def lowest_and_highest(typingctx, values, excluded, first, n_vectors, low, high, place):
+    """low[place], high[place] = min(values + excluded), max(values - excluded) over 8 n_vectors elements from `first` on."""
+
+    def generate(context, builder, signature, arguments):
+        flat, infinite, begin, count, lows, highs, at = _data(context, builder, signature, arguments)
+        ends = [_vector(_EIGHT, [sign * float("inf")] * LANES) for sign in (1, -1)]
+        loop = _Loop(builder, ir.Constant(_INT64, 0), count, ends)
+        i = builder.add(begin, builder.mul(loop.index, ir.Constant(_INT64, LANES)))
+        value, off = (_load(builder, builder.gep(pointer, [i]), _EIGHT) for pointer in (flat, infinite))
+        smallest = _better(builder, "<", builder.fadd(value, off), loop.carried[0])
+        largest = _better(builder, ">", builder.fsub(value, off), loop.carried[1])
+        loop.close([smallest, largest])
+        for best, sign, out in ((smallest, "<", lows), (largest, ">", highs)):
+            for half in _HALVES:
+                best = _better(builder, sign, best, _shuffle(builder, best, half))
+            builder.store(builder.extract_element(best, ir.Constant(_INT32, 0)), builder.gep(out, [at]))
+        return context.get_dummy_value()
+
+    return types.void(values, excluded, first, n_vectors, low, high, place), generate
