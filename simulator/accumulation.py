@@ -340,9 +340,10 @@ class _Tiles:
     def of(cls, index_zyx: np.ndarray, cell_steps: float) -> "_Tiles":
         """The fewest tiles over the three axes, within cells of `cell_steps` nodes."""
         index = index_zyx.astype(np.int64)
-        box = np.zeros_like(index) if np.isinf(cell_steps) else index // int(cell_steps)
-        _, cell = np.unique(box, axis=0, return_inverse=True)
-        cell = cell.reshape(-1)
+        cell = np.zeros(len(index), np.int64)
+        if np.isfinite(cell_steps):
+            _, cell = np.unique(index // int(cell_steps), axis=0, return_inverse=True)
+            cell = cell.reshape(-1)
         centre = np.stack([np.bincount(cell, index[:, a]) / np.bincount(cell) for a in range(3)], axis=1)
         ways = [cls._along(axes, index, cell, centre) for axes in ((0, 1, 2), (0, 2, 1), (1, 2, 0))]
         return min(ways, key=lambda tiles: len(tiles.start))

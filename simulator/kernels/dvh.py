@@ -12,7 +12,7 @@ goes linearly from half to nothing or all, so that rounding never makes D_x jump
 import numpy as np
 from numba import njit, uintp
 
-from simulator.kernels.vectors import LANES, lowest_and_highest
+from simulator.kernels.vectors import LANES, lowest_and_highest, lowest_and_highest_counted
 
 _BINS = 1024
 _NEIGHBOURS = 3
@@ -48,13 +48,13 @@ def dose_at_volumes(dose, volume, wanted_cc):
     low, high = np.empty((2, -(-n_points // _CHUNK)), np.float32)
     gy, cc = np.empty(n_points), np.empty(n_points)
     excluded = np.empty(n_points, np.float32)
-    totals = _totals(volume)
+    totals, is_any_excluded = _totals(volume), True
     for c in range(n_courses):
         row = c if volume.shape[0] > 1 else 0
         cell_cc, total_cc = volume[row], totals[row]
         if c < volume.shape[0]:
-            _exclusion(cell_cc, excluded)
-        _chunk_extremes(dose[c], excluded, low, high)
+            is_any_excluded = _exclusion(cell_cc, excluded)
+        _chunk_extremes(dose[c], excluded, is_any_excluded, low, high)
         same_gy = _SAME_DOSE * max(abs(np.float64(high.max())), abs(np.float64(low.min())))
         for m in range(wanted_cc.shape[1]):
             hot_cc = wanted_cc[c if wanted_cc.shape[0] > 1 else 0, m]
@@ -191,17 +191,24 @@ def _dose_among_sorted(gy, cc, hotter_cc, wanted_cc, same_gy):
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def _exclusion(volume, excluded):
-    """Infinity, float32, for points without volume, else 0."""
+    """Infinity, float32, for points without volume, else 0; whether there are any."""
+    n = 0
     for p in range(volume.shape[0]):
         excluded[p] = np.float32(0.0) if volume[p] > 0.0 else np.float32(np.inf)
+        n += volume[p] <= 0.0
+    return n > 0
 
 
 @njit(cache=True, nogil=True)
-def _chunk_extremes(dose, excluded, low, high):
+def _chunk_extremes(dose, excluded, is_any_excluded, low, high):
     """Smallest and largest dose of the points not excluded, (inf, -inf) if there are none, of each chunk of points."""
     n_whole = dose.shape[0] // _CHUNK
+    n_vectors = uintp(_CHUNK // LANES)
     for j in range(n_whole):
-        lowest_and_highest(dose, excluded, uintp(j * _CHUNK), uintp(_CHUNK // LANES), low, high, uintp(j))
+        if is_any_excluded:
+            lowest_and_highest_counted(dose, excluded, uintp(j * _CHUNK), n_vectors, low, high, uintp(j))
+        else:
+            lowest_and_highest(dose, excluded, uintp(j * _CHUNK), n_vectors, low, high, uintp(j))
     if n_whole < low.shape[0]:
         low[n_whole], high[n_whole] = np.float32(np.inf), np.float32(-np.inf)
     for p in range(n_whole * _CHUNK, dose.shape[0]):
@@ -215,10 +222,11 @@ def extremes(dose, volume):
     result = np.empty((dose.shape[0], 2))
     excluded = np.empty(dose.shape[1], np.float32)
     low, high = np.empty((2, -(-dose.shape[1] // _CHUNK)), np.float32)
+    is_any_excluded = True
     for c in range(dose.shape[0]):
         if c < volume.shape[0]:
-            _exclusion(volume[c], excluded)
-        _chunk_extremes(dose[c], excluded, low, high)
+            is_any_excluded = _exclusion(volume[c], excluded)
+        _chunk_extremes(dose[c], excluded, is_any_excluded, low, high)
         result[c, 0], result[c, 1] = low.min(), high.max()
     return result
 

@@ -174,23 +174,36 @@ def sum_trilinear(typingctx, quads, step, farthest, node, visit, first, last):
     return types.float32(quads, step, farthest, node, visit, first, last), generate
 
 
-@intrinsic
-def lowest_and_highest(typingctx, values, excluded, first, n_vectors, low, high, place):
-    """low[place], high[place] = min(values + excluded), max(values - excluded) over 8 n_vectors elements from `first` on."""
+def _extremes_of_vectors(masked: bool):
+    @intrinsic
+    def extremes(typingctx, values, excluded, first, n_vectors, low, high, place):
+        """low[place], high[place] = min(values + excluded), max(values - excluded) over 8 n_vectors elements from `first`.
 
-    def generate(context, builder, signature, arguments):
-        flat, infinite, begin, count, lows, highs, at = _data(context, builder, signature, arguments)
-        ends = [_vector(_EIGHT, [sign * float("inf")] * LANES) for sign in (1, -1)]
-        loop = _Loop(builder, ir.Constant(_INT64, 0), count, ends)
-        i = builder.add(begin, builder.mul(loop.index, ir.Constant(_INT64, LANES)))
-        value, off = (_load(builder, builder.gep(pointer, [i]), _EIGHT) for pointer in (flat, infinite))
-        smallest = _better(builder, "<", builder.fadd(value, off), loop.carried[0])
-        largest = _better(builder, ">", builder.fsub(value, off), loop.carried[1])
-        loop.close([smallest, largest])
-        for best, sign, out in ((smallest, "<", lows), (largest, ">", highs)):
-            for half in _HALVES:
-                best = _better(builder, sign, best, _shuffle(builder, best, half))
-            builder.store(builder.extract_element(best, ir.Constant(_INT32, 0)), builder.gep(out, [at]))
-        return context.get_dummy_value()
+        Unless masked, nothing is excluded.
+        """
 
-    return types.void(values, excluded, first, n_vectors, low, high, place), generate
+        def generate(context, builder, signature, arguments):
+            flat, infinite, begin, count, lows, highs, at = _data(context, builder, signature, arguments)
+            ends = [_vector(_EIGHT, [sign * float("inf")] * LANES) for sign in (1, -1)]
+            loop = _Loop(builder, ir.Constant(_INT64, 0), count, ends)
+            i = builder.add(begin, builder.mul(loop.index, ir.Constant(_INT64, LANES)))
+            above = below = _load(builder, builder.gep(flat, [i]), _EIGHT)
+            if masked:
+                off = _load(builder, builder.gep(infinite, [i]), _EIGHT)
+                above, below = builder.fadd(above, off), builder.fsub(below, off)
+            smallest = _better(builder, "<", above, loop.carried[0])
+            largest = _better(builder, ">", below, loop.carried[1])
+            loop.close([smallest, largest])
+            for best, sign, out in ((smallest, "<", lows), (largest, ">", highs)):
+                for half in _HALVES:
+                    best = _better(builder, sign, best, _shuffle(builder, best, half))
+                builder.store(builder.extract_element(best, ir.Constant(_INT32, 0)), builder.gep(out, [at]))
+            return context.get_dummy_value()
+
+        return types.void(values, excluded, first, n_vectors, low, high, place), generate
+
+    return extremes
+
+
+lowest_and_highest = _extremes_of_vectors(masked=False)
+lowest_and_highest_counted = _extremes_of_vectors(masked=True)
