@@ -112,15 +112,15 @@ def sum_shifted_tiles(dose, shape, stride, start, place, offset, share, first, l
     offset : int64 (n, 3); share : float64 (n,), as `merge_visits` gives them.
     total : float32 (p + 8,), written.
     """
-    base = np.empty(offset.shape[0], np.uintp)
-    factor = np.empty(offset.shape[0], np.float32)
+    node = np.empty(offset.shape[0], np.int64)
     nz, ny, nx = shape
     for n in range(offset.shape[0]):
         qz, qy, qx = offset[n, 0] // stride, offset[n, 1] // stride, offset[n, 2] // stride
         rz, ry, rx = offset[n, 0] % stride, offset[n, 1] % stride, offset[n, 2] % stride
         phase = (rz * stride + ry) * stride + rx
-        base[n] = uintp(((phase * nz + qz) * ny + qy) * nx + qx)
-        factor[n] = share[n]
+        node[n] = ((phase * nz + qz) * ny + qy) * nx + qx
+    order = np.argsort(node)
+    base, factor = node[order].astype(np.uintp), share[order].astype(np.float32)
     _weighted_sums(dose, start, base, factor, first, last, place, total)
 
 
