@@ -123,7 +123,7 @@ class Numerics(Spec):
     """How finely the simulation resolves time and space."""
 
     instants: PositiveInt = Field(20, description="moments of beam-on time per fraction")
-    target_lattice_mm: PositiveFloat = Field(0.5, description="largest step of the refined dose lattice in the target")
+    target_lattice_mm: PositiveFloat = Field(1.0, description="largest step of the refined dose lattice in the target")
     oar_lattice_mm: PositiveFloat = Field(1.0, description="largest step of the refined dose lattice in organs at risk")
     max_points: Annotated[int, Field(ge=1000)] = Field(
         12_000,

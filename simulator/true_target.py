@@ -88,6 +88,6 @@ def _signed_distance_mm(points_mm: np.ndarray, target: Structure) -> np.ndarray:
     """
     step = 0.25 if target.volume_cc < _SMALL_CC else 0.5
     mesh, normal = surface(target, step)
-    distance, nearest = cKDTree(mesh).query(points_mm)
+    distance, nearest = cKDTree(mesh).query(points_mm, workers=-1)
     from_plane = np.einsum("na,na->n", points_mm - mesh[nearest], normal[nearest])
     return np.where(distance < 2 * step, from_plane, np.sign(from_plane) * distance)

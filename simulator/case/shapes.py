@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +13,11 @@ from simulator.case.geometry import Grid
 _SUBCELLS = 3
 _REACH_MM = 12.0
 _CUT_DIAGONALS = 0.6
+
+
+def _length(vectors: np.ndarray) -> np.ndarray:
+    """Euclidean norm (...) of vectors (..., n), without the slow reduction over a short axis."""
+    return np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
 
 
 class Shape(ABC):
@@ -47,11 +53,12 @@ class Shape(ABC):
         cut = np.abs(distance) <= _CUT_DIAGONALS * np.linalg.norm(step)
         offsets = (np.arange(_SUBCELLS) - (_SUBCELLS - 1) / 2) / _SUBCELLS
         cell = float(np.mean(step)) / _SUBCELLS
-        total = np.zeros(int(cut.sum()))
+        centres = nodes[cut]
+        total = np.zeros(len(centres))
         for dz in offsets:
             for dy in offsets:
                 for dx in offsets:
-                    depth = -self.distance_mm(nodes[cut] + np.array([dx, dy, dz]) * step)
+                    depth = -self.distance_mm(centres + np.array([dx, dy, dz]) * step)
                     total += np.clip(0.5 + depth / cell, 0, 1)
         part[cut] = total / _SUBCELLS**3
         filled[box] = part
@@ -73,7 +80,7 @@ class Ball(Shape):
 
     def distance_mm(self, points_mm: np.ndarray) -> np.ndarray:
         """Exact signed distance."""
-        return np.linalg.norm(points_mm - np.asarray(self.centre_mm), axis=-1) - self.radius_mm
+        return _length(points_mm - np.asarray(self.centre_mm)) - self.radius_mm
 
 
 @dataclass(frozen=True)
@@ -92,8 +99,8 @@ class Ellipsoid(Shape):
     def distance_mm(self, points_mm: np.ndarray) -> np.ndarray:
         """First-order signed distance f / |grad f| of the implicit function."""
         scaled = (points_mm - np.asarray(self.centre_mm)) / self.semi_axes_mm
-        level = np.linalg.norm(scaled, axis=-1)
-        slope = np.linalg.norm(scaled / self.semi_axes_mm, axis=-1)
+        level = _length(scaled)
+        slope = _length(scaled / self.semi_axes_mm)
         centre = -min(self.semi_axes_mm)
         return np.where(slope > 1e-9, level * (level - 1) / np.maximum(slope, 1e-9), centre)
 
@@ -116,8 +123,8 @@ class EllipticColumn(Shape):
         """First-order signed distance."""
         local = points_mm - np.asarray(self.centre_mm)
         scaled = local[..., :2] / self.semi_axes_mm
-        level = np.linalg.norm(scaled, axis=-1)
-        slope = np.linalg.norm(scaled / self.semi_axes_mm, axis=-1)
+        level = _length(scaled)
+        slope = _length(scaled / self.semi_axes_mm)
         side = np.where(slope > 1e-9, level * (level - 1) / np.maximum(slope, 1e-9), -min(self.semi_axes_mm))
         return np.maximum(side, np.abs(local[..., 2]) - self.half_height_mm)
 
@@ -162,7 +169,7 @@ class Union(Shape):
 
     def distance_mm(self, points_mm: np.ndarray) -> np.ndarray:
         """Smallest of the shapes' signed distances."""
-        return np.min([s.distance_mm(points_mm) for s in self.shapes], axis=0)
+        return reduce(np.minimum, (s.distance_mm(points_mm) for s in self.shapes))
 
 
 @dataclass(frozen=True)
@@ -183,7 +190,14 @@ class Difference(Shape):
         distance = self.shape.distance_mm(points_mm)
         for other in self.without:
             lower, upper = other.bounds_mm
-            near = np.all((points_mm > lower - _REACH_MM) & (points_mm < upper + _REACH_MM), axis=-1)
+            near = np.logical_and.reduce(
+                [
+                    (points_mm[..., a] > lower[a] - _REACH_MM) & (points_mm[..., a] < upper[a] + _REACH_MM)
+                    for a in range(3)
+                ]
+            )
+            if not near.any():
+                continue
             distance[near] = np.maximum(distance[near], self.gap_mm - other.distance_mm(points_mm[near]))
         return distance
 

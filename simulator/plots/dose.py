@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -12,6 +14,8 @@ from simulator.plots.style import panels, shown_structures, styled
 
 _LOWEST_SHARE = 0.1
 _PLATEAU = 1.005
+_WHITE_DENSITY = 1.8
+_WASH = 0.6
 _PTV_COLOUR = "#ffffff"
 
 
@@ -61,6 +65,7 @@ def _pictures(results: xr.DataTree, strategy: str, layers: dict[str, xr.DataArra
     own = maps.sel(strategy=strategy)
     rx_gy = float(results.attrs["prescription_gy"])
     highest_gy = max(float(own["nominal"].max()), rx_gy)
+    colour_of = ScalarMappable(Normalize(0, highest_gy), "plasma")
     figure, grid = panels(len(layers), len(PLANES), 3.5, 3.35)
     for row, (title, layer) in zip(grid, layers.items(), strict=True):
         own = own.assign(shown=layer)
@@ -69,12 +74,8 @@ def _pictures(results: xr.DataTree, strategy: str, layers: dict[str, xr.DataArra
                 ..., plane.along, plane.across
             )
             extent = _extent(section, plane)
-            axes.imshow(section["density"].values, extent=extent, origin="lower", cmap="gray", vmin=0, vmax=1.8)
-            dose_gy = np.ma.masked_less(section["shown"].values, _LOWEST_SHARE * rx_gy)
-            axes.imshow(
-                dose_gy, extent=extent, origin="lower", cmap="plasma", alpha=0.6, vmin=0, vmax=highest_gy,
-                interpolation="nearest",
-            )  # fmt: skip
+            picture = _colour_wash(section["density"].values, section["shown"].values, rx_gy, colour_of)
+            axes.imshow(picture, extent=extent, origin="lower", interpolation="nearest")
             for name, colour in colours.items():
                 _outline(
                     axes,
@@ -94,7 +95,7 @@ def _pictures(results: xr.DataTree, strategy: str, layers: dict[str, xr.DataArra
             axes.set(ylabel=_AXIS_LABELS[plane.along], xlabel=_AXIS_LABELS[plane.across])
             if plane.downwards:
                 axes.invert_yaxis()
-    bar = figure.colorbar(grid[0, 0].images[-1], ax=grid, shrink=0.7, pad=0.015)
+    bar = figure.colorbar(colour_of, ax=grid, shrink=0.7, pad=0.015, alpha=_WASH)
     bar.set_label("dose (Gy)")
     keys = [Line2D([], [], color=colour, label=name) for name, colour in colours.items()]
     keys += [
@@ -103,6 +104,13 @@ def _pictures(results: xr.DataTree, strategy: str, layers: dict[str, xr.DataArra
     ]
     figure.legend(handles=keys, loc="outside lower center", ncols=5)
     return figure
+
+
+def _colour_wash(density: np.ndarray, dose_gy: np.ndarray, rx_gy: float, colour_of: ScalarMappable) -> np.ndarray:
+    """Dose from a tenth of the prescription on over the density in grey, RGB (along, across, 3) in 0-1."""
+    grey = np.clip(density / _WHITE_DENSITY, 0, 1)[..., None]
+    wash = np.where(dose_gy >= _LOWEST_SHARE * rx_gy, _WASH, 0.0)[..., None]
+    return (1 - wash) * grey + wash * colour_of.to_rgba(dose_gy)[..., :3]
 
 
 def _extent(section: xr.Dataset, plane: Plane) -> tuple[float, float, float, float]:

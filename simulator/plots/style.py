@@ -9,6 +9,8 @@ import matplotlib
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 # Okabe and Ito's colour-blind-safe palette, without black, which marks the isodose, and yellow, faint on white.
@@ -30,6 +32,8 @@ _STYLE: Any = {
     "lines.linewidth": 1.6,
     "svg.hashsalt": "simulator",
 }
+
+_DPI = 130
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
@@ -65,8 +69,10 @@ def image_bytes(figure: Figure, kind: str) -> bytes:
     """Figure as "svg" or "png"; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     metadata: dict[str, str | None] = {"Date": None} if kind == "svg" else {"Software": None}
+    figure.dpi = _DPI
+    canvas: Any = {"svg": FigureCanvasSVG, "png": FigureCanvasAgg}[kind](figure)
     with matplotlib.rc_context(_STYLE):
-        figure.savefig(buffer, format=kind, dpi=130, metadata=metadata)
+        getattr(canvas, f"print_{kind}")(buffer, metadata=metadata)  # `savefig` would lay the figure out twice
     return buffer.getvalue()
 
 
