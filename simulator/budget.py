@@ -138,7 +138,7 @@ def _simulate(
         for variant, some in _variants(problem, sources, first, min(size, n_courses - first)).items()
     }
     plan = make_plan(problem, problem.requests[index])
-    work = prepare_work(problem, problem.strategies[index], plan, draws.values())
+    work = prepare_work(problem, problem.strategies[index], plan, draws.values(), executor)
 
     def values_of(task: tuple[str, int]) -> np.ndarray:
         variant, first = task

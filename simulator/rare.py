@@ -65,8 +65,8 @@ def rare_event_probability(
     size = study.numerics.block_courses
     blocks = [WidenedDraws(start, at, min(size, courses - at), acting) for at in range(0, courses, size)]
     plan = make_plan(problem, problem.requests[chosen])
-    work = prepare_work(problem, problem.strategies[chosen], plan, blocks)
     with executor_with(workers) as executor:
+        work = prepare_work(problem, problem.strategies[chosen], plan, blocks, executor)
         values = np.concatenate(list(executor.map(work.metrics_of, blocks)))
     one = problem.goals[wanted]
     drawn = values[:, problem.metric_labels.index(one.metric.label)].astype(np.float64)

@@ -7,7 +7,9 @@ import numpy as np
 
 from simulator.accumulation import Reach, StructureDoses
 from simulator.assembly import DOSE_BINS, dose_step_gy
+from simulator.case.structures import Structure
 from simulator.dose_maps import BONE, VisitBox
+from simulator.executors import Executor
 from simulator.kernels.dvh import cumulative_dvh, extremes
 from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics
 from simulator.plan.quality import Plan
@@ -152,36 +154,42 @@ def same_delivery(problem: Problem, strategy: Strategy, draws: RandomNumbers, ot
     return True
 
 
-def prepare_work(problem: Problem, strategy: Strategy, plan: Plan, draws: Iterable[RandomNumbers]) -> Work:
+def prepare_work(
+    problem: Problem, strategy: Strategy, plan: Plan, draws: Iterable[RandomNumbers], executor: Executor
+) -> Work:
     """Doses of a plan around every structure, as far as some draws move it."""
-    reach = _reach(problem, strategy, draws)
+    reach = _reach(problem, strategy, draws, executor)
     numerics = problem.config.numerics
-    doses = {
-        s.name: StructureDoses(
-            plan.dose,
-            problem.patches[s.name],
-            reach[s.name],
-            numerics.target_lattice_mm if s.role == "target" else numerics.oar_lattice_mm,
-            problem.surfaces.get(s.name),
+
+    def around(structure: Structure) -> StructureDoses:
+        name = structure.name
+        finest_mm = numerics.target_lattice_mm if structure.role == "target" else numerics.oar_lattice_mm
+        return StructureDoses(
+            plan.dose, problem.patches[name], reach[name], finest_mm, problem.surfaces.get(name)
         )
-        for s in problem.structures
-    }
+
+    doses = dict(zip((s.name for s in problem.structures), executor.map(around, problem.structures), strict=True))
     boxes = {name: VisitBox.covering(reach[name]) for name in (BONE, *problem.moving)}
     return Work(problem, strategy, doses, boxes, dose_step_gy(problem))
 
 
-def _reach(problem: Problem, strategy: Strategy, draws: Iterable[RandomNumbers]) -> dict[str, Reach]:
+def _reach(
+    problem: Problem, strategy: Strategy, draws: Iterable[RandomNumbers], executor: Executor
+) -> dict[str, Reach]:
     """Displacements that occur over all courses: of each structure, and of bone at the isocentre."""
-    reach: dict[str, Reach] = {}
-    for some in draws:
+    names = (BONE, *(s.name for s in problem.structures))
+
+    def reach_in(some: RandomNumbers) -> list[Reach]:
         delivery = _deliver(problem, strategy, some)
-        for name in (BONE, *(s.name for s in problem.structures)):
+        found = []
+        for name in names:
             motion = delivery.motion(name)
-            arm = None if name == BONE else problem.arm_mm(name, motion.centre_mm)
-            box = Reach.of(motion, arm)
-            reach[name] = reach[name].union(box) if name in reach else box
-    for name in reach:
-        reach[name] = reach[name].union(
-            Reach.of(TissueMotion.still(strategy.motion.offset_mm(problem.setting.planned, name)))
-        )
-    return reach
+            turns = motion.linear is not None and name != BONE
+            found.append(Reach.of(motion, problem.arm_mm(name, motion.centre_mm) if turns else None))
+        return found
+
+    planned = (strategy.motion.offset_mm(problem.setting.planned, name) for name in names)
+    reach = [Reach.of(TissueMotion.still(offset_mm)) for offset_mm in planned]
+    for found in executor.map(reach_in, draws):
+        reach = [one.union(other) for one, other in zip(reach, found, strict=True)]
+    return dict(zip(names, reach, strict=True))

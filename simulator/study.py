@@ -200,7 +200,7 @@ def simulate_strategies(
             for i, strategy in enumerate(problem.strategies):
                 if problem.requests[i] == request:
                     done = len(outcomes) * n_courses
-                    work = prepare_work(problem, strategy, plan, blocks)
+                    work = prepare_work(problem, strategy, plan, blocks, executor)
                     progress.stage(f"courses of {strategy.label()}")
                     outcomes[i] = _simulate(
                         work, plan, frame, f"s{i:03d}", store, executor, progress, done, total, values[i]

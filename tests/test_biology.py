@@ -12,6 +12,7 @@ from test_accumulate import GridDose, motion, ragged_patch
 import simulator
 from simulator.accumulation import FractionSums, Reach, StructureDoses
 from simulator.config import StudyConfig, complete_biology, published_tissues
+from simulator.executors import SerialExecutor
 from simulator.kernels.dvh import mean_power
 from simulator.kernels.radiobiology import surviving_volume
 from simulator.metrics.biology import Biology, Complication, TumourControl, bed_gy, eqd2_gy
@@ -390,7 +391,7 @@ def test_same_bits_for_any_workers_and_blocks(results):
 def work_of(study):
     problem = prepare(study)
     draws = [course_draws(problem, 0, problem.config.courses)]
-    return prepare_work(problem, problem.strategies[0], make_plan(problem, problem.requests[0]), draws)
+    return prepare_work(problem, problem.strategies[0], make_plan(problem, problem.requests[0]), draws, SerialExecutor())
 
 
 def test_same_bits_for_any_blocks_of_a_true_target():

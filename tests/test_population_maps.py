@@ -5,6 +5,7 @@ import pytest
 
 import simulator
 from simulator.config import StudyConfig
+from simulator.executors import SerialExecutor
 from simulator.population.bands import count_levels
 from simulator.population.coverage import (
     COVERAGE_VOLUMES,
@@ -57,7 +58,7 @@ def test_maps_are_those_of_every_course_stored(turn_deg, unresolved_mm):
     problem = prepare(turned)
     plan = make_plan(problem, problem.requests[0])
     draws = course_draws(problem, 0, COURSES)
-    delivery = prepare_work(problem, problem.strategies[0], plan, [draws]).deliver(draws)
+    delivery = prepare_work(problem, problem.strategies[0], plan, [draws], SerialExecutor()).deliver(draws)
     frame = map_frame(problem)
     maps = results["dose"].to_dataset().isel(strategy=0)
     in_target = maps["structure_mask"].sel(structure="GTV").values >= 50

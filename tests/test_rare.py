@@ -8,6 +8,7 @@ from test_answers import study
 
 import simulator
 from simulator.conventions import Stream
+from simulator.executors import SerialExecutor
 from simulator.population.intervals import wilson_interval
 from simulator.prepare import prepare
 from simulator.sampling.courses import TissueMotion
@@ -51,7 +52,7 @@ def test_a_chi_tail_is_found_far_out(margin_mm):
     config = systematic(margin_mm)
     problem = prepare(config)
     plan = make_plan(problem, problem.requests[0])
-    doses = prepare_work(problem, problem.strategies[0], plan, [course_draws(problem, 0, 8)]).doses["GTV"]
+    doses = prepare_work(problem, problem.strategies[0], plan, [course_draws(problem, 0, 8)], SerialExecutor()).doses["GTV"]
 
     def excess_gy(shift_mm, direction):
         gy = doses.accumulate(TissueMotion.still(shift_mm * direction))[0]

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates, spline_filter
 
 from simulator.case.geometry import Grid, Volume
+from simulator.kernels.splines import combine_four
 
 
 class PlannedDose(Protocol):
@@ -42,20 +43,21 @@ class SplineDose:
     def on_grid(self, grid: Grid) -> np.ndarray:
         """Dose float32 (z, y, x) in Gy at the nodes of a grid.
 
-        The tensor-product spline is evaluated one axis at a time: three matrix products with the banded bases.
+        The tensor-product spline is evaluated one axis at a time.
         """
-        first, bases = [], []
+        bases = []
         for axis in range(3):
             nodes = grid.axes_mm[2 - axis]
             index = (nodes - self.grid.origin_mm[2 - axis]) / self.grid.spacing_mm[2 - axis]
-            start, basis = _cubic_basis(np.clip(index, 0, self.grid.shape[axis] - 1), self._coefficients.shape[axis])
-            first.append(start)
-            bases.append(basis)
-        part = tuple(slice(s, s + b.shape[1]) for s, b in zip(first, bases, strict=True))
-        along_x = self._coefficients[part].astype(np.float32) @ bases[2].T
-        along_yx = bases[1] @ along_x
-        dose = bases[0] @ along_yx.reshape(along_yx.shape[0], -1)
-        return np.maximum(dose, 0, out=dose).reshape(grid.shape)
+            bases.append(_cubic_basis(np.clip(index, 0, self.grid.shape[axis] - 1), self._coefficients.shape[axis]))
+        part = tuple(slice(start, taps.max() + start + 1) for start, taps, _ in bases)
+        dose = self._coefficients[part].astype(np.float32)
+        for axis in (2, 1, 0):
+            _, taps, weights = bases[axis]
+            before, after = dose.shape[:axis], dose.shape[axis + 1 :]
+            flat = dose.reshape(int(np.prod(before)), dose.shape[axis], int(np.prod(after)))
+            dose = combine_four(flat, taps, weights).reshape(*before, len(taps), *after)
+        return np.maximum(dose, 0, out=dose)
 
     def at(self, points_mm: np.ndarray) -> np.ndarray:
         """Dose float64 (n,) in Gy at points (n, 3)."""
@@ -64,21 +66,19 @@ class SplineDose:
         return np.maximum(dose, 0)
 
 
-def _cubic_basis(index: np.ndarray, n_coefficients: int) -> tuple[int, np.ndarray]:
-    """Cubic B-spline weights at fractional indices.
+def _cubic_basis(index: np.ndarray, n_coefficients: int) -> tuple[int, np.ndarray, np.ndarray]:
+    """Cubic B-spline weights at fractional indices, mirrored about the end nodes.
 
     Returns
     -------
     start : first coefficient used.
-    basis : float32 (index, coefficient from start on), four entries per row, mirrored about the end nodes.
+    taps : int64 (index, 4), coefficients counted from there. weights : float32 (index, 4).
     """
-    cell = np.clip(np.floor(index).astype(int), 0, n_coefficients - 2)
+    cell = np.clip(np.floor(index).astype(np.int64), 0, n_coefficients - 2)
     t = index - cell
     weights = np.stack([(1 - t) ** 3, 4 - 6 * t**2 + 3 * t**3, 1 + 3 * t + 3 * t**2 - 3 * t**3, t**3], axis=1) / 6
     taps = np.abs(cell[:, None] + np.arange(-1, 3))
     last = n_coefficients - 1
     taps = np.where(taps > last, 2 * last - taps, taps)
     start = int(taps.min())
-    basis = np.zeros((len(index), int(taps.max()) - start + 1), np.float32)
-    np.add.at(basis, (np.arange(len(index))[:, None], taps - start), weights)
-    return start, basis
+    return start, taps - start, weights.astype(np.float32)
