@@ -6,40 +6,44 @@ ray from the source to it crosses the isocentre plane. `axes` has the unit vecto
 
 import math
 
-from numba import njit
+import numpy as np
+from numba import njit, uintp
+
+_NEGLIGIBLE = np.float32(1e-6)
 
 
 @njit(cache=True, nogil=True, inline="always")
 def _linear_cell(position, n):
     """Lower node and fraction of a position in steps, held within 0 and n - 1."""
     if position <= 0.0:
-        return 0, 0.0
+        return uintp(0), np.float32(0.0)
     if position >= n - 1.0:
-        return n - 2, 1.0
-    i = int(position)
-    return i, position - i
+        return uintp(n - 2), np.float32(1.0)
+    i = uintp(position)
+    return i, np.float32(position - i)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def sample_linear(values, origin_mm, step_mm, x, y, z):
     """Trilinear value of `values` (z, y, x) at a point; 0 outside the first and last nodes."""
     nz, ny, nx = values.shape
     fx, fy, fz = (x - origin_mm[0]) / step_mm[0], (y - origin_mm[1]) / step_mm[1], (z - origin_mm[2]) / step_mm[2]
     if fx < 0.0 or fy < 0.0 or fz < 0.0 or fx > nx - 1.0 or fy > ny - 1.0 or fz > nz - 1.0:
         return 0.0
-    ix, iy, iz = min(int(fx), nx - 2), min(int(fy), ny - 2), min(int(fz), nz - 2)
+    ix, iy, iz = uintp(min(int(fx), nx - 2)), uintp(min(int(fy), ny - 2)), uintp(min(int(fz), nz - 2))
     fx, fy, fz = fx - ix, fy - iy, fz - iz
-    low = (1 - fy) * ((1 - fx) * values[iz, iy, ix] + fx * values[iz, iy, ix + 1]) + fy * (
-        (1 - fx) * values[iz, iy + 1, ix] + fx * values[iz, iy + 1, ix + 1]
+    one = uintp(1)
+    low = (1 - fy) * ((1 - fx) * values[iz, iy, ix] + fx * values[iz, iy, ix + one]) + fy * (
+        (1 - fx) * values[iz, iy + one, ix] + fx * values[iz, iy + one, ix + one]
     )
-    iz += 1
-    high = (1 - fy) * ((1 - fx) * values[iz, iy, ix] + fx * values[iz, iy, ix + 1]) + fy * (
-        (1 - fx) * values[iz, iy + 1, ix] + fx * values[iz, iy + 1, ix + 1]
+    iz += one
+    high = (1 - fy) * ((1 - fx) * values[iz, iy, ix] + fx * values[iz, iy, ix + one]) + fy * (
+        (1 - fx) * values[iz, iy + one, ix] + fx * values[iz, iy + one, ix + one]
     )
     return (1 - fz) * low + fz * high
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def radiological_depths(density, origin_mm, step_mm, source_mm, axes, sad_mm, fan_origin, fan_step, depth_mm):
     """Water-equivalent path from the first w of a fan of rays, by the trapezoidal rule.
 
@@ -71,30 +75,43 @@ def radiological_depths(density, origin_mm, step_mm, source_mm, axes, sad_mm, fa
 
 @njit(cache=True, nogil=True, inline="always")
 def _dose_in_field(u, v, w, lung, maps, map_origin, per_pixel, fan, fan_origin, per_fan_step):
-    """Blurred aperture x dose per open field on the ray, at beam coordinates inside the maps."""
+    """Blurred aperture x dose per open field on the ray, at beam coordinates inside the maps; 0 below 1e-6 of one beam."""
     mv, mu = (v - map_origin[0]) * per_pixel, (u - map_origin[1]) * per_pixel
-    iv, iu = int(mv), int(mu)
-    gv, gu = mv - iv, mu - iu
-    m = maps[0]
-    field = (1 - gv) * ((1 - gu) * m[iv, iu] + gu * m[iv, iu + 1]) + gv * (
-        (1 - gu) * m[iv + 1, iu] + gu * m[iv + 1, iu + 1]
-    )
-    if lung > 0.0:
-        m = maps[1]
-        blurred = (1 - gv) * ((1 - gu) * m[iv, iu] + gu * m[iv, iu + 1]) + gv * (
-            (1 - gu) * m[iv + 1, iu] + gu * m[iv + 1, iu + 1]
-        )
-        field += lung * (blurred - field)
+    iv, iu, one = uintp(mv), uintp(mu), uintp(1)
+    gv, gu = np.float32(mv - iv), np.float32(mu - iu)
+    soft, wide = uintp(0), uintp(1)
+    near = maps[soft, iv, iu] + gu * (maps[soft, iv, iu + one] - maps[soft, iv, iu])
+    far = maps[soft, iv + one, iu] + gu * (maps[soft, iv + one, iu + one] - maps[soft, iv + one, iu])
+    field = near + gv * (far - near)
+    if lung > np.float32(0.0):
+        near = maps[wide, iv, iu] + gu * (maps[wide, iv, iu + one] - maps[wide, iv, iu])
+        far = maps[wide, iv + one, iu] + gu * (maps[wide, iv + one, iu + one] - maps[wide, iv + one, iu])
+        field += lung * (near + gv * (far - near) - field)
+    if field < _NEGLIGIBLE:
+        return np.float32(0.0)
     jv, hv = _linear_cell((v - fan_origin[0]) * per_fan_step[0], fan.shape[0])
     ju, hu = _linear_cell((u - fan_origin[1]) * per_fan_step[1], fan.shape[1])
     jw, hw = _linear_cell((w - fan_origin[2]) * per_fan_step[2], fan.shape[2])
-    a, b, c, d = fan[jv, ju], fan[jv, ju + 1], fan[jv + 1, ju], fan[jv + 1, ju + 1]
-    near = (1 - hv) * ((1 - hu) * a[jw] + hu * b[jw]) + hv * ((1 - hu) * c[jw] + hu * d[jw])
-    far = (1 - hv) * ((1 - hu) * a[jw + 1] + hu * b[jw + 1]) + hv * ((1 - hu) * c[jw + 1] + hu * d[jw + 1])
-    return field * ((1 - hw) * near + hw * far)
+    kv, ku, kw = jv + one, ju + one, jw + one
+    a = fan[jv, ju, jw] + hw * (fan[jv, ju, kw] - fan[jv, ju, jw])
+    b = fan[jv, ku, jw] + hw * (fan[jv, ku, kw] - fan[jv, ku, jw])
+    c = fan[kv, ju, jw] + hw * (fan[kv, ju, kw] - fan[kv, ju, jw])
+    d = fan[kv, ku, jw] + hw * (fan[kv, ku, kw] - fan[kv, ku, jw])
+    low, high = a + hu * (b - a), c + hu * (d - c)
+    return field * (low + hv * (high - low))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
+def _where_positive(offset, slope, low, high):
+    """The part of low <= x <= high where offset + slope x >= 0."""
+    if slope > 0.0:
+        return max(low, -offset / slope), high
+    if slope < 0.0:
+        return low, min(high, -offset / slope)
+    return low, (high if offset >= 0.0 else low - 1e9)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def add_beam(
     dose, x_mm, y_mm, z_mm, lung, source_mm, axes, sad_mm, maps, map_origin, map_step, fan, fan_origin, fan_step
 ):  # fmt: skip
@@ -127,7 +144,21 @@ def add_beam(
                 or min(v_first, v_last) > last_v * farthest
             ):
                 continue
-            for ix in range(x_mm.shape[0]):
+            low, high = x_first, x_last
+            for edge in range(2):
+                sign = 1.0 - 2.0 * edge
+                v_edge = (last_v if edge else map_origin[0]) / sad_mm
+                u_edge = (last_u if edge else map_origin[1]) / sad_mm
+                low, high = _where_positive(
+                    sign * (v0 - v_edge * w0), sign * (axes[1, 0] - v_edge * axes[2, 0]), low, high
+                )
+                low, high = _where_positive(
+                    sign * (u0 - u_edge * w0), sign * (axes[0, 0] - u_edge * axes[2, 0]), low, high
+                )
+            spacing = x_mm[1] - x_mm[0] if x_mm.shape[0] > 1 else 1.0
+            first = max(0, int((low - x_first) / spacing))
+            last = min(x_mm.shape[0], int((high - x_first) / spacing) + 2)
+            for ix in range(first, last):
                 x = x_mm[ix] - source_mm[0]
                 w = w0 + axes[2, 0] * x
                 if w <= 0.0:
@@ -142,7 +173,7 @@ def add_beam(
                 )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def add_beam_at_points(
     dose, points_mm, lung, source_mm, axes, sad_mm, maps, map_origin, map_step, fan, fan_origin, fan_step
 ):  # fmt: skip

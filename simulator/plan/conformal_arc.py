@@ -52,7 +52,7 @@ _SCATTER_STRIDE: Final = 3
 _LUNG_STRIDE: Final = 2
 _TAIL_SD: Final = 4.0
 _COVERED_PERCENT: Final = 95.0
-_MAX_TRIAL_POINTS: Final = 20_000
+_MAX_TRIAL_POINTS: Final = 6_000
 _GOLDEN_RATIO: Final = (5**0.5 - 1) / 2
 _BLOCK_LIMITS_MM: Final = (-10.0, 15.0)
 _FIRST_TRIALS_MM: Final = (1.0, 2.0)
@@ -134,11 +134,12 @@ class ConformalArc(Spec):
         if block == "auto":
             block = self._solve_block_margin(medium, beams, ptv, prescription)
         relative = self._deliver(medium, beams, block)
-        d95 = hottest_gy(*ptv_doses(SplineDose(relative), ptv), _COVERED_PERCENT)
+        unscaled = SplineDose(relative)
+        d95 = hottest_gy(*ptv_doses(unscaled, ptv), _COVERED_PERCENT)
         if d95 <= 0:
             raise CaseError(f"case {case.name!r}: no beam reaches the PTV; check the density and the target's position")
         delivery = ArcDelivery(self, beams, grid, block, prescription.dose_gy / d95)
-        dose = SplineDose(Volume(grid, relative.values * np.float32(delivery.scale)))
+        dose = unscaled.scaled(delivery.scale)
         return ArcPlan(dose, ptv, plan_quality(dose, ptv, prescription, grid), grid, delivery)
 
     def depth_dose(self, depth_mm: np.ndarray) -> np.ndarray:

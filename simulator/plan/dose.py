@@ -1,5 +1,6 @@
 """Planned doses: totals of the course in Gy, known everywhere."""
 
+import copy
 from typing import Protocol
 
 import numpy as np
@@ -39,6 +40,12 @@ class SplineDose:
             if values.shape[axis] == 1:
                 values = np.repeat(values, 2, axis)
         self._coefficients = spline_filter(values, order=3, mode="mirror")
+
+    def scaled(self, factor: float) -> "SplineDose":
+        """The dose times a factor."""
+        other = copy.copy(self)
+        other._coefficients = self._coefficients * factor
+        return other
 
     def on_grid(self, grid: Grid) -> np.ndarray:
         """Dose float32 (z, y, x) in Gy at the nodes of a grid.
