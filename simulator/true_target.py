@@ -68,7 +68,7 @@ class TrueTarget:
         return len(self.field.basis)
 
     def volume_cc(self, coefficients: np.ndarray) -> np.ndarray:
-        """Volume that each point stands for in each course, float32 (course, point), from coefficients (course, term)."""
+        """Volume that each point stands for in each course, float64 (course, point), from coefficients (course, term)."""
         field = np.empty((len(coefficients), len(self.distance_mm)), np.float32)
         combine_columns(self.field.basis, coefficients, field)
         step = np.float32(self.patch.lattice.spacing_mm[0])
@@ -76,9 +76,7 @@ class TrueTarget:
         share -= self.distance_mm
         share *= 1 / (_RAMP * step)
         share += np.float32(0.5)
-        np.clip(share, 0, 1, out=share)
-        share *= np.float32(self.patch.lattice.voxel_cc)
-        return share
+        return np.clip(share, 0, 1, out=share) * np.float64(self.patch.lattice.voxel_cc)
 
 
 def _signed_distance_mm(points_mm: np.ndarray, target: Structure) -> np.ndarray:

@@ -119,8 +119,10 @@ def sum_shifted_tiles(dose, shape, stride, start, place, offset, share, first, l
         rz, ry, rx = offset[n, 0] % stride, offset[n, 1] % stride, offset[n, 2] % stride
         phase = (rz * stride + ry) * stride + rx
         node[n] = ((phase * nz + qz) * ny + qy) * nx + qx
-    order = np.argsort(node)
-    base, factor = node[order].astype(np.uintp), share[order].astype(np.float32)
+    base, factor = np.empty(offset.shape[0], np.uintp), np.empty(offset.shape[0], np.float32)
+    order = np.argsort(node, kind="mergesort")
+    for n in range(offset.shape[0]):
+        base[n], factor[n] = uintp(node[order[n]]), share[order[n]]
     _weighted_sums(dose, start, base, factor, first, last, place, total)
 
 

@@ -142,15 +142,17 @@ def _dose_at_volume(gy, cc, wanted_cc, same_gy):
     while below > 0 and n < _NEIGHBOURS:
         below -= 1
         n += filled[below]
-    near = np.empty(gy.shape[0], np.int64)
+    coldness, near = np.empty(gy.shape[0]), np.empty(gy.shape[0], np.int64)
     n = 0
     for i in range(gy.shape[0]):
         if below <= bin_of[i] <= above:
-            near[n] = i
+            coldness[n], near[n] = -gy[i], i
             n += 1
-    near = near[:n]
-    order = near[np.argsort(-gy[near], kind="mergesort")]
-    return _dose_among_sorted(gy[order], cc[order], hotter_cc, wanted_cc, same_gy)
+    sorted_gy, sorted_cc = np.empty(n), np.empty(n)
+    order = np.argsort(coldness[:n], kind="mergesort")
+    for i in range(n):
+        sorted_gy[i], sorted_cc[i] = gy[near[order[i]]], cc[near[order[i]]]
+    return _dose_among_sorted(sorted_gy, sorted_cc, hotter_cc, wanted_cc, same_gy)
 
 
 @njit(cache=True, nogil=True)
