@@ -181,17 +181,22 @@ def _recipes_mm(problem: Problem, strategy: int) -> np.ndarray:
 def _decision_group(
     problem: Problem, values: np.ndarray, joint: np.ndarray, decision: Decision, ptv_cc: np.ndarray, labels: list[str]
 ) -> xr.Dataset:
-    risk = 1 - joint[:, _ORGANS].mean(axis=1)
+    chosen = {
+        "recommended": "" if decision.recommended is None else labels[decision.recommended],
+        "nearest_miss": "" if decision.nearest_miss is None else labels[decision.nearest_miss],
+    }
     dataset = group(
         "decision",
-        {"organ_risk": risk, "feasible": decision.feasible, "on_front": decision.on_front},
+        {
+            "organ_risk": 1 - joint[:, _ORGANS].mean(axis=1),
+            "feasible": decision.feasible,
+            "on_front": decision.on_front,
+            **{key: np.array(label) for key, label in chosen.items()},
+        },
         {"strategy": labels},
     )
-    chosen = decision.recommended if decision.recommended is not None else decision.nearest_miss
-    assert chosen is not None
     dataset.attrs.update(
-        recommended="" if decision.recommended is None else labels[decision.recommended],
-        nearest_miss="" if decision.nearest_miss is None else labels[decision.nearest_miss],
+        **chosen,
         probability=problem.config.decision.probability,
         wanted="; ".join(g.text for g in problem.wanted),
         reason=json.dumps(_reason(problem, values, joint, decision, ptv_cc, labels), ensure_ascii=False),

@@ -8,7 +8,7 @@ import xarray as xr
 
 from simulator import __version__
 from simulator.answers import answer_groups
-from simulator.config import dump_study
+from simulator.config import StudyConfig, dump_study
 from simulator.dose_maps import MapFrame
 from simulator.plan.quality import PlanQuality
 from simulator.population.bands import QUANTILES
@@ -16,6 +16,7 @@ from simulator.population.coverage import COVERAGE_VOLUMES
 from simulator.population.intervals import quantile_interval
 from simulator.prepare import Problem
 from simulator.results import DIRECTIONS, VARIABLES, group, result_hash
+from simulator.sweep import Axis
 from simulator.words import study_in_words
 
 DOSE_BINS = 250
@@ -123,6 +124,57 @@ def assemble(
         result_hash=result_hash(tree),
     )
     return tree
+
+
+def combine(config: StudyConfig, points: list[xr.DataTree]) -> xr.DataTree:
+    """Results of a sweep: those of its points along its axes, in front of all other dimensions.
+
+    Strategies, metrics, structures and courses that a point lacks are NaN there (empty text, False). Dose maps stay with
+    the points.
+    """
+    axes = config.axes()
+    names = [name for name in points[0].children if name != "dose" and all(name in p.children for p in points)]
+    groups = {}
+    for name in names:
+        datasets = [point[name].to_dataset().load() for point in points]
+        if name == "dvh":
+            datasets = _on_one_dose_axis(datasets)
+        for axis in reversed(axes):
+            datasets = [
+                _along(axis, datasets[first : first + len(axis.labels)])
+                for first in range(0, len(datasets), len(axis.labels))
+            ]
+        groups[name] = datasets[0]
+    tree = xr.DataTree.from_dict(groups)
+    tree.attrs.update(points[0].attrs)
+    tree.attrs.update(
+        config=dump_study(config),
+        n_courses=max(int(point.attrs["n_courses"]) for point in points),
+        seconds=max(float(point.attrs["seconds"]) for point in points),
+        sweep=[axis.name for axis in axes],
+        result_hash=result_hash(tree),
+    )
+    return tree
+
+
+def _on_one_dose_axis(datasets: list[xr.Dataset]) -> list[xr.Dataset]:
+    """DVHs interpolated to the dose axis that reaches farthest; nothing receives more than the end of its own."""
+    dose = max((d["dose"].values for d in datasets), key=lambda axis: axis[-1])
+    moved = []
+    for dataset in datasets:
+        curves = dataset[[key for key, variable in dataset.data_vars.items() if "dose" in variable.dims]]
+        if not np.array_equal(dataset["dose"], dose):
+            curves = curves.interp(dose=dose, kwargs={"fill_value": 0.0}).astype(np.float32)
+        moved.append(xr.merge([curves, dataset.drop_dims("dose")]))
+    return moved
+
+
+def _along(axis: Axis, datasets: list[xr.Dataset]) -> xr.Dataset:
+    """Datasets along one axis of a sweep."""
+    empty = {"U": "", "O": "", "T": "", "b": False}
+    fill = {key: empty.get(variable.dtype.kind, np.nan) for key, variable in datasets[0].data_vars.items()}
+    index = xr.DataArray(list(axis.labels), dims=axis.name, name=axis.name)
+    return xr.concat(datasets, index, data_vars="all", join="outer", fill_value=fill, combine_attrs="drop_conflicts")
 
 
 def _spread(outcomes: list[Outcome]) -> dict[str, np.ndarray]:

@@ -11,8 +11,9 @@ import numpy as np
 import xarray as xr
 
 from simulator.checkpoint import BlockStore
+from simulator.config import StudyConfig
 from simulator.conventions import Stream
-from simulator.executors import Executor
+from simulator.executors import Executor, in_order
 from simulator.population.sensitivity import first_order, total
 from simulator.prepare import Problem
 from simulator.results import group
@@ -53,6 +54,13 @@ def _variants(problem: Problem, sources: tuple[str, ...], first: int, n_courses:
     new = {f"new {source}": Exchanged(base, second, SOURCES[source]) for source in sources}
     without = {f"no {source}": Exchanged(base, None, SOURCES[source]) for source in sources}
     return {"base": base, "second": second, **new, **without}
+
+
+def budget_strategies(config: StudyConfig, results: xr.DataTree) -> list[str]:
+    """Labels of the strategies with an uncertainty budget: those asked for, or the one that the decision is about."""
+    assert config.budget is not None
+    decision = results["decision"].attrs
+    return list(config.budget.strategies) or [decision["recommended"] or decision["nearest_miss"]]
 
 
 def budget_group(problem: Problem, store: BlockStore, executor: Executor, labels: list[str]) -> xr.Dataset:
@@ -150,6 +158,6 @@ def _simulate(
         return block["values"]
 
     blocks: dict[str, list[np.ndarray]] = {}
-    for (variant, _), values in zip(draws, executor.map(values_of, draws), strict=True):
+    for (variant, _), values in zip(draws, in_order(executor, values_of, draws), strict=True):
         blocks.setdefault(variant, []).append(values)
     return {variant: np.concatenate(parts) for variant, parts in blocks.items()}

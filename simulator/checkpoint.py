@@ -1,65 +1,118 @@
-"""Checkpoints: each finished block of courses is one immutable file, so an interrupted run resumes."""
+"""Checkpoints: whatever is finished is one immutable file with a checksum, so an interrupted run resumes.
 
+A file is written under a name of its own, synced to the disk and renamed. Several processes may work in one folder, on
+several machines that share its file system: whoever writes a block writes the same bytes, and a rename replaces them whole.
+"""
+
+import hashlib
 import io
 import os
 import shutil
-import zipfile
+import socket
+import threading
 from pathlib import Path
 
 import numpy as np
 
 from simulator.spec import ConfigError
 
+_SUFFIX = ".block"
+_MARK = "study.yaml"
+_MOST_CHANGES = 5
+
 
 class BlockStore:
-    """Finished blocks of one study in a folder.
+    """Finished blocks of one study in a folder."""
 
-    Parameters
-    ----------
-    folder : created when missing.
-    fingerprint : text that identifies the numbers (resolved study, version); a folder of another study is refused.
-    """
-
-    def __init__(self, folder: Path, fingerprint: str) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        mark = folder / "fingerprint.txt"
+
+    def claim(self, study: str) -> None:
+        """Say whose blocks these are, by text with a line for each setting.
+
+        Raises
+        ------
+        ConfigError : the folder holds blocks of another study; the message says what changed.
+        """
+        mark = self._folder / _MARK
         if not mark.exists():
-            _write_atomically(mark, fingerprint.encode())
-        elif mark.read_text(encoding="utf-8") != fingerprint:
+            _write_atomically(mark, study.encode())
+        elif (earlier := mark.read_text(encoding="utf-8")) != study:
             raise ConfigError(
-                f"{folder.parent}: holds unfinished courses of a different study (the configuration, the seed or the "
-                "version changed); add --fresh to discard them, or choose another folder with --out"
+                f"{self._folder.parent}: holds unfinished courses of a different study ({_difference(earlier, study)}); "
+                "add --fresh to discard them, or choose another folder with --out"
             )
+
+    def has(self, key: str) -> bool:
+        """Whether a finished, undamaged block is there."""
+        return self._payload(key) is not None
 
     def load(self, key: str) -> dict[str, np.ndarray] | None:
         """A finished block, or None when it is missing or damaged."""
-        path = self._folder / f"{key}.npz"
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return dict(arrays)
-        except (FileNotFoundError, zipfile.BadZipFile, EOFError, ValueError, OSError):
+        payload = self._payload(key)
+        if payload is None:
             return None
+        with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
+            return dict(arrays)
 
     def save(self, key: str, arrays: dict[str, np.ndarray]) -> None:
         """Store a finished block."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-        _write_atomically(self._folder / f"{key}.npz", buffer.getvalue())
+        payload = buffer.getvalue()
+        _write_atomically(self._folder / f"{key}{_SUFFIX}", _checksum(payload) + payload)
+
+    def names(self) -> list[str]:
+        """Names of the blocks, damaged ones among them; none while there is no folder."""
+        return [path.name.removesuffix(_SUFFIX) for path in self._folder.glob(f"*{_SUFFIX}")]
 
     def scratch(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         """A float32 array that lives on disk, for what grows with the number of courses."""
-        return np.lib.format.open_memmap(self._folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=shape)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f"{name}.{_writer()}.npy"
+        return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
 
     def discard(self) -> None:
         """Remove every block; called when the results that contain them are on disk."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def _payload(self, key: str) -> bytes | None:
+        try:
+            content = (self._folder / f"{key}{_SUFFIX}").read_bytes()
+        except OSError:
+            return None
+        n = hashlib.sha256().digest_size
+        return content[n:] if content[:n] == _checksum(content[n:]) else None
+
+
+def _checksum(payload: bytes) -> bytes:
+    return hashlib.sha256(payload).digest()
+
+
+def _writer() -> str:
+    """A name that no other thread on any machine has."""
+    return f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
+
 
 def _write_atomically(path: Path, content: bytes) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{_writer()}.partial")
     with partial.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+
+
+def _difference(earlier: str, now: str) -> str:
+    """The settings that two texts do not share, in words."""
+    old, new = earlier.splitlines(), now.splitlines()
+    gone, come = ([line.strip() for line in a if line not in set(b)] for a, b in ((old, new), (new, old)))
+    shown = [f"{a} -> {b}" if a and b else f"{a or '(nothing)'} -> {b or '(nothing)'}" for a, b in _paired(gone, come)]
+    more = len(shown) - _MOST_CHANGES
+    return "; ".join(shown[:_MOST_CHANGES]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _paired(gone: list[str], come: list[str]) -> list[tuple[str, str]]:
+    n = max(len(gone), len(come))
+    return list(zip(gone + [""] * (n - len(gone)), come + [""] * (n - len(come)), strict=True))

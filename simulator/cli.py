@@ -28,13 +28,24 @@ def run(
     out: Annotated[Path | None, typer.Option(help="results folder (default: results/NAME)")] = None,
     courses: Annotated[int | None, typer.Option(min=1, help="courses per strategy")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="seed of every random stream")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="worker threads (default: one per processor)")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="threads or processes (default: one per processor)")
+    ] = None,
     set_: SetOption = None,
+    backend: Annotated[str, typer.Option(help="local (threads), processes or dask")] = "local",
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Dask scheduler that runs already, such as tcp://head:8786")
+    ] = None,
+    cluster: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="job queue to ask for Dask workers (see configs/clusters)")
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="discard earlier results and unfinished courses")] = False,
     no_report: Annotated[bool, typer.Option("--no-report", help="do not write report.html")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
 ) -> None:
     """Run a whole study: plans, courses, statistics, report. An interrupted run resumes."""
+    from simulator.config import load_cluster
+    from simulator.executors import executor_with
     from simulator.progress import progress_on
     from simulator.study import discard_earlier, is_finished, run_study
 
@@ -45,8 +56,12 @@ def run(
     if is_finished(study, folder):
         _say(f"{folder}: this study is finished already; --fresh runs it again")
     else:
-        with progress_on(sys.stderr, quiet) as progress:
-            run_study(study, folder, workers=workers, progress=progress)
+        queue = load_cluster(cluster) if cluster else None
+        with (
+            executor_with(workers, backend, scheduler, queue, _say) as executor,
+            progress_on(sys.stderr, quiet) as progress,
+        ):
+            run_study(study, folder, workers=workers, executor=executor, progress=progress)
     if not no_report:
         _report(folder)
     _print_answer(folder)

@@ -1,5 +1,6 @@
 """Study files: YAML in, a validated study out, with errors that name file, line and key."""
 
+import copy
 import difflib
 from collections.abc import Sequence
 from functools import cache
@@ -35,6 +36,7 @@ from simulator.strategy.guidance import Guidance
 from simulator.strategy.margin import Margin
 from simulator.strategy.motion import Motion
 from simulator.strategy.session import Session
+from simulator.sweep import Axis, SweepValues, axis, combinations
 from simulator.uncertainty import Uncertainty
 
 _MOST_COURSES = 20_000
@@ -196,6 +198,11 @@ class StudyConfig(Spec):
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(1, description="seed of every random stream")
     numerics: Numerics = Field(default_factory=Numerics, description="resolution of the simulation")
+    sweep: dict[str, SweepValues] = Field(
+        default_factory=dict,
+        description="values by dotted key (`uncertainty.setup.systematic_mm`), or by a name of one's own for keys that "
+        "change together; every entry becomes a dimension of the results, and all combinations are simulated",
+    )
 
     @field_validator("strategies", mode="before")
     @classmethod
@@ -250,11 +257,56 @@ class StudyConfig(Spec):
                     raise ValueError(f"{key}.strategies: {name!r} is not a strategy of this study{hint}")
         return self
 
+    @model_validator(mode="after")
+    def _sweep_points_are_valid(self) -> "StudyConfig":
+        self.points()
+        return self
+
+    def axes(self) -> list[Axis]:
+        """The dimensions of the sweep; none without one."""
+        return [axis(name, values) for name, values in self.sweep.items()]
+
+    def points(self) -> list["StudyConfig"]:
+        """The study of every point of the sweep, the last axis fastest; the study itself without a sweep.
+
+        Raises
+        ------
+        ValueError : every problem of every point.
+        """
+        if not self.sweep:
+            return [self]
+        found: list[StudyConfig] = []
+        problems: dict[str, None] = {}
+        plain = self.model_dump(mode="json", exclude={"sweep"})
+        for changes in combinations(self.axes()):
+            raw = copy.deepcopy(plain)
+            for key, value in changes.items():
+                if key.split(".")[0] in ("name", "sweep"):
+                    raise ValueError(f"sweep.{key}: {key.split('.')[0]} cannot be swept")
+                _override(raw, key, copy.deepcopy(value))
+            try:
+                found.append(StudyConfig.model_validate(raw))
+            except ValidationError as error:
+                problems |= dict.fromkeys(_messages(error, raw, {}, "sweep"))
+        if problems:
+            raise ValueError("; ".join(problems))
+        return found
+
     def candidates(self) -> list[Strategy]:
         """Every candidate strategy."""
         if isinstance(self.strategies, StrategyGrid):
             return self.strategies.candidates()
         return [Strategy(margin=c.margin_mm, motion=c.motion, guidance=c.guidance) for c in self.strategies]
+
+
+class ClusterSpec(Spec):
+    """Workers from a job queue: a class of dask-jobqueue and its options."""
+
+    class_: Annotated[str, Field(alias="class", pattern=r"^\w+Cluster$")] = Field(
+        description="SLURMCluster, PBSCluster, SGECluster, LSFCluster ... of dask-jobqueue, or LocalCluster"
+    )
+    jobs: PositiveInt = Field(description="jobs to keep in the queue or running")
+    options: dict[str, Any] = Field(default_factory=dict, description="options of that class")
 
 
 class PublishedGoal(Spec):
@@ -301,8 +353,29 @@ def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> Stu
     for key, value in (overrides or {}).items():
         _override(raw, key, value)
     _resolve_paths(raw, file.parent)
+    if isinstance(raw.get("sweep"), dict):
+        raw["sweep"] = {key: _resolved_sweep(key, values, file.parent) for key, values in raw["sweep"].items()}
     try:
         return StudyConfig.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_messages(error, raw, lines, str(file)))) from None
+
+
+def load_cluster(path: str | Path) -> ClusterSpec:
+    """Read and validate a cluster file.
+
+    Raises
+    ------
+    ConfigError : every problem at once, each with file, line and key.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--cluster {file}: cannot be read ({error.strerror}); see configs/clusters") from None
+    raw, lines = _parse_yaml(text, str(file))
+    try:
+        return ClusterSpec.model_validate(raw)
     except ValidationError as error:
         raise ConfigError("\n".join(_messages(error, raw, lines, str(file)))) from None
 
@@ -493,6 +566,25 @@ def _resolve_paths(raw: dict, folder: Path) -> None:
             str((folder / g).resolve()) if isinstance(g, str) and g.endswith((".yaml", ".yml")) else g
             for g in raw["goals"]
         ]
+
+
+def _resolved_sweep(key: str, values: Any, folder: Path) -> Any:
+    """Values of a sweep with the paths inside them made absolute."""
+    if isinstance(values, dict) and isinstance(values.get("together"), dict):
+        together = {inner: _resolved_sweep(inner, some, folder) for inner, some in values["together"].items()}
+        return values | {"together": together}
+    if not isinstance(values, list):
+        return values
+    return [_resolved_value(key, value, folder) for value in values]
+
+
+def _resolved_value(key: str, value: Any, folder: Path) -> Any:
+    raw: dict = {}
+    _override(raw, key, value)
+    _resolve_paths(raw, folder)
+    for step in key.split("."):
+        raw = raw[step]
+    return raw
 
 
 def _messages(error: ValidationError, raw: Any, lines: dict[tuple, int], where: str) -> list[str]:

@@ -18,7 +18,7 @@ from simulator.case.structures import Patch
 from simulator.kernels.accumulate import count_visits
 from simulator.plan.dose import PlannedDose
 from simulator.plan.targets import TargetVolume
-from simulator.sampling.courses import TissueMotion
+from simulator.sampling.courses import Delivery, TissueMotion
 
 BONE = ""
 _MAP_STEP_MM, _STRIDE = 2.0, 2
@@ -120,6 +120,17 @@ class MapFrame:
                 rows = LatticePoints(dose, patch, Reach.of(motion), _STRIDE, unblur=False)
                 mean[tuple(patch.index_zyx.T)] = rows.accumulate(motion)[0]
         return mean
+
+    def spread_gy(self, dose: PlannedDose, delivery: Delivery, percentiles: tuple[float, ...]) -> dict[str, np.ndarray]:
+        """Standard deviation `sd` (z, y, x) and `percentile` (percentile, z, y, x) over courses, float32 in Gy."""
+        sd = np.zeros(self.grid.shape, np.float32)
+        percentile = np.zeros((len(percentiles), *self.grid.shape), np.float32)
+        for slab in self.slabs(len(delivery.bone_mm)):
+            voxels = tuple(slab.patch.index_zyx.T)
+            sd[voxels], percentile[(slice(None), *voxels)] = slab.spread_gy(
+                dose, delivery.motion(slab.structure), percentiles
+            )
+        return {"sd": sd, "percentile": percentile}
 
     def slabs(self, n_courses: int) -> list["Slab"]:
         """All voxels in pieces of like motion, small enough that every course's dose fits in memory."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from simulator.config import StudyConfig
 from simulator.conventions import Stream
-from simulator.executors import executor_with
+from simulator.executors import in_order, local_executor
 from simulator.population.importance import RareEvent, weighted_probability
 from simulator.prepare import prepare
 from simulator.sampling.streams import Draws, Exchanged
@@ -65,9 +65,9 @@ def rare_event_probability(
     size = study.numerics.block_courses
     blocks = [WidenedDraws(start, at, min(size, courses - at), acting) for at in range(0, courses, size)]
     plan = make_plan(problem, problem.requests[chosen])
-    with executor_with(workers) as executor:
+    with local_executor(workers) as executor:
         work = prepare_work(problem, problem.strategies[chosen], plan, blocks, executor)
-        values = np.concatenate(list(executor.map(work.metrics_of, blocks)))
+        values = np.concatenate(in_order(executor, work.metrics_of, blocks))
     one = problem.goals[wanted]
     drawn = values[:, problem.metric_labels.index(one.metric.label)].astype(np.float64)
     missed = ~one.is_met(drawn, problem.prescription_gy)

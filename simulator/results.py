@@ -87,6 +87,8 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "organ_risk": Variable(("strategy",), "1", "probability that any organ misses a goal"),
         "feasible": Variable(("strategy",), "1", "whether the wanted coverage is reached at its lower interval end"),
         "on_front": Variable(("strategy",), "1", "on the Pareto front of coverage against organ risk"),
+        "recommended": Variable((), "", "recommended strategy; empty if nothing is feasible"),
+        "nearest_miss": Variable((), "", "strategy that comes nearest where nothing is feasible"),
     },
     "budget": {
         **{
@@ -192,7 +194,7 @@ def check_results(results: xr.DataTree) -> None:
         for key, variable in table.items():
             if key not in dataset and f"{name}/{key}" in _OPTIONAL:
                 continue
-            if key not in dataset or dataset[key].dims[-len(variable.dims) :] != variable.dims:
+            if key not in dataset or dataset[key].dims[dataset[key].ndim - len(variable.dims) :] != variable.dims:
                 raise SimulatorError(f"results: /{name}/{key} has to have dimensions {variable.dims}")
 
 
@@ -233,19 +235,39 @@ def open_results(path: str | Path) -> xr.DataTree:
     return results
 
 
+def sweep_axes(results: xr.DataTree) -> list[str]:
+    """Names of the dimensions that a sweep put in front; none without one."""
+    return [str(dim) for dim in results["goals/probability"].dims if dim not in _SG]
+
+
+def sweep_points(results: xr.DataTree) -> list[dict[str, int]]:
+    """Position on each axis of every point of a sweep; one empty position without one."""
+    axes = sweep_axes(results)
+    sizes = [results["goals/probability"].sizes[axis] for axis in axes]
+    return [dict(zip(axes, (int(i) for i in at), strict=True)) for at in np.ndindex(*sizes)]
+
+
 def write_summary(results: xr.DataTree, path: Path) -> None:
-    """Write summary.csv: one row per strategy and goal."""
-    goals = results["goals"].to_dataset()
+    """Write summary.csv: one row per strategy and goal, for every point of a sweep."""
+    axes = sweep_axes(results)
+    all_goals = results["goals"].to_dataset()
+    n_courses = results["metrics/value"].notnull().any("metric").sum("course")
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(SUMMARY_COLUMNS)
-        for s in goals["strategy"].values:
-            for g in goals["goal"].values:
-                row = goals.sel(strategy=s, goal=g)
-                table.writerow(
-                    [s, g, row["structure"].item()]
-                    + [f"{float(row[key]):.6g}" for key in ("probability", "ci_low", "ci_high")]
-                    + [results.attrs["n_courses"]]
-                    + [f"{float(row[key]):.6g}" for key in ("nominal", "median", "p05", "p95")]
-                    + [row["unit"].item()]
-                )
+        table.writerow((*axes, *SUMMARY_COLUMNS))
+        for at in sweep_points(results):
+            goals = all_goals.isel(at)
+            place = [goals[axis].item() for axis in axes]
+            for s in goals["strategy"].values:
+                n = int(n_courses.isel(at).sel(strategy=s))
+                for g in goals["goal"].values:
+                    row = goals.sel(strategy=s, goal=g)
+                    if np.isnan(row["probability"]):
+                        continue
+                    table.writerow(
+                        [*place, s, g, row["structure"].item()]
+                        + [f"{float(row[key]):.6g}" for key in ("probability", "ci_low", "ci_high")]
+                        + [n]
+                        + [f"{float(row[key]):.6g}" for key in ("nominal", "median", "p05", "p95")]
+                        + [row["unit"].item()]
+                    )

@@ -9,7 +9,7 @@ from simulator.accumulation import Reach, StructureDoses
 from simulator.assembly import DOSE_BINS, dose_step_gy
 from simulator.case.structures import Structure
 from simulator.dose_maps import BONE, VisitBox
-from simulator.executors import Executor
+from simulator.executors import Executor, in_order
 from simulator.kernels.dvh import cumulative_dvh, extremes
 from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics
 from simulator.plan.quality import Plan
@@ -164,11 +164,9 @@ def prepare_work(
     def around(structure: Structure) -> StructureDoses:
         name = structure.name
         finest_mm = numerics.target_lattice_mm if structure.role == "target" else numerics.oar_lattice_mm
-        return StructureDoses(
-            plan.dose, problem.patches[name], reach[name], finest_mm, problem.surfaces.get(name)
-        )
+        return StructureDoses(plan.dose, problem.patches[name], reach[name], finest_mm, problem.surfaces.get(name))
 
-    doses = dict(zip((s.name for s in problem.structures), executor.map(around, problem.structures), strict=True))
+    doses = dict(zip((s.name for s in problem.structures), in_order(executor, around, problem.structures), strict=True))
     boxes = {name: VisitBox.covering(reach[name]) for name in (BONE, *problem.moving)}
     return Work(problem, strategy, doses, boxes, dose_step_gy(problem))
 

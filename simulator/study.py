@@ -1,9 +1,14 @@
 """A study from end to end: `run_study` is the data flow read aloud."""
 
-import hashlib
+import contextlib
+import csv
+import dataclasses
 import shutil
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -11,23 +16,28 @@ import numpy as np
 import xarray as xr
 
 from simulator import __version__
-from simulator.assembly import DOSE_BINS, Outcome, assemble
-from simulator.budget import budget_group
+from simulator.assembly import combine
 from simulator.checkpoint import BlockStore
-from simulator.config import DoseMaps, StudyConfig, dump_study
-from simulator.dose_maps import MapFrame
-from simulator.executors import Executor, executor_with
-from simulator.plan.quality import Plan
-from simulator.population.bands import VOLUME_LEVELS, band_quantiles
-from simulator.population.coverage import dose_volume_coverage
+from simulator.config import StudyConfig, dump_study
+from simulator.executors import Executor, local_executor
 from simulator.population.intervals import FixedWidthRule
-from simulator.prepare import Problem, prepare
+from simulator.prepare import Problem
 from simulator.results import open_results, write_results, write_summary
-from simulator.simulation import Work, course_draws, make_plan, prepare_work
 from simulator.spec import ConfigError
+from simulator.tasks import (
+    BLOCKS,
+    CONFIG,
+    Assembly,
+    Task,
+    TaskRecord,
+    assemble_results,
+    problem_of,
+    simulate,
+    tasks_of,
+    values_of,
+)
 
-_PLANS_AT_ONCE = 4
-_MAP_BORDER_MM = 35.0
+_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class Progress(Protocol):
@@ -58,6 +68,7 @@ def run(
     courses: int | None = None,
     seed: int | None = None,
     workers: int | None = None,
+    executor: Executor | None = None,
     out: str | Path | None = None,
 ) -> xr.DataTree:
     """Run a study and return its results.
@@ -66,6 +77,7 @@ def run(
     ----------
     courses, seed : replace those of the study.
     workers : threads; one per processor by default. Results do not depend on it.
+    executor : who simulates instead of threads; see `simulator.executors`.
     out : results folder, resumed if unfinished; nothing is left on disk when absent.
 
     Returns
@@ -75,63 +87,119 @@ def run(
     changes = {key: value for key, value in (("courses", courses), ("seed", seed)) if value is not None}
     study = StudyConfig.model_validate({**study.model_dump(), **changes})
     if out is not None:
-        run_study(study, Path(out), workers=workers)
+        run_study(study, Path(out), workers=workers, executor=executor)
         return open_results(out)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        run_study(study, Path(folder), workers=workers)
+        run_study(study, Path(folder), workers=workers, executor=executor)
         results = open_results(folder)
         loaded = results.load()
         results.close()
         return loaded
 
 
-def run_study(config: StudyConfig, out: Path, *, workers: int | None = None, progress: Progress | None = None) -> None:
-    """Simulate a study into a folder: config.yaml, results.nc and summary.csv.
+def run_study(
+    config: StudyConfig,
+    out: Path,
+    *,
+    workers: int | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Simulate a study into a folder: config.yaml, results.nc and summary.csv, and tasks.csv about who did what.
 
-    An interrupted run resumes from the finished blocks in `out`; the numbers are the same.
+    An interrupted run resumes from the finished blocks in `out`; the numbers are the same. Every point of a sweep has a folder
+    of its own in `out/points`, with its complete results.
+
+    Parameters
+    ----------
+    workers : threads; one per processor by default.
+    executor : who simulates instead; its workers have to see `out` and the case under the same paths.
     """
     progress = progress or Silent()
-    started = time.monotonic()
+    began = time.monotonic()
     progress.stage("reading the case")
-    problem = prepare(config)
-    text = dump_study(config)
-    store = BlockStore(out / "blocks", fingerprint(text))
-    (out / "config.yaml").write_text(text, encoding="utf-8")
-    frame = map_frame(problem)
-    scratch = store.scratch("values", (len(problem.strategies), config.courses, len(problem.metric_labels)))
-    rule = stopping_rule(config)
-    n_courses: int | None = rule.first_look if rule else config.courses
-    with executor_with(workers) as executor:
-        while n_courses is not None:
-            values = scratch[:, :n_courses]
-            outcomes = simulate_strategies(problem, frame, store, executor, progress, values)
-            n_courses = rule.next_look(count_met(problem, values), n_courses) if rule else None
-        results = assemble(problem, frame, outcomes, values, time.monotonic() - started)
-        if config.budget is not None:
-            progress.stage("uncertainty budget")
-            results["budget"] = budget_group(problem, store, executor, budget_strategies(config, results))
-    progress.stage("writing results")
-    write_results(results, out / "results.nc")
-    write_summary(results, out / "summary.csv")
-    del results, values, scratch
-    store.discard()
+    folders = _point_folders(config, out)
+    problems = {folder: problem_of(point) for folder, point in folders.items()}
+    open_folders = {folder: p for folder, p in problems.items() if not is_finished(p.config, folder)}
+    for folder, problem in open_folders.items():
+        BlockStore(folder / BLOCKS).claim(_identity(problem.config))
+        (folder / CONFIG).write_text(dump_study(problem.config), encoding="utf-8")
+    (out / CONFIG).write_text(dump_study(config), encoding="utf-8")
+    with local_executor(workers) as threads:
+        workers_of_all = executor or threads
+        finished = _simulate(open_folders, workers_of_all, progress, out / "tasks.csv")
+        progress.stage("writing results")
+        assemblies = [Assembly(f, tuple(tasks), time.monotonic() - began) for f, tasks in finished.items()]
+        if config.sweep:
+            for _ in workers_of_all.map(assemble_results, assemblies):
+                pass
+        elif assemblies:
+            assemble_results(assemblies[0], threads)
+    if config.sweep:
+        _combine_points(config, out, list(folders))
+    for folder in folders:
+        BlockStore(folder / BLOCKS).discard()
 
 
-def budget_strategies(config: StudyConfig, results: xr.DataTree) -> list[str]:
-    """Labels of the strategies with an uncertainty budget: those asked for, or the one that the decision is about."""
-    assert config.budget is not None
-    decision = results["decision"].attrs
-    return list(config.budget.strategies) or [decision["recommended"] or decision["nearest_miss"]]
+def _point_folders(config: StudyConfig, out: Path) -> dict[Path, StudyConfig]:
+    """Run folder of each point of the sweep; `out` itself without one."""
+    if not config.sweep:
+        return {out: config}
+    return {out / "points" / f"{i:05d}": point for i, point in enumerate(config.points())}
 
 
-def stopping_rule(config: StudyConfig) -> FixedWidthRule | None:
+def _simulate(
+    problems: dict[Path, Problem], executor: Executor, progress: Progress, log: Path
+) -> dict[Path, list[Task]]:
+    """Simulate until every study has the courses that it asks for; the tasks of each."""
+    rules = {folder: _stopping_rule(problem.config) for folder, problem in problems.items()}
+    runs = {
+        folder: (0, rule.first_look if (rule := rules[folder]) else problem.config.courses)
+        for folder, problem in problems.items()
+    }
+    finished: dict[Path, list[Task]] = {folder: [] for folder in problems}
+    while runs:
+        tasks = tasks_of(problems, runs)
+        for task in tasks:
+            finished[task.folder].append(task)
+        total = sum(task.n_courses for some in finished.values() for task in some)
+        progress.stage(f"courses of {len(tasks)} tasks")
+        done = total - sum(task.n_courses for task in tasks)
+        with _watched(list(problems), total, progress), _task_log(log) as write:
+            for record in executor.map(simulate, tasks):
+                write(record)
+                done += record.n_courses
+                progress.courses(done, total)
+        runs = {
+            folder: run for folder, (_, n) in runs.items() if (run := _next_run(problems, rules, finished, folder, n))
+        }
+    return finished
+
+
+def _next_run(
+    problems: dict[Path, Problem],
+    rules: dict[Path, FixedWidthRule | None],
+    finished: dict[Path, list[Task]],
+    folder: Path,
+    n_courses: int,
+) -> tuple[int, int] | None:
+    """Courses to simulate next; None when there are enough."""
+    rule, problem = rules[folder], problems[folder]
+    if rule is None:
+        return None
+    values = values_of(problem, BlockStore(folder / BLOCKS), finished[folder])
+    following = rule.next_look(_count_met(problem, values), n_courses)
+    return None if following is None else (n_courses, following)
+
+
+def _stopping_rule(config: StudyConfig) -> FixedWidthRule | None:
     """When to stop, for a study that asks for a precision instead of a number of courses."""
     if config.precision is None:
         return None
     return FixedWidthRule(config.precision, config.courses, config.numerics.block_courses)
 
 
-def count_met(problem: Problem, values: np.ndarray) -> np.ndarray:
+def _count_met(problem: Problem, values: np.ndarray) -> np.ndarray:
     """Number of courses that meet each goal, (strategy, goal)."""
     column = {label: i for i, label in enumerate(problem.metric_labels)}
     counts = [
@@ -144,6 +212,59 @@ def count_met(problem: Problem, values: np.ndarray) -> np.ndarray:
     return np.array(counts).T
 
 
+@contextmanager
+def _task_log(path: Path) -> Iterator:
+    """A function that appends a record to a CSV file."""
+    columns = [field.name for field in dataclasses.fields(TaskRecord)]
+    is_new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, columns)
+        if is_new:
+            table.writeheader()
+
+        def write(record: TaskRecord) -> None:
+            table.writerow(dataclasses.asdict(record))
+            file.flush()
+
+        yield write
+
+
+@contextmanager
+def _watched(folders: list[Path], total: int, progress: Progress) -> Iterator[None]:
+    """Meanwhile tell the progress how many courses are in finished blocks, whoever simulates them."""
+    over = threading.Event()
+
+    def watch() -> None:
+        pause = _SECONDS_BETWEEN_LOOKS
+        while not over.wait(pause):
+            began = time.monotonic()
+            done = sum(_courses_in(BlockStore(folder / BLOCKS)) for folder in folders)
+            pause = max(_SECONDS_BETWEEN_LOOKS, 20 * (time.monotonic() - began))
+            if not over.is_set():
+                progress.courses(min(done, total), total)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _courses_in(store: BlockStore) -> int:
+    return sum(int(key.rsplit("-", 1)[1]) for key in store.names() if "-c" in key)
+
+
+def _combine_points(config: StudyConfig, out: Path, folders: list[Path]) -> None:
+    """Results of the whole sweep from those of its points."""
+    with contextlib.ExitStack() as stack:
+        points = [stack.enter_context(open_results(folder)) for folder in folders]
+        results = combine(config, points)
+    write_results(results, out / "results.nc")
+    write_summary(results, out / "summary.csv")
+
+
 def is_finished(config: StudyConfig, folder: Path) -> bool:
     """Whether a folder holds the finished results of this very study.
 
@@ -154,7 +275,7 @@ def is_finished(config: StudyConfig, folder: Path) -> bool:
     if not (folder / "results.nc").is_file():
         return False
     with open_results(folder) as results:
-        if fingerprint(results.attrs["config"]) == fingerprint(dump_study(config)):
+        if _identity(config) == f"# simulator {results.attrs['simulator_version']}\n{results.attrs['config']}":
             return True
     raise ConfigError(
         f"{folder}: holds the results of a different study (the configuration, the seed or the version changed); "
@@ -164,138 +285,12 @@ def is_finished(config: StudyConfig, folder: Path) -> bool:
 
 def discard_earlier(folder: Path) -> None:
     """Remove the results and the unfinished courses of an earlier run."""
-    for name in ("results.nc", "summary.csv", "report.html", "config.yaml"):
+    for name in ("results.nc", "summary.csv", "report.html", "config.yaml", "tasks.csv"):
         (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / "blocks", ignore_errors=True)
+    for name in (BLOCKS, "points"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def fingerprint(config_text: str) -> str:
-    """What identifies the numbers of a study: its resolved configuration and the simulator's version."""
-    return hashlib.sha256(f"{__version__}\n{config_text}".encode()).hexdigest()
-
-
-def simulate_strategies(
-    problem: Problem,
-    frame: MapFrame,
-    store: BlockStore,
-    executor: Executor,
-    progress: Progress,
-    values: np.ndarray,
-) -> list[Outcome]:
-    """Outcomes in the order of the strategies; each plan is made once and dropped when its strategies are done.
-
-    `values` (strategy, course, metric) receives the metrics.
-    """
-    outcomes: dict[int, Outcome] = {}
-    n_courses = values.shape[1]
-    total = n_courses * len(problem.strategies)
-    size = problem.config.numerics.block_courses
-    blocks = [course_draws(problem, first, min(size, n_courses - first)) for first in range(0, n_courses, size)]
-    requests = list(dict.fromkeys(problem.requests))
-    for first in range(0, len(requests), _PLANS_AT_ONCE):
-        some = requests[first : first + _PLANS_AT_ONCE]
-        progress.stage(f"planned doses {first + 1}-{first + len(some)} of {len(requests)}")
-        plans = list(executor.map(lambda request: make_plan(problem, request), some))
-        for request, plan in zip(some, plans, strict=True):
-            for i, strategy in enumerate(problem.strategies):
-                if problem.requests[i] == request:
-                    done = len(outcomes) * n_courses
-                    work = prepare_work(problem, strategy, plan, blocks, executor)
-                    progress.stage(f"courses of {strategy.label()}")
-                    outcomes[i] = _simulate(
-                        work, plan, frame, f"s{i:03d}", store, executor, progress, done, total, values[i]
-                    )
-    return [outcomes[i] for i in range(len(outcomes))]
-
-
-def map_frame(problem: Problem) -> MapFrame:
-    """The grid of the dose maps: around the target, its motion and its largest margin."""
-    lower, upper = problem.case.gtv.region.bounds_mm
-    margin = max(max(r.margin_mm) for r in problem.requests)
-    path = np.concatenate([np.array(r.target_path_mm) for r in problem.requests])
-    border = margin + _MAP_BORDER_MM
-    return MapFrame(problem.case, lower + path.min(axis=0) - border, upper + path.max(axis=0) + border, problem.moving)
-
-
-def _simulate(
-    work: Work,
-    plan: Plan,
-    frame: MapFrame,
-    key: str,
-    store: BlockStore,
-    executor: Executor,
-    progress: Progress,
-    done: int,
-    total: int,
-    values: np.ndarray,
-) -> Outcome:
-    n_courses, size = len(values), work.problem.config.numerics.block_courses
-    counts = np.zeros((len(work.problem.structures), DOSE_BINS, VOLUME_LEVELS), np.int64)
-    visits = {name: np.zeros(box.shape_zyx, np.int64) for name, box in work.boxes.items()}
-
-    def finished_block(first: int) -> dict[str, np.ndarray]:
-        n = min(size, n_courses - first)
-        name = f"{key}-{first:08d}-{n}"
-        block = store.load(name)
-        if block is None:
-            block = work.block(first, n)
-            store.save(name, block)
-        return block
-
-    firsts = range(0, n_courses, size)
-    for first, block in zip(firsts, executor.map(finished_block, firsts), strict=True):
-        n = len(block["values"])
-        values[first : first + n] = block["values"]
-        counts += block["counts"]
-        for i, (name, box) in enumerate(work.boxes.items()):
-            box.add(visits[name], block[f"visits_{i}"], block[f"visits_low_{i}"])
-        progress.courses(done + first + n, total)
-    nominal, nominal_dvh = work.nominal()
-    setting, motion = work.problem.setting, work.strategy.motion
-    offset_mm = {name: motion.offset_mm(setting.planned, name) for name in work.boxes}
-    maps = {
-        "nominal": frame.planned_dose_gy(plan.dose, offset_mm),
-        "mean": frame.mean_dose_gy(plan.dose, visits, work.boxes, n_courses),
-        "ptv_mask": frame.ptv_mask(plan.ptv, offset_mm[setting.target]),
-    }
-    asked = work.problem.config.maps
-    if asked is not None and work.strategy.label() in (asked.strategies or (work.strategy.label(),)):
-        maps |= _spread_maps(work, plan, frame, asked, min(asked.courses, n_courses), key, store, executor)
-    errors = np.array([work.doses[s.name].interpolation_error_gy for s in work.problem.structures], np.float32)
-    return Outcome(
-        plan.quality, nominal, band_quantiles(counts), dose_volume_coverage(counts), nominal_dvh, errors, maps
-    )
-
-
-def _spread_maps(
-    work: Work,
-    plan: Plan,
-    frame: MapFrame,
-    asked: DoseMaps,
-    n_courses: int,
-    key: str,
-    store: BlockStore,
-    executor: Executor,
-) -> dict[str, np.ndarray]:
-    """Maps of the standard deviation (z, y, x) and of percentiles (percentile, z, y, x) over the first courses."""
-    delivery = work.deliver(course_draws(work.problem, 0, n_courses))
-
-    def finished_slab(number: int) -> dict[str, np.ndarray]:
-        name = f"{key}-map-{n_courses}-{number:05d}"
-        block = store.load(name)
-        if block is None:
-            sd, percentile = slabs[number].spread_gy(
-                plan.dose, delivery.motion(slabs[number].structure), asked.percentiles
-            )
-            block = {"sd": sd, "percentile": percentile}
-            store.save(name, block)
-        return block
-
-    slabs = frame.slabs(n_courses)
-    sd = np.zeros(frame.grid.shape, np.float32)
-    percentile = np.zeros((len(asked.percentiles), *frame.grid.shape), np.float32)
-    for slab, block in zip(slabs, executor.map(finished_slab, range(len(slabs))), strict=True):
-        voxels = tuple(slab.patch.index_zyx.T)
-        sd[voxels] = block["sd"]
-        percentile[(slice(None), *voxels)] = block["percentile"]
-    return {"sd": sd, "percentile": percentile}
+def _identity(config: StudyConfig) -> str:
+    """What identifies the numbers of a study: the simulator's version and the resolved configuration."""
+    return f"# simulator {__version__}\n{dump_study(config)}"

@@ -391,7 +391,9 @@ def test_same_bits_for_any_workers_and_blocks(results):
 def work_of(study):
     problem = prepare(study)
     draws = [course_draws(problem, 0, problem.config.courses)]
-    return prepare_work(problem, problem.strategies[0], make_plan(problem, problem.requests[0]), draws, SerialExecutor())
+    return prepare_work(
+        problem, problem.strategies[0], make_plan(problem, problem.requests[0]), draws, SerialExecutor()
+    )
 
 
 def test_same_bits_for_any_blocks_of_a_true_target():

@@ -15,7 +15,7 @@ from simulator.population.coverage import (
 )
 from simulator.prepare import prepare
 from simulator.simulation import course_draws, make_plan, prepare_work
-from simulator.study import map_frame
+from simulator.tasks import map_frame
 
 COURSES = 24
 

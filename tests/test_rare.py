@@ -52,7 +52,9 @@ def test_a_chi_tail_is_found_far_out(margin_mm):
     config = systematic(margin_mm)
     problem = prepare(config)
     plan = make_plan(problem, problem.requests[0])
-    doses = prepare_work(problem, problem.strategies[0], plan, [course_draws(problem, 0, 8)], SerialExecutor()).doses["GTV"]
+    doses = prepare_work(problem, problem.strategies[0], plan, [course_draws(problem, 0, 8)], SerialExecutor()).doses[
+        "GTV"
+    ]
 
     def excess_gy(shift_mm, direction):
         gy = doses.accumulate(TissueMotion.still(shift_mm * direction))[0]

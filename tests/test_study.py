@@ -146,15 +146,37 @@ class StopAfter:
 
 def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path, results):
     with pytest.raises(KeyboardInterrupt):
-        run_study(small_study(), tmp_path, workers=1, progress=StopAfter(75))
-    blocks = sorted((tmp_path / "blocks").glob("*.npz"))
-    assert len(blocks) == 4
-    blocks[1].write_bytes(blocks[1].read_bytes()[:-200])
-    with pytest.raises(ConfigError, match="unfinished courses of a different study"):
+        run_study(small_study(), tmp_path, workers=1, progress=StopAfter(60))
+    blocks = sorted((tmp_path / "blocks").glob("*.block"))
+    assert [b.name for b in blocks] == [
+        "s000-c00000000-25.block", "s000-c00000025-25.block", "s000-c00000050-10.block", "s000-part-00000000-60.block",
+    ]  # fmt: skip
+    truncated, flipped = blocks[0], blocks[1]
+    truncated.write_bytes(truncated.read_bytes()[:-200])
+    content = bytearray(flipped.read_bytes())
+    content[len(content) // 2] ^= 4
+    flipped.write_bytes(content)
+    with pytest.raises(ConfigError, match="unfinished courses of a different study .*seed: 5 -> seed: 6"):
         run_study(small_study(seed=6), tmp_path)
     run_study(small_study(), tmp_path, workers=2)
+    with (tmp_path / "tasks.csv").open(encoding="utf-8") as file:
+        new = [(row["strategy"], int(row["n_new"])) for row in csv.DictReader(file)]
+    assert new[0] == ("none, 3 mm, none", 60)
+    assert sorted(new[1:]) == [("none, 3 mm, none", 50), ("none, 3 mm, online-target", 60)]
     with open_results(tmp_path) as resumed:
         assert resumed.attrs["result_hash"] == results.attrs["result_hash"]
+
+
+def test_a_block_damaged_after_it_was_finished_is_computed_anew(tmp_path, results):
+    class Damage(StopAfter):
+        def stage(self, text):
+            if text == "writing results":
+                block = tmp_path / "blocks" / "s001-c00000025-25.block"
+                block.write_bytes(block.read_bytes()[::-1])
+
+    run_study(small_study(), tmp_path, progress=Damage(1000))
+    with open_results(tmp_path) as mended:
+        assert mended.attrs["result_hash"] == results.attrs["result_hash"]
 
 
 def test_memory_does_not_grow_with_the_number_of_courses(tmp_path):

@@ -1,0 +1,125 @@
+"""Sweeps: keys of a study that take several values, each a named axis of the results."""
+
+import json
+from dataclasses import dataclass
+from itertools import product
+from pathlib import PurePath
+from typing import Annotated, Any
+
+from simulator.spec import Discriminator, Field, PositiveFloat, Spec, Tag, model_validator
+
+_MOST_VALUES = 100_000
+
+
+class SweepRange(Spec):
+    """Evenly spaced numbers from `start` to at most `stop`."""
+
+    start: float = Field(description="first value")
+    stop: float = Field(description="last value, if a whole number of steps leads there")
+    step: PositiveFloat = Field(description="distance between values")
+
+    @model_validator(mode="after")
+    def _is_ascending(self) -> "SweepRange":
+        if not 0 <= self.stop - self.start < _MOST_VALUES * self.step:
+            raise ValueError(f"start {self.start:g}, stop {self.stop:g}, step {self.step:g} give no or too many values")
+        return self
+
+    def values(self) -> list[float]:
+        """The numbers, rounded to a billionth of a step."""
+        n = int((self.stop - self.start) / self.step + 1e-9)
+        return [float(f"{self.start + i * self.step:.12g}") for i in range(n + 1)]
+
+
+class SweepGroup(Spec):
+    """Keys that change together: the first value of each, then the second of each, and so on."""
+
+    together: Annotated[dict[str, tuple[Any, ...]], Field(min_length=1)] = Field(
+        description="values by key, equally many for each"
+    )
+    labels: tuple[str | float, ...] = Field(
+        (), description="names of the combinations; by default the first key's values"
+    )
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> "SweepGroup":
+        lengths = {key: len(values) for key, values in self.together.items()}
+        if self.labels:
+            lengths["labels"] = len(self.labels)
+        if len(set(lengths.values())) > 1 or 0 in lengths.values():
+            shown = ", ".join(f"{key} has {n}" for key, n in lengths.items())
+            raise ValueError(f"keys that change together need equally many values: {shown}")
+        return self
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, dict):
+        return "group" if "together" in value else "range"
+    if isinstance(value, SweepGroup):
+        return "group"
+    return "range" if isinstance(value, SweepRange) else "list"
+
+
+SweepValues = Annotated[
+    Annotated[Annotated[tuple[Any, ...], Field(min_length=1)], Tag("list")]
+    | Annotated[SweepRange, Tag("range")]
+    | Annotated[SweepGroup, Tag("group")],
+    Discriminator(_kind),
+]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One dimension of a sweep.
+
+    Parameters
+    ----------
+    labels : coordinates, all numbers or all text, each only once. changes : for each of them, the new values by dotted key.
+    """
+
+    name: str
+    labels: tuple[float | str, ...]
+    changes: tuple[dict[str, Any], ...]
+
+
+def axis(name: str, values: Any) -> Axis:
+    """The axis of an entry of `sweep`.
+
+    Raises
+    ------
+    ValueError : values that look alike in the results.
+    """
+    if isinstance(values, SweepGroup):
+        columns = list(values.together.values())
+        changes = tuple(dict(zip(values.together, row, strict=True)) for row in zip(*columns, strict=True))
+        labels = values.labels or columns[0]
+    else:
+        labels = tuple(values.values() if isinstance(values, SweepRange) else values)
+        changes = tuple({name: value} for value in labels)
+    shown = [_label(value) for value in labels]
+    if not all(isinstance(label, float) for label in shown):
+        shown = [label if isinstance(label, str) else f"{label:g}" for label in shown]
+    twice = next((label for label in shown if shown.count(label) > 1), None)
+    if twice is not None:
+        raise ValueError(
+            f"sweep.{name}: {twice!r} stands twice; write together: {{...}} with labels to tell them apart"
+        )
+    return Axis(name, tuple(shown), changes)
+
+
+def combinations(axes: list[Axis]) -> list[dict[str, Any]]:
+    """Changes of every point of the sweep, the last axis fastest; one empty change without a sweep."""
+    return [{k: v for change in some for k, v in change.items()} for some in product(*(a.changes for a in axes))]
+
+
+def _label(value: Any) -> float | str:
+    """A value as a coordinate: a number, or short text."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(f"{v:g}" if isinstance(v, int | float) else str(v) for v in value)
+    if isinstance(value, dict):
+        for key in ("dicom", "file"):
+            if isinstance(value.get(key), str):
+                return PurePath(value[key]).name
+        return json.dumps(value, ensure_ascii=False, default=str).strip("{}").replace('"', "")
+    return str(value)

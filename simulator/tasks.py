@@ -1,0 +1,305 @@
+"""Tasks: what a worker does. A task names its run folder and little else, so it travels cheaply and may be done twice.
+
+Case, plans and lattices are made by the worker, once for all of its tasks that share them.
+"""
+
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simulator.assembly import DOSE_BINS, Outcome, assemble
+from simulator.budget import budget_group, budget_strategies
+from simulator.checkpoint import BlockStore
+from simulator.config import StudyConfig, dump_study, load_study
+from simulator.dose_maps import MapFrame
+from simulator.executors import Executor, SerialExecutor
+from simulator.plan.quality import Plan, PlanQuality
+from simulator.population.bands import VOLUME_LEVELS, band_quantiles
+from simulator.population.coverage import dose_volume_coverage
+from simulator.prepare import Problem, prepare
+from simulator.results import write_results, write_summary
+from simulator.simulation import Work, course_draws, make_plan, prepare_work
+from simulator.spec import SimulatorError
+
+CONFIG, BLOCKS = "config.yaml", "blocks"
+_LEAST_TASKS, _LEAST_COURSES, _MOST_COURSES = 8, 250, 4000
+_PLANS_AT_ONCE = 4
+_MAP_BORDER_MM = 35.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """Some courses of one strategy of the study in a run folder."""
+
+    folder: Path
+    strategy: int
+    first: int
+    n_courses: int
+
+    @property
+    def key(self) -> str:
+        """Name of what is kept of the task as a whole."""
+        return f"s{self.strategy:03d}-part-{self.first:08d}-{self.n_courses}"
+
+    def blocks(self, size: int) -> dict[str, tuple[int, int]]:
+        """First course and number of courses by block, and each block's name."""
+        end = self.first + self.n_courses
+        runs = [(first, min(size, end - first)) for first in range(self.first, end, size)]
+        return {f"s{self.strategy:03d}-c{first:08d}-{n}": (first, n) for first, n in runs}
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """Who did a task, and what it took; `n_new` courses had not been finished earlier."""
+
+    folder: str
+    strategy: str
+    first: int
+    n_courses: int
+    n_new: int
+    seed: int
+    host: str
+    process: int
+    seconds: float
+    peak_mb: float
+
+
+class _Shared:
+    """The last few things made, each made once however many threads ask for it."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._made: dict[Hashable, Future] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make` makes, or made before."""
+        with self._lock:
+            found = self._made.pop(key, None)
+            future = self._made[key] = found or Future()
+            while len(self._made) > self._size:
+                self._made.pop(next(iter(self._made)))
+        if found is None:
+            try:
+                future.set_result(make())
+            except BaseException as error:
+                future.set_exception(error)
+                with self._lock:
+                    self._made.pop(key, None)
+        return future.result()
+
+
+_problems, _frames, _plans = _Shared(8), _Shared(2), _Shared(2 * _PLANS_AT_ONCE)
+
+
+def problem_of(config: StudyConfig) -> Problem:
+    """The prepared study, made once in a process.
+
+    Raises
+    ------
+    ConfigError, CaseError : see `prepare`.
+    """
+    problem: Problem = _problems.get(dump_study(config), lambda: prepare(config))
+    return problem
+
+
+def _problem_in(folder: Path) -> Problem:
+    return problem_of(load_study(folder / CONFIG))
+
+
+def _frame(problem: Problem) -> MapFrame:
+    frame: MapFrame = _frames.get(dump_study(problem.config), lambda: map_frame(problem))
+    return frame
+
+
+def map_frame(problem: Problem) -> MapFrame:
+    """The grid of the dose maps: around the target, its motion and its largest margin."""
+    lower, upper = problem.case.gtv.region.bounds_mm
+    margin = max(max(r.margin_mm) for r in problem.requests)
+    path = np.concatenate([np.array(r.target_path_mm) for r in problem.requests])
+    border = margin + _MAP_BORDER_MM
+    return MapFrame(problem.case, lower + path.min(axis=0) - border, upper + path.max(axis=0) + border, problem.moving)
+
+
+def _plan_key(problem: Problem, strategy: int) -> Hashable:
+    """What a plan depends on."""
+    config = problem.config
+    return config.case.model_dump_json(), config.plan.model_dump_json(), config.prescription, problem.requests[strategy]
+
+
+def tasks_of(problems: dict[Path, Problem], runs: dict[Path, tuple[int, int]]) -> list[Task]:
+    """Tasks that simulate courses `first` to `end` of every strategy in each folder.
+
+    How courses are split depends on the study alone. Strategies with the same plan follow each other, interleaved with a few
+    other plans, so that a worker finds its plan made and several workers make different ones.
+    """
+    n_groups = sum(len(problems[folder].strategies) for folder in runs)
+    by_plan: dict[Hashable, list[Task]] = {}
+    for folder, (first, end) in runs.items():
+        size = _courses_per_task(end - first, n_groups)
+        for strategy in range(len(problems[folder].strategies)):
+            tasks = [Task(folder, strategy, at, min(size, end - at)) for at in range(first, end, size)]
+            by_plan.setdefault(_plan_key(problems[folder], strategy), []).extend(tasks)
+    return list(_interleaved(list(by_plan.values())))
+
+
+def _courses_per_task(n_courses: int, n_groups: int) -> int:
+    wanted = -(-n_courses // -(-_LEAST_TASKS // n_groups))
+    return min(max(wanted, _LEAST_COURSES), _MOST_COURSES)
+
+
+def _interleaved(groups: list[list[Task]]) -> Iterator[Task]:
+    for first in range(0, len(groups), _PLANS_AT_ONCE):
+        for row in zip_longest(*groups[first : first + _PLANS_AT_ONCE]):
+            yield from (task for task in row if task is not None)
+
+
+def simulate(task: Task) -> TaskRecord:
+    """Simulate the courses of a task that are not in its run folder yet, block by block."""
+    began = time.monotonic()
+    problem = _problem_in(task.folder)
+    store = BlockStore(task.folder / BLOCKS)
+    blocks = task.blocks(problem.config.numerics.block_courses)
+    missing = [name for name in blocks if not store.has(name)]
+    if missing or not store.has(task.key):
+        strategy = problem.strategies[task.strategy]
+        request = problem.requests[task.strategy]
+        plan = _plans.get(_plan_key(problem, task.strategy), lambda: make_plan(problem, request))
+        draws = [course_draws(problem, *run) for run in blocks.values()]
+        work = prepare_work(problem, strategy, plan, draws, SerialExecutor())
+        for name in missing:
+            store.save(name, work.block(*blocks[name]))
+        store.save(task.key, _part(task, work, plan, _frame(problem), store, blocks))
+    return TaskRecord(
+        folder=task.folder.name,
+        strategy=problem.strategies[task.strategy].label(),
+        first=task.first,
+        n_courses=task.n_courses,
+        n_new=sum(blocks[name][1] for name in missing),
+        seed=problem.config.seed,
+        host=socket.gethostname(),
+        process=os.getpid(),
+        seconds=round(time.monotonic() - began, 3),
+        peak_mb=_peak_mb(),
+    )
+
+
+def _peak_mb() -> float:
+    """Largest memory of this process so far, in MB; NaN where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return float("nan")
+    unit = 1e6 if sys.platform == "darwin" else 1e3
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
+
+
+def _part(
+    task: Task, work: Work, plan: Plan, frame: MapFrame, store: BlockStore, blocks: Iterable[str]
+) -> dict[str, np.ndarray]:
+    """What needs the plan: the mean dose of the task's courses, and with the first courses all about the plan itself."""
+    visits = {name: np.zeros(box.shape_zyx, np.int64) for name, box in work.boxes.items()}
+    for name in blocks:
+        block = _loaded(store, name)
+        for i, (tissue, box) in enumerate(work.boxes.items()):
+            box.add(visits[tissue], block[f"visits_{i}"], block[f"visits_low_{i}"])
+    part = {"mean": frame.mean_dose_gy(plan.dose, visits, work.boxes, task.n_courses)}
+    if task.first > 0:
+        return part
+    problem, motion = work.problem, work.strategy.motion
+    offset_mm = {name: motion.offset_mm(problem.setting.planned, name) for name in work.boxes}
+    nominal, nominal_dvh = work.nominal()
+    part |= {
+        "quality": np.array(json.dumps(asdict(plan.quality))),
+        "metrics": nominal,
+        "dvh": nominal_dvh,
+        "error_gy": np.array([work.doses[s.name].interpolation_error_gy for s in problem.structures], np.float32),
+        "nominal": frame.planned_dose_gy(plan.dose, offset_mm),
+        "ptv_mask": frame.ptv_mask(plan.ptv, offset_mm[problem.setting.target]),
+    }
+    asked = problem.config.maps
+    if asked is not None and work.strategy.label() in (asked.strategies or (work.strategy.label(),)):
+        n_courses = min(asked.courses, problem.config.courses)
+        delivery = work.deliver(course_draws(problem, 0, n_courses))
+        part |= frame.spread_gy(plan.dose, delivery, asked.percentiles)
+    return part
+
+
+def _loaded(store: BlockStore, key: str) -> dict[str, np.ndarray]:
+    block = store.load(key)
+    if block is None:
+        raise SimulatorError(f"block {key} was damaged after it was written; run again, it will be computed anew")
+    return block
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A run folder all of whose tasks are finished, `seconds` after the study began."""
+
+    folder: Path
+    tasks: tuple[Task, ...]
+    seconds: float
+
+
+def assemble_results(assembly: Assembly, executor: Executor | None = None) -> None:
+    """Write results.nc and summary.csv of a run folder from its finished blocks; damaged ones are computed anew."""
+    for task in assembly.tasks:
+        simulate(task)
+    problem = _problem_in(assembly.folder)
+    store = BlockStore(assembly.folder / BLOCKS)
+    values = values_of(problem, store, assembly.tasks)
+    outcomes = [
+        _outcome(problem, store, [task for task in assembly.tasks if task.strategy == strategy])
+        for strategy in range(len(problem.strategies))
+    ]
+    results = assemble(problem, _frame(problem), outcomes, values, assembly.seconds)
+    if problem.config.budget is not None:
+        labels = budget_strategies(problem.config, results)
+        results["budget"] = budget_group(problem, store, executor or SerialExecutor(), labels)
+    write_results(results, assembly.folder / "results.nc")
+    write_summary(results, assembly.folder / "summary.csv")
+
+
+def values_of(problem: Problem, store: BlockStore, tasks: Iterable[Task]) -> np.ndarray:
+    """Metrics (strategy, course, metric) of finished tasks, kept on disk."""
+    n_courses = sum(task.n_courses for task in tasks if task.strategy == 0)
+    values = store.scratch("values", (len(problem.strategies), n_courses, len(problem.metric_labels)))
+    for task in tasks:
+        for name, (first, n) in task.blocks(problem.config.numerics.block_courses).items():
+            values[task.strategy, first : first + n] = _loaded(store, name)["values"]
+    return values
+
+
+def _outcome(problem: Problem, store: BlockStore, tasks: list[Task]) -> Outcome:
+    """What all tasks of a strategy found."""
+    counts = np.zeros((len(problem.structures), DOSE_BINS, VOLUME_LEVELS), np.int64)
+    total_gy, n_courses = np.zeros(0), 0
+    for task in sorted(tasks, key=lambda task: task.first):
+        part = _loaded(store, task.key)
+        if task.first == 0:
+            whole, total_gy = part, np.zeros(part["mean"].shape)
+        total_gy += task.n_courses * part["mean"].astype(np.float64)
+        n_courses += task.n_courses
+        for name in task.blocks(problem.config.numerics.block_courses):
+            counts += _loaded(store, name)["counts"]
+    maps = {key: whole[key] for key in ("nominal", "ptv_mask", "sd", "percentile") if key in whole}
+    return Outcome(
+        quality=PlanQuality(**json.loads(str(whole["quality"]))),
+        nominal=whole["metrics"],
+        bands=band_quantiles(counts),
+        coverage=dose_volume_coverage(counts),
+        nominal_dvh=whole["dvh"],
+        interpolation_error_gy=whole["error_gy"],
+        maps=maps | {"mean": np.asarray(total_gy / n_courses, np.float32)},
+    )
