@@ -1,8 +1,10 @@
 """Shared fixtures."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from slurm import single_node
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,3 +26,12 @@ def reference_folder() -> Path:
 def data_folder() -> Path:
     """Folder of real patient data."""
     return _shared("data")
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Path]:
+    """A real SLURM of one node with two processors; yields the folder of its logs."""
+    if reason := single_node.why_not():
+        pytest.skip(reason)
+    with single_node.running() as folder:
+        yield folder

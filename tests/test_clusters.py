@@ -1,0 +1,51 @@
+"""The example cluster files make job scripts, and a real queue runs what Dask submits to it."""
+
+import subprocess
+from pathlib import Path
+
+import dask_jobqueue
+import pytest
+import yaml
+from distributed import Client
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "configs" / "clusters").glob("*.yaml"))
+RESOURCES = {
+    "slurm.yaml": ["#SBATCH --cpus-per-task=8", "#SBATCH --mem=30G", "#SBATCH -t 04:00:00"],  # 32e9 bytes are 30 GiB
+    "pbs.yaml": ["#PBS -l select=1:ncpus=8:mem=32GB", "#PBS -l walltime=04:00:00"],
+    "sge.yaml": ["#$ -pe smp 8", "#$ -l h_vmem=4G", "#$ -l h_rt=04:00:00"],
+    "lsf.yaml": ["#BSUB -n 8", "#BSUB -M 32000", "#BSUB -W 4:00"],
+}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_example_has_the_three_keys(path: Path) -> None:
+    spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert set(spec) == {"class", "jobs", "options"}
+    assert path.name in {*RESOURCES, "local.yaml"}
+
+
+@pytest.mark.parametrize("name", RESOURCES)
+def test_example_asks_for_what_it_says(name: str, tmp_path: Path) -> None:
+    spec = yaml.safe_load((EXAMPLES[0].parent / name).read_text(encoding="utf-8"))
+    options = {**spec["options"], "log_directory": str(tmp_path)}
+    del options["scheduler_options"]  # the only one that is not about the job
+    job = getattr(dask_jobqueue, spec["class"]).job_cls("tcp://192.0.2.1:8786", name="worker", **options)
+    script = job.job_script().splitlines()
+    assert set(RESOURCES[name]) <= set(script)
+    worker = script[-1]
+    for words in ("--nworkers 8", "--nthreads 1", "--nanny", "--death-timeout 60", "--local-directory ${TMPDIR:-/tmp}"):
+        assert words in worker
+
+
+def test_queue_runs_workers_and_is_left_empty(slurm: Path, tmp_path: Path) -> None:
+    options = {"cores": 1, "processes": 1, "memory": "1GB", "interface": "lo", "log_directory": str(tmp_path)}
+    with dask_jobqueue.SLURMCluster(**options, scheduler_options={"dashboard_address": ":0"}) as cluster:
+        cluster.scale(jobs=2)
+        with Client(cluster) as client:
+            client.wait_for_workers(2, timeout=120)
+            jobs = client.gather(client.map(lambda i: i**2, range(20)))
+            names = client.run(lambda: __import__("os").environ["SLURM_JOB_ID"])
+    assert jobs == [i**2 for i in range(20)]
+    assert len(set(names.values())) == 2
+    left = ["squeue", "--noheader", "--states=PENDING,RUNNING"]
+    assert subprocess.run(left, capture_output=True, text=True, check=True).stdout == ""
