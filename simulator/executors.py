@@ -5,19 +5,17 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from importlib.util import find_spec
+from contextlib import contextmanager
 from typing import Any, Literal, Protocol, get_args
 
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
+from simulator.clusters import dask_executor
 from simulator.config import ClusterSpec
 from simulator.spec import ConfigError
 
 Backend = Literal["local", "processes", "dask"]
-_LOST_WORKERS_PER_TASK = 50
-_CONNECT_S = 20
 
 
 class Executor(Protocol):
@@ -46,29 +44,6 @@ class JoblibExecutor:
         """Results as they are finished."""
         parallel = Parallel(n_jobs=self._n_workers, backend=self._kind, return_as="generator_unordered", batch_size=1)
         return parallel(delayed(function)(item) for item in items)
-
-
-class DaskExecutor:
-    """Workers of a Dask cluster; tasks of lost workers are done again by others."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-        """Results as they are finished."""
-        from distributed import as_completed
-
-        futures = self._client.map(_one_thread, [(function, item) for item in items], pure=False)
-        for future, result in as_completed(futures, with_results=True):
-            future.release()
-            yield result
-
-
-def _one_thread(call: tuple[Callable[[Any], Any], Any]) -> Any:
-    """A call on a worker whose linear algebra may have threads of its own."""
-    function, item = call
-    with threadpool_limits(limits=1):
-        return function(item)
 
 
 def in_order(executor: Executor, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
@@ -110,48 +85,11 @@ def executor_with(
         raise ConfigError(f"--backend {backend}: has to be one of {', '.join(get_args(Backend))}")
     count = n_workers or os.cpu_count() or 1
     if backend == "dask" or scheduler or cluster:
-        with _dask_client(count, scheduler, cluster) as client:
-            say(f"Dask dashboard: {client.dashboard_link}")
-            yield DaskExecutor(client)
+        with dask_executor(count, scheduler, cluster) as (dask, dashboard):
+            say(f"Dask dashboard: {dashboard}")
+            yield dask
     elif backend == "processes":
         yield JoblibExecutor(count, "loky")
     else:
         with local_executor(n_workers) as executor:
             yield executor
-
-
-@contextmanager
-def _dask_client(n_workers: int, scheduler: str | None, spec: ClusterSpec | None) -> Iterator[Any]:
-    needed = "dask_jobqueue" if spec is not None and spec.class_ != "LocalCluster" else "distributed"
-    if find_spec(needed) is None:
-        raise ConfigError(f'Dask is not installed ({needed} is missing); pip install "simulator[cluster]"')
-    import dask
-    from distributed import Client, LocalCluster
-
-    with dask.config.set({"distributed.scheduler.allowed-failures": _LOST_WORKERS_PER_TASK}), ExitStack() as stack:
-        if scheduler is not None:
-            try:
-                client = Client(scheduler, timeout=_CONNECT_S)
-            except (OSError, ValueError) as error:
-                raise ConfigError(f"--scheduler {scheduler}: no Dask scheduler answers there ({error})") from None
-        elif spec is not None:
-            client = Client(stack.enter_context(_job_queue(spec)))
-        else:
-            client = Client(stack.enter_context(LocalCluster(n_workers=n_workers, threads_per_worker=1)))
-        yield stack.enter_context(client)
-
-
-def _job_queue(spec: ClusterSpec) -> Any:
-    """A cluster that keeps its number of jobs, also when some are lost."""
-    import dask_jobqueue
-    import distributed
-
-    kind = getattr(dask_jobqueue, spec.class_, None) or getattr(distributed, spec.class_, None)
-    if kind is None:
-        raise ConfigError(f"--cluster: class {spec.class_!r} is not in dask-jobqueue; SLURMCluster and PBSCluster are")
-    try:
-        cluster = kind(**spec.options)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"--cluster: options of {spec.class_}: {error}") from None
-    cluster.adapt(minimum_jobs=spec.jobs, maximum_jobs=spec.jobs)
-    return cluster
