@@ -49,7 +49,9 @@ def shown_type(annotation: object) -> str:
         return f"list of {shown_type(parts[0])}" if Ellipsis in parts else f"{len(parts)} numbers"
     if origin is dict:
         return f"mapping of name to {shown_type(parts[1])}"
-    return {float: "number", int: "whole number", str: "text", bool: "true or false"}.get(annotation, str(annotation))  # type: ignore[call-overload]
+    return {float: "number", int: "whole number", str: "text", bool: "true or false", typing.Any: "any value"}.get(
+        annotation, str(annotation)
+    )  # type: ignore[call-overload]
 
 
 def shown_default(field: object) -> str:

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+_INTERRUPTED = 130
+
 app = typer.Typer(
     help="Monte Carlo simulation of treatment-plan robustness for SBRT of lymph-node oligometastases. "
     "Research software, not a medical device.",
@@ -143,10 +145,9 @@ def main() -> None:
         _say(f"error: {error}")
         sys.exit(2)
     except typer.Exit as end:
-        sys.exit(end.exit_code)
+        status = end.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted; what was finished is kept, the same command goes on from there")
-        sys.exit(130)
+        status = _INTERRUPTED
     except Exception as error:
         if _is_usage_error(error):
             _say(f"error: {error.format_message()}")  # type: ignore[attr-defined]
@@ -155,6 +156,8 @@ def main() -> None:
         log.write_text(traceback.format_exc(), encoding="utf-8")
         _say(f"error: a defect of the simulator ({type(error).__name__}: {error}); details in {log}")
         sys.exit(1)
+    if status == _INTERRUPTED:
+        _say("interrupted; what was finished is kept, the same command goes on from there")
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -200,8 +200,8 @@ class StudyConfig(Spec):
     numerics: Numerics = Field(default_factory=Numerics, description="resolution of the simulation")
     sweep: dict[str, SweepValues] = Field(
         default_factory=dict,
-        description="values by dotted key (`uncertainty.setup.systematic_mm`), or by a name of one's own for keys that "
-        "change together; every entry becomes a dimension of the results, and all combinations are simulated",
+        description="a list of values or a range by dotted key (`uncertainty.setup.systematic_mm`), or keys that change "
+        "together by a name of one's own; every entry becomes a dimension of the results, all combinations are simulated",
     )
 
     @field_validator("strategies", mode="before")
@@ -623,6 +623,8 @@ def _explain(problem: Any, path: tuple) -> str:
         return "unknown key" + (f"; did you mean {near[0]!r}?" if near else "; see docs/configuration.md")
     if kind == "missing":
         return "this key is missing"
+    if kind == "tuple_type":
+        return f"a list is wanted, got {given!r}"
     if kind == "value_error":
         return str(context.get("error", problem["msg"]))
     if kind == "union_tag_invalid":

@@ -49,18 +49,22 @@ class _LiveBar:
 class _Lines:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._started: float | None = None
-        self._last = 0.0
+        self._begin: tuple[float, int] | None = None
+        self._last_s = 0.0
 
     def stage(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
 
     def courses(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        self._started = self._started or now
-        if done < total and now - self._last < _SECONDS_BETWEEN_LINES:
+        now_s = time.monotonic()
+        if self._begin is None:
+            self._begin = now_s, done
+        if done < total and now_s - self._last_s < _SECONDS_BETWEEN_LINES:
             return
-        self._last = now
-        rate = done / max(now - self._started, 1e-3)
-        left = (total - done) / rate if rate else 0.0
-        print(f"{done}/{total} courses, {rate:.0f} courses/s, {left:.0f} s left", file=self._stream, flush=True)
+        self._last_s = now_s
+        began_s, at_begin = self._begin
+        line = f"{done}/{total} courses"
+        if done > at_begin:
+            rate = (done - at_begin) / max(now_s - began_s, 1e-3)
+            line += f", {rate:.0f} courses/s, {(total - done) / rate:.0f} s left"
+        print(line, file=self._stream, flush=True)
