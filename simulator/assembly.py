@@ -136,7 +136,7 @@ def combine(config: StudyConfig, points: list[xr.DataTree]) -> xr.DataTree:
     names = [name for name in points[0].children if name != "dose" and all(name in p.children for p in points)]
     groups = {}
     for name in names:
-        datasets = [point[name].to_dataset().load() for point in points]
+        datasets = [point[name].to_dataset().load().drop_encoding() for point in points]
         if name == "dvh":
             datasets = _on_one_dose_axis(datasets)
         for axis in reversed(axes):
@@ -170,11 +170,18 @@ def _on_one_dose_axis(datasets: list[xr.Dataset]) -> list[xr.Dataset]:
 
 
 def _along(axis: Axis, datasets: list[xr.Dataset]) -> xr.Dataset:
-    """Datasets along one axis of a sweep."""
-    empty = {"U": "", "O": "", "T": "", "b": False}
-    fill = {key: empty.get(variable.dtype.kind, np.nan) for key, variable in datasets[0].data_vars.items()}
+    """Datasets along one axis of a sweep, each dimension as long as the longest of them."""
+    texts = {key for d in datasets for key, variable in d.data_vars.items() if variable.dtype.kind in "UOT"}
+    flags = {key for d in datasets for key, variable in d.data_vars.items() if variable.dtype.kind == "b"}
+    alike = [
+        d.assign({key: d[key].astype(object) for key in texts}).assign_coords(
+            {dim: np.arange(n) for dim, n in d.sizes.items() if dim not in d.coords}
+        )
+        for d in datasets
+    ]
+    fill = {key: "" if key in texts else False if key in flags else np.nan for key in alike[0].data_vars}
     index = xr.DataArray(list(axis.labels), dims=axis.name, name=axis.name)
-    return xr.concat(datasets, index, data_vars="all", join="outer", fill_value=fill, combine_attrs="drop_conflicts")
+    return xr.concat(alike, index, data_vars="all", join="outer", fill_value=fill, combine_attrs="drop_conflicts")
 
 
 def _spread(outcomes: list[Outcome]) -> dict[str, np.ndarray]:

@@ -72,12 +72,12 @@ def run(
 @app.command()
 def check(config: ConfigPath, set_: SetOption = None) -> None:
     """Validate a study and print it resolved, with the time and memory it will need. Writes nothing."""
-    from simulator.overview import problem_tables
-    from simulator.prepare import prepare
+    from simulator.overview import study_tables
+    from simulator.tasks import problems_of
 
     study = _load(config, set_)
     console = _console()
-    for table in problem_tables(prepare(study)):
+    for table in study_tables(study, problems_of(study)):
         console.print(table)
     console.print("The study is valid.")
 

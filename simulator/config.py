@@ -40,6 +40,7 @@ from simulator.sweep import Axis, SweepValues, axis, combinations
 from simulator.uncertainty import Uncertainty
 
 _MOST_COURSES = 20_000
+_YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _case_kind(value: Any) -> str | None:
@@ -509,8 +510,9 @@ def _load_library(entry: str) -> GoalLibrary:
 def _parse_yaml(text: str, where: str) -> tuple[Any, dict[tuple, int]]:
     """The parsed document, and the line of each key path."""
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        raw = yaml.safe_load(text)
+        loader = _YAML(text)
+        root = loader.get_single_node()
+        raw = None if root is None else loader.construct_document(root)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1

@@ -1,15 +1,20 @@
 """Tables for the terminal: a resolved study, and the answer of a finished one."""
 
+from pathlib import Path
+
 import numpy as np
 import xarray as xr
 from rich.markup import escape
 from rich.table import Table
 
+from simulator.config import StudyConfig
 from simulator.prepare import Problem
+from simulator.results import sweep_axes, sweep_points
+from simulator.tasks import tasks_of
 from simulator.words import biology_in_words
 
-_FMA_PER_SECOND = 2e9
-_PLAN_SECONDS = 3.0
+_SUMS_PER_SECOND = 2e9
+_PLAN_SECONDS, _STUDY_SECONDS = 3.0, 20.0
 
 
 def text_table(title: str, columns: tuple[str, ...] | list[str], rows: list) -> Table:
@@ -22,8 +27,42 @@ def text_table(title: str, columns: tuple[str, ...] | list[str], rows: list) -> 
     return table
 
 
-def problem_tables(problem: Problem) -> list[Table]:
-    """What `simulator check` prints."""
+def study_tables(config: StudyConfig, problems: list[Problem]) -> list[Table]:
+    """What `simulator check` prints.
+
+    Parameters
+    ----------
+    problems : the points of the sweep, or the study itself; details are those of the first.
+    """
+    tables = _problem_tables(problems[0])
+    seconds = sum(_simulation_seconds(p) for p in problems) + _plan_seconds(problems)
+    folders = [Path(str(i)) for i in range(len(problems))]
+    runs = {folder: (0, problem.config.courses) for folder, problem in zip(folders, problems, strict=True)}
+    tasks = tasks_of(dict(zip(folders, problems, strict=True)), runs)
+    work = [
+        *((f"sweep over {axis.name}", "; ".join(_shown(label) for label in axis.labels)) for axis in config.axes()),
+        ("points", str(len(problems))),
+        ("tasks", f"{len(tasks)}, of at most {max(task.n_courses for task in tasks)} courses"),
+        ("estimate", f"about {_rounded(seconds)} on two processors, {max(map(_megabytes, problems)):.0f} MB of memory"),
+    ]
+    return [*tables, text_table("Work", ("what", "value"), work)]
+
+
+def _shown(label: float | str) -> str:
+    return label if isinstance(label, str) else f"{label:g}"
+
+
+def _rounded(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 100
+        else f"{seconds / 60:.0f} min"
+        if seconds < 6000
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
+def _problem_tables(problem: Problem) -> list[Table]:
     config = problem.config
     rx = config.prescription
     study = [
@@ -37,7 +76,6 @@ def problem_tables(problem: Problem) -> list[Table]:
         ("goals", str(len(problem.goals))),
         ("courses per strategy", f"at most {config.courses}" if config.precision else str(config.courses)),
         ("seed", str(config.seed)),
-        ("estimate", _estimate(problem)),
     ]
     if problem.skipped_goals:
         study.append(("left out", "; ".join(f"{g.text} (no such structure)" for g in problem.skipped_goals)))
@@ -64,8 +102,8 @@ def _margin(margin_mm: tuple[float, ...]) -> str:
     return "/".join(f"{a:g}" if a == b else f"{a:g}+{b:g}" for a, b in pairs)
 
 
-def _estimate(problem: Problem) -> str:
-    """Rough time and memory from the number of sums; measured on two cores."""
+def _simulation_seconds(problem: Problem) -> float:
+    """Rough time of all courses from the number of sums, without plans; measured on two processors."""
     config = problem.config
     varies = set(problem.moving) if config.uncertainty.drift is None else {s.name for s in problem.structures}
     sums = 0.0
@@ -73,15 +111,25 @@ def _estimate(problem: Problem) -> str:
         points = sum(len(p.volume_cc) for p in problem.patches[structure.name])
         instants = config.numerics.instants if structure.name in varies else 1
         sums += points * min(8 * instants, 80) * config.prescription.fractions
-    seconds = sums * config.courses * len(problem.strategies) / _FMA_PER_SECOND
-    seconds += _PLAN_SECONDS * len(set(problem.requests)) + 20
-    megabytes = 400 + problem.n_points * 32 * 4 * 2 / 1e6
-    megabytes += config.courses * len(problem.strategies) * len(problem.metric_labels) * 4 / 1e6
-    return f"about {seconds:.0f} s on two processors and {megabytes:.0f} MB of memory"
+    return sums * config.courses * len(problem.strategies) / _SUMS_PER_SECOND
+
+
+def _plan_seconds(problems: list[Problem]) -> float:
+    """Rough time of all plans and of what every study needs."""
+    plans = {(p.config.case.model_dump_json(), p.config.plan, request) for p in problems for request in p.requests}
+    return _PLAN_SECONDS * len(plans) + _STUDY_SECONDS * len(problems)
+
+
+def _megabytes(problem: Problem) -> float:
+    config = problem.config
+    metrics = config.courses * len(problem.strategies) * len(problem.metric_labels) * 4 / 1e6
+    return 400 + problem.n_points * 32 * 4 * 2 / 1e6 + metrics
 
 
 def answer_table(results: xr.DataTree) -> Table:
-    """Probability of each target goal, and the least certain goal on organs at risk, by strategy."""
+    """Probability of each target goal and the least certain goal on organs by strategy; by point, what a sweep recommends."""
+    if sweep_axes(results):
+        return _sweep_table(results)
     goals = results["goals"].to_dataset()
     is_target = goals["role"].values == "target"
     target_goals = [str(g) for g in goals["goal"].values[is_target]]
@@ -95,6 +143,29 @@ def answer_table(results: xr.DataTree) -> Table:
         rows.append((str(strategy), *cells))
     columns = ["strategy", *target_goals] + (["least certain OAR goal"] if not is_target.all() else [])
     return text_table(f"{results.attrs['name']}: probability of each goal (95 % interval)", columns, rows)
+
+
+def _sweep_table(results: xr.DataTree) -> Table:
+    """The decision at every point of a sweep."""
+    axes = sweep_axes(results)
+    decision, joint = results["decision"].to_dataset(), results["joint"].to_dataset().sel(joint="wanted coverage")
+    rows = []
+    for at in sweep_points(results):
+        here = decision.isel(at)
+        recommended, chosen = str(here["recommended"].item()), str(here["nearest_miss"].item())
+        chosen = recommended or chosen
+        p, low, high = (float(joint[key].isel(at).sel(strategy=chosen)) for key in ("probability", "ci_low", "ci_high"))
+        risk = float(here["organ_risk"].sel(strategy=chosen))
+        rows.append(
+            (
+                *(_shown(here[axis].item()) for axis in axes),
+                chosen if recommended else f"none; nearest: {chosen}",
+                f"{100 * p:.1f} % ({100 * low:.1f}-{100 * high:.1f})",
+                f"{100 * risk:.1f} %",
+            )
+        )
+    columns = [*axes, "recommended", decision.attrs["wanted"], "risk that an organ misses a goal"]
+    return text_table(f"{results.attrs['name']}: the decision at every point (95 % interval)", columns, rows)
 
 
 def _with_interval(goals: xr.Dataset, strategy: int, goal: int) -> str:

@@ -11,6 +11,7 @@ from simulator.case.structures import Patch, Structure, sample_structure, surfac
 from simulator.case.traces import breathing_signal, one_record, read_trace
 from simulator.config import StudyConfig, complete_biology, resolve_goals
 from simulator.conventions import AXES
+from simulator.dose_maps import MapFrame
 from simulator.metrics.biology import Biology
 from simulator.metrics.evaluate import check_volume
 from simulator.metrics.goals import Goal, Metric, parse_goal, parse_metric
@@ -27,6 +28,7 @@ from simulator.uncertainty.respiration import Respiration
 _TARGET_METRICS = ("D98%", "D95%", "D2%", "Dmean", "V95%")
 _OAR_METRICS = ("D0.035cc", "Dmean")
 _STRAIGHT_MM = 0.02
+_MAP_BORDER_MM = 35.0
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,15 @@ class Problem:
         """What margins are added to, by the path that it covers."""
         paths = dict.fromkeys(r.target_path_mm for r in self.requests)
         return {path: planning_target(self.case.gtv.region, np.array(path)) for path in paths}
+
+    @cached_property
+    def map_frame(self) -> MapFrame:
+        """The grid of the dose maps: around the target, its motion and its largest margin."""
+        lower, upper = self.case.gtv.region.bounds_mm
+        margin = max(max(r.margin_mm) for r in self.requests)
+        path = np.concatenate([np.array(r.target_path_mm) for r in self.requests])
+        border = margin + _MAP_BORDER_MM
+        return MapFrame(self.case, lower + path.min(axis=0) - border, upper + path.max(axis=0) + border, self.moving)
 
 
 def prepare(config: StudyConfig) -> Problem:

@@ -31,7 +31,7 @@ from simulator.tasks import (
     Task,
     TaskRecord,
     assemble_results,
-    problem_of,
+    problems_of,
     simulate,
     tasks_of,
     values_of,
@@ -118,8 +118,7 @@ def run_study(
     progress = progress or Silent()
     began = time.monotonic()
     progress.stage("reading the case")
-    folders = _point_folders(config, out)
-    problems = {folder: problem_of(point) for folder, point in folders.items()}
+    problems = dict(zip(_point_folders(config, out), problems_of(config), strict=True))
     open_folders = {folder: p for folder, p in problems.items() if not is_finished(p.config, folder)}
     for folder, problem in open_folders.items():
         BlockStore(folder / BLOCKS).claim(_identity(problem.config))
@@ -136,16 +135,14 @@ def run_study(
         elif assemblies:
             assemble_results(assemblies[0], threads)
     if config.sweep:
-        _combine_points(config, out, list(folders))
-    for folder in folders:
+        _combine_points(config, out, list(problems))
+    for folder in problems:
         BlockStore(folder / BLOCKS).discard()
 
 
-def _point_folders(config: StudyConfig, out: Path) -> dict[Path, StudyConfig]:
+def _point_folders(config: StudyConfig, out: Path) -> list[Path]:
     """Run folder of each point of the sweep; `out` itself without one."""
-    if not config.sweep:
-        return {out: config}
-    return {out / "points" / f"{i:05d}": point for i, point in enumerate(config.points())}
+    return [out / "points" / f"{i:05d}" for i in range(len(config.points()))] if config.sweep else [out]
 
 
 def _simulate(

@@ -111,6 +111,15 @@ def combinations(axes: list[Axis]) -> list[dict[str, Any]]:
     return [{k: v for change in some for k, v in change.items()} for some in product(*(a.changes for a in axes))]
 
 
+def point_names(axes: list[Axis]) -> list[str]:
+    """Every point of the sweep in words."""
+    rows = product(*([(axis.name, label) for label in axis.labels] for axis in axes))
+    return [
+        ", ".join(f"{name} = {label if isinstance(label, str) else f'{label:g}'}" for name, label in row)
+        for row in rows
+    ]
+
+
 def _label(value: Any) -> float | str:
     """A value as a coordinate: a number, or short text."""
     if isinstance(value, int | float) and not isinstance(value, bool):

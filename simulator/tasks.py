@@ -31,11 +31,11 @@ from simulator.prepare import Problem, prepare
 from simulator.results import write_results, write_summary
 from simulator.simulation import Work, course_draws, make_plan, prepare_work
 from simulator.spec import SimulatorError
+from simulator.sweep import point_names
 
 CONFIG, BLOCKS = "config.yaml", "blocks"
 _LEAST_TASKS, _LEAST_COURSES, _MOST_COURSES = 8, 250, 4000
 _PLANS_AT_ONCE = 4
-_MAP_BORDER_MM = 35.0
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,10 @@ class _Shared:
         return future.result()
 
 
-_problems, _frames, _plans = _Shared(8), _Shared(2), _Shared(2 * _PLANS_AT_ONCE)
+_problems, _plans = _Shared(8), _Shared(2 * _PLANS_AT_ONCE)
 
 
-def problem_of(config: StudyConfig) -> Problem:
+def _problem_of(config: StudyConfig) -> Problem:
     """The prepared study, made once in a process.
 
     Raises
@@ -114,22 +114,26 @@ def problem_of(config: StudyConfig) -> Problem:
     return problem
 
 
+def problems_of(config: StudyConfig) -> list[Problem]:
+    """The prepared study at every point of its sweep.
+
+    Raises
+    ------
+    ConfigError, CaseError : see `prepare`; the message names the point.
+    """
+    found = []
+    for name, point in zip(point_names(config.axes()), config.points(), strict=True):
+        try:
+            found.append(_problem_of(point))
+        except SimulatorError as error:
+            raise type(error)(f"sweep point {name}: {error}" if name else str(error)) from None
+    return found
+
+
 def _problem_in(folder: Path) -> Problem:
-    return problem_of(load_study(folder / CONFIG))
-
-
-def _frame(problem: Problem) -> MapFrame:
-    frame: MapFrame = _frames.get(dump_study(problem.config), lambda: map_frame(problem))
-    return frame
-
-
-def map_frame(problem: Problem) -> MapFrame:
-    """The grid of the dose maps: around the target, its motion and its largest margin."""
-    lower, upper = problem.case.gtv.region.bounds_mm
-    margin = max(max(r.margin_mm) for r in problem.requests)
-    path = np.concatenate([np.array(r.target_path_mm) for r in problem.requests])
-    border = margin + _MAP_BORDER_MM
-    return MapFrame(problem.case, lower + path.min(axis=0) - border, upper + path.max(axis=0) + border, problem.moving)
+    file = folder / CONFIG
+    problem: Problem = _problems.get(file.read_text(encoding="utf-8"), lambda: prepare(load_study(file)))
+    return problem
 
 
 def _plan_key(problem: Problem, strategy: int) -> Hashable:
@@ -180,7 +184,7 @@ def simulate(task: Task) -> TaskRecord:
         work = prepare_work(problem, strategy, plan, draws, SerialExecutor())
         for name in missing:
             store.save(name, work.block(*blocks[name]))
-        store.save(task.key, _part(task, work, plan, _frame(problem), store, blocks))
+        store.save(task.key, _part(task, work, plan, problem.map_frame, store, blocks))
     return TaskRecord(
         folder=task.folder.name,
         strategy=problem.strategies[task.strategy].label(),
@@ -263,7 +267,7 @@ def assemble_results(assembly: Assembly, executor: Executor | None = None) -> No
         _outcome(problem, store, [task for task in assembly.tasks if task.strategy == strategy])
         for strategy in range(len(problem.strategies))
     ]
-    results = assemble(problem, _frame(problem), outcomes, values, assembly.seconds)
+    results = assemble(problem, problem.map_frame, outcomes, values, assembly.seconds)
     if problem.config.budget is not None:
         labels = budget_strategies(problem.config, results)
         results["budget"] = budget_group(problem, store, executor or SerialExecutor(), labels)

@@ -75,7 +75,7 @@ def test_the_good_study_is_good(tmp_path):
         ),
         (
             ("plan: {", "plan: ["),
-            "DIR/study.yaml:4: YAML syntax: expected ',' or ']', but got '}'; check indentation, colons and brackets",
+            "DIR/study.yaml:4: YAML syntax: did not find expected ',' or ']'; check indentation, colons and brackets",
         ),
         (("name: study", "name: study\nname: other"), "DIR/study.yaml:2: name is given twice"),
         (

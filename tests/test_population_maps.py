@@ -15,7 +15,6 @@ from simulator.population.coverage import (
 )
 from simulator.prepare import prepare
 from simulator.simulation import course_draws, make_plan, prepare_work
-from simulator.tasks import map_frame
 
 COURSES = 24
 
@@ -59,7 +58,7 @@ def test_maps_are_those_of_every_course_stored(turn_deg, unresolved_mm):
     plan = make_plan(problem, problem.requests[0])
     draws = course_draws(problem, 0, COURSES)
     delivery = prepare_work(problem, problem.strategies[0], plan, [draws], SerialExecutor()).deliver(draws)
-    frame = map_frame(problem)
+    frame = problem.map_frame
     maps = results["dose"].to_dataset().isel(strategy=0)
     in_target = maps["structure_mask"].sel(structure="GTV").values >= 50
     chosen = np.random.default_rng(2).choice(np.argwhere(maps["nominal"].values > 5), 60)

@@ -1,0 +1,196 @@
+"""Sweeps: labelled dimensions, common random numbers, every way to name values, and the same bits for every executor."""
+
+import csv
+
+import numpy as np
+import pytest
+from test_study import small_study
+from typer.testing import CliRunner
+
+import simulator
+from simulator.cli import app
+from simulator.config import load_study
+from simulator.executors import executor_with
+from simulator.results import open_results
+from simulator.spec import ConfigError
+from simulator.study import is_finished, run_study
+
+SWEEP = {
+    "uncertainty.setup.systematic_mm": [[1, 1.5, 2], 3],
+    "prescription.isodose_percent": {"start": 70, "stop": 80, "step": 10},
+}
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("swept")
+    run_study(small_study(sweep=SWEEP), folder)
+    return folder
+
+
+def test_axes_are_labelled_and_come_first(swept):
+    with open_results(swept) as results:
+        value = results["metrics/value"]
+        assert value.dims == (
+            "uncertainty.setup.systematic_mm",
+            "prescription.isodose_percent",
+            "strategy",
+            "course",
+            "metric",
+        )
+        assert list(value["uncertainty.setup.systematic_mm"].values) == ["1, 1.5, 2", "3"]
+        assert list(value["prescription.isodose_percent"].values) == [70.0, 80.0]
+        for name, array in (("goals", "probability"), ("dvh", "volume_percent"), ("decision", "recommended")):
+            assert results[name][array].dims[:2] == value.dims[:2]
+
+
+def test_each_point_is_the_study_with_its_values(swept):
+    alone = simulator.run(small_study())
+    setup = {"systematic_mm": 3, "random_mm": [1, 2, 1.5], "mean_mm": [0, 0.5, 1]}
+    other = simulator.run(
+        small_study(
+            uncertainty=small_study().uncertainty.model_dump() | {"setup": setup},
+            prescription={"dose_gy": 48, "fractions": 4, "isodose_percent": 70},
+        )
+    )
+    with open_results(swept) as results:
+        value = results["metrics/value"]
+        np.testing.assert_array_equal(value[0, 1], alone["metrics/value"])
+        np.testing.assert_array_equal(value[1, 0], other["metrics/value"])
+        np.testing.assert_array_equal(results["goals/probability"][1, 0], other["goals/probability"])
+        shared = results["dvh/volume_percent"][0, 0].interp(dose=alone["dvh/dose"])  # the axis of 70 % reaches farther
+        assert float(results["dvh/dose"].max()) > float(alone["dvh/dose"].max())
+        assert np.isfinite(shared).all()
+
+
+def test_summary_has_a_row_for_each_point(swept):
+    with (swept / "summary.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 2 * 2 * 3
+    assert rows[0]["uncertainty.setup.systematic_mm"] == "1, 1.5, 2"
+    assert rows[-1]["prescription.isodose_percent"] == "80.0"
+
+
+def test_every_point_keeps_its_own_results(swept):
+    with open_results(swept / "points" / "00001") as point, open_results(swept) as whole:
+        np.testing.assert_array_equal(point["metrics/value"], whole["metrics/value"][0, 1])
+        assert "dose" in point.children
+    assert is_finished(small_study(sweep=SWEEP), swept)
+
+
+def test_keys_that_change_together_and_points_with_other_strategies_and_structures(tmp_path):
+    study = small_study(
+        sweep={
+            "site": {
+                "together": {
+                    "case.radius_mm": [8, 6],
+                    "strategies.margins_mm": [[3], [3, 5]],
+                    "goals": [["GTV D98% >= 95%"], ["External Dmean <= 10 Gy", "GTV D98% >= 95%"]],
+                    "courses": [30, 40],
+                },
+                "labels": ["large", "small"],
+            }
+        }
+    )
+    results = simulator.run(study, out=tmp_path)
+    value = results["metrics/value"]
+    assert list(value["site"].values) == ["large", "small"]
+    assert value.sizes["strategy"] == 4
+    assert np.isnan(value.sel(site="large", strategy="none, 5 mm, none")).all()
+    assert np.isnan(value.sel(site="large", metric="GTV D98%")[:, 30:]).all()
+    assert np.isfinite(value.sel(site="small", metric="GTV D98%")).all()
+    with (tmp_path / "summary.csv").open(encoding="utf-8") as file:
+        counts = {(row["site"], row["n_courses"]) for row in csv.DictReader(file)}
+    assert counts == {("large", "30"), ("small", "40")}
+
+
+@pytest.mark.parametrize("backend", ["processes", "dask"])
+def test_same_bits_whoever_simulates(swept, backend):
+    if backend == "dask":
+        pytest.importorskip("distributed")
+    with executor_with(2, backend) as executor:
+        again = simulator.run(small_study(sweep=SWEEP), executor=executor)
+    with open_results(swept) as results:
+        assert again.attrs["result_hash"] == results.attrs["result_hash"]
+
+
+def test_an_interrupted_sweep_goes_on_with_its_unfinished_points(swept, tmp_path):
+    class StopAtFirstTask:
+        def stage(self, text):
+            pass
+
+        def courses(self, done, total):
+            if done:
+                raise KeyboardInterrupt
+
+    study = small_study(sweep=SWEEP)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(study, tmp_path, workers=1, progress=StopAtFirstTask())
+    run_study(study, tmp_path)
+    with open_results(tmp_path) as resumed, open_results(swept) as results:
+        assert resumed.attrs["result_hash"] == results.attrs["result_hash"]
+
+
+def test_check_says_how_much_work_a_sweep_is(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text(
+        "name: s\ncase: {phantom: sphere, radius_mm: 8}\n"
+        "prescription: {dose_gy: 48, fractions: 4, isodose_percent: 80}\n"
+        "plan: {model: penumbra, normalisation: isodose}\n"
+        "strategies: {margins_mm: [3], motion: none, guidance: none}\ngoals: ['GTV D98% >= 95%']\ncourses: 1000\n"
+        "sweep: {uncertainty.setup.random_mm: {start: 1, stop: 3, step: 1}, seed: [1, 2]}\n",
+        encoding="utf-8",
+    )
+    shown = CliRunner().invoke(app, ["check", str(file)]).output
+    assert "sweep over uncertainty.setup.random_mm" in shown
+    assert "1; 2; 3" in shown
+    assert "12, of at most 500 courses" in shown
+    assert "estimate" in shown
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        ("{uncertainty.setup.systematic: [1]}", "unknown key; did you mean 'systematic_mm'?"),
+        ("{uncertainty.setup.systematic_mm: [1, -1]}", "has to be greater than or equal to 0, got -1"),
+        ("{seed: 3}", "sweep.seed: a list is wanted, got 3"),
+        ("{seed: [1, 1]}", "sweep.seed: 1 stands twice"),
+        ("{name: [a]}", "name cannot be swept"),
+        ("{x: {together: {seed: [1, 2], courses: [1]}}}", "seed has 2, courses has 1"),
+        ("{seed: {start: 2, stop: 1, step: 1}}", "give no or too many values"),
+    ],
+)
+def test_what_is_wrong_with_a_sweep_is_said_at_once(tmp_path, sweep, message):
+    file = tmp_path / "study.yaml"
+    file.write_text(
+        "name: s\ncase: {phantom: sphere, radius_mm: 8}\n"
+        "prescription: {dose_gy: 48, fractions: 4, isodose_percent: 80}\nplan: {model: penumbra}\n"
+        f"strategies: {{margins_mm: [3], motion: none, guidance: none}}\ngoals: ['GTV D98% >= 95%']\nsweep: {sweep}\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(ConfigError) as error:
+        load_study(file)
+    assert message in str(error.value)
+
+
+def test_a_point_that_the_case_refuses_is_named(tmp_path):
+    study = small_study(
+        sweep={"goals": {"together": {"goals": [["GTV D98% >= 95%"], ["Liver Dmean <= 1 Gy"]]}, "labels": [1, 2]}}
+    )
+    with pytest.raises(
+        ConfigError, match="sweep point goals = 2: goal 'Liver Dmean <= 1 Gy': structure 'Liver' is not in"
+    ):
+        run_study(study, tmp_path)
+
+
+def test_paths_in_a_sweep_start_from_the_study_file(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text(
+        "name: s\ncase: {dicom: a}\nprescription: {dose_gy: 48, fractions: 4, isodose_percent: 80}\n"
+        "plan: {model: conformal-arc}\nstrategies: {margins_mm: [3], motion: none, guidance: none}\n"
+        "goals: ['GTV D98% >= 95%']\nsweep: {patient: {together: {case: [{dicom: a}, {dicom: b}]}}, case.target: [GTV, CTV]}\n",
+        encoding="utf-8",
+    )
+    study = load_study(file)
+    assert [point.case.dicom for point in study.points()] == [str((tmp_path / p).resolve()) for p in "aabb"]
+    assert study.axes()[0].labels == ("a", "b")
