@@ -100,9 +100,8 @@ def axis(name: str, values: Any) -> Axis:
         shown = [label if isinstance(label, str) else f"{label:g}" for label in shown]
     twice = next((label for label in shown if shown.count(label) > 1), None)
     if twice is not None:
-        raise ValueError(
-            f"sweep.{name}: {twice!r} stands twice; write together: {{...}} with labels to tell them apart"
-        )
+        same = twice if isinstance(twice, str) else f"{twice:g}"
+        raise ValueError(f"sweep.{name}: {same} stands twice; write together: {{...}} with labels to tell them apart")
     return Axis(name, tuple(shown), changes)
 
 

@@ -140,7 +140,13 @@ def test_run_init_and_report_from_the_command_line(tmp_path):
     done = run("run", "good.yaml", "--courses", "20", "--set", "numerics.max_points=2000", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "results" / "study"
-    assert {p.name for p in folder.iterdir()} == {"config.yaml", "results.nc", "summary.csv", "report.html"}
+    assert {p.name for p in folder.iterdir()} == {
+        "config.yaml",
+        "results.nc",
+        "summary.csv",
+        "report.html",
+        "tasks.csv",
+    }
     assert "20/20 courses" in done.stderr
     assert yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["courses"] == 20
     (folder / "report.html").unlink()
