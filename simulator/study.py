@@ -213,11 +213,11 @@ def _count_met(problem: Problem, values: np.ndarray) -> np.ndarray:
 def _task_log(path: Path) -> Iterator:
     """A function that appends a record to a CSV file."""
     columns = [field.name for field in dataclasses.fields(TaskRecord)]
-    is_new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, columns)
-        if is_new:
+        if file.tell() == 0:
             table.writeheader()
+            file.flush()
 
         def write(record: TaskRecord) -> None:
             table.writerow(dataclasses.asdict(record))

@@ -71,7 +71,7 @@ def running() -> Iterator[Path]:
         key, configuration = folder / "munge.key", folder / "slurm.conf"
         key.touch(mode=0o400)
         key.write_bytes(secrets.token_bytes(1024))
-        controller_port, node_port = _free_ports(2)
+        controller_port, node_port = free_ports(2)
         host = socket.gethostname().partition(".")[0]
         configuration.write_text(
             CONFIGURATION.format(
@@ -138,7 +138,8 @@ def _says(*command: str) -> str:
     return answer.stdout.strip() if answer.returncode == 0 else "no answer"
 
 
-def _free_ports(n: int) -> list[int]:
+def free_ports(n: int) -> list[int]:
+    """Ports of the loop-back interface that nothing uses."""
     with ExitStack() as sockets:
         bound = [sockets.enter_context(socket.socket()) for _ in range(n)]
         for one in bound:
