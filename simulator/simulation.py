@@ -68,12 +68,13 @@ class Work:
             for start in range(0, n_courses, _COURSES_AT_ONCE):
                 part = slice(start, start + _COURSES_AT_ONCE)
                 some = motion.courses(part)
-                gy = doses.accumulate(some)
-                volume_cc = doses.volume_cc
                 if true_target is not None and surfaces is not None and structure.role == "target":
                     volume_cc = true_target.volume_cc(surfaces[part])
+                    gy = doses.accumulate(some, volume_cc)
                     limits = extremes(gy, volume_cc)
                 else:
+                    volume_cc = doses.volume_cc
+                    gy = doses.accumulate(some)
                     limits = doses.extremes(gy, some)
                 numbers = draws.part(start, len(gy))
                 values[part] = self._metrics(structure.name, some, gy, volume_cc, limits, numbers)
