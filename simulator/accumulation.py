@@ -17,9 +17,15 @@ from scipy.ndimage import laplace, map_coordinates
 
 from simulator.case.geometry import Grid
 from simulator.case.structures import Patch
-from simulator.kernels.accumulate import accumulate_gather, accumulate_radial, accumulate_tiles, cover_with_tiles, quads_of
-from simulator.kernels.vectors import LANES
+from simulator.kernels.accumulate import (
+    accumulate_gather,
+    accumulate_radial,
+    accumulate_tiles,
+    cover_with_tiles,
+    quads_of,
+)
 from simulator.kernels.dvh import extremes
+from simulator.kernels.vectors import LANES
 from simulator.plan.dose import PlannedDose
 from simulator.plan.penumbra import RadialDose
 from simulator.sampling.courses import TissueMotion
@@ -96,8 +102,8 @@ class PointDoses(Protocol):
 
     n_points: int
 
-    def accumulate(self, motion: TissueMotion) -> np.ndarray:
-        """Course doses float32 (course, point) in Gy."""
+    def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
+        """Course doses float32 (course, point) in Gy; where a volume (course, point) is 0, the dose need not be right."""
         ...
 
 
@@ -138,19 +144,19 @@ class LatticePoints:
         parts = values.transpose(axes).reshape([n for size in self._shape for n in (size, stride)])
         split = parts.transpose(1, 3, 5, 0, 2, 4).reshape(-1)
         self._dose = np.concatenate([split, np.zeros(LANES, np.float32)])
-        self._start = np.ravel_multi_index(self._tiles.start.T, self._shape).astype(np.uintp)
+        self._start = np.ravel_multi_index(self._tiles.start.T, self._shape)
         self._cell_mm = coarse.points_mm(self._tiles.cell_zyx)
+        self._axes = 2 - np.array(axes)
 
-    def accumulate(self, motion: TissueMotion) -> np.ndarray:
-        """Course doses float32 (course, point) in Gy."""
+    def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
+        """See `PointDoses`."""
         total = np.empty((len(motion.shift_mm), self.n_points), np.float32)
-        axes = list(self._tiles.axes)
-        cell_zyx = np.ascontiguousarray((self._cell_mm - motion.centre_mm)[:, ::-1][:, axes] / self.step_mm)
-        shift = np.ascontiguousarray(motion.shift_mm[..., ::-1][..., axes] / self.step_mm)
-        linear = np.ascontiguousarray(_linear_zyx(motion)[..., axes, :][..., axes])
+        linear = np.empty((len(total), 0, 3, 3)) if motion.linear is None else motion.linear
+        volume = np.empty((0, self.n_points)) if volume_cc is None else volume_cc
         accumulate_tiles(
             self._dose, self._shape, self._stride, self._start, self._tiles.place, self._tiles.order,
-            self._tiles.cell_tile, cell_zyx, shift, linear, motion.weight, total,
+            self._tiles.cell_tile, self._cell_mm - motion.centre_mm, self._axes, self.step_mm,
+            motion.shift_mm, linear, motion.weight, volume, total,
         )  # fmt: skip
         return total
 
@@ -166,8 +172,8 @@ class RadialPoints:
         radii = np.arange(0.0, farthest + 2 * _TABLE_STEP_MM, _TABLE_STEP_MM)
         self._table_gy = dose.at(np.asarray(dose.centre_mm) + np.outer(radii, [1.0, 0.0, 0.0]))
 
-    def accumulate(self, motion: TissueMotion) -> np.ndarray:
-        """Course doses float32 (course, point) in Gy."""
+    def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
+        """See `PointDoses`."""
         total = np.empty((len(motion.shift_mm), self.n_points), np.float32)
         arm = self._points_mm + self._centre_mm - motion.centre_mm
         linear = np.ascontiguousarray(_linear_zyx(motion)[..., ::-1, ::-1])
@@ -195,8 +201,8 @@ class ScatteredPoints:
         self._points_mm = points_mm
         self._node_zyx = np.ascontiguousarray(self.grid.index_zyx(points_mm))
 
-    def accumulate(self, motion: TissueMotion) -> np.ndarray:
-        """Course doses float32 (course, point) in Gy."""
+    def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
+        """See `PointDoses`."""
         total = np.empty((len(motion.shift_mm), self.n_points), np.float32)
         shift = np.ascontiguousarray(motion.shift_mm[..., ::-1] / self.step_mm)
         arm = np.ascontiguousarray((self._points_mm - motion.centre_mm)[:, ::-1] / self.step_mm)
@@ -259,8 +265,10 @@ class StructureDoses:
         """Number of points."""
         return len(self.volume_cc)
 
-    def accumulate(self, motion: TissueMotion) -> np.ndarray:
-        """Course doses float32 (course, point) in Gy."""
+    def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
+        """Course doses float32 (course, point) in Gy; where a volume (course, point) is 0, the dose need not be right."""
+        if volume_cc is not None and len(self._parts) == 1:
+            return self._parts[0].accumulate(motion, volume_cc)
         parts = [part.accumulate(motion) for part in self._parts]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
@@ -324,9 +332,9 @@ class _Tiles:
     Parameters
     ----------
     axes : order of (z, y, x) in which the tiles run along the last axis.
-    start : int64 (tile, 3), first node in that order. place : uintp (tile,), first point. order : int64 (point,), indices of
-        the points in the order of the tiles; empty when that is their own. cell_tile : int64 (cell + 1,), first tile of
-        each cell. cell_zyx : (cell, 3), mean node.
+    start : int64 (tile, 3), first node in that order. place : int64 (tile + 1,), first point, then their number.
+    order : int64 (point,), indices of the points in the order of the tiles; empty when that is their own.
+    cell_tile : int64 (cell + 1,), first tile of each cell. cell_zyx : (cell, 3), mean node.
     """
 
     axes: tuple[int, ...]
@@ -357,7 +365,8 @@ class _Tiles:
         start, place = start[:n_tiles], place[:n_tiles]
         cell_tile = np.searchsorted(cell[order][place], np.arange(len(centre) + 1))
         in_order = np.array_equal(order, np.arange(len(order)))
-        return cls(axes, start, place.astype(np.uintp), order[:0] if in_order else order, cell_tile, centre)
+        ends = np.append(place, len(order))
+        return cls(axes, start, ends, order[:0] if in_order else order, cell_tile, centre)
 
 
 def _refined(dose: PlannedDose, grid: Grid, unblur: bool) -> np.ndarray:

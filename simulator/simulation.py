@@ -10,7 +10,7 @@ from simulator.assembly import DOSE_BINS, dose_step_gy
 from simulator.case.structures import Structure
 from simulator.dose_maps import BONE, VisitBox
 from simulator.executors import Executor, in_order
-from simulator.kernels.dvh import cumulative_dvh, extremes
+from simulator.kernels.dvh import cumulative_dvh, without_empty_points
 from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics
 from simulator.plan.quality import Plan
 from simulator.population.bands import VOLUME_LEVELS, count_levels
@@ -38,7 +38,8 @@ class Work:
         """Metrics, DVH counts and visits of a run of courses."""
         draws = course_draws(self.problem, first, n_courses)
         delivery = self.deliver(draws)
-        values, counts = self.evaluate(delivery, draws)
+        counts = np.zeros((len(self.problem.structures), DOSE_BINS, VOLUME_LEVELS), np.uint32)
+        values = self.evaluate(delivery, draws, counts)
         visits: dict[str, np.ndarray] = {}
         for i, (name, box) in enumerate(self.boxes.items()):
             visits |= {f"visits_{i}": box.count(delivery.motion(name)), f"visits_low_{i}": box.low_zyx}
@@ -50,37 +51,36 @@ class Work:
 
     def metrics_of(self, draws: RandomNumbers) -> np.ndarray:
         """Metrics float32 (course, metric) of drawn courses."""
-        return self.evaluate(self.deliver(draws), draws)[0]
+        return self.evaluate(self.deliver(draws), draws)
 
-    def evaluate(self, delivery: Delivery, draws: RandomNumbers) -> tuple[np.ndarray, np.ndarray]:
-        """Metrics float32 (course, metric) and DVH level counts uint32 (structure, dose, level)."""
+    def evaluate(self, delivery: Delivery, draws: RandomNumbers, counts: np.ndarray | None = None) -> np.ndarray:
+        """Metrics float32 (course, metric); DVH levels are added to `counts` uint32 (structure, dose, level) if given."""
         true_target, surfaces = self.problem.true_target, None
         if true_target is not None:
             surfaces = true_target.delineation.draw(draws, true_target.n_terms)
-        columns, counts = [], []
-        for structure in self.problem.structures:
+        columns = []
+        for s, structure in enumerate(self.problem.structures):
             doses = self.doses[structure.name]
             motion = delivery.motion(structure.name)
-            metrics = self.problem.metrics[structure.name]
             n_courses = len(motion.weight)
-            values = np.empty((n_courses, len(metrics)), np.float32)
-            level_counts = np.zeros((DOSE_BINS, VOLUME_LEVELS), np.uint32)
+            values = np.empty((n_courses, len(self.problem.metrics[structure.name])), np.float32)
             for start in range(0, n_courses, _COURSES_AT_ONCE):
                 part = slice(start, start + _COURSES_AT_ONCE)
                 some = motion.courses(part)
-                gy = doses.accumulate(some)
-                volume_cc = doses.volume_cc
+                limits, volume_cc = None, doses.volume_cc
                 if true_target is not None and surfaces is not None and structure.role == "target":
                     volume_cc = true_target.volume_cc(surfaces[part])
-                    limits = extremes(gy, volume_cc)
+                    gy = doses.accumulate(some, volume_cc)
                 else:
+                    gy = doses.accumulate(some)
                     limits = doses.extremes(gy, some)
                 numbers = draws.part(start, len(gy))
-                values[part] = self._metrics(structure.name, some, gy, volume_cc, limits, numbers)
-                level_counts += count_levels(self._dvh_percent(gy, volume_cc))
+                counted = (gy, volume_cc) if volume_cc.ndim == 1 else without_empty_points(gy, volume_cc)
+                values[part] = self._metrics(structure.name, some, gy, volume_cc, counted, limits, numbers)
+                if counts is not None:
+                    count_levels(self._dvh_percent(*counted), counts[s])
             columns.append(values)
-            counts.append(level_counts)
-        return np.concatenate(columns, axis=1), np.stack(counts)
+        return np.concatenate(columns, axis=1)
 
     def nominal(self) -> tuple[np.ndarray, np.ndarray]:
         """Metrics (metric,) and DVHs (structure, dose) in percent of the planned dose without errors."""
@@ -90,7 +90,8 @@ class Work:
             still = TissueMotion.still(self.strategy.motion.offset_mm(self.problem.setting.planned, structure.name))
             gy = doses.accumulate(still)
             limits = doses.extremes(gy, still)
-            columns.append(self._metrics(structure.name, still, gy, doses.volume_cc, limits, None)[0])
+            points = (gy, doses.volume_cc)
+            columns.append(self._metrics(structure.name, still, *points, points, limits, None)[0])
             dvhs.append(self._dvh_percent(gy, doses.volume_cc)[0])
         return np.concatenate(columns).astype(np.float32), np.stack(dvhs).astype(np.float32)
 
@@ -104,14 +105,18 @@ class Work:
         motion: TissueMotion,
         dose_gy: np.ndarray,
         volume_cc: np.ndarray,
+        counted: tuple[np.ndarray, np.ndarray],
         extremes_gy: np.ndarray | None,
         draws: RandomNumbers | None,
     ) -> np.ndarray:
-        """Metrics float64 (course, metric) of a structure; without draws, its response is that of mean parameters."""
+        """Metrics float64 (course, metric) of a structure; without draws, its response is that of mean parameters.
+
+        `counted` holds doses and volumes, of the points with a volume alone where that is quicker.
+        """
         metrics, doses, rx = self.problem.metrics[name], self.doses[name], self.problem.config.prescription
         is_biological = np.array([m.is_biological for m in metrics])
         if not is_biological.any():
-            return evaluate_metrics(metrics, dose_gy, volume_cc, rx.dose_gy, extremes_gy)
+            return evaluate_metrics(metrics, *counted, rx.dose_gy, extremes_gy)
         physical, biological = ([m for m in metrics if m.is_biological is kind] for kind in (False, True))
         points = doses.fraction_sums(dose_gy, motion, rx.fractions)
         edge = None
@@ -119,7 +124,7 @@ class Work:
             edge = doses.edge_sums(points, motion, rx.fractions)
         responses = self.problem.biology.responses(name, draws)
         values = np.empty((len(dose_gy), len(metrics)))
-        values[:, ~is_biological] = evaluate_metrics(physical, dose_gy, volume_cc, rx.dose_gy, extremes_gy)
+        values[:, ~is_biological] = evaluate_metrics(physical, *counted, rx.dose_gy, extremes_gy)
         values[:, is_biological] = evaluate_biology(biological, points, edge, volume_cc, responses)
         return values
 

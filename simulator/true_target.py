@@ -18,6 +18,7 @@ from simulator.uncertainty.delineation import Delineation, SurfaceField
 
 _SMALL_CC = 30.0
 _RAMP = np.float32(0.5)
+_COURSES_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,21 @@ class TrueTarget:
 
     def volume_cc(self, coefficients: np.ndarray) -> np.ndarray:
         """Volume that each point stands for in each course, float64 (course, point), from coefficients (course, term)."""
-        field = np.empty((len(coefficients), len(self.distance_mm)), np.float32)
-        combine_columns(self.field.basis, coefficients, field)
-        step = np.float32(self.patch.lattice.spacing_mm[0])
-        share = self.delineation.distance_mm(field)
-        share -= self.distance_mm
-        share *= 1 / (_RAMP * step)
-        share += np.float32(0.5)
-        return np.clip(share, 0, 1, out=share) * np.float64(self.patch.lattice.voxel_cc)
+        volume_cc = np.empty((len(coefficients), len(self.distance_mm)))
+        per_mm = 1 / (_RAMP * np.float32(self.patch.lattice.spacing_mm[0]))
+        for first in range(0, len(volume_cc), _COURSES_AT_ONCE):
+            some = coefficients[first : first + _COURSES_AT_ONCE]
+            field = np.empty((len(some), len(self.distance_mm)), np.float32)
+            combine_columns(self.field.basis, some, field)
+            share = self.delineation.distance_mm(field)
+            share -= self.distance_mm
+            share *= per_mm
+            share += np.float32(0.5)
+            np.clip(share, 0, 1, out=share)
+            np.multiply(
+                share, self.patch.lattice.voxel_cc, out=volume_cc[first : first + _COURSES_AT_ONCE], dtype=float
+            )
+        return volume_cc
 
 
 def _signed_distance_mm(points_mm: np.ndarray, target: Structure) -> np.ndarray:

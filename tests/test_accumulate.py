@@ -112,18 +112,24 @@ def test_whole_lattice_shift_then_unshift_is_the_identity():
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(*[st.floats(-9, 9)] * 3), min_size=1, max_size=8))
-def test_merged_visits_keep_weight_and_mean_displacement(shifts):
+@given(st.lists(st.tuples(*[st.floats(-9, 9)] * 3), min_size=1, max_size=8), st.integers(1, 3))
+def test_merged_visits_keep_weight_and_mean_displacement(shifts, stride):
     shift = np.array(shifts, float)
     weight = np.full(len(shift), 1 / len(shift))
     scratch = enough_scratch(np.zeros(0), shift)
-    offset, share = np.empty((8 * len(shift), 3), np.int64), np.empty(8 * len(shift))
-    n = merge_visits(shift, weight, scratch, offset, share)
-    offset, share = offset[:n], share[:n]
+    node, share = np.empty(8 * len(shift), np.int64), np.empty(8 * len(shift), np.float32)
+    shape = (30, 31, 32)
+    n = merge_visits(shift, weight, shape, stride, scratch, node, share)
+    node, share = node[:n], share[:n]
     assert not scratch.any()
-    assert len(np.unique(offset, axis=0)) == n
-    assert share.sum() == pytest.approx(1, abs=1e-12)
-    np.testing.assert_allclose(share @ offset, shift.mean(axis=0), atol=1e-12)
+    assert len(np.unique(node)) == n
+    home = 12  # a node so far inside that no displacement leaves the lattice
+    rz, ry, rx, qz, qy, qx = np.unravel_index(
+        node + np.ravel_multi_index((home,) * 3, shape), (stride, stride, stride, *shape)
+    )
+    offset = np.stack([qz, qy, qx], axis=1) * stride + np.stack([rz, ry, rx], axis=1) - home * stride
+    assert share.sum() == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(share @ offset, shift.mean(axis=0), atol=1e-5)
 
 
 def test_visit_counts_do_not_depend_on_the_order_of_courses():

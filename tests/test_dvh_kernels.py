@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.kernels.dvh import count_levels, cumulative_dvh, dose_at_volumes, extremes, mean_power, volume_at_doses
+from simulator.kernels.dvh import (
+    count_levels,
+    cumulative_dvh,
+    dose_at_volumes,
+    extremes,
+    mean_power,
+    volume_at_doses,
+    without_empty_points,
+)
 
 
 def weighted_quantile(dose, volume, wanted_cc):
@@ -44,7 +52,8 @@ def test_dose_at_volume_does_not_jump_when_two_doses_become_alike():
     for gap in np.linspace(0, 1e-3, 1000):
         dose = np.array([[50, 40, 40 - gap, 30, 20]], np.float32)
         found.append(dose_at_volumes(dose, np.ones((1, 5)), np.array([[2.6]]))[0, 0])
-    assert np.ptp(found) > 1 and np.abs(np.diff(found)).max() < 0.1
+    assert np.ptp(found) > 1
+    assert np.abs(np.diff(found)).max() < 0.1
 
 
 def test_uniform_dose_has_one_value_at_every_volume():
@@ -82,3 +91,31 @@ def test_levels_are_counted_as_rounded():
     count_levels(percent, counts)
     level = np.rint(percent * 5).astype(int)
     np.testing.assert_array_equal(counts, [np.bincount(level[:, b], minlength=501) for b in range(6)])
+
+
+def test_points_without_volume_are_left_out_in_order_and_change_no_number():
+    rng = np.random.default_rng(2)
+    dose = rng.gamma(4, 5, (5, 700)).astype(np.float32)
+    volume = rng.uniform(0.1, 1, (5, 700)) * (rng.random((5, 700)) < np.linspace(0.1, 0.5, 5)[:, None])
+    kept_dose, kept_volume = without_empty_points(dose, volume)
+    assert kept_dose.shape == kept_volume.shape == (5, 64 * np.ceil((volume > 0).sum(axis=1).max() / 64))
+    for c in range(5):
+        n = (volume[c] > 0).sum()
+        np.testing.assert_array_equal(kept_dose[c, :n], dose[c][volume[c] > 0])
+        np.testing.assert_array_equal(kept_volume[c, :n], volume[c][volume[c] > 0])
+        assert not kept_volume[c, n:].any()
+    wanted = np.array([[0.3, 2.0, 20.0]])
+    kernels = [
+        lambda d, v: dose_at_volumes(d, v, wanted),
+        lambda d, v: volume_at_doses(d, v, np.array([9.0, 20.0])),
+        lambda d, v: mean_power(d, v, 1.0),
+        lambda d, v: mean_power(d, v, 8.0),
+        lambda d, v: cumulative_dvh(d, v, 0.5, 100),
+    ]
+    for kernel in kernels:
+        np.testing.assert_allclose(kernel(kept_dose, kept_volume), kernel(dose, volume), rtol=1e-12)
+        for c in range(5):
+            alone = kernel(*without_empty_points(dose[c : c + 1], volume[c : c + 1]))
+            np.testing.assert_array_equal(
+                alone[0], kernel(kept_dose, kept_volume)[c], err_msg="depends on other courses"
+            )

@@ -6,10 +6,11 @@ Lengths are in units of the dose lattice unless a name says mm; doses in Gy; wei
 import math
 
 import numpy as np
-from numba import njit, uintp
+from numba import njit
 
-from simulator.kernels.vectors import LANES, TILES, sum_tile, sum_tiles, sum_trilinear
+from simulator.kernels.vectors import LANES, TILES, sum_tiles, sum_trilinear
 
+TILES_AT_ONCE = 64
 _TICKS = 2.0**14
 
 
@@ -28,49 +29,68 @@ def visit_box(shift):
 
 
 @njit(cache=True, nogil=True)
-def merge_visits(shift, weight, scratch, offset, share):
+def enough_scratch(scratch, shift):
+    """The scratch of zeros, or a larger one if `merge_visits` needs it."""
+    _, size = visit_box(shift)
+    needed = size[0] * size[1] * (size[2] + 1)
+    return scratch if scratch.shape[0] >= needed else np.zeros(2 * needed)
+
+
+@njit(cache=True, nogil=True)
+def merge_visits(shift, weight, shape, stride, scratch, node, share):
     """Sum trilinear weights of many displacements on the lattice nodes that they touch.
 
     Parameters
     ----------
     shift : float64 (k, 3), displacements as (z, y, x) in lattice steps.
     weight : float64 (k,).
-    scratch : float64 (n,) of zeros, at least as many as the nodes of `visit_box(shift)`; zeros again afterwards.
-    offset : int64 (8 k, 3), whole lattice offsets (z, y, x), written; share : float64 (8 k,), their weights, written.
+    shape : (z, y, x) of one part of a lattice that is split by its nodes' position modulo `stride`, (stride**3, z, y, x).
+    scratch : float64 (n,) of zeros, as `enough_scratch` gives it; zeros again afterwards.
+    node : int64 (8 k,), written: steps from a node to the touched ones in that lattice as one row, along (z, y, x).
+    share : float32 (8 k,), their weights, written.
 
     Returns
     -------
-    Number of nodes with weight, in the order of the first touch.
+    Number of nodes with weight.
     """
     low, size = visit_box(shift)
-    ny, nx = size[1], size[2]
-    n = 0
+    nz, ny, nx = size
+    length = nx + 1  # the last number of a row tells whether it was touched
     for k in range(shift.shape[0]):
         z, y, x = shift[k, 0] - low[0], shift[k, 1] - low[1], shift[k, 2] - low[2]
-        iz, iy, ix = int(z), int(y), int(x)
+        iz, iy, ix = min(int(z), nz - 2), min(int(y), ny - 2), min(int(x), nx - 2)
         fz, fy, fx = z - iz, y - iy, x - ix
-        for corner in range(8):
-            az, ay, ax = corner >> 2, (corner >> 1) & 1, corner & 1
-            w = weight[k] * (fz if az else 1 - fz) * (fy if ay else 1 - fy) * (fx if ax else 1 - fx)
-            if w > 0.0:
-                node = ((iz + az) * ny + iy + ay) * nx + ix + ax
-                if scratch[node] == 0.0:
-                    offset[n, 0], offset[n, 1], offset[n, 2] = iz + az + low[0], iy + ay + low[1], ix + ax + low[2]
-                    n += 1
-                scratch[node] += w
-    for i in range(n):
-        node = ((offset[i, 0] - low[0]) * ny + offset[i, 1] - low[1]) * nx + offset[i, 2] - low[2]
-        share[i] = scratch[node]
-        scratch[node] = 0.0
+        for corner in range(4):
+            az, ay = corner >> 1, corner & 1
+            w = weight[k] * (fz if az else 1 - fz) * (fy if ay else 1 - fy)
+            row = ((iz + az) * ny + iy + ay) * length
+            scratch[row + ix] += w * (1 - fx)
+            scratch[row + ix + 1] += w * fx
+            scratch[row + nx] = 1.0
+    along = np.empty(nz + ny + nx, np.int64)
+    step = 1
+    phase_step = shape[0] * shape[1] * shape[2]
+    for a in range(2, -1, -1):
+        for i in range(size[a]):
+            to = low[a] + i
+            along[(0 if a == 0 else nz if a == 1 else nz + ny) + i] = to // stride * step + to % stride * phase_step
+        step *= shape[a]
+        phase_step *= stride
+    n = row = 0
+    for z in range(nz):
+        for y in range(ny):
+            if scratch[row + nx] > 0.0:
+                scratch[row + nx] = 0.0
+                here = along[z] + along[nz + y]
+                for x in range(nx):
+                    w = scratch[row + x]
+                    if w > 0.0:
+                        node[n] = here + along[nz + ny + x]
+                        share[n] = w
+                        n += 1
+                        scratch[row + x] = 0.0
+            row += length
     return n
-
-
-@njit(cache=True, nogil=True)
-def enough_scratch(scratch, shift):
-    """The scratch of zeros, or a larger one if `merge_visits` needs it."""
-    _, size = visit_box(shift)
-    needed = size[0] * size[1] * size[2]
-    return scratch if scratch.shape[0] >= needed else np.zeros(2 * needed)
 
 
 @njit(cache=True, nogil=True)
@@ -99,82 +119,88 @@ def cover_with_tiles(node, cell, start, place):
 
 
 @njit(cache=True, nogil=True)
-def sum_shifted_tiles(dose, shape, stride, start, place, offset, share, first, last, total):
-    """total[place[t] + i] = sum_n share[n] * dose[(start[t] + i) * stride + offset[n]] for tiles first <= t < last.
+def _weighted_sums(values, start, n_starts, base, factor, place, result):
+    """result[place[t] + i] = sum_n factor[n] * values[start[t] + base[n] + i] for 0 <= i < 8 and 0 <= t < n_starts.
 
-    Places ascend, so that what a short tile writes beyond its points is overwritten by the next one.
+    Whole batches of tiles are summed: `start` and `place` have room for one batch more, filled here with the last tile.
+    """
+    for t in range(n_starts, n_starts + TILES - 1):
+        start[t], place[t] = start[n_starts - 1], place[n_starts - 1]
+    for t in range(0, n_starts, TILES):
+        sum_tiles(values, start, base, factor, base.shape[0], t, place, result)
+
+
+@njit(cache=True, nogil=True)
+def _is_any_counted(volume, order, first, last):
+    """Whether any of the points first <= p < last has a volume."""
+    p = first
+    while p < last and volume[order[p] if order.shape[0] > 0 else p] <= 0.0:
+        p += 1
+    return p < last
+
+
+@njit(cache=True, nogil=True)
+def accumulate_tiles(
+    dose, shape, stride, start, place, order, cell_tile, arm_mm, axes, step_mm, shift_mm, linear, weight, volume, total
+):
+    """Course doses of points on a lattice: total[c, p] = sum over displacements of the trilinear dose at the moved point.
+
+    Tiles are taken a few at a time, course after course, while the dose around them is at hand. What a short tile writes
+    beyond its points is overwritten by the next one, since places ascend.
 
     Parameters
     ----------
     dose : float32, the lattice split by its nodes' position modulo `stride`, (stride**3, z, y, x) as one row, and 8 more.
     shape : (z, y, x) of one part. stride : dose-lattice steps between neighbouring points.
-    start : uintp (t,), first node of each tile in a part. place : uintp (t,), its first point.
-    offset : int64 (n, 3); share : float64 (n,), as `merge_visits` gives them.
-    total : float32 (p + 8,), written.
-    """
-    node = np.empty(offset.shape[0], np.int64)
-    nz, ny, nx = shape
-    for n in range(offset.shape[0]):
-        qz, qy, qx = offset[n, 0] // stride, offset[n, 1] // stride, offset[n, 2] // stride
-        rz, ry, rx = offset[n, 0] % stride, offset[n, 1] % stride, offset[n, 2] % stride
-        phase = (rz * stride + ry) * stride + rx
-        node[n] = ((phase * nz + qz) * ny + qy) * nx + qx
-    base, factor = np.empty(offset.shape[0], np.uintp), np.empty(offset.shape[0], np.float32)
-    order = np.argsort(node, kind="mergesort")
-    for n in range(offset.shape[0]):
-        base[n], factor[n] = uintp(node[order[n]]), share[order[n]]
-    _weighted_sums(dose, start, base, factor, first, last, place, total)
-
-
-@njit(cache=True, nogil=True)
-def _weighted_sums(values, start, base, factor, first, last, place, result):
-    """result[place[t] + i] = sum_n factor[n] * values[start[t] + base[n] + i] for 0 <= i < 8 and first <= t < last."""
-    n_terms = uintp(base.shape[0])
-    if last - first < TILES:
-        for t in range(first, last):
-            sum_tile(values, start, base, factor, n_terms, uintp(t), place, result)
-        return
-    for t in range(first, last - TILES + 1, TILES):
-        sum_tiles(values, start, base, factor, n_terms, uintp(t), place, result)
-    sum_tiles(values, start, base, factor, n_terms, uintp(last - TILES), place, result)
-
-
-@njit(cache=True, nogil=True)
-def accumulate_tiles(
-    dose, shape, stride, start, place, order, cell_tile, cell_zyx, shift, linear, weight, total
-):
-    """Course doses of points on a lattice: `total[c, p]`, float32 Gy.
-
-    Parameters
-    ----------
-    dose, shape, stride, start, place : see `sum_shifted_tiles`.
+    start : int64 (t,), first node of each tile in a part. place : int64 (t + 1,), its first point, then their number.
     order : int64 (p,), column of `total` for each point of the tiles; empty when they are in order.
     cell_tile : int64 (cell + 1,), first tile of each cell of points that move alike.
-    cell_zyx : float64 (cell, 3), centre of each cell relative to that of `linear`, in dose-lattice steps.
-    shift : float64 (c, k, 3), linear : float64 (c, k, 3, 3) or (c, 0, 3, 3): a cell moves by shift + linear @ cell_zyx.
+    arm_mm : float64 (cell, 3), centre of each cell relative to that of `linear`.
+    axes : int64 (3,), which of (x, y, z) runs along each axis of the lattice. step_mm : its spacing.
+    shift_mm : float64 (c, k, 3), linear : float64 (c, k, 3, 3) or (c, 0, 3, 3): a cell moves by shift + linear @ arm.
     weight : float64 (c, k).
+    volume : float64 (c, p), or (0, p) when all points count: doses of points without volume are not right.
+    total : float32 (c, p) in Gy, written.
     """
-    moved = np.empty(shift.shape[1:])
-    offset = np.empty((8 * shift.shape[1], 3), np.int64)
-    share = np.empty(8 * shift.shape[1])
+    n_courses, n_visits = weight.shape
+    moved = np.empty((n_visits, 3))
+    n_terms = np.empty(n_courses, np.int64)
+    node, share = np.empty((n_courses, 8 * n_visits), np.int64), np.empty((n_courses, 8 * n_visits), np.float32)
     scratch = np.zeros(0)
-    points = np.empty(total.shape[1] + LANES, np.float32)
-    for c in range(shift.shape[0]):
-        for g in range(cell_zyx.shape[0]):
-            moved[:] = shift[c]
-            for k in range(linear.shape[1]):
-                for a in range(3):
-                    for b in range(3):
-                        moved[k, a] += linear[c, k, a, b] * cell_zyx[g, b]
+    begin, spot = np.empty((2, TILES_AT_ONCE + TILES), np.int64)
+    points = np.empty(LANES * (TILES_AT_ONCE + 1), np.float32)
+    for g in range(arm_mm.shape[0]):
+        for c in range(n_courses):
+            _move(shift_mm[c], linear[c], arm_mm[g], axes, step_mm, moved)
             scratch = enough_scratch(scratch, moved)
-            n = merge_visits(moved, weight[c], scratch, offset, share)
-            sum_shifted_tiles(
-                dose, shape, stride, start, place, offset[:n], share[:n], cell_tile[g], cell_tile[g + 1], points
-            )
-        if order.shape[0] == 0:
-            total[c] = points[: total.shape[1]]
-        for p in range(order.shape[0]):
-            total[c, order[p]] = points[p]
+            n_terms[c] = merge_visits(moved, weight[c], shape, stride, scratch, node[c], share[c])
+        for first in range(cell_tile[g], cell_tile[g + 1], TILES_AT_ONCE):
+            last = min(first + TILES_AT_ONCE, cell_tile[g + 1])
+            p0 = place[first]
+            for c in range(n_courses):
+                n = 0
+                for t in range(first, last):
+                    if volume.shape[0] == 0 or _is_any_counted(volume[c], order, place[t], place[t + 1]):
+                        begin[n], spot[n] = start[t], place[t] - p0
+                        n += 1
+                if n < last - first:
+                    points[:] = 0.0
+                if n > 0:
+                    _weighted_sums(dose, begin, n, node[c, : n_terms[c]], share[c, : n_terms[c]], spot, points)
+                for p in range(p0, place[last]):
+                    total[c, order[p] if order.shape[0] > 0 else p] = points[p - p0]
+
+
+@njit(cache=True, nogil=True)
+def _move(shift_mm, linear, arm_mm, axes, step_mm, moved):
+    """Displacements (k, 3) of a cell along the axes of a lattice, in its steps."""
+    for k in range(shift_mm.shape[0]):
+        for a in range(3):
+            mm = shift_mm[k, axes[a]]
+            if linear.shape[0] > 0:
+                turn = linear[k, axes[a]]
+                mm += turn[0] * arm_mm[0] + turn[1] * arm_mm[1] + turn[2] * arm_mm[2]
+            moved[k, a] = mm / step_mm
 
 
 @njit(cache=True, nogil=True)
@@ -295,7 +321,7 @@ def accumulate_gather(quads, shape, node_zyx, arm_zyx, shift, linear, weight, to
                         turn = linear[c, first[g, 0], a]
                         at += turn[0] * arm_zyx[p, 0] + turn[1] * arm_zyx[p, 1] + turn[2] * arm_zyx[p, 2]
                     place[a] = place[a + 4] = _whole_ticks(at)
-                gy += sum_trilinear(quads, step, farthest, place, visit, uintp(first[g, 1]), uintp(first[g + 1, 1]))
+                gy += sum_trilinear(quads, step, farthest, place, visit, first[g, 1], first[g + 1, 1])
             total[c, p] = gy
 
 
@@ -303,11 +329,13 @@ def accumulate_gather(quads, shape, node_zyx, arm_zyx, shift, linear, weight, to
 def combine_columns(basis, factor, result):
     """result[c, p] = sum_j factor[c, j] * basis[j, p], float32, each course on its own (the same bits in any batch)."""
     n_terms, n_columns = basis.shape
-    start = np.arange(0, n_columns - LANES + 1, LANES).astype(np.uintp)
-    base = (np.arange(n_terms) * n_columns).astype(np.uintp)
+    n_whole = n_columns // LANES
+    start = np.zeros(n_whole + TILES, np.int64)
+    start[:n_whole] = np.arange(0, n_columns - LANES + 1, LANES)
+    base = np.arange(n_terms) * n_columns
     for c in range(factor.shape[0]):
-        _weighted_sums(basis.reshape(-1), start, base, factor[c], 0, start.shape[0], start, result[c])
-        for p in range(LANES * start.shape[0], n_columns):
+        _weighted_sums(basis.reshape(-1), start, n_whole, base, factor[c], start, result[c])
+        for p in range(LANES * n_whole, n_columns):
             result[c, p] = 0.0
             for j in range(n_terms):
                 result[c, p] += factor[c, j] * basis[j, p]
@@ -319,11 +347,12 @@ def count_visits(shift, weight, low, unit, visits):
 
     Whole numbers make the sum independent of the order of courses. `low` is the offset of visits[0, 0, 0].
     """
-    offset = np.empty((8 * shift.shape[1], 3), np.int64)
+    node = np.empty(8 * shift.shape[1], np.int64)
     share = np.empty(8 * shift.shape[1])
     scratch = np.zeros(0)
+    counts = visits.reshape(-1)
+    lowest = (low[0] * visits.shape[1] + low[1]) * visits.shape[2] + low[2]
     for c in range(shift.shape[0]):
         scratch = enough_scratch(scratch, shift[c])
-        for n in range(merge_visits(shift[c], weight[c], scratch, offset, share)):
-            z, y, x = offset[n, 0] - low[0], offset[n, 1] - low[1], offset[n, 2] - low[2]
-            visits[z, y, x] += np.int64(np.rint(share[n] * unit))
+        for n in range(merge_visits(shift[c], weight[c], visits.shape, 1, scratch, node, share)):
+            counts[node[n] - lowest] += np.int64(np.rint(share[n] * unit))

@@ -14,11 +14,12 @@ from numba import njit, uintp
 
 from simulator.kernels.vectors import LANES, lowest_and_highest, lowest_and_highest_counted
 
-_BINS = 1024
+_BINS, _FEWER_BINS = 256, 64
+_FEW = 24
 _NEIGHBOURS = 3
 _SAME_DOSE = 1e-5
 _CHUNK = 64
-_TAKEN_PER_CHUNK = 8
+_TAKEN_PER_CHUNK = 24
 _TAIL = 0.15
 _FAST = {"nnan", "nsz", "reassoc", "contract"}
 
@@ -41,56 +42,101 @@ def _totals(volume):
 
 
 @njit(cache=True, nogil=True)
+def without_empty_points(dose, volume):
+    """Dose and volume (course, point) with each course's points that have a volume first, and hardly more than those.
+
+    The number of points is a whole number of chunks, so that sums over them do not depend on the other courses.
+    """
+    most = 0
+    for c in range(volume.shape[0]):
+        n = 0
+        for p in range(volume.shape[1]):
+            n += volume[c, p] > 0.0
+        most = max(most, n)
+    n_points = -(-most // _CHUNK) * _CHUNK
+    kept_dose, kept_volume = np.empty((dose.shape[0], n_points), np.float32), np.empty((dose.shape[0], n_points))
+    for c in range(volume.shape[0]):
+        n = 0
+        for p in range(volume.shape[1]):
+            if volume[c, p] > 0.0:
+                kept_dose[c, n], kept_volume[c, n] = dose[c, p], volume[c, p]
+                n += 1
+        kept_dose[c, n:] = 0.0
+        kept_volume[c, n:] = 0.0
+    return kept_dose, kept_volume
+
+
+@njit(cache=True, nogil=True)
 def dose_at_volumes(dose, volume, wanted_cc):
     """Minimum dose in Gy to the hottest `wanted_cc`, float64 (course, wanted); `wanted_cc` is (course or 1, wanted)."""
     n_courses, n_points = dose.shape
     result = np.empty((n_courses, wanted_cc.shape[1]))
     low, high = np.empty((2, -(-n_points // _CHUNK)), np.float32)
-    gy, cc = np.empty(n_points), np.empty(n_points)
+    cells, bin_of = np.empty((2, n_points)), np.empty(n_points, np.int32)
     excluded = np.empty(n_points, np.float32)
-    totals, is_any_excluded = _totals(volume), True
+    totals, n_excluded = _totals(volume), 0
     for c in range(n_courses):
         row = c if volume.shape[0] > 1 else 0
         cell_cc, total_cc = volume[row], totals[row]
         if c < volume.shape[0]:
-            is_any_excluded = _exclusion(cell_cc, excluded)
-        _chunk_extremes(dose[c], excluded, is_any_excluded, low, high)
-        same_gy = _SAME_DOSE * max(abs(np.float64(high.max())), abs(np.float64(low.min())))
+            n_excluded = _exclusion(cell_cc, excluded)
+        n_counted = n_points - n_excluded
+        _chunk_extremes(dose[c], excluded, n_excluded > 0, low, high)
+        lowest, highest = np.float64(low.min()), np.float64(high.max())
+        same_gy = _SAME_DOSE * max(abs(highest), abs(lowest))
         for m in range(wanted_cc.shape[1]):
             hot_cc = wanted_cc[c if wanted_cc.shape[0] > 1 else 0, m]
             cold_cc = total_cc - hot_cc
-            if hot_cc <= cold_cc:
-                value = _dose_in_tail(dose[c], cell_cc, 1.0, high, total_cc, hot_cc, same_gy, gy, cc)
-            else:
-                value = -_dose_in_tail(dose[c], cell_cc, -1.0, -low, total_cc, cold_cc, same_gy, gy, cc)
+            found, value = False, 0.0
+            if hot_cc < _TAIL * total_cc:
+                n_wanted = n_counted * (hot_cc / total_cc)
+                found, value = _dose_in_tail(dose[c], cell_cc, 1, high, n_wanted, hot_cc, same_gy, cells, bin_of)
+            elif cold_cc < _TAIL * total_cc:
+                n_wanted = n_counted * (cold_cc / total_cc)
+                found, value = _dose_in_tail(dose[c], cell_cc, -1, -low, n_wanted, cold_cc, same_gy, cells, bin_of)
+                value = -value
+            if not found:
+                value = _dose_anywhere(dose[c], cell_cc, lowest, highest, hot_cc, same_gy, cells, bin_of)
             result[c, m] = value
     return result
 
 
 @njit(cache=True, nogil=True)
-def _dose_in_tail(dose, volume, sign, chunk_best, total_cc, wanted_cc, same_gy, gy, cc):
-    """D_x of sign * dose from the points of chunks that reach high enough, more and more chunks until they suffice."""
+def _dose_in_tail(dose, volume, sign, chunk_best, n_wanted, wanted_cc, same_gy, cells, bin_of):
+    """Whether found, and D_x of sign * dose, from chunks of points that reach high enough: first few, then more of them."""
     n_chunks = chunk_best.shape[0]
-    n_taken = 4 + int(wanted_cc / total_cc * dose.shape[0] / _TAKEN_PER_CHUNK)
-    while wanted_cc < _TAIL * total_cc and n_taken < n_chunks // 2:
-        floor = _reached_by(chunk_best, n_taken)
-        n = 0
+    n_taken = 4 + int(n_wanted / _TAKEN_PER_CHUNK)
+    sign = np.float32(sign)
+    while n_taken < n_chunks // 2:
+        floor = np.float32(_reached_by(chunk_best, n_taken))
+        n, taken_cc = 0, 0.0
         for j in range(n_chunks):
             if chunk_best[j] >= floor:
                 for p in range(j * _CHUNK, min((j + 1) * _CHUNK, dose.shape[0])):
                     if sign * dose[p] >= floor and volume[p] > 0.0:
-                        gy[n], cc[n] = sign * dose[p], volume[p]
+                        cells[0, n], cells[1, n] = sign * dose[p], volume[p]
+                        taken_cc += volume[p]
                         n += 1
-        found, value = _dose_at_volume(gy[:n], cc[:n], wanted_cc, same_gy)
-        if found and value - same_gy > floor:
-            return value
-        n_taken *= 3
+        if taken_cc > wanted_cc:
+            found, value = _dose_at_volume(cells, n, 0.0, wanted_cc, same_gy, bin_of)
+            if found and value - same_gy > floor:
+                return True, value
+        n_taken *= 2
+    return False, 0.0
+
+
+@njit(cache=True, nogil=True)
+def _dose_anywhere(dose, volume, lowest, highest, wanted_cc, same_gy, cells, bin_of):
+    """D_x of all points."""
+    scale = (_BINS - 1) / max(highest - lowest, (_BINS - 1) * same_gy, 1e-300)
+    _bins_of(dose, np.float32(lowest), np.float32(scale), _BINS, bin_of)
+    below, above, hotter_cc = _bins_around(_in_bins(bin_of, volume, _BINS), 0.0, wanted_cc)
     n = 0
     for p in range(dose.shape[0]):
-        if volume[p] > 0.0:
-            gy[n], cc[n] = sign * dose[p], volume[p]
+        if below <= bin_of[p] <= above and volume[p] > 0.0:
+            cells[0, n], cells[1, n] = dose[p], volume[p]
             n += 1
-    return _dose_at_volume(gy[:n], cc[:n], wanted_cc, same_gy)[1]
+    return _dose_at_volume(cells, n, hotter_cc, wanted_cc, same_gy, bin_of)[1]
 
 
 @njit(cache=True, nogil=True)
@@ -113,46 +159,75 @@ def _reached_by(values, n):
 
 
 @njit(cache=True, nogil=True)
-def _dose_at_volume(gy, cc, wanted_cc, same_gy):
-    """Whether the volume is reached, and D_x of cells in any order.
+def _dose_at_volume(cells, n, hotter_cc, wanted_cc, same_gy, bin_of):
+    """Whether the volume is reached, and D_x of cells in any order with `hotter_cc` before them.
 
-    Cells are put into bins by dose; the bin that holds the answer is sorted with three filled ones on either side, which hold
-    all cells that share their dose with those next to the answer.
+    Cells are put into bins by dose until few of them are left: those in the bin that holds the answer and in three filled ones
+    on either side, which hold all cells that share their dose with those next to the answer.
+
+    Parameters
+    ----------
+    cells : float64 (2, n or more), doses and volumes; overwritten.
     """
-    n_bins = min(_BINS, gy.shape[0])
-    low, high = gy.min(), gy.max()
-    scale = (n_bins - 1) / max(high - low, (n_bins - 1) * same_gy, 1e-300)
-    in_bin, filled = np.zeros(n_bins), np.zeros(n_bins, np.int64)
-    bin_of = np.empty(gy.shape[0], np.int16)
-    for i in range(gy.shape[0]):
-        bin_of[i] = int((gy[i] - low) * scale)
-    for i in range(gy.shape[0]):
-        in_bin[bin_of[i]] += cc[i]
-        filled[bin_of[i]] = 1
-    hotter_cc, b = 0.0, n_bins - 1
-    while b > 0 and hotter_cc + in_bin[b] < wanted_cc:
-        hotter_cc += in_bin[b]
+    gy, cc = cells
+    while n > _FEW:
+        low = high = gy[0]
+        for i in range(1, n):
+            low, high = min(low, gy[i]), max(high, gy[i])
+        scale = (_FEWER_BINS - 1) / max(high - low, (_FEWER_BINS - 1) * same_gy, 1e-300)
+        for i in range(n):
+            bin_of[i] = int((gy[i] - low) * scale)
+        in_bin = _in_bins(bin_of[:n], cc, _FEWER_BINS)
+        below, above, hotter_cc = _bins_around(in_bin, hotter_cc, wanted_cc)
+        kept = 0
+        for i in range(n):
+            if below <= bin_of[i] <= above:
+                gy[kept], cc[kept] = gy[i], cc[i]
+                kept += 1
+        if kept == n:
+            break
+        n = kept
+    _sort_from_hot_to_cold(gy, cc, n)
+    return _dose_among_sorted(gy[:n], cc[:n], hotter_cc, wanted_cc, same_gy)
+
+
+@njit(cache=True, nogil=True)
+def _bins_around(in_bin, hotter_cc, wanted_cc):
+    """The bins that hold the answer and three filled ones on either side, first and last, and the volume that is hotter.
+
+    `hotter_cc` is hotter than all bins.
+    """
+    b, reached = in_bin.shape[0] - 1, hotter_cc + in_bin[-1]
+    while b > 0 and reached < wanted_cc:
         b -= 1
+        reached += in_bin[b]
     above, n = b, 0
-    while above < n_bins - 1 and n < _NEIGHBOURS:
+    while above < in_bin.shape[0] - 1 and n < _NEIGHBOURS:
         above += 1
-        hotter_cc -= in_bin[above]
-        n += filled[above]
+        n += in_bin[above] > 0.0
     below, n = b, 0
     while below > 0 and n < _NEIGHBOURS:
         below -= 1
-        n += filled[below]
-    coldness, near = np.empty(gy.shape[0]), np.empty(gy.shape[0], np.int64)
-    n = 0
-    for i in range(gy.shape[0]):
-        if below <= bin_of[i] <= above:
-            coldness[n], near[n] = -gy[i], i
-            n += 1
-    sorted_gy, sorted_cc = np.empty(n), np.empty(n)
-    order = np.argsort(coldness[:n], kind="mergesort")
-    for i in range(n):
-        sorted_gy[i], sorted_cc[i] = gy[near[order[i]]], cc[near[order[i]]]
-    return _dose_among_sorted(sorted_gy, sorted_cc, hotter_cc, wanted_cc, same_gy)
+        n += in_bin[below] > 0.0
+    for b in range(in_bin.shape[0] - 1, above, -1):
+        hotter_cc += in_bin[b]
+    return below, above, hotter_cc
+
+
+@njit(cache=True, nogil=True)
+def _sort_from_hot_to_cold(gy, cc, n):
+    """Sort the first `n` cells by dose in place (Shell's sort: short, and quick for few cells and for equal ones)."""
+    gap = 1
+    while gap < n:
+        gap = 3 * gap + 1
+    while gap > 1:
+        gap //= 3
+        for i in range(gap, n):
+            dose, volume, k = gy[i], cc[i], i
+            while k >= gap and gy[k - gap] < dose:
+                gy[k], cc[k] = gy[k - gap], cc[k - gap]
+                k -= gap
+            gy[k], cc[k] = dose, volume
 
 
 @njit(cache=True, nogil=True)
@@ -193,12 +268,12 @@ def _dose_among_sorted(gy, cc, hotter_cc, wanted_cc, same_gy):
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def _exclusion(volume, excluded):
-    """Infinity, float32, for points without volume, else 0; whether there are any."""
+    """Infinity, float32, for points without volume, else 0; how many there are."""
     n = 0
     for p in range(volume.shape[0]):
         excluded[p] = np.float32(0.0) if volume[p] > 0.0 else np.float32(np.inf)
         n += volume[p] <= 0.0
-    return n > 0
+    return n
 
 
 @njit(cache=True, nogil=True)
@@ -224,11 +299,11 @@ def extremes(dose, volume):
     result = np.empty((dose.shape[0], 2))
     excluded = np.empty(dose.shape[1], np.float32)
     low, high = np.empty((2, -(-dose.shape[1] // _CHUNK)), np.float32)
-    is_any_excluded = True
+    n_excluded = 0
     for c in range(dose.shape[0]):
         if c < volume.shape[0]:
-            is_any_excluded = _exclusion(volume[c], excluded)
-        _chunk_extremes(dose[c], excluded, is_any_excluded, low, high)
+            n_excluded = _exclusion(volume[c], excluded)
+        _chunk_extremes(dose[c], excluded, n_excluded > 0, low, high)
         result[c, 0], result[c, 1] = low.min(), high.max()
     return result
 
@@ -275,25 +350,42 @@ def mean_power(dose, volume, power):
 
 
 @njit(cache=True, nogil=True)
+def _bins_of(dose, low, per_gy, n_bins, bin_of):
+    """Which of `n_bins` bins each dose belongs to, from `low` on; doses beyond count to the first or last bin."""
+    last = np.float32(n_bins - 1)
+    for p in range(dose.shape[0]):
+        bin_of[p] = np.int32(min(max((dose[p] - low) * per_gy, np.float32(0.0)), last))
+
+
+@njit(cache=True, nogil=True)
+def _in_bins(bin_of, volume, n_bins):
+    """Volume in each bin, float64 (bin,), summed in four parts so that one sum need not wait for the last."""
+    parts = np.zeros((n_bins, 4))
+    n_whole = bin_of.shape[0] // 4 * 4
+    for p in range(0, n_whole, 4):
+        parts[bin_of[p], 0] += volume[p]
+        parts[bin_of[p + 1], 1] += volume[p + 1]
+        parts[bin_of[p + 2], 2] += volume[p + 2]
+        parts[bin_of[p + 3], 3] += volume[p + 3]
+    for p in range(n_whole, bin_of.shape[0]):
+        parts[bin_of[p], 0] += volume[p]
+    in_bin = np.empty(n_bins)
+    for b in range(n_bins):
+        in_bin[b] = (parts[b, 0] + parts[b, 1]) + (parts[b, 2] + parts[b, 3])
+    return in_bin
+
+
+@njit(cache=True, nogil=True)
 def cumulative_dvh(dose, volume, step_gy, n_bins):
     """Percent of the volume that receives at least i * step_gy, float64 (course, n_bins)."""
     result = np.empty((dose.shape[0], n_bins))
-    per_step, last = 1 / step_gy, n_bins - 1
-    bin_of = np.empty(dose.shape[1] + 1, np.int32)
-    even, odd = np.empty(n_bins), np.empty(n_bins)
+    bin_of = np.empty(dose.shape[1], np.int32)
     for c in range(dose.shape[0]):
-        cell_cc = volume[c if volume.shape[0] > 1 else 0]
-        for p in range(dose.shape[1]):
-            bin_of[p] = int(min(max(np.float64(dose[c, p]) * per_step, 0.0), np.float64(last)))
-        even[:] = odd[:] = 0.0
-        for p in range(0, dose.shape[1] - 1, 2):
-            even[bin_of[p]] += cell_cc[p]
-            odd[bin_of[p + 1]] += cell_cc[p + 1]
-        if dose.shape[1] % 2:
-            even[bin_of[dose.shape[1] - 1]] += cell_cc[-1]
+        _bins_of(dose[c], np.float32(0.0), np.float32(1 / step_gy), n_bins, bin_of)
+        in_bin = _in_bins(bin_of, volume[c if volume.shape[0] > 1 else 0], n_bins)
         reached = 0.0
-        for b in range(last, -1, -1):
-            reached += even[b] + odd[b]
+        for b in range(n_bins - 1, -1, -1):
+            reached += in_bin[b]
             result[c, b] = reached
         for b in range(n_bins):
             result[c, b] = min(100.0, 100.0 * result[c, b] / reached)

@@ -94,36 +94,28 @@ def _data(context, builder: ir.IRBuilder, signature, arguments) -> list[ir.Value
     ]
 
 
-def _weighted_sum_of_tiles(n_tiles: int):
-    @intrinsic
-    def weighted_sum(typingctx, values, start, base, factor, n_terms, first, place, result):
-        """result[place[t] + i] = sum_n factor[n] values[start[t] + base[n] + i] for `n_tiles` tiles t from `first` on."""
+@intrinsic
+def sum_tiles(typingctx, values, start, base, factor, n_terms, first, place, result):
+    """result[place[t] + i] = sum_n factor[n] values[start[t] + base[n] + i], `TILES` tiles t from `first` on, n >= 1 terms."""
 
-        def generate(context, builder, signature, arguments):
-            flat, starts, bases, factors, terms, tile, places, out = _data(context, builder, signature, arguments)
-            tiles = [builder.add(tile, ir.Constant(_INT64, t)) for t in range(n_tiles)]
-            sources = [builder.gep(flat, [builder.load(builder.gep(starts, [t]))]) for t in tiles]
-            zeros = [_vector(_EIGHT, [0.0] * LANES)] * n_tiles
-            loop = _Loop(builder, ir.Constant(_INT64, 0), terms, zeros)
-            offset = builder.load(builder.gep(bases, [loop.index]))
-            weight = _broadcast(builder, builder.load(builder.gep(factors, [loop.index])), _EIGHT)
-            sums = [
-                _multiply_add(builder, weight, _load(builder, builder.gep(source, [offset]), _EIGHT), total)
-                for source, total in zip(sources, loop.carried, strict=True)
-            ]
-            loop.close(sums)
-            for t, total in zip(tiles, sums, strict=True):
-                to = builder.gep(out, [builder.load(builder.gep(places, [t]))])
-                builder.store(total, builder.bitcast(to, _EIGHT.as_pointer()), align=4)
-            return context.get_dummy_value()
+    def generate(context, builder, signature, arguments):
+        flat, starts, bases, factors, terms, tile, places, out = _data(context, builder, signature, arguments)
+        tiles = [builder.add(tile, ir.Constant(_INT64, t)) for t in range(TILES)]
+        sources = [builder.gep(flat, [builder.load(builder.gep(starts, [t]))]) for t in tiles]
+        loop = _Loop(builder, ir.Constant(_INT64, 0), terms, [_vector(_EIGHT, [0.0] * LANES)] * TILES)
+        offset = builder.load(builder.gep(bases, [loop.index]))
+        weight = _broadcast(builder, builder.load(builder.gep(factors, [loop.index])), _EIGHT)
+        sums = [
+            _multiply_add(builder, weight, _load(builder, builder.gep(source, [offset]), _EIGHT), total)
+            for source, total in zip(sources, loop.carried, strict=True)
+        ]
+        loop.close(sums)
+        for t, total in zip(tiles, sums, strict=True):
+            to = builder.gep(out, [builder.load(builder.gep(places, [t]))])
+            builder.store(total, builder.bitcast(to, _EIGHT.as_pointer()), align=4)
+        return context.get_dummy_value()
 
-        return types.void(values, start, base, factor, n_terms, first, place, result), generate
-
-    return weighted_sum
-
-
-sum_tile = _weighted_sum_of_tiles(1)
-sum_tiles = _weighted_sum_of_tiles(TILES)
+    return types.void(values, start, base, factor, n_terms, first, place, result), generate
 
 
 @intrinsic
@@ -141,9 +133,7 @@ def sum_trilinear(typingctx, quads, step, farthest, node, visit, first, last):
 
     def generate(context, builder, signature, arguments):
         flat, steps, ends, nodes, visits, begin, end = _data(context, builder, signature, arguments)
-        stride, limit, place = (
-            _load(builder, p, k) for p, k in ((steps, _EIGHT_INT), (ends, _EIGHT), (nodes, _EIGHT))
-        )
+        stride, limit, place = (_load(builder, p, k) for p, k in ((steps, _EIGHT_INT), (ends, _EIGHT), (nodes, _EIGHT)))
         loop = _Loop(builder, begin, end, [_vector(_EIGHT, [0.0] * LANES)])
         moved = _load(builder, builder.gep(visits, [builder.mul(loop.index, ir.Constant(_INT64, LANES))]), _EIGHT)
         zero = _vector(_EIGHT, [0.0] * LANES)
@@ -161,7 +151,9 @@ def sum_trilinear(typingctx, quads, step, farthest, node, visit, first, last):
             beyond.append(_load(builder, builder.gep(flat, [builder.add(offset, ir.Constant(_INT64, 4))]), _FOUR))
         lower, upper = _joined(builder, *here), _joined(builder, *beyond)
         z, y, x = (_within(builder, part, [axis] * 4) for axis in range(3))
-        share_z = _multiply_add(builder, z, _vector(_EIGHT, [-1.0, -1.0, 1.0, 1.0] * 2), _vector(_EIGHT, [1.0, 1.0, 0.0, 0.0] * 2))
+        share_z = _multiply_add(
+            builder, z, _vector(_EIGHT, [-1.0, -1.0, 1.0, 1.0] * 2), _vector(_EIGHT, [1.0, 1.0, 0.0, 0.0] * 2)
+        )
         share_y = _multiply_add(builder, y, _vector(_EIGHT, [-1.0, 1.0] * 4), _vector(_EIGHT, [1.0, 0.0] * 4))
         share = builder.fmul(builder.fmul(share_z, share_y), _within(builder, moved, [3] * 4))
         value = _multiply_add(builder, x, builder.fsub(upper, lower), lower)

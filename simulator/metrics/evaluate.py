@@ -21,13 +21,13 @@ def evaluate_metrics(
     Parameters
     ----------
     dose_gy : float32 (course, point); volume_cc : (point,), or (course, point) where courses differ.
-    extremes_gy : smallest and largest dose (course, 2), needed for Dmin and Dmax.
+    extremes_gy : smallest and largest dose (course, 2), needed for Dmin and Dmax unless volumes differ between courses.
 
     Returns
     -------
     float64 (course, metric), each in its metric's unit.
     """
-    volume_cc = np.atleast_2d(volume_cc)
+    differs, volume_cc = volume_cc.ndim == 2, np.atleast_2d(volume_cc)
     total_cc = volume_cc.sum(axis=1)
     values = np.empty((len(dose_gy), len(metrics)))
     ranked = [i for i, m in enumerate(metrics) if m.kind in ("dose_at_percent", "dose_at_cc")]
@@ -43,6 +43,8 @@ def evaluate_metrics(
             values[:, i] = volume if metrics[i].unit == "cc" else 100.0 * volume / total_cc
     for i, metric in enumerate(metrics):
         if metric.kind in ("minimum", "maximum"):
+            if extremes_gy is None and differs:
+                extremes_gy = extremes(dose_gy, volume_cc)
             if extremes_gy is None:
                 raise ValueError(f"{metric.label} needs the doses of the surface")
             values[:, i] = extremes_gy[:, int(metric.kind == "maximum")]
@@ -77,9 +79,7 @@ def evaluate_biology(
         some = [i for i, m in enumerate(metrics) if m.dose == dose]
         gy = dose.of(points)
         limits = None
-        if volume_cc.ndim == 2:
-            limits = extremes(gy, volume_cc)
-        elif edge is not None:
+        if edge is not None:
             limits = extremes(dose.of(edge), np.ones((1, edge.dose_gy.shape[1])))
         values[:, some] = evaluate_metrics([metrics[i] for i in some], gy, volume_cc, np.nan, limits)
     for i, metric in enumerate(metrics):

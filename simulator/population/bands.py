@@ -8,18 +8,20 @@ VOLUME_LEVELS = 501
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def count_levels(volume_percent: np.ndarray) -> np.ndarray:
+def count_levels(volume_percent: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
     """How many courses reach each volume level at each dose.
 
     Parameters
     ----------
     volume_percent : (course, dose) cumulative DVHs.
+    counts : of other courses, to which these are added in place.
 
     Returns
     -------
     uint32 (dose, VOLUME_LEVELS); a level is 0.2 percent of the volume.
     """
-    counts = np.zeros((volume_percent.shape[1], VOLUME_LEVELS), np.uint32)
+    if counts is None:
+        counts = np.zeros((volume_percent.shape[1], VOLUME_LEVELS), np.uint32)
     kernels.count_levels(volume_percent, counts)
     return counts
 

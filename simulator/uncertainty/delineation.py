@@ -83,7 +83,7 @@ class Delineation(Spec):
     def distance_mm(self, field_values: np.ndarray) -> np.ndarray:
         """Signed distance of the true surface in mm from the values of a field of variance 1."""
         distance = np.float32(self.mean_mm) + np.float32(self.sd_mm) * field_values
-        return np.clip(distance, np.float32(-self.farthest_mm), np.float32(self.farthest_mm))
+        return np.clip(distance, np.float32(-self.farthest_mm), np.float32(self.farthest_mm), out=distance)
 
     def describe(self) -> str:
         """One sentence for the report."""
