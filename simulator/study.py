@@ -23,7 +23,7 @@ from simulator.population.coverage import dose_volume_coverage
 from simulator.population.intervals import FixedWidthRule
 from simulator.prepare import Problem, prepare
 from simulator.results import open_results, write_results, write_summary
-from simulator.simulation import Work, course_draws, make_plan, prepare_work
+from simulator.simulation import Work, course_draws, make_plans, prepare_work
 from simulator.spec import ConfigError
 
 _PLANS_AT_ONCE = 4
@@ -195,8 +195,7 @@ def simulate_strategies(
     for first in range(0, len(requests), _PLANS_AT_ONCE):
         some = requests[first : first + _PLANS_AT_ONCE]
         progress.stage(f"planned doses {first + 1}-{first + len(some)} of {len(requests)}")
-        plans = list(executor.map(lambda request: make_plan(problem, request), some))
-        for request, plan in zip(some, plans, strict=True):
+        for request, plan in zip(some, make_plans(problem, some, executor), strict=True):
             for i, strategy in enumerate(problem.strategies):
                 if problem.requests[i] == request:
                     done = len(outcomes) * n_courses

@@ -128,7 +128,7 @@ class Beam:
 
 
 def blurred(rows: Rows, sds_mm: Sequence[float], factor: float, pixel_mm: float, border_mm: float) -> BlurredField:
-    """Aperture times a factor, convolved with Gaussians, out to a border of zeros: exact in both directions, rows being boxes."""
+    """Aperture times a factor, convolved with Gaussians, out to a border of zeros; exact, as rows are boxes."""
     lower = np.array([rows.edge_mm[0], rows.low_mm.min()]) - border_mm
     upper = np.array([rows.edge_mm[-1], rows.high_mm.max()]) + border_mm
     first, last = np.floor(lower / pixel_mm).astype(int), np.ceil(upper / pixel_mm).astype(int)
