@@ -1,6 +1,7 @@
 """One strategy simulated: its plan, the courses it delivers, and the metrics of each course."""
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from simulator.accumulation import Reach, StructureDoses
 from simulator.assembly import DOSE_BINS, dose_step_gy
 from simulator.case.structures import Structure
 from simulator.dose_maps import BONE, VisitBox
-from simulator.executors import Executor, in_order
+from simulator.executors import Executor, SerialExecutor, in_order
 from simulator.kernels.dvh import cumulative_dvh, without_empty_points
 from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics
 from simulator.plan.quality import Plan
@@ -131,8 +132,23 @@ class Work:
 
 def make_plan(problem: Problem, request: PlanRequest) -> Plan:
     """Planned dose of one candidate margin."""
-    target = problem.planning_targets[request.target_path_mm]
-    return problem.config.plan.plan(problem.case, target, request.expansion, problem.config.prescription)
+    return make_plans(problem, [request], SerialExecutor())[0]
+
+
+def make_plans(problem: Problem, requests: Sequence[PlanRequest], executor: Executor) -> list[Plan]:
+    """Planned doses of candidate margins, in their order; those of one planning target are made together."""
+    plans: dict[PlanRequest, Plan] = {}
+    for path in dict.fromkeys(r.target_path_mm for r in requests):
+        some = [r for r in requests if r.target_path_mm == path]
+        made = problem.config.plan.plans(
+            problem.case,
+            problem.planning_targets[path],
+            [r.expansion for r in some],
+            problem.config.prescription,
+            functools.partial(in_order, executor),
+        )
+        plans |= zip(some, made, strict=True)
+    return [plans[r] for r in requests]
 
 
 def course_draws(problem: Problem, first: int, n_courses: int) -> RandomNumbers:

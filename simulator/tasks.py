@@ -27,9 +27,9 @@ from simulator.executors import Executor, SerialExecutor
 from simulator.plan.quality import Plan, PlanQuality
 from simulator.population.bands import VOLUME_LEVELS, band_quantiles
 from simulator.population.coverage import dose_volume_coverage
-from simulator.prepare import Problem, prepare
+from simulator.prepare import PlanRequest, Problem, prepare
 from simulator.results import write_results, write_summary
-from simulator.simulation import Work, course_draws, make_plan, prepare_work
+from simulator.simulation import Work, course_draws, make_plans, prepare_work
 from simulator.spec import SimulatorError
 from simulator.sweep import point_names
 
@@ -100,7 +100,7 @@ class _Shared:
         return future.result()
 
 
-_problems, _plans = _Shared(8), _Shared(2 * _PLANS_AT_ONCE)
+_problems, _plans = _Shared(8), _Shared(_PLANS_AT_ONCE + 2)
 
 
 def _problem_of(config: StudyConfig) -> Problem:
@@ -136,10 +136,29 @@ def _problem_in(folder: Path) -> Problem:
     return problem
 
 
-def _plan_key(problem: Problem, strategy: int) -> Hashable:
-    """What a plan depends on."""
+def _planned_together(problem: Problem, strategy: int) -> tuple[PlanRequest, ...]:
+    """The plans that are made at once: some margins of one planning target, in at least two portions for two workers."""
+    wanted, requests = problem.requests[strategy], list(dict.fromkeys(problem.requests))
+    same_target = [r for r in requests if r.target_path_mm == wanted.target_path_mm]
+    n = max(1, min(_PLANS_AT_ONCE, len(requests) // 2))
+    first = same_target.index(wanted) // n * n
+    return tuple(same_target[first : first + n])
+
+
+def _plans_key(problem: Problem, strategy: int) -> Hashable:
+    """What the plans of a portion depend on."""
     config = problem.config
-    return config.case.model_dump_json(), config.plan.model_dump_json(), config.prescription, problem.requests[strategy]
+    case, plan = config.case.model_dump_json(), config.plan.model_dump_json()
+    return case, plan, config.prescription, _planned_together(problem, strategy)
+
+
+def _plan_of(problem: Problem, strategy: int) -> Plan:
+    def make() -> dict[PlanRequest, Plan]:
+        requests = _planned_together(problem, strategy)
+        return dict(zip(requests, make_plans(problem, requests, SerialExecutor()), strict=True))
+
+    plan: Plan = _plans.get(_plans_key(problem, strategy), make)[problem.requests[strategy]]
+    return plan
 
 
 def tasks_of(problems: dict[Path, Problem], runs: dict[Path, tuple[int, int]]) -> list[Task]:
@@ -154,7 +173,7 @@ def tasks_of(problems: dict[Path, Problem], runs: dict[Path, tuple[int, int]]) -
         size = _courses_per_task(end - first, n_groups)
         for strategy in range(len(problems[folder].strategies)):
             tasks = [Task(folder, strategy, at, min(size, end - at)) for at in range(first, end, size)]
-            by_plan.setdefault(_plan_key(problems[folder], strategy), []).extend(tasks)
+            by_plan.setdefault(_plans_key(problems[folder], strategy), []).extend(tasks)
     return list(_interleaved(list(by_plan.values())))
 
 
@@ -178,8 +197,7 @@ def simulate(task: Task) -> TaskRecord:
     missing = [name for name in blocks if not store.has(name)]
     if missing or not store.has(task.key):
         strategy = problem.strategies[task.strategy]
-        request = problem.requests[task.strategy]
-        plan = _plans.get(_plan_key(problem, task.strategy), lambda: make_plan(problem, request))
+        plan = _plan_of(problem, task.strategy)
         draws = [course_draws(problem, *run) for run in blocks.values()]
         work = prepare_work(problem, strategy, plan, draws, SerialExecutor())
         for name in missing:

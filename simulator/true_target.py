@@ -28,7 +28,7 @@ class TrueTarget:
     Parameters
     ----------
     patch : points out to the farthest true surface; its volumes are those of the drawn target, zero outside.
-    distance_mm : float32 (point,), signed distance to the drawn surface.
+    distance_mm : float32 (point,), signed distance to the drawn surface; -inf deeper inside than the true surface reaches.
     """
 
     delineation: Delineation
@@ -51,8 +51,8 @@ class TrueTarget:
         occupancy = target.region.occupancy(lattice)
         nodes = np.argwhere(np.ones(lattice.shape, bool)).astype(np.int32)
         points = lattice.points_mm(nodes)
-        signed = _signed_distance_mm(points, target)
         share = occupancy[tuple(nodes.T)].astype(float)
+        signed = _signed_distance_mm(points, target, share >= 0.5, reach)
         is_near = (signed <= reach) | (share > 0)
         patch = Patch(lattice, nodes[is_near], share[is_near] * lattice.voxel_cc)
         directions = points[is_near] - target.centroid_mm
@@ -87,13 +87,17 @@ class TrueTarget:
         return volume_cc
 
 
-def _signed_distance_mm(points_mm: np.ndarray, target: Structure) -> np.ndarray:
-    """Distance of points to the surface of a structure, positive outside.
+def _signed_distance_mm(points_mm: np.ndarray, target: Structure, is_inside: np.ndarray, reach_mm: float) -> np.ndarray:
+    """Distance of points to the surface of a structure, positive outside; infinite beyond `reach_mm`.
 
     To the nearest point of a fine mesh; where the mesh is not fine against the distance, to the tangent plane there.
     """
     step = 0.25 if target.volume_cc < _SMALL_CC else 0.5
     mesh, normal = surface(target, step)
-    distance, nearest = cKDTree(mesh).query(points_mm, workers=-1)
-    from_plane = np.einsum("na,na->n", points_mm - mesh[nearest], normal[nearest])
-    return np.where(distance < 2 * step, from_plane, np.sign(from_plane) * distance)
+    distance, nearest = cKDTree(mesh).query(points_mm, distance_upper_bound=max(reach_mm, 2 * step) + 1e-6)
+    signed = np.where(is_inside, -np.inf, np.inf)
+    met = np.flatnonzero(np.isfinite(distance))
+    distance, nearest = distance[met], nearest[met]
+    from_plane = np.einsum("na,na->n", points_mm[met] - mesh[nearest], normal[nearest])
+    signed[met] = np.where(distance < 2 * step, from_plane, np.sign(from_plane) * distance)
+    return signed

@@ -3,13 +3,21 @@
 import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
+from scipy.special import ndtr
 from test_targets import STILL, Block, Sphere, equal
 
 from simulator.case.anatomy import Case
 from simulator.case.geometry import Grid, Volume
 from simulator.case.structures import Structure
-from simulator.kernels.beams import add_beam, add_beam_at_points, radiological_depths
-from simulator.plan.aperture import SAD_MM, make_beam
+from simulator.kernels.beams import (
+    add_beam,
+    add_beam_at_points,
+    blur_rows,
+    outermost,
+    radiological_depths,
+    see_points,
+)
+from simulator.plan.aperture import SAD_MM, Beam, BlurredField, Outline, Rows, blurred, side_by_side
 from simulator.plan.conformal_arc import ConformalArc
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import hottest_gy, ptv_doses
@@ -113,13 +121,18 @@ def test_build_up():
 ])  # fmt: skip
 def test_where_the_beam_comes_from(gantry, couch, source):
     """Head first supine: gantry 90 from the left; couch 90 turns the feet to where gantry 90 stands."""
-    beam = make_beam(planning_target(Sphere((5, 6, 7), 6.0), STILL), gantry, couch, 1.0)
-    np.testing.assert_allclose(beam.source_mm, np.array([5, 6, 7]) + SAD_MM * np.array(source), atol=0.02)
+    beam = Beam.at(np.array([5, 6, 7]), gantry, couch, 1.0)
+    np.testing.assert_allclose(beam.source_mm, np.array([5, 6, 7]) + SAD_MM * np.array(source), atol=1e-9)
     np.testing.assert_allclose(beam.axes @ beam.axes.T, np.eye(3), atol=1e-12)
 
 
+def outline_of_a_ball(gantry) -> Outline:
+    target = planning_target(Sphere((0, 0, 0), 15.0), STILL)
+    return Beam.at(np.zeros(3), gantry, 0, 1.0).outline(target)
+
+
 def test_silhouette_of_a_sphere_is_its_divergent_disc():
-    outline = make_beam(planning_target(Sphere((0, 0, 0), 15.0), STILL), 33, 0, 1.0).outline
+    outline = outline_of_a_ball(33)
     truth = 15 * SAD_MM / np.sqrt(SAD_MM**2 - 15**2)
     assert outline.v_mm[-1] == pytest.approx(truth, abs=0.1)
     inner = np.abs(outline.v_mm) < 13
@@ -132,8 +145,7 @@ def test_silhouette_of_a_sphere_is_its_divergent_disc():
 @pytest.mark.parametrize("axial", [0.0, 1.5])
 def test_opened_disc(margin, axial):
     """Area of a disc opened by a margin and stretched along v: pi R^2 + 4 R axial, R the opened radius."""
-    outline = make_beam(planning_target(Sphere((0, 0, 0), 15.0), STILL), 0, 0, 1.0).outline
-    rows = outline.opened(margin, axial)
+    rows = outline_of_a_ball(0).stretched(axial).opened(margin)
     area = np.sum(np.diff(rows.edge_mm) * (rows.high_mm - rows.low_mm))
     radius = 15 * SAD_MM / np.sqrt(SAD_MM**2 - 15**2) + margin
     assert area == pytest.approx(np.pi * radius**2 + 4 * radius * axial, rel=0.015)
@@ -145,51 +157,120 @@ def numpy_beam(points, lung, source, axes, sad, maps, map_origin, map_step, fan,
     u, v, w = axes @ (points - source).T
     u, v = u * sad / w, v * sad / w
     pixel = [(v - map_origin[0]) / map_step, (u - map_origin[1]) / map_step]
-    seen = (pixel[0] >= 0) & (pixel[1] >= 0) & (pixel[0] < maps.shape[1] - 1) & (pixel[1] < maps.shape[2] - 1)
-    soft, wide = (map_coordinates(m.astype(float), pixel, order=1, mode="constant") for m in maps)
+    seen = (pixel[0] >= 0) & (pixel[1] >= 0) & (pixel[0] < maps.shape[0] - 1) & (pixel[1] < maps.shape[1] - 1)
+    soft, wide = (map_coordinates(maps[..., i].astype(float), pixel, order=1, mode="constant") for i in range(2))
     ray = [(c - o) / s for c, o, s in zip((v, u, w), fan_origin, fan_step, strict=True)]
     ray = [np.clip(r, 0, n - 1) for r, n in zip(ray, fan.shape, strict=True)]
     return seen * ((1 - lung) * soft + lung * wide) * map_coordinates(fan.astype(float), ray, order=1)
 
 
-def beam_arrays(rng):
-    beam = make_beam(planning_target(Sphere((4, -3, 5), 9.0), STILL), 40, 25, 1.0)
-    maps = rng.uniform(0, 1, (2, 41, 45)).astype(np.float32)
+def beam_arrays(rng, n_plans=1):
+    beam = Beam.at(np.array([4, -3, 5]), 40, 25, 1.0)
+    maps = rng.uniform(0, 1, (41, 45, 2, n_plans)).astype(np.float32)
     fan = rng.uniform(0.3, 1, (6, 7, 40)).astype(np.float32)
-    return (
-        *beam.geometry,
-        maps,
-        np.array([-20.0, -22.0]),
-        1.0,
-        fan,
-        np.array([-15.0, -18.0, 850]),
-        np.array([6.0, 6, 8]),
-    )
+    field = maps, np.array([-20.0, -22.0]), 1.0
+    return beam.geometry, field, (fan, np.array([-15.0, -18.0, 850]), np.array([6.0, 6, 8]))
 
 
 def test_kernels_are_their_numpy_twins():
     rng = np.random.default_rng(11)
-    arrays = beam_arrays(rng)
+    geometry, (maps, *pixels), rays = beam_arrays(rng, n_plans=3)
     grid = Grid((-60.0, -70.0, -50.0), (4.0, 5.0, 4.5), (24, 27, 31))
     lung = rng.uniform(0, 1, grid.shape).astype(np.float32)
     lung[lung < 0.3] = 0
-    dose = np.ones(grid.shape, np.float32)
-    add_beam(dose, *grid.axes_mm, lung, *arrays)
-    truth = numpy_beam(grid.nodes_mm().reshape(-1, 3), lung.ravel(), *arrays)
-    assert (truth > 0).sum() > 1000
-    np.testing.assert_allclose(dose.ravel() - 1, truth, atol=1e-6)
+    dose = np.ones((*grid.shape, 3), np.float32)
+    add_beam(dose, *grid.axes_mm, lung, *geometry, maps, *pixels, *rays)
+    for plan in range(3):
+        truth = numpy_beam(grid.nodes_mm().reshape(-1, 3), lung.ravel(), *geometry, maps[..., plan], *pixels, *rays)
+        assert (truth > 0).sum() > 1000
+        np.testing.assert_allclose(dose[..., plan].ravel() - 1, truth, atol=1e-6)
     points = rng.uniform(-40, 40, (500, 3))
     share = rng.uniform(0, 1, 500).astype(np.float32)
-    at_points = np.zeros(500)
-    add_beam_at_points(at_points, points, share, *arrays)
-    np.testing.assert_allclose(at_points, numpy_beam(points, share, *arrays), atol=1e-6)
+    seen, open_dose, at_points = np.empty((500, 2)), np.empty(500, np.float32), np.zeros(500)
+    see_points(points, *geometry, *rays, seen, open_dose)
+    add_beam_at_points(at_points, seen, open_dose, share, maps[..., :1].copy(), *pixels)
+    np.testing.assert_allclose(at_points, numpy_beam(points, share, *geometry, maps[..., 0], *pixels, *rays), atol=1e-6)
+
+
+def test_blurred_rows_are_the_product_of_their_blurred_boxes():
+    """A tabulated Gaussian edge against the error function: linear between points 0.002 SD apart."""
+    rng = np.random.default_rng(5)
+    edge = np.linspace(-9.3, 11.1, 31)
+    rows = Rows(edge, rng.uniform(-12, -3, 30), rng.uniform(2, 14, 30))
+    field = blurred(rows, (3.2, 6.4), 0.8, 0.5, 9.0)
+    v, u = (0.5 * (a + np.arange(n)) for a, n in zip(field.first, field.maps.shape, strict=False))
+    for i, sd in enumerate((3.2, 6.4)):
+        across = np.diff(ndtr((edge - v[:, None]) / sd), axis=1)
+        along = ndtr((rows.high_mm[:, None] - u) / sd) - ndtr((rows.low_mm[:, None] - u) / sd)
+        truth = np.pad((0.8 * across @ along)[1:-1, 1:-1], 1)
+        np.testing.assert_allclose(field.maps[..., i], truth, atol=1e-6)
+    assert v[1] <= edge[0] - 9.0 <= v[1] + 0.5
+    assert u[-2] - 0.5 <= rows.high_mm.max() + 9.0 <= u[-2]
+
+
+def test_rows_beyond_the_profile_leave_nothing():
+    blurry = np.ones((2, 3), np.float32)
+    profile = ndtr(np.arange(-4000, 4001) / 500)
+    blur_rows(
+        np.array([0.0, 1.0]),
+        np.array([0.0]),
+        np.array([1.0]),
+        np.array([40.0, 50]),
+        np.arange(3.0),
+        profile,
+        500.0,
+        blurry,
+    )
+    assert not blurry.any()
+
+
+def test_fields_side_by_side_are_each_of_them():
+    rng = np.random.default_rng(6)
+    fields = [
+        BlurredField(rng.random((n, m, 2)).astype(np.float32), np.array(first), 0.5)
+        for n, m, first in ((7, 9, (-3, -4)), (5, 12, (-2, -6)))
+    ]
+    maps, origin, step = side_by_side(fields)
+    np.testing.assert_array_equal(origin, [-1.5, -3.0])
+    assert step == 0.5
+    np.testing.assert_array_equal(maps[:7, 2:11, :, 0], fields[0].maps)
+    np.testing.assert_array_equal(maps[1:6, :12, :, 1], fields[1].maps)
+    assert maps.sum() == pytest.approx(sum(f.maps.sum() for f in fields), rel=1e-5)
+
+
+def test_outermost_points_are_the_extremes_of_each_part():
+    rng = np.random.default_rng(7)
+    u, v = rng.normal(0, 5, 400), rng.uniform(0, 10, 400)
+    start = np.array([v.min(), 2.0, 3.0, 3.001, 7.5])
+    low, high = np.empty((2, 5, 2))
+    outermost(u, v, start, low, high)
+    part = np.searchsorted(start, v, side="right") - 1
+    for i in range(5):
+        own = np.flatnonzero(part == i)
+        if not len(own):
+            assert np.isnan(low[i]).all()
+            assert np.isnan(high[i]).all()
+            continue
+        for found, index in ((low, own[u[own].argmin()]), (high, own[u[own].argmax()])):
+            np.testing.assert_array_equal(found[i], (v[index], u[index]))
+
+
+def test_a_plan_is_the_same_whichever_margins_are_made_with_it():
+    case = case_with(Sphere((5, -6, 7), 8.0), cylinder(lung_slab_mm=(-70, -10)))
+    target = planning_target(case.gtv.region, STILL)
+    model = ConformalArc(dose_grid_mm=3.0)
+    together = model.plans(case, target, [equal(m) for m in (6.0, 0.0, 3.0)], RX, map)
+    for plan, margin in zip(together, (6.0, 0.0, 3.0), strict=True):
+        alone = model.plan(case, target, equal(margin), RX)
+        np.testing.assert_array_equal(plan.dose.on_grid(plan.grid), alone.dose.on_grid(alone.grid))
+        assert plan.quality == alone.quality
 
 
 def test_ray_tracing_is_its_numpy_twin():
     rng = np.random.default_rng(2)
     grid = Grid((-50.0, -40.0, -30.0), (4.0, 5.0, 6.0), (11, 17, 25))
     density = rng.uniform(0, 2, grid.shape).astype(np.float32)
-    beam = make_beam(planning_target(Sphere((0, 0, 0), 9.0), STILL), 70, 10, 1.0)
+    beam = Beam.at(np.zeros(3), 70, 10, 1.0)
     origin, step = np.array([-10.0, -12, 930]), np.array([5.0, 6, 2])
     depth = np.empty((5, 5, 70), np.float32)
     radiological_depths(

@@ -3,21 +3,36 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 
 from simulator.case.geometry import Grid
+from simulator.kernels.shapes import (
+    CARVE,
+    ELLIPSOID,
+    INTERSECT,
+    SKIP_UNLESS_NEAR,
+    SLAB,
+    TUBE,
+    UNITE,
+    fill_voxels,
+    signed_distances,
+)
 
 _SUBCELLS = 3
 _REACH_MM = 12.0
 _CUT_DIAGONALS = 0.6
 
 
-def _length(vectors: np.ndarray) -> np.ndarray:
-    """Euclidean norm (...) of vectors (..., n), without the slow reduction over a short axis."""
-    return np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
+@dataclass(frozen=True)
+class Step:
+    """An instruction of the kernels with its numbers, and how many items it takes or instructions it may skip."""
+
+    what: int
+    numbers: Sequence[float] = ()
+    count: int = 0
 
 
 class Shape(ABC):
@@ -29,8 +44,26 @@ class Shape(ABC):
         """Lower and upper corner (3,) of a box that encloses the region."""
 
     @abstractmethod
+    def steps(self) -> list[Step]:
+        """Instructions that put the signed distance on the stack of the kernels."""
+
+    @cached_property
+    def _program(self) -> tuple[np.ndarray, np.ndarray]:
+        """Instructions int64 (n, 3) and numbers (m,) for the kernels."""
+        steps = self.steps()
+        first = np.cumsum([0, *(len(s.numbers) for s in steps)])
+        code = [
+            (s.what, place, here + 1 + s.count if s.what == SKIP_UNLESS_NEAR else s.count)
+            for here, (s, place) in enumerate(zip(steps, first[:-1], strict=True))
+        ]
+        return np.array(code, np.int64), np.concatenate([np.asarray(s.numbers, float) for s in steps])
+
     def distance_mm(self, points_mm: np.ndarray) -> np.ndarray:
         """Signed distance (...) in mm of points (..., 3) to the surface."""
+        points = np.ascontiguousarray(points_mm, float).reshape(-1, 3)
+        distance = np.empty(len(points))
+        signed_distances(*self._program, points, distance)
+        return distance.reshape(np.shape(points_mm)[:-1])
 
     def occupancy(self, grid: Grid) -> np.ndarray:
         """Share of each voxel that the region fills, float32 (z, y, x).
@@ -43,25 +76,10 @@ class Shape(ABC):
         first = np.clip(np.floor(index[0]), 0, grid.shape).astype(int)
         last = np.clip(np.ceil(index[1]) + 1, 0, grid.shape).astype(int)
         filled = np.zeros(grid.shape, np.float32)
-        if np.any(first >= last):
-            return filled
-        box = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
-        x, y, z = (axis[s] for axis, s in zip(grid.axes_mm, box[::-1], strict=True))
-        nodes = np.stack(np.broadcast_arrays(x[None, None, :], y[None, :, None], z[:, None, None]), axis=-1)
-        distance = self.distance_mm(nodes)
-        part = (distance < 0).astype(np.float32)
-        cut = np.abs(distance) <= _CUT_DIAGONALS * np.linalg.norm(step)
-        offsets = (np.arange(_SUBCELLS) - (_SUBCELLS - 1) / 2) / _SUBCELLS
-        cell = float(np.mean(step)) / _SUBCELLS
-        centres = nodes[cut]
-        total = np.zeros(len(centres))
-        for dz in offsets:
-            for dy in offsets:
-                for dx in offsets:
-                    depth = -self.distance_mm(centres + np.array([dx, dy, dz]) * step)
-                    total += np.clip(0.5 + depth / cell, 0, 1)
-        part[cut] = total / _SUBCELLS**3
-        filled[box] = part
+        box = tuple(slice(a, max(a, b)) for a, b in zip(first, last, strict=True))
+        axes = (axis[part] for axis, part in zip(grid.axes_mm, box[::-1], strict=True))
+        cut_mm = _CUT_DIAGONALS * float(np.linalg.norm(step))
+        fill_voxels(*self._program, *axes, step, _SUBCELLS, cut_mm, filled[box])
         return filled
 
 
@@ -78,9 +96,9 @@ class Ball(Shape):
         centre = np.asarray(self.centre_mm, float)
         return centre - self.radius_mm, centre + self.radius_mm
 
-    def distance_mm(self, points_mm: np.ndarray) -> np.ndarray:
-        """Exact signed distance."""
-        return _length(points_mm - np.asarray(self.centre_mm)) - self.radius_mm
+    def steps(self) -> list[Step]:
+        """Exact signed distance: a tube around a single point."""
+        return [Step(TUBE, (self.radius_mm, *self.centre_mm, 0.0, 0.0, 0.0, 0.0), 1)]
 
 
 @dataclass(frozen=True)
@@ -96,13 +114,9 @@ class Ellipsoid(Shape):
         centre, half = np.asarray(self.centre_mm, float), np.asarray(self.semi_axes_mm, float)
         return centre - half, centre + half
 
-    def distance_mm(self, points_mm: np.ndarray) -> np.ndarray:
+    def steps(self) -> list[Step]:
         """First-order signed distance f / |grad f| of the implicit function."""
-        scaled = (points_mm - np.asarray(self.centre_mm)) / self.semi_axes_mm
-        level = _length(scaled)
-        slope = _length(scaled / self.semi_axes_mm)
-        centre = -min(self.semi_axes_mm)
-        return np.where(slope > 1e-9, level * (level - 1) / np.maximum(slope, 1e-9), centre)
+        return [Step(ELLIPSOID, (*self.centre_mm, *(1 / a for a in self.semi_axes_mm), min(self.semi_axes_mm)))]
 
 
 @dataclass(frozen=True)
@@ -119,14 +133,10 @@ class EllipticColumn(Shape):
         half = np.array([*self.semi_axes_mm, self.half_height_mm])
         return np.asarray(self.centre_mm) - half, np.asarray(self.centre_mm) + half
 
-    def distance_mm(self, points_mm: np.ndarray) -> np.ndarray:
-        """First-order signed distance."""
-        local = points_mm - np.asarray(self.centre_mm)
-        scaled = local[..., :2] / self.semi_axes_mm
-        level = _length(scaled)
-        slope = _length(scaled / self.semi_axes_mm)
-        side = np.where(slope > 1e-9, level * (level - 1) / np.maximum(slope, 1e-9), -min(self.semi_axes_mm))
-        return np.maximum(side, np.abs(local[..., 2]) - self.half_height_mm)
+    def steps(self) -> list[Step]:
+        """First-order signed distance: an ellipsoid without end, cut by a slab."""
+        side = (*self.centre_mm, *(1 / a for a in self.semi_axes_mm), 0.0, min(self.semi_axes_mm))
+        return [Step(ELLIPSOID, side), Step(SLAB, (self.centre_mm[2], self.half_height_mm)), Step(INTERSECT)]
 
 
 @dataclass(frozen=True)
@@ -142,17 +152,11 @@ class Tube(Shape):
         path = np.asarray(self.path_mm, float)
         return path.min(axis=0) - self.radius_mm, path.max(axis=0) + self.radius_mm
 
-    def distance_mm(self, points_mm: np.ndarray) -> np.ndarray:
+    def steps(self) -> list[Step]:
         """Exact signed distance."""
-        nearest = np.full(points_mm.shape[:-1], np.inf)
         path = np.asarray(self.path_mm, float)
-        for start, end in pairwise(path):
-            along = end - start
-            local = points_mm - start
-            share = np.clip(local @ along / (along @ along), 0, 1)
-            local -= share[..., None] * along
-            np.minimum(nearest, np.einsum("...i,...i->...", local, local), out=nearest)
-        return np.sqrt(nearest) - self.radius_mm
+        segments = [(*start, *(end - start), 1 / np.sum((end - start) ** 2)) for start, end in pairwise(path)]
+        return [Step(TUBE, (self.radius_mm, *np.concatenate(segments)), len(segments))]
 
 
 @dataclass(frozen=True)
@@ -167,9 +171,10 @@ class Union(Shape):
         corners = [s.bounds_mm for s in self.shapes]
         return np.min([c[0] for c in corners], axis=0), np.max([c[1] for c in corners], axis=0)
 
-    def distance_mm(self, points_mm: np.ndarray) -> np.ndarray:
+    def steps(self) -> list[Step]:
         """Smallest of the shapes' signed distances."""
-        return reduce(np.minimum, (s.distance_mm(points_mm) for s in self.shapes))
+        first, *others = (s.steps() for s in self.shapes)
+        return first + [step for other in others for step in (*other, Step(UNITE))]
 
 
 @dataclass(frozen=True)
@@ -185,21 +190,14 @@ class Difference(Shape):
         """Enclosing box."""
         return self.shape.bounds_mm
 
-    def distance_mm(self, points_mm: np.ndarray) -> np.ndarray:
+    def steps(self) -> list[Step]:
         """Largest of the constraints' signed distances; a constraint counts up to 12 mm beyond its box."""
-        distance = self.shape.distance_mm(points_mm)
+        steps = self.shape.steps()
         for other in self.without:
             lower, upper = other.bounds_mm
-            near = np.logical_and.reduce(
-                [
-                    (points_mm[..., a] > lower[a] - _REACH_MM) & (points_mm[..., a] < upper[a] + _REACH_MM)
-                    for a in range(3)
-                ]
-            )
-            if not near.any():
-                continue
-            distance[near] = np.maximum(distance[near], self.gap_mm - other.distance_mm(points_mm[near]))
-        return distance
+            carving = [*other.steps(), Step(CARVE, (self.gap_mm,))]
+            steps += [Step(SKIP_UNLESS_NEAR, (*(lower - _REACH_MM), *(upper + _REACH_MM)), len(carving)), *carving]
+        return steps
 
 
 def surface_distance_mm(shape: Shape, other: Shape, spacing_mm: float = 1.0) -> float:

@@ -74,21 +74,33 @@ def radiological_depths(density, origin_mm, step_mm, source_mm, axes, sad_mm, fa
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _dose_in_field(u, v, w, lung, maps, map_origin, per_pixel, fan, fan_origin, per_fan_step):
-    """Blurred aperture x dose per open field on the ray, at beam coordinates inside the maps; 0 below 1e-6 of one beam."""
-    mv, mu = (v - map_origin[0]) * per_pixel, (u - map_origin[1]) * per_pixel
+def _blurred_apertures(mv, mu, lung, maps, field):
+    """Bilinear values at a place in pixels inside pairs of maps, mixed by the share of the second, written to `field` (plan,).
+
+    Returns whether any is 1e-6 or more; smaller ones are written as 0.
+    """
     iv, iu, one = uintp(mv), uintp(mu), uintp(1)
     gv, gu = np.float32(mv - iv), np.float32(mu - iu)
     soft, wide = uintp(0), uintp(1)
-    near = maps[soft, iv, iu] + gu * (maps[soft, iv, iu + one] - maps[soft, iv, iu])
-    far = maps[soft, iv + one, iu] + gu * (maps[soft, iv + one, iu + one] - maps[soft, iv + one, iu])
-    field = near + gv * (far - near)
-    if lung > np.float32(0.0):
-        near = maps[wide, iv, iu] + gu * (maps[wide, iv, iu + one] - maps[wide, iv, iu])
-        far = maps[wide, iv + one, iu] + gu * (maps[wide, iv + one, iu + one] - maps[wide, iv + one, iu])
-        field += lung * (near + gv * (far - near) - field)
-    if field < _NEGLIGIBLE:
-        return np.float32(0.0)
+    seen = False
+    for plan in range(field.shape[0]):
+        k = uintp(plan)
+        near = maps[iv, iu, soft, k] + gu * (maps[iv, iu + one, soft, k] - maps[iv, iu, soft, k])
+        far = maps[iv + one, iu, soft, k] + gu * (maps[iv + one, iu + one, soft, k] - maps[iv + one, iu, soft, k])
+        value = near + gv * (far - near)
+        if lung > np.float32(0.0):
+            near = maps[iv, iu, wide, k] + gu * (maps[iv, iu + one, wide, k] - maps[iv, iu, wide, k])
+            far = maps[iv + one, iu, wide, k] + gu * (maps[iv + one, iu + one, wide, k] - maps[iv + one, iu, wide, k])
+            value += lung * (near + gv * (far - near) - value)
+        seen = seen or value >= _NEGLIGIBLE
+        field[k] = value if value >= _NEGLIGIBLE else np.float32(0.0)
+    return seen
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _open_dose(u, v, w, fan, fan_origin, per_fan_step):
+    """Dose of a wide open field at beam coordinates, from the rays of a fan, held at its edges."""
+    one = uintp(1)
     jv, hv = _linear_cell((v - fan_origin[0]) * per_fan_step[0], fan.shape[0])
     ju, hu = _linear_cell((u - fan_origin[1]) * per_fan_step[1], fan.shape[1])
     jw, hw = _linear_cell((w - fan_origin[2]) * per_fan_step[2], fan.shape[2])
@@ -98,7 +110,7 @@ def _dose_in_field(u, v, w, lung, maps, map_origin, per_pixel, fan, fan_origin, 
     c = fan[kv, ju, jw] + hw * (fan[kv, ju, kw] - fan[kv, ju, jw])
     d = fan[kv, ku, jw] + hw * (fan[kv, ku, kw] - fan[kv, ku, jw])
     low, high = a + hu * (b - a), c + hu * (d - c)
-    return field * (low + hv * (high - low))
+    return low + hv * (high - low)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -115,19 +127,21 @@ def _where_positive(offset, slope, low, high):
 def add_beam(
     dose, x_mm, y_mm, z_mm, lung, source_mm, axes, sad_mm, maps, map_origin, map_step, fan, fan_origin, fan_step
 ):  # fmt: skip
-    """Add the dose of one beam to the nodes of a grid.
+    """Add the dose of one beam to the nodes of a grid, for several plans that differ in its aperture alone.
 
     Parameters
     ----------
-    dose : float32 (z, y, x), added to; x_mm, y_mm, z_mm : node coordinates.
+    dose : float32 (z, y, x, plan), added to; x_mm, y_mm, z_mm : node coordinates.
     lung : float32 (z, y, x), share in 0-1 of the second map.
-    maps : float32 (2, v, u), blurred apertures in the isocentre plane; no dose outside them.
+    maps : float32 (v, u, 2, plan), blurred apertures in the isocentre plane; no dose outside them.
     map_origin : (2,) as (v, u); map_step : pixel size.
     fan : float32 (v, u, w), dose of a wide open field on a fan of rays, held at its edges; fan_origin, fan_step : (3,).
     """
-    last_v = map_origin[0] + (maps.shape[1] - 1) * map_step
-    last_u = map_origin[1] + (maps.shape[2] - 1) * map_step
+    last_v = map_origin[0] + (maps.shape[0] - 1) * map_step
+    last_u = map_origin[1] + (maps.shape[1] - 1) * map_step
     per_pixel, per_fan_step = 1.0 / map_step, 1.0 / fan_step
+    u, v, w = np.empty(x_mm.shape[0]), np.empty(x_mm.shape[0]), np.empty(x_mm.shape[0])
+    field = np.empty(maps.shape[3], np.float32)
     for iz in range(z_mm.shape[0]):
         z = z_mm[iz] - source_mm[2]
         for iy in range(y_mm.shape[0]):
@@ -160,35 +174,100 @@ def add_beam(
             last = min(x_mm.shape[0], int((high - x_first) / spacing) + 2)
             for ix in range(first, last):
                 x = x_mm[ix] - source_mm[0]
-                w = w0 + axes[2, 0] * x
-                if w <= 0.0:
+                w[ix] = w0 + axes[2, 0] * x
+                v[ix] = (v0 + axes[1, 0] * x) * sad_mm / w[ix]
+                u[ix] = (u0 + axes[0, 0] * x) * sad_mm / w[ix]
+            for ix in range(first, last):
+                mv, mu = (v[ix] - map_origin[0]) * per_pixel, (u[ix] - map_origin[1]) * per_pixel
+                if not (w[ix] > 0.0 and 0.0 <= mv < maps.shape[0] - 1 and 0.0 <= mu < maps.shape[1] - 1):
                     continue
-                scale = sad_mm / w
-                v = (v0 + axes[1, 0] * x) * scale
-                u = (u0 + axes[0, 0] * x) * scale
-                if v < map_origin[0] or v >= last_v or u < map_origin[1] or u >= last_u:
-                    continue
-                dose[iz, iy, ix] += _dose_in_field(
-                    u, v, w, lung[iz, iy, ix], maps, map_origin, per_pixel, fan, fan_origin, per_fan_step
-                )
+                if _blurred_apertures(mv, mu, lung[iz, iy, ix], maps, field):
+                    open_dose = _open_dose(u[ix], v[ix], w[ix], fan, fan_origin, per_fan_step)
+                    for plan in range(field.shape[0]):
+                        dose[iz, iy, ix, plan] += field[plan] * open_dose
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def add_beam_at_points(
-    dose, points_mm, lung, source_mm, axes, sad_mm, maps, map_origin, map_step, fan, fan_origin, fan_step
-):  # fmt: skip
-    """Add the dose of one beam to points (n, 3); arguments as in `add_beam`, dose float64 (n,), lung float32 (n,)."""
-    last_v = map_origin[0] + (maps.shape[1] - 1) * map_step
-    last_u = map_origin[1] + (maps.shape[2] - 1) * map_step
-    per_pixel, per_fan_step = 1.0 / map_step, 1.0 / fan_step
+def see_points(points_mm, source_mm, axes, sad_mm, fan, fan_origin, fan_step, seen, open_dose):
+    """Where a beam sees points (n, 3), and the dose of a wide open field there.
+
+    Parameters
+    ----------
+    seen : float64 (n, 2), written as (v, u); the points lie beyond the source. open_dose : float32 (n,), written.
+    """
+    per_fan_step = 1.0 / fan_step
     for p in range(points_mm.shape[0]):
         x, y, z = points_mm[p, 0] - source_mm[0], points_mm[p, 1] - source_mm[1], points_mm[p, 2] - source_mm[2]
         w = axes[2, 0] * x + axes[2, 1] * y + axes[2, 2] * z
-        if w <= 0.0:
-            continue
-        scale = sad_mm / w
-        v = (axes[1, 0] * x + axes[1, 1] * y + axes[1, 2] * z) * scale
-        u = (axes[0, 0] * x + axes[0, 1] * y + axes[0, 2] * z) * scale
-        if v < map_origin[0] or v >= last_v or u < map_origin[1] or u >= last_u:
-            continue
-        dose[p] += _dose_in_field(u, v, w, lung[p], maps, map_origin, per_pixel, fan, fan_origin, per_fan_step)
+        v = (axes[1, 0] * x + axes[1, 1] * y + axes[1, 2] * z) * sad_mm / w
+        u = (axes[0, 0] * x + axes[0, 1] * y + axes[0, 2] * z) * sad_mm / w
+        seen[p, 0], seen[p, 1] = v, u
+        open_dose[p] = _open_dose(u, v, w, fan, fan_origin, per_fan_step)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def add_beam_at_points(dose, seen, open_dose, lung, maps, map_origin, map_step):
+    """Add the dose of one beam to points as `see_points` found them; dose float64 (n,), the rest as in `add_beam`."""
+    per_pixel = 1.0 / map_step
+    field = np.empty(1, np.float32)
+    for p in range(dose.shape[0]):
+        mv, mu = (seen[p, 0] - map_origin[0]) * per_pixel, (seen[p, 1] - map_origin[1]) * per_pixel
+        if 0.0 <= mv < maps.shape[0] - 1 and 0.0 <= mu < maps.shape[1] - 1:
+            _blurred_apertures(mv, mu, lung[p], maps, field)
+            dose[p] += field[0] * open_dose[p]
+
+
+@njit(cache=True, nogil=True)
+def blur_rows(edge, low, high, v, u, edge_profile, steps_per_mm, blurred):
+    """Rows of an open field convolved with a profile along v and along u.
+
+    Parameters
+    ----------
+    edge : (row + 1,), borders of the rows along v; low, high : (row,), their ends along u.
+    v, u : pixel centres, float64.
+    edge_profile : float64 (2 n + 1,), the blurred step from 0 to 1 at `steps_per_mm` points per mm, its middle at the step.
+    blurred : float32 (v, u), written.
+    """
+    along = np.empty((low.shape[0], u.shape[0]), np.float32)
+    for row in range(low.shape[0]):
+        for i in range(u.shape[0]):
+            along[row, i] = _at_step((high[row] - u[i]) * steps_per_mm, edge_profile) - _at_step(
+                (low[row] - u[i]) * steps_per_mm, edge_profile
+            )
+    blurred[:] = 0.0
+    for j in range(v.shape[0]):
+        below = _at_step((edge[0] - v[j]) * steps_per_mm, edge_profile)
+        for row in range(low.shape[0]):
+            above = _at_step((edge[row + 1] - v[j]) * steps_per_mm, edge_profile)
+            share = np.float32(above - below)
+            below = above
+            if share > np.float32(0.0):
+                for i in range(u.shape[0]):
+                    blurred[j, i] += share * along[row, i]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _at_step(position, edge_profile):
+    """Linear value of a tabulated profile, its middle at 0, held at its ends."""
+    middle = edge_profile.shape[0] // 2
+    place = min(max(position + middle, 0.0), 2.0 * middle)
+    i = min(uintp(place), uintp(2 * middle - 1))
+    return edge_profile[i] + (place - i) * (edge_profile[i + uintp(1)] - edge_profile[i])
+
+
+@njit(cache=True, nogil=True)
+def outermost(u, v, start, low, high):
+    """Of the points between one start along v and the next, those with the lowest and the highest u.
+
+    Parameters
+    ----------
+    u, v : (n,). start : (part,), ascending, the first not above any point.
+    low, high : float64 (part, 2), written as (v, u); NaN where a part has no point.
+    """
+    low[:], high[:] = np.nan, np.nan
+    for p in range(u.shape[0]):
+        part = np.searchsorted(start, v[p], side="right") - 1
+        if not u[p] >= low[part, 1]:
+            low[part, 0], low[part, 1] = v[p], u[p]
+        if not u[p] <= high[part, 1]:
+            high[part, 0], high[part, 1] = v[p], u[p]

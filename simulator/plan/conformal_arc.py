@@ -24,16 +24,17 @@ its isodose. The axial margin of 1.5 mm is a calibration: the isodoses of coplan
 rotation axis than across it, and that opening brings R100 to 0.99-1.04 (spheres of 1.8 to 51 cc in water).
 """
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from simulator.case.anatomy import Case
 from simulator.case.geometry import Grid, Volume
-from simulator.kernels.beams import add_beam, add_beam_at_points, radiological_depths
-from simulator.plan.aperture import SAD_MM, Beam, BlurredField, Rows, blurred, make_beam
+from simulator.kernels.beams import add_beam, add_beam_at_points, radiological_depths, see_points
+from simulator.plan.aperture import SAD_MM, Beam, BlurredField, Outline, Rows, blurred, side_by_side
 from simulator.plan.dose import SplineDose
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Plan, hottest_gy, plan_quality, ptv_doses
@@ -47,9 +48,11 @@ _BUILD_UP_SHARE: Final = 0.8
 _BUILD_UP_PER_MM: Final = 0.25
 _PIXEL_MM: Final = 0.5
 _FAN_STEP_MM: Final = (4.0, 4.0, 2.5)
-_FAN_BORDER_MM: Final = 40.0
+_FAN_BORDER_MM: Final = 60.0
 _SCATTER_STRIDE: Final = 3
 _LUNG_STRIDE: Final = 2
+_SLAB_PLANES: Final = 8
+_AXIAL_REACH_MM: Final = 15.0
 _TAIL_SD: Final = 4.0
 _COVERED_PERCENT: Final = 95.0
 _MAX_TRIAL_POINTS: Final = 6_000
@@ -113,34 +116,60 @@ class ConformalArc(Spec):
     dose_grid_mm: Annotated[float, Field(ge=1, le=4)] = Field(2.0, description="dose grid spacing in mm")
 
     def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> "ArcPlan":
-        """The plan for a planning target and its margin.
+        """The plan for a planning target and its margin; see `plans`."""
+        return self.plans(case, target, [expansion], prescription, map)[0]
+
+    def plans(
+        self,
+        case: Case,
+        target: TargetVolume,
+        expansions: Sequence[Expansion],
+        prescription: Prescription,
+        map_: Callable[..., Iterable[Any]],
+    ) -> list["ArcPlan"]:
+        """The plans for several margins around one planning target.
+
+        They share the isocentre, the beams' directions, the dose grid and what rays meet; a plan is the same whichever
+        margins are asked for with it.
+
+        Parameters
+        ----------
+        map_ : applies a function to items, like `map`, in parallel where wanted.
 
         Raises
         ------
         ConfigError : no block margin gives the prescription isodose.
         CaseError : the target lies outside the density grid, or no dose reaches it.
         """
-        ptv = expand(target, expansion)
-        if not case.density.grid.contains(ptv.surface_mm).all():
-            raise CaseError(f"case {case.name!r}: the PTV reaches beyond the density grid; image more of the patient")
-        beams = tuple(
-            make_beam(ptv, float(gantry), arc.couch_deg, arc.degrees_per_beam)
-            for arc in self.arcs
-            for gantry in arc.gantry_deg
-        )
-        grid = self._dose_grid(case.density, ptv)
-        medium = self._medium(case.density, beams, grid)
-        block = self.block_margin_mm
-        if block == "auto":
-            block = self._solve_block_margin(medium, beams, ptv, prescription)
-        relative = self._deliver(medium, beams, block)
-        unscaled = SplineDose(relative)
-        d95 = hottest_gy(*ptv_doses(unscaled, ptv), _COVERED_PERCENT)
-        if d95 <= 0:
-            raise CaseError(f"case {case.name!r}: no beam reaches the PTV; check the density and the target's position")
-        delivery = ArcDelivery(self, beams, grid, block, prescription.dose_gy / d95)
-        dose = unscaled.scaled(delivery.scale)
-        return ArcPlan(dose, ptv, plan_quality(dose, ptv, prescription, grid), grid, delivery)
+        ptvs = list(map_(lambda expansion: expand(target, expansion), expansions))
+        for ptv in ptvs:
+            if not case.density.grid.contains(ptv.surface_mm).all():
+                raise CaseError(
+                    f"case {case.name!r}: the PTV reaches beyond the density grid; image more of the patient"
+                )
+        treatment = self._treatment(target)
+        grid = self._dose_grid(case.density, target)
+        medium = self._medium(case.density, treatment, grid, map_)
+
+        def shape(ptv: TargetVolume) -> "Apertures":
+            return self._shape(medium, treatment, ptv, prescription)
+
+        shaped = list(map_(shape, ptvs))
+
+        def finish(item: tuple[TargetVolume, Apertures, np.ndarray]) -> "ArcPlan":
+            ptv, apertures, relative = item
+            unscaled = SplineDose(Volume(grid, relative))
+            d95 = hottest_gy(*ptv_doses(unscaled, ptv), _COVERED_PERCENT)
+            if d95 <= 0:
+                raise CaseError(
+                    f"case {case.name!r}: no beam reaches the PTV; check the density and the target's position"
+                )
+            delivery = ArcDelivery(self, treatment, grid, apertures, prescription.dose_gy / d95)
+            dose = unscaled.scaled(delivery.scale)
+            return ArcPlan(dose, ptv, plan_quality(dose, ptv, prescription, grid), grid, delivery)
+
+        relative = self._deliver(medium, treatment, shaped, map_)
+        return list(map_(finish, zip(ptvs, shaped, relative, strict=True)))
 
     def depth_dose(self, depth_mm: np.ndarray) -> np.ndarray:
         """Relative dose T at radiological depths in mm."""
@@ -148,58 +177,117 @@ class ConformalArc(Spec):
             -self.attenuation_per_mm * depth_mm
         )
 
-    def _primary(self, rows: Rows, border_mm: float | None = None) -> BlurredField:
+    def _primary(self, rows: Rows, weight: float, border_mm: float | None = None) -> BlurredField:
         sds = (self.penumbra_sd_mm, self.penumbra_lung_sd_mm)
-        return blurred(rows, sds, 1 - self.scatter_fraction, _PIXEL_MM, border_mm or _TAIL_SD * max(sds))
+        return blurred(rows, sds, weight * (1 - self.scatter_fraction), _PIXEL_MM, border_mm or _TAIL_SD * max(sds))
 
-    def _scatter(self, rows: Rows, border_mm: float | None = None) -> BlurredField:
+    def _scatter(self, rows: Rows, weight: float, border_mm: float | None = None) -> BlurredField:
         sd = self.scatter_sd_mm
-        return blurred(rows, (sd, sd), self.scatter_fraction, sd / 8, border_mm or _TAIL_SD * sd)
+        return blurred(rows, (sd,), weight * self.scatter_fraction, sd / 8, border_mm or _TAIL_SD * sd)
 
-    def _medium(self, density: Volume, beams: tuple[Beam, ...], grid: Grid) -> "Medium":
-        return Medium(grid, _lung_share(density, grid), tuple(self._trace(beam, density, grid) for beam in beams))
+    def _treatment(self, target: TargetVolume) -> "Treatment":
+        """Beams aimed at the centre of a planning target, and how far around it their rays are traced."""
+        beams, fans = [], []
+        step = np.array(_FAN_STEP_MM[:2])
+        for arc in self.arcs:
+            for gantry in arc.gantry_deg:
+                beam = Beam.at(target.centroid_mm, float(gantry), arc.couch_deg, arc.degrees_per_beam)
+                outline = beam.outline(target)
+                lower = np.array([outline.v_mm[0], outline.low_mm.min()]) - _FAN_BORDER_MM
+                upper = np.array([outline.v_mm[-1], outline.high_mm.max()]) + _FAN_BORDER_MM
+                beams.append(beam)
+                fans.append((step * np.floor(lower / step), step * np.ceil(upper / step)))
+        return Treatment(tuple(beams), tuple(fans))
 
-    def _deliver(self, medium: "Medium", beams: tuple[Beam, ...], block_margin_mm: float) -> Volume:
-        """Unscaled dose of all beams."""
+    def _medium(
+        self, density: Volume, treatment: "Treatment", grid: Grid, map_: Callable[..., Iterable[Any]]
+    ) -> "Medium":
+        rays = map_(lambda seen: self._trace(seen[0], seen[1], density), zip(treatment.beams, treatment.fans, strict=True))
+        return Medium(grid, _lung_share(density, grid), tuple(rays))
+
+    def _deliver(
+        self,
+        medium: "Medium",
+        treatment: "Treatment",
+        shaped: Sequence["Apertures"],
+        map_: Callable[..., Iterable[Any]],
+    ) -> list[np.ndarray]:
+        """Unscaled doses float32 (z, y, x) of several plans with the same beams, slab by slab of the grid."""
         grid, coarse = medium.grid, _thinned(medium.grid, _SCATTER_STRIDE)
-        total, scattered = np.zeros(grid.shape, np.float32), np.zeros(coarse.shape, np.float32)
         water = np.zeros(coarse.shape, np.float32)
-        for beam, rays in zip(beams, medium.rays, strict=True):
-            rows = beam.outline.opened(block_margin_mm, self.axial_margin_mm)
-            primary, scatter = self._primary(rows).scaled(beam.weight), self._scatter(rows).scaled(beam.weight)
-            add_beam(total, *grid.axes_mm, medium.lung, *beam.geometry, *primary, *rays.arrays)
-            add_beam(scattered, *coarse.axes_mm, water, *beam.geometry, *scatter, *rays.arrays)
-        total += SplineDose(Volume(coarse, scattered)).on_grid(grid)
-        return Volume(grid, total)
+        total = np.zeros((*grid.shape, len(shaped)), np.float32)
+        scattered = np.zeros((*coarse.shape, len(shaped)), np.float32)
 
-    def _trace(self, beam: Beam, density: Volume, grid: Grid) -> "Rays":
+        def blur(i: int) -> tuple[tuple[np.ndarray, np.ndarray, float], tuple[np.ndarray, np.ndarray, float]]:
+            rows, weight = [s.rows[i] for s in shaped], treatment.beams[i].weight
+            primary, scatter = ([of(r, weight) for r in rows] for of in (self._primary, self._scatter))
+            return side_by_side(primary), side_by_side(scatter)
+
+        fields = list(map_(blur, range(len(treatment.beams))))
+
+        def add_beams(slab: tuple[np.ndarray, Grid, np.ndarray, slice, int]) -> None:
+            dose, of, lung, planes, kind = slab
+            x, y, z = of.axes_mm
+            for beam, field, rays in zip(treatment.beams, fields, medium.rays, strict=True):
+                add_beam(dose[planes], x, y, z[planes], lung[planes], *beam.geometry, *field[kind], *rays.arrays)
+
+        slabs = [
+            (dose, of, lung, slice(first, first + _SLAB_PLANES), kind)
+            for kind, (dose, of, lung) in enumerate(((total, grid, medium.lung), (scattered, coarse, water)))
+            for first in range(0, of.shape[0], _SLAB_PLANES)
+        ]
+        for _ in map_(add_beams, slabs):
+            pass
+
+        def both(plan: int) -> np.ndarray:
+            return total[..., plan] + SplineDose(Volume(coarse, scattered[..., plan])).on_grid(grid)
+
+        return list(map_(both, range(len(shaped))))
+
+    def _trace(self, beam: Beam, fan: tuple[np.ndarray, np.ndarray], density: Volume) -> "Rays":
         """Dose of a wide open field on a fan of rays around the beam, through all of the patient."""
-        distance = (np.concatenate([_corners_mm(grid), _corners_mm(density.grid)]) - beam.source_mm) @ beam.axes[2]
-        outline = beam.outline
-        lower = np.array([outline.v_mm[0] - _FAN_BORDER_MM, outline.low_mm.min() - _FAN_BORDER_MM, distance.min()])
-        upper = np.array([outline.v_mm[-1] + _FAN_BORDER_MM, outline.high_mm.max() + _FAN_BORDER_MM, distance.max()])
+        distance = (_corners_mm(density.grid) - beam.source_mm) @ beam.axes[2]
+        lower, upper = np.array([*fan[0], distance.min()]), np.array([*fan[1], distance.max()])
         step = np.array(_FAN_STEP_MM)
-        depth = np.empty(tuple(int(n) for n in np.ceil((upper - lower) / step) + 1), np.float32)
+        depth = np.empty(tuple(int(n) for n in np.ceil((upper - lower) / step - 1e-9) + 1), np.float32)
         values = np.ascontiguousarray(density.values, np.float32)
         origin, spacing = np.array(density.grid.origin_mm), np.array(density.grid.spacing_mm)
         radiological_depths(values, origin, spacing, *beam.geometry, lower, step, depth)
         w = lower[2] + step[2] * np.arange(depth.shape[2])
-        return Rays((self.depth_dose(depth) * (SAD_MM / w) ** 2).astype(np.float32), lower, step)
+        return Rays(self.depth_dose(depth) * ((SAD_MM / w) ** 2).astype(np.float32), lower, step)
 
-    def _dose_grid(self, density: Volume, ptv: TargetVolume) -> Grid:
+    def _dose_grid(self, density: Volume, target: TargetVolume) -> Grid:
         """The patient's box; along the rotation axis of coplanar arcs only as far as dose is scattered."""
         body = np.argwhere(density.values > _AIR_DENSITY)
         if not len(body):
             raise CaseError("the density is air everywhere; give a CT or densities of structures")
         lower, upper = density.grid.points_mm(np.array([body.min(axis=0), body.max(axis=0)]))
         if all(arc.couch_deg == 0 for arc in self.arcs):
-            reach = _BLOCK_LIMITS_MM[1] + _TAIL_SD * max(self.scatter_sd_mm, self.penumbra_lung_sd_mm)
-            lower[2] = max(lower[2], ptv.surface_mm[:, 2].min() - reach)
-            upper[2] = min(upper[2], ptv.surface_mm[:, 2].max() + reach)
+            reach = _AXIAL_REACH_MM + _TAIL_SD * max(self.scatter_sd_mm, self.penumbra_lung_sd_mm)
+            lower[2] = max(lower[2], target.surface_mm[:, 2].min() - reach)
+            upper[2] = min(upper[2], target.surface_mm[:, 2].max() + reach)
         return Grid.covering(lower, upper, self.dose_grid_mm)
 
+    def _shape(
+        self, medium: "Medium", treatment: "Treatment", ptv: TargetVolume, prescription: Prescription
+    ) -> "Apertures":
+        """The apertures of all beams for a PTV."""
+        outlines = [beam.outline(ptv) for beam in treatment.beams]
+        tall = [outline.stretched(self.axial_margin_mm) for outline in outlines]
+        block = self.block_margin_mm
+        if block == "auto":
+            narrowest = min(outline.half_width_mm for outline in outlines)
+            block = self._solve_block_margin(medium, treatment.beams, tall, narrowest, ptv, prescription)
+        return Apertures(block, tuple(outline.opened(block) for outline in tall))
+
     def _solve_block_margin(
-        self, medium: "Medium", beams: tuple[Beam, ...], ptv: TargetVolume, prescription: Prescription
+        self,
+        medium: "Medium",
+        beams: tuple[Beam, ...],
+        outlines: list[Outline],
+        narrowest_mm: float,
+        ptv: TargetVolume,
+        prescription: Prescription,
     ) -> float:
         """Block margin in mm that makes D95% of the PTV the prescription isodose of its maximum (secant steps)."""
         filled = np.argwhere(ptv.occupancy > 0)
@@ -210,18 +298,21 @@ class ConformalArc(Spec):
         lung = map_coordinates(medium.lung, medium.grid.index_zyx(points).T, order=1, mode="nearest")
         water = np.zeros(len(points), np.float32)
         border = 2 * ptv.lattice.spacing_mm[0]
+        seen, open_dose = np.empty((len(beams), len(points), 2)), np.empty((len(beams), len(points)), np.float32)
+        for beam, rays, *found in zip(beams, medium.rays, seen, open_dose, strict=True):
+            see_points(points, *beam.geometry, *rays.arrays, *found)
 
         def isodose_percent(block_margin_mm: float) -> float:
             dose = np.zeros(len(points))
-            seen = max(border, border - block_margin_mm)
-            for beam, rays in zip(beams, medium.rays, strict=True):
-                rows = beam.outline.opened(block_margin_mm, self.axial_margin_mm)
-                for share, field in ((lung, self._primary(rows, seen)), (water, self._scatter(rows, seen))):
-                    add_beam_at_points(dose, points, share, *beam.geometry, *field.scaled(beam.weight), *rays.arrays)
+            near = max(border, border - block_margin_mm)
+            for beam, outline, *found in zip(beams, outlines, seen, open_dose, strict=True):
+                rows = outline.opened(block_margin_mm)
+                for share, of in ((lung, self._primary), (water, self._scatter)):
+                    add_beam_at_points(dose, *found, share, *of(rows, beam.weight, near).arrays)
             return 100 * hottest_gy(dose, volume, _COVERED_PERCENT) / float(dose.max())
 
         wanted = prescription.isodose_percent
-        lowest = max(_BLOCK_LIMITS_MM[0], 1.0 - min(beam.outline.half_width_mm for beam in beams))
+        lowest = max(_BLOCK_LIMITS_MM[0], 1.0 - narrowest_mm)
         before, here = (float(np.clip(m, lowest, _BLOCK_LIMITS_MM[1])) for m in _FIRST_TRIALS_MM)
         isodose_before, isodose = isodose_percent(before), isodose_percent(here)
         for _ in range(_MAX_TRIALS):
@@ -263,20 +354,36 @@ class Medium:
 
 
 @dataclass(frozen=True)
+class Treatment:
+    """Where beams stand: the same for all margins around a planning target; with lower and upper (v, u) in mm of rays."""
+
+    beams: tuple[Beam, ...]
+    fans: tuple[tuple[np.ndarray, np.ndarray], ...]
+
+
+@dataclass(frozen=True)
+class Apertures:
+    """What beams open: the block margin in mm, and the rows of each beam."""
+
+    block_margin_mm: float
+    rows: tuple[Rows, ...]
+
+
+@dataclass(frozen=True)
 class ArcDelivery:
     """Apertures and beam weights as planned, to be delivered to a patient who is not where the plan expects."""
 
     model: ConformalArc
-    beams: tuple[Beam, ...]
+    treatment: Treatment
     grid: Grid
-    block_margin_mm: float
+    apertures: Apertures
     scale: float
 
     def dose(self, density: Volume) -> SplineDose:
         """Dose in a density (relative to water), the beams standing where they were planned."""
-        medium = self.model._medium(density, self.beams, self.grid)
-        relative = self.model._deliver(medium, self.beams, self.block_margin_mm)
-        return SplineDose(Volume(self.grid, relative.values * np.float32(self.scale)))
+        medium = self.model._medium(density, self.treatment, self.grid, map)
+        (relative,) = self.model._deliver(medium, self.treatment, [self.apertures], map)
+        return SplineDose(Volume(self.grid, relative * np.float32(self.scale)))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Plans whose dose was computed elsewhere: one RTDOSE (or archived dose) for each candidate margin."""
 
-from typing import Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
@@ -46,6 +47,17 @@ class ImportedDoses(Spec):
             )
         dose = SplineDose(imported.dose_gy)
         return Plan(dose, ptv, plan_quality(dose, ptv, prescription, grid), grid)
+
+    def plans(
+        self,
+        case: Case,
+        target: TargetVolume,
+        expansions: Sequence[Expansion],
+        prescription: Prescription,
+        map_: Callable[..., Iterable[Any]],
+    ) -> list[Plan]:
+        """The plans of several margins around one planning target, by `map` or something like it."""
+        return list(map_(lambda expansion: self.plan(case, target, expansion, prescription), expansions))
 
     def _entry(self, expansion: Expansion) -> MarginDose:
         wanted = expansion.margin_mm

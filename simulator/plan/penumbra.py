@@ -1,7 +1,8 @@
 """The closed-form plan of a spherical target: a radial dose with a Gaussian penumbra (van Herk 2000)."""
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -83,6 +84,17 @@ class Penumbra(Spec):
         dose: PlannedDose = SplineDose(Volume(grid, exact.on_grid(grid))) if self.gridded else exact
         ptv = expand(target, expansion)
         return Plan(dose, ptv, plan_quality(dose, ptv, prescription, grid), grid)
+
+    def plans(
+        self,
+        case: Case,
+        target: TargetVolume,
+        expansions: Sequence[Expansion],
+        prescription: Prescription,
+        map_: Callable[..., Iterable[Any]],
+    ) -> list[Plan]:
+        """The plans of several margins around one planning target, by `map` or something like it."""
+        return list(map_(lambda expansion: self.plan(case, target, expansion, prescription), expansions))
 
     @staticmethod
     def _require(met: bool, problem: str) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binom, norm
+from scipy.special import bdtr, ndtri
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def compare_metric(values: np.ndarray, *, larger_is_better: bool) -> Comparison:
         better[i] = won.mean(axis=1) + 0.5 * (gap == 0).mean(axis=1)
         mean[i] = gap.mean(axis=1)
         se[i] = gap.std(axis=1, ddof=1) / np.sqrt(n_courses) if n_courses > 1 else np.inf
-    half = norm.ppf(0.975) * se
+    half = ndtri(0.975) * se
     return Comparison(better, mean, mean - half, mean + half)
 
 
@@ -59,7 +59,7 @@ def paired_difference(met: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
     n = met.shape[1]
     shifted = n + 2
     b, c = (first + 0.5) / shifted, (second + 0.5) / shifted
-    half = norm.ppf(0.975) * np.sqrt((b + c - (b - c) ** 2) / shifted)
+    half = ndtri(0.975) * np.sqrt((b + c - (b - c) ** 2) / shifted)
     return (first - second) / n, np.maximum(b - c - half, -1), np.minimum(b - c + half, 1)
 
 
@@ -80,7 +80,7 @@ def distinguishable(met: np.ndarray, error: float = 0.05) -> np.ndarray:
     """
     first, second = _discordant(met)
     n_pairs = max(1, len(met) * (len(met) - 1) // 2)
-    p_value = 2 * binom.cdf(np.minimum(first, second), first + second, 0.5)
+    p_value = 2 * bdtr(np.minimum(first, second), (first + second).astype(int), 0.5)
     return (p_value <= error / n_pairs) & (first != second)
 
 

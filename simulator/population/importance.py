@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from simulator.population.intervals import clopper_pearson_interval
 
@@ -39,7 +39,7 @@ def weighted_probability(happened: np.ndarray, weight: np.ndarray, component: np
     n = len(value)
     variance = sum(value[component == c].var(ddof=1) * np.sum(component == c) for c in np.unique(component)) / n**2
     p = float(value.mean())
-    half = float(norm.ppf(0.975) * np.sqrt(variance))
+    half = float(ndtri(0.975) * np.sqrt(variance))
     high = p + half
     if not happened.any():
         high = float(clopper_pearson_interval(np.array(0), int(np.sum(component == 0)))[1])

@@ -1,7 +1,7 @@
 """Confidence intervals of probabilities and quantiles, and a rule that stops when every interval is narrow enough."""
 
 import numpy as np
-from scipy.stats import beta, binom, norm, t
+from scipy.special import bdtr, bdtrik, betaincinv, ndtri, stdtrit
 
 
 def wilson_interval(n_met: np.ndarray, n_courses: int, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -18,7 +18,7 @@ def wilson_interval(n_met: np.ndarray, n_courses: int, confidence: float = 0.95)
     Lower and upper bound, shape of `n_met`.
     """
     p = np.asarray(n_met, float) / n_courses
-    z2 = norm.ppf(0.5 + confidence / 2) ** 2
+    z2 = ndtri(0.5 + confidence / 2) ** 2
     centre = (p + z2 / (2 * n_courses)) / (1 + z2 / n_courses)
     half = np.sqrt(z2 * (p * (1 - p) / n_courses + z2 / (4 * n_courses**2))) / (1 + z2 / n_courses)
     return np.clip(centre - half, 0.0, 1.0), np.clip(centre + half, 0.0, 1.0)
@@ -40,8 +40,8 @@ def clopper_pearson_interval(
     Lower and upper bound, shape of `n_met`.
     """
     k, tail = np.asarray(n_met, float), (1 - confidence) / 2
-    low = beta.ppf(tail, np.maximum(k, 0.5), n_courses - k + 1)
-    high = beta.ppf(1 - tail, k + 1, np.maximum(n_courses - k, 0.5))
+    low = betaincinv(np.maximum(k, 0.5), n_courses - k + 1, tail)
+    high = betaincinv(k + 1, np.maximum(n_courses - k, 0.5), 1 - tail)
     return np.where(k == 0, 0.0, low), np.where(k == n_courses, 1.0, high)
 
 
@@ -65,7 +65,7 @@ def randomisation_interval(
     runs = met.reshape(*met.shape[:-1], n_randomisations, -1)
     share = runs.mean(axis=-1)
     mean, sd = share.mean(axis=-1), np.maximum(share.std(axis=-1, ddof=1), 1 / runs.shape[-1])
-    half = t.ppf(0.5 + confidence / 2, n_randomisations - 1) * sd / np.sqrt(n_randomisations)
+    half = stdtrit(n_randomisations - 1, 0.5 + confidence / 2) * sd / np.sqrt(n_randomisations)
     n_met, n_courses = met.sum(axis=-1), met.shape[-1]
     low, high = wilson_interval(n_met, n_courses, confidence)
     few = np.minimum(n_met, n_courses - n_met) < 2 * n_randomisations
@@ -91,9 +91,16 @@ def quantile_interval(
     n, q = len(values), np.asarray(quantiles)
     tail = (1 - confidence) / 2
     ordered = np.concatenate([[-np.inf], np.sort(values), [np.inf]])
-    below = binom.ppf(tail, n, q).astype(int)
-    above = binom.ppf(1 - tail, n, q).astype(int) + 1
+    below = _binomial_quantile(tail, n, q)
+    above = _binomial_quantile(1 - tail, n, q) + 1
     return ordered[below], ordered[above]
+
+
+def _binomial_quantile(probability: float, n: int, p: np.ndarray) -> np.ndarray:
+    """The smallest count whose cumulative binomial probability reaches a probability."""
+    count = np.ceil(bdtrik(probability, n, p)).astype(int)
+    fewer = np.maximum(count - 1, 0)
+    return np.where(bdtr(fewer, n, p) >= probability, fewer, count)
 
 
 class FixedWidthRule:

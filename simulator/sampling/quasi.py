@@ -14,7 +14,6 @@ from functools import cached_property, lru_cache
 import numpy as np
 from scipy.linalg import helmert
 from scipy.special import ndtri
-from scipy.stats import qmc
 
 from simulator.conventions import Stream
 from simulator.sampling.streams import Draws
@@ -156,6 +155,8 @@ def _mean_first(n: int) -> np.ndarray:
 @lru_cache(maxsize=2 * N_RANDOMISATIONS)
 def _normal_points(seed: int, run: int, n_points: int, n_dimensions: int) -> np.ndarray:
     """Scrambled Sobol' nets as standard normal numbers (n_points, n_dimensions)."""
+    from scipy.stats import qmc  # a second to import, which other studies need not wait for
+
     groups = []
     for first in range(0, n_dimensions, _GROUP):
         rng = np.random.default_rng([seed, run, first])

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from scipy.stats import chi, norm
+from scipy.special import chdtri, ndtri
 
 from simulator.spec import Field, NonNegativeFloat, NonNegativeMm3, Spec
 
@@ -100,8 +100,8 @@ class VanHerkMargin(_Kind):
 
     def margin(self, spread: Spread) -> np.ndarray:
         """Margin per axis (3,) in mm."""
-        alpha = chi.ppf(self.coverage_percent / 100, 3)
-        beta = norm.ppf(self.isodose_percent / 100)
+        alpha = np.sqrt(chdtri(3, 1 - self.coverage_percent / 100))
+        beta = ndtri(self.isodose_percent / 100)
         blurred_mm = np.hypot(spread.random_mm, self.penumbra_sd_mm)
         return alpha * spread.systematic_mm + beta * (blurred_mm - self.penumbra_sd_mm)
 
