@@ -120,21 +120,16 @@ def export(
 
 def main() -> None:
     """Entry point: 0 done, 1 a defect of ours, 2 wrong input, 130 interrupted."""
-    from simulator.spec import SimulatorError
-
     try:
         status = app(standalone_mode=False)
-    except SimulatorError as error:
-        _say(f"error: {error}")
-        sys.exit(2)
     except typer.Exit as end:
         sys.exit(end.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         _say("interrupted; what was finished is kept, the same command goes on from there")
         sys.exit(130)
     except Exception as error:
-        if _is_usage_error(error):
-            _say(f"error: {error.format_message()}")  # type: ignore[attr-defined]
+        if _is_wrong_input(error):
+            _say(f"error: {error.format_message() if hasattr(error, 'format_message') else error}")
             sys.exit(2)
         log = Path(f"simulator-error-{time.strftime('%Y%m%d-%H%M%S')}.log")
         log.write_text(traceback.format_exc(), encoding="utf-8")
@@ -143,8 +138,11 @@ def main() -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _is_usage_error(error: Exception) -> bool:
-    return hasattr(error, "format_message")
+def _is_wrong_input(error: Exception) -> bool:
+    """Whether the command line or the study is wrong, rather than the simulator."""
+    from simulator.spec import SimulatorError
+
+    return isinstance(error, SimulatorError) or hasattr(error, "format_message")
 
 
 def _load(config: Path, assignments: list[str] | None, **replaced: Any) -> Any:
