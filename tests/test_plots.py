@@ -134,5 +134,5 @@ def test_many_lines_are_spread_over_panels(n_guidances):
 
 
 def test_same_figure_gives_same_bytes(results):
-    first, second = (plots.image_bytes(plots.coverage_against_margin(results), "svg") for _ in range(2))
+    first, second = (plots.svg_bytes(plots.coverage_against_margin(results)) for _ in range(2))
     assert first == second

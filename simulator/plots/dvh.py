@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from simulator.plots.style import light_grid, panels, shown_structures, styled
+from simulator.plots.style import legend_below, light_grid, panels, shown_structures, styled
 
 
 @styled
@@ -51,5 +51,5 @@ def dvh_bands(results: xr.DataTree, strategies: Sequence[str]) -> Figure:
         Patch(color="#444444", alpha=0.15, linewidth=0, label="5-95 % of courses"),
         Line2D([], [], color="#888888", linestyle=":", label="prescription"),
     ]
-    figure.legend(handles=keys, loc="outside lower center", ncols=2 * columns + 1)
+    legend_below(figure, keys, 2 * columns + 1)
     return figure

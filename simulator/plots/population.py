@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from simulator.plots.style import PALETTE, light_grid, panels, readable, styled
+from simulator.plots.style import PALETTE, legend_below, light_grid, panels, readable, styled
 from simulator.population.coverage import dose_population_histogram
 
 _LEVELS = {0.95: "#08306b", 0.75: "#2171b5", 0.5: "#4eb3d3", 0.25: "#7bccc4", 0.05: "#a8ddb5"}
@@ -36,7 +36,7 @@ def dose_volume_coverage(results: xr.DataTree, strategy: str, structures: Sequen
         light_grid(axes)
     keys = [Line2D([], [], color=colour, label=f"{100 * level:g} % of courses") for level, colour in _LEVELS.items()]
     keys.append(Line2D([], [], color="#D55E00", linestyle="--", linewidth=1.1, label="planned dose"))
-    figure.legend(handles=keys, loc="outside lower center", ncols=5)
+    legend_below(figure, keys, 6)
     return figure
 
 
@@ -65,5 +65,5 @@ def dose_population_histograms(results: xr.DataTree, metrics: Sequence[str], str
             axes.annotate(text, (limit, 50), rotation=90, fontsize=8, ha="right", va="center", color="#444444")
         axes.set(title=metric, xlabel=f"at least ({unit})", ylabel="courses (%)", ylim=(0, 102))
         light_grid(axes)
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    legend_below(figure, grid[0, 0].get_legend_handles_labels()[0], 2)
     return figure
