@@ -47,9 +47,7 @@ def run(
     else:
         with progress_on(sys.stderr, quiet) as progress:
             run_study(study, folder, workers=workers, progress=progress)
-    if not no_report:
-        _report(folder)
-    _print_answer(folder)
+    _answer(folder, no_report)
 
 
 @app.command()
@@ -95,7 +93,11 @@ def init(
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="results folder", metavar="DIR")]) -> None:
     """Write report.html again from results.nc."""
-    _report(folder)
+    from simulator.report import render_report
+    from simulator.results import open_results
+
+    with open_results(folder) as results:
+        render_report(results, folder / "report.html")
     _say(f"wrote {folder / 'report.html'}")
 
 
@@ -159,19 +161,16 @@ def _load(config: Path, assignments: list[str] | None, **replaced: Any) -> Any:
     return load_study(config, overrides)
 
 
-def _report(folder: Path) -> None:
-    from simulator.report import render_report
-    from simulator.results import open_results
-
-    with open_results(folder) as results:
-        render_report(results, folder / "report.html")
-
-
-def _print_answer(folder: Path) -> None:
+def _answer(folder: Path, no_report: bool) -> None:
+    """Write the report, unless it is not wanted, and print the answer."""
     from simulator.overview import answer_table
     from simulator.results import open_results
 
     with open_results(folder) as results:
+        if not no_report:
+            from simulator.report import render_report
+
+            render_report(results, folder / "report.html")
         _console().print(answer_table(results))
     names = ("report.html", "summary.csv", "results.nc", "config.yaml")
     _say(f"results in {folder}: {', '.join(name for name in names if (folder / name).exists())}")
