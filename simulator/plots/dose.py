@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
-from simulator.plots.style import legend_below, png_bytes, raster, shown_structures, styled
+from simulator.plots.style import legend_below, place_labels, png_bytes, raster, shown_structures, styled
 
 _LOWEST_SHARE = 0.1
 _PLATEAU = 1.005
@@ -231,6 +231,7 @@ def _frame(extents_mm: Sequence[tuple[float, ...]], rows: int) -> tuple[Figure, 
             x += _LEFT
             place = (x / width, y / height, across * scale / width, along * scale / height)
             grid[-1].append(figure.add_axes(place))
+            place_labels(grid[-1][-1], across * scale, along * scale)
             x += across * scale + _RIGHT
     bar = figure.add_axes(
         ((width - _BAR + 0.1) / width, (_BELOW + 0.15 * rows * row) / height, 0.16 / width, 0.7 * rows * row / height)

@@ -29,7 +29,9 @@ def dvh_bands(results: xr.DataTree, strategies: Sequence[str]) -> Figure:
             bands = of_one["volume_percent"]
             for low, high, opacity in ((0.05, 0.95, 0.15), (0.25, 0.75, 0.25)):
                 lower, upper = (bands.sel(quantile=q, method="nearest").values for q in (low, high))
-                axes.fill_between(dose_gy, lower, upper, color=colour, alpha=opacity, linewidth=0)
+                steps = (np.diff(lower) != 0) | (np.diff(upper) != 0)
+                ends = np.append(steps, True) | np.append(True, steps)  # points within a level stretch add nothing
+                axes.fill_between(dose_gy[ends], lower[ends], upper[ends], color=colour, alpha=opacity, linewidth=0)
             axes.plot(dose_gy, bands.sel(quantile=0.5, method="nearest").values, color=colour, label=name)
             axes.plot(dose_gy, of_one["nominal"].values, color=colour, linestyle="--", linewidth=1.1)
         axes.axvline(float(results.attrs["prescription_gy"]), color="#888888", linewidth=0.9, linestyle=":")

@@ -12,6 +12,8 @@ from simulator.population.coverage import dose_population_histogram
 
 _LEVELS = {0.95: "#08306b", 0.75: "#2171b5", 0.5: "#4eb3d3", 0.25: "#7bccc4", 0.05: "#a8ddb5"}
 
+_MOST_STEPS = 300
+
 
 @styled
 def dose_volume_coverage(results: xr.DataTree, strategy: str, structures: Sequence[str]) -> Figure:
@@ -54,8 +56,11 @@ def dose_population_histograms(results: xr.DataTree, metrics: Sequence[str], str
             value, share, low, high = dose_population_histogram(
                 values["value"].sel(strategy=strategy, metric=metric).values
             )
-            axes.step(value, 100 * share, color=colour, label=strategy)
-            axes.fill_between(value, 100 * low, 100 * high, step="pre", color=colour, alpha=0.15, linewidth=0)
+            some = np.unique(np.linspace(0, len(value) - 1, _MOST_STEPS).astype(int))
+            axes.step(value[some], 100 * share[some], color=colour, label=strategy)
+            axes.fill_between(
+                value[some], 100 * low[some], 100 * high[some], step="pre", color=colour, alpha=0.15, linewidth=0
+            )
         unit = str(values["unit"].sel(metric=metric).item())
         for i in np.flatnonzero(goals["metric"].values == metric):
             in_percent = unit == "Gy" and str(goals["unit"].values[i]) == "%"

@@ -27,6 +27,7 @@ _STYLE: Any = {
     "axes.titlesize": 10.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # said, so that no title looks for its place
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": "#666666",
@@ -38,6 +39,7 @@ _STYLE: Any = {
 
 _DPI, _PNG_LEVEL = 130, 4
 _BELOW_AXES = 0.52  # tick labels and the label of the abscissa, inches
+_X_LABEL, _Y_LABEL = 0.27, 0.42  # distance of the labels from their axes, inches
 _LEGEND_ROW, _LEGEND_KEY = 0.19, 0.65  # height of a row and width of a key, inches
 LETTER = 0.075  # mean width of a letter, inches
 
@@ -75,7 +77,16 @@ def panels(
         "wspace": (left + right) / (width - left - right),
         "hspace": (top + bottom) / (height - top - bottom),
     }
-    return figure, figure.subplots(rows, columns, squeeze=False, gridspec_kw=places)
+    grid = figure.subplots(rows, columns, squeeze=False, gridspec_kw=places)
+    for axes in grid.flat:
+        place_labels(axes, width - left - right, height - top - bottom)
+    return figure, grid
+
+
+def place_labels(axes: Axes, width: float, height: float) -> None:
+    """Fixed places for the labels of axes so many inches large, so that they need not be sought."""
+    axes.xaxis.set_label_coords(0.5, -_X_LABEL / height)
+    axes.yaxis.set_label_coords(-_Y_LABEL / width, 0.5)
 
 
 def legend_below(figure: Figure, handles: Sequence[Any], columns: int) -> None:
