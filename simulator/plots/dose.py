@@ -190,6 +190,7 @@ class _Section:
         self.image: AxesImage = axes.imshow(
             blank, extent=_extent(axes_mm, plane), origin="lower", interpolation="nearest", aspect="auto"
         )
+        axes.locator_params(nbins=5)
         if plane.downwards:
             axes.invert_yaxis()
 
