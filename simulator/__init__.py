@@ -1,7 +1,6 @@
 """Monte Carlo simulation of treatment-plan robustness for stereotactic radiotherapy of lymph-node oligometastases."""
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,7 +11,6 @@ if TYPE_CHECKING:
     from simulator.results import open_results as open_results
     from simulator.study import run as run
 
-__version__ = version("simulator")
 __all__ = ["export_rtdose", "load_case", "load_study", "open_results", "rare_event_probability", "run"]
 
 _HOME = {
@@ -27,6 +25,10 @@ _HOME = {
 
 def __getattr__(name: str) -> Any:
     """Import the public functions when they are first used, so that `import simulator` stays fast."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("simulator")
     if name not in _HOME:
         raise AttributeError(f"module 'simulator' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

@@ -64,9 +64,7 @@ def run(
             progress_on(sys.stderr, quiet) as progress,
         ):
             run_study(study, folder, workers=workers, executor=executor, progress=progress)
-    if not no_report:
-        _report(folder)
-    _print_answer(folder)
+    _answer(folder, no_report)
 
 
 @app.command()
@@ -112,7 +110,11 @@ def init(
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="results folder", metavar="DIR")]) -> None:
     """Write report.html again from results.nc."""
-    _report(folder)
+    from simulator.report import render_report
+    from simulator.results import open_results
+
+    with open_results(folder) as results:
+        render_report(results, folder / "report.html")
     _say(f"wrote {folder / 'report.html'}")
 
 
@@ -137,20 +139,15 @@ def export(
 
 def main() -> None:
     """Entry point: 0 done, 1 a defect of ours, 2 wrong input, 130 interrupted."""
-    from simulator.spec import SimulatorError
-
     try:
         status = app(standalone_mode=False)
-    except SimulatorError as error:
-        _say(f"error: {error}")
-        sys.exit(2)
     except typer.Exit as end:
         status = end.exit_code
     except (KeyboardInterrupt, typer.Abort):
         status = _INTERRUPTED
     except Exception as error:
-        if _is_usage_error(error):
-            _say(f"error: {error.format_message()}")  # type: ignore[attr-defined]
+        if _is_wrong_input(error):
+            _say(f"error: {error.format_message() if hasattr(error, 'format_message') else error}")
             sys.exit(2)
         log = Path(f"simulator-error-{time.strftime('%Y%m%d-%H%M%S')}.log")
         log.write_text(traceback.format_exc(), encoding="utf-8")
@@ -161,8 +158,11 @@ def main() -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _is_usage_error(error: Exception) -> bool:
-    return hasattr(error, "format_message")
+def _is_wrong_input(error: Exception) -> bool:
+    """Whether the command line or the study is wrong, rather than the simulator."""
+    from simulator.spec import SimulatorError
+
+    return isinstance(error, SimulatorError) or hasattr(error, "format_message")
 
 
 def _load(config: Path, assignments: list[str] | None, **replaced: Any) -> Any:
@@ -179,19 +179,16 @@ def _load(config: Path, assignments: list[str] | None, **replaced: Any) -> Any:
     return load_study(config, overrides)
 
 
-def _report(folder: Path) -> None:
-    from simulator.report import render_report
-    from simulator.results import open_results
-
-    with open_results(folder) as results:
-        render_report(results, folder / "report.html")
-
-
-def _print_answer(folder: Path) -> None:
+def _answer(folder: Path, no_report: bool) -> None:
+    """Write the report, unless it is not wanted, and print the answer."""
     from simulator.overview import answer_table
     from simulator.results import open_results
 
     with open_results(folder) as results:
+        if not no_report:
+            from simulator.report import render_report
+
+            render_report(results, folder / "report.html")
         _console().print(answer_table(results))
     names = ("report.html", "summary.csv", "results.nc", "config.yaml")
     _say(f"results in {folder}: {', '.join(name for name in names if (folder / name).exists())}")

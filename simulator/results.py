@@ -170,6 +170,8 @@ SUMMARY_COLUMNS = (
     "unit",
 )
 
+_SUMMARY_NUMBERS = ("probability", "ci_low", "ci_high", "nominal", "median", "p05", "p95")
+
 DIRECTIONS = ("right", "left", "anterior", "posterior", "inferior", "superior")
 
 
@@ -209,7 +211,7 @@ def result_hash(results: xr.DataTree) -> str:
 def write_results(results: xr.DataTree, path: Path) -> None:
     """Write results.nc under a temporary name and rename it when it is complete."""
     check_results(results)
-    packed = {"zlib": True, "complevel": 1}
+    packed = {"zlib": True, "complevel": 1, "shuffle": True}
     encoding = {"/dvh": {"coverage": packed}, "/comparison": dict.fromkeys(VARIABLES["comparison"], packed)}
     if "dose" in results.children:
         encoding["/dose"] = {str(key): packed for key in results["dose"].data_vars}
@@ -250,24 +252,18 @@ def sweep_points(results: xr.DataTree) -> list[dict[str, int]]:
 def write_summary(results: xr.DataTree, path: Path) -> None:
     """Write summary.csv: one row per strategy and goal, for every point of a sweep."""
     axes = sweep_axes(results)
-    all_goals = results["goals"].to_dataset()
-    n_courses = results["metrics/value"].notnull().any("metric").sum("course")
+    goals = results["goals"].to_dataset().load()
+    n_courses = results["metrics/value"].notnull().any("metric").sum("course").load()
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow((*axes, *SUMMARY_COLUMNS))
         for at in sweep_points(results):
-            goals = all_goals.isel(at)
-            place = [goals[axis].item() for axis in axes]
-            for s in goals["strategy"].values:
-                n = int(n_courses.isel(at).sel(strategy=s))
-                for g in goals["goal"].values:
-                    row = goals.sel(strategy=s, goal=g)
-                    if np.isnan(row["probability"]):
-                        continue
-                    table.writerow(
-                        [*place, s, g, row["structure"].item()]
-                        + [f"{float(row[key]):.6g}" for key in ("probability", "ci_low", "ci_high")]
-                        + [n]
-                        + [f"{float(row[key]):.6g}" for key in ("nominal", "median", "p05", "p95")]
-                        + [row["unit"].item()]
-                    )
+            here = goals.isel(at)
+            place = [here[axis].item() for axis in axes]
+            column = {key: here[key].values for key in SUMMARY_COLUMNS if key in here}
+            counts = n_courses.isel(at).sel(strategy=here["strategy"]).values
+            for i, j in np.argwhere(~np.isnan(column["probability"])):
+                number = {key: f"{column[key][i, j]:.6g}" for key in _SUMMARY_NUMBERS}
+                texts = {key: column[key][j] for key in ("goal", "structure", "unit")}
+                row = number | texts | {"strategy": column["strategy"][i], "n_courses": counts[i]}
+                table.writerow([*place, *(row[key] for key in SUMMARY_COLUMNS)])

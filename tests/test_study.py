@@ -156,7 +156,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path, results):
     content = bytearray(flipped.read_bytes())
     content[len(content) // 2] ^= 4
     flipped.write_bytes(content)
-    with pytest.raises(ConfigError, match="unfinished courses of a different study .*seed: 5 -> seed: 6"):
+    with pytest.raises(ConfigError, match=r"unfinished courses of a different study .*seed: 5 -> seed: 6"):
         run_study(small_study(seed=6), tmp_path)
     run_study(small_study(), tmp_path, workers=2)
     with (tmp_path / "tasks.csv").open(encoding="utf-8") as file:

@@ -6,7 +6,7 @@ Linear-quadratic model (Fowler 1989, doi:10.1259/0007-1285-62-740-679), fraction
     EQD2 = BED / (1 + 2 Gy / (α/β))
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, Protocol
 

@@ -202,7 +202,9 @@ class ConformalArc(Spec):
     def _medium(
         self, density: Volume, treatment: "Treatment", grid: Grid, map_: Callable[..., Iterable[Any]]
     ) -> "Medium":
-        rays = map_(lambda seen: self._trace(seen[0], seen[1], density), zip(treatment.beams, treatment.fans, strict=True))
+        rays = map_(
+            lambda seen: self._trace(seen[0], seen[1], density), zip(treatment.beams, treatment.fans, strict=True)
+        )
         return Medium(grid, _lung_share(density, grid), tuple(rays))
 
     def _deliver(

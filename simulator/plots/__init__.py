@@ -1,7 +1,7 @@
 """Figures of the results: one function per figure, takes the results and returns a matplotlib Figure."""
 
 from simulator.plots.decision import pareto_front, uncertainty_budget
-from simulator.plots.dose import percentile_pictures, plan_pictures
+from simulator.plots.dose import percentile_images, percentile_pictures, plan_images, plan_pictures
 from simulator.plots.dvh import dvh_bands
 from simulator.plots.margins import (
     coverage_against_margin,
@@ -10,7 +10,7 @@ from simulator.plots.margins import (
     target_d98_against_margin,
 )
 from simulator.plots.population import dose_population_histograms, dose_volume_coverage
-from simulator.plots.style import image_bytes, shown_structures
+from simulator.plots.style import shown_structures, svg_bytes
 
 __all__ = [
     "coverage_against_margin",
@@ -18,12 +18,14 @@ __all__ = [
     "dose_population_histograms",
     "dose_volume_coverage",
     "dvh_bands",
-    "image_bytes",
     "oar_against_margin",
     "pareto_front",
+    "percentile_images",
     "percentile_pictures",
+    "plan_images",
     "plan_pictures",
     "shown_structures",
+    "svg_bytes",
     "target_d98_against_margin",
     "uncertainty_budget",
 ]

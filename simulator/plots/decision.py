@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from simulator.plots.style import MARKERS, PALETTE, light_grid, panels, styled
+from simulator.plots.style import LETTER, MARKERS, PALETTE, enlarge, legend_below, light_grid, panels, styled
 
 _MOST_METRICS = 4
 _LEAST_SHOWN = 0.01
@@ -16,7 +16,7 @@ def pareto_front(results: xr.DataTree) -> Figure:
     decision, joint = results["decision"].to_dataset(), results["joint"].to_dataset()
     coverage, organs = (joint.sel(joint=name) for name in ("wanted coverage", "all organ goals"))
     plans = results["plans"].to_dataset()
-    figure, grid = panels(1, 1, 8.6, 4.6)
+    figure, grid = panels(1, 1, 7.4, 4.4, top=0.12)
     axes = grid[0, 0]
     risk = 100 * decision["organ_risk"].values
     covered = 100 * coverage["probability"].values
@@ -44,7 +44,7 @@ def pareto_front(results: xr.DataTree) -> Figure:
     axes.set(xlabel="probability that any organ misses a goal (%)", ylabel="probability of the wanted coverage (%)")
     axes.set(xlim=(-3, 103), ylim=(-3, 103))
     light_grid(axes)
-    figure.legend(loc="outside right upper")
+    legend_below(figure, axes.get_legend_handles_labels()[0], 2)
     return figure
 
 
@@ -59,7 +59,8 @@ def uncertainty_budget(results: xr.DataTree, strategy: str) -> Figure:
     budget = budget.isel(source=np.flatnonzero(acting.values))
     budget = budget.isel(source=np.argsort(budget["total"].sel(metric=metrics[0]).values, kind="stable"))
     place, sources = np.arange(budget.sizes["source"]), budget["source"].values
-    figure, grid = panels(1, len(metrics) + 1, 2.9, 0.9 + 0.36 * max(4, len(sources)))
+    figure, grid = panels(1, len(metrics) + 1, 2.9, 0.9 + 0.36 * max(4, len(sources)), left=0.16)
+    enlarge(figure, left=LETTER * max(len(str(source)) for source in sources))
     for axes, metric in zip(grid[0], metrics, strict=False):
         one = budget.sel(metric=metric)
         for key, offset, colour, name in (
@@ -81,7 +82,7 @@ def uncertainty_budget(results: xr.DataTree, strategy: str) -> Figure:
     for axes in grid[0]:
         axes.set_yticks(place, sources if axes is grid[0, 0] else [""] * len(sources))
         light_grid(axes)
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    legend_below(figure, grid[0, 0].get_legend_handles_labels()[0], 2)
     return figure
 
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from simulator.plots.style import light_grid, panels, shown_structures, styled
+from simulator.plots.style import legend_below, light_grid, panels, shown_structures, styled
 
 
 @styled
@@ -22,16 +22,21 @@ def dvh_bands(results: xr.DataTree, strategies: Sequence[str]) -> Figure:
     columns = min(2, len(strategies))
     figure, grid = panels(-(-len(strategies) // columns), columns, 5.4, 3.7)
     dose_gy = dvh["dose"].values
-    highest_gy = dose_gy[np.flatnonzero(dvh["volume_percent"].values.max((0, 1, 2)) > 0.1)[-1]]
+    places = {key: [str(name) for name in dvh[key].values] for key in ("strategy", "structure")}
+    quantile = {q: int(np.abs(dvh["quantile"].values - q).argmin()) for q in (0.05, 0.25, 0.5, 0.75, 0.95)}
+    volume_percent, nominal = dvh["volume_percent"].values, dvh["nominal"].values
+    highest_gy = dose_gy[np.flatnonzero(volume_percent.max((0, 1, 2)) > 0.1)[-1]]
     for axes, strategy in zip(grid.flat, strategies, strict=False):
         for name, colour in colours.items():
-            of_one = dvh.sel(strategy=strategy, structure=name)
-            bands = of_one["volume_percent"]
+            at = places["strategy"].index(strategy), places["structure"].index(name)
+            bands = volume_percent[at]
             for low, high, opacity in ((0.05, 0.95, 0.15), (0.25, 0.75, 0.25)):
-                lower, upper = (bands.sel(quantile=q, method="nearest").values for q in (low, high))
-                axes.fill_between(dose_gy, lower, upper, color=colour, alpha=opacity, linewidth=0)
-            axes.plot(dose_gy, bands.sel(quantile=0.5, method="nearest").values, color=colour, label=name)
-            axes.plot(dose_gy, of_one["nominal"].values, color=colour, linestyle="--", linewidth=1.1)
+                lower, upper = bands[quantile[low]], bands[quantile[high]]
+                steps = (np.diff(lower) != 0) | (np.diff(upper) != 0)
+                ends = np.append(steps, True) | np.append(True, steps)  # points within a level stretch add nothing
+                axes.fill_between(dose_gy[ends], lower[ends], upper[ends], color=colour, alpha=opacity, linewidth=0)
+            axes.plot(dose_gy, bands[quantile[0.5]], color=colour, label=name)
+            axes.plot(dose_gy, nominal[at], color=colour, linestyle="--", linewidth=1.1)
         axes.axvline(float(results.attrs["prescription_gy"]), color="#888888", linewidth=0.9, linestyle=":")
         axes.set(
             title=strategy,
@@ -51,5 +56,5 @@ def dvh_bands(results: xr.DataTree, strategies: Sequence[str]) -> Figure:
         Patch(color="#444444", alpha=0.15, linewidth=0, label="5-95 % of courses"),
         Line2D([], [], color="#888888", linestyle=":", label="prescription"),
     ]
-    figure.legend(handles=keys, loc="outside lower center", ncols=2 * columns + 1)
+    legend_below(figure, keys, 2 * columns + 1)
     return figure

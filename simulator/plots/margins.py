@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from simulator.plots.style import LINES_PER_PANEL, MARKERS, PALETTE, light_grid, panels, readable, styled
+from simulator.plots.style import LINES_PER_PANEL, MARKERS, PALETTE, legend_below, light_grid, panels, readable, styled
 
 MOST_GOALS = 3
 _MARGIN_LABEL = "margin, mean over directions (mm)"
@@ -85,7 +85,7 @@ def coverage_against_margin(results: xr.DataTree) -> Figure:
     goals = results["goals"].to_dataset()
     shown = np.flatnonzero(goals["role"].values == "target")[:MOST_GOALS]
     bundles = _bundles(lines_against_margin(results))
-    figure, grid = panels(len(bundles), len(shown), 3.9 if len(shown) > 1 else 5.6, 3.5)
+    figure, grid = panels(len(bundles), len(shown), 3.9 if len(shown) > 1 else 5.6, 3.5, top=_top(bundles))
     for row, bundle in zip(grid, bundles, strict=True):
         for axes, goal in zip(row, shown, strict=True):
             middle, low, high = (100 * goals[key].values[:, goal] for key in ("probability", "ci_low", "ci_high"))
@@ -107,7 +107,9 @@ def _one_quantity(
 ) -> Figure:
     bundles = _bundles(lines_against_margin(results))
     columns = min(2, len(bundles))
-    figure, grid = panels(-(-len(bundles) // columns), columns, 5.4 if columns > 1 else 7.4, 3.7)
+    figure, grid = panels(
+        -(-len(bundles) // columns), columns, 5.4 if columns > 1 else 7.4, 3.7, right=0.85, top=_top(bundles)
+    )
     for axes, bundle in zip(grid.flat, bundles, strict=False):
         _draw(axes, bundle, median, p05, p95)
         for limit in limits:
@@ -158,14 +160,18 @@ def _title(bundles: list[list[Line]], bundle: list[Line], text: str) -> str:
     return "\n".join(part for part in (text, motion) if part)
 
 
+def _top(bundles: list[list[Line]]) -> float:
+    """Room for a title of one or two lines, inches."""
+    return 0.3 if len(bundles) == 1 else 0.48
+
+
 def _legend(figure: Figure, grid: np.ndarray, bundles: list[list[Line]]) -> None:
     if len(bundles) > 1:
         for axes in grid.flat:
             if axes.get_visible():
                 axes.legend(*_without_motion(axes), fontsize=8, loc="best")
         return
-    handles, names = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=2)
+    legend_below(figure, grid.flat[0].get_legend_handles_labels()[0], 2)
 
 
 def _without_motion(axes: Axes) -> tuple[list, list[str]]:

@@ -7,10 +7,12 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from simulator.plots.style import PALETTE, light_grid, panels, readable, styled
+from simulator.plots.style import PALETTE, legend_below, light_grid, panels, readable, styled
 from simulator.population.coverage import dose_population_histogram
 
 _LEVELS = {0.95: "#08306b", 0.75: "#2171b5", 0.5: "#4eb3d3", 0.25: "#7bccc4", 0.05: "#a8ddb5"}
+
+_MOST_STEPS = 300
 
 
 @styled
@@ -36,7 +38,7 @@ def dose_volume_coverage(results: xr.DataTree, strategy: str, structures: Sequen
         light_grid(axes)
     keys = [Line2D([], [], color=colour, label=f"{100 * level:g} % of courses") for level, colour in _LEVELS.items()]
     keys.append(Line2D([], [], color="#D55E00", linestyle="--", linewidth=1.1, label="planned dose"))
-    figure.legend(handles=keys, loc="outside lower center", ncols=5)
+    legend_below(figure, keys, 6)
     return figure
 
 
@@ -54,8 +56,11 @@ def dose_population_histograms(results: xr.DataTree, metrics: Sequence[str], str
             value, share, low, high = dose_population_histogram(
                 values["value"].sel(strategy=strategy, metric=metric).values
             )
-            axes.step(value, 100 * share, color=colour, label=strategy)
-            axes.fill_between(value, 100 * low, 100 * high, step="pre", color=colour, alpha=0.15, linewidth=0)
+            some = np.unique(np.linspace(0, len(value) - 1, _MOST_STEPS).astype(int))
+            axes.step(value[some], 100 * share[some], color=colour, label=strategy)
+            axes.fill_between(
+                value[some], 100 * low[some], 100 * high[some], step="pre", color=colour, alpha=0.15, linewidth=0
+            )
         unit = str(values["unit"].sel(metric=metric).item())
         for i in np.flatnonzero(goals["metric"].values == metric):
             in_percent = unit == "Gy" and str(goals["unit"].values[i]) == "%"
@@ -65,5 +70,5 @@ def dose_population_histograms(results: xr.DataTree, metrics: Sequence[str], str
             axes.annotate(text, (limit, 50), rotation=90, fontsize=8, ha="right", va="center", color="#444444")
         axes.set(title=metric, xlabel=f"at least ({unit})", ylabel="courses (%)", ylim=(0, 102))
         light_grid(axes)
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    legend_below(figure, grid[0, 0].get_legend_handles_labels()[0], 2)
     return figure

@@ -2,8 +2,8 @@
 
 import functools
 import io
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import matplotlib
 import numpy as np
@@ -12,11 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from PIL import Image
 
 # Okabe and Ito's colour-blind-safe palette, without black, which marks the isodose, and yellow, faint on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#56B4E9", "#CC79A7", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 LINES_PER_PANEL = 6
+
+Drawn = TypeVar("Drawn")
 
 _STYLE: Any = {
     "font.family": "DejaVu Sans",
@@ -24,6 +27,7 @@ _STYLE: Any = {
     "axes.titlesize": 10.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # said, so that no title looks for its place
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": "#666666",
@@ -33,25 +37,77 @@ _STYLE: Any = {
     "svg.hashsalt": "simulator",
 }
 
-_DPI = 130
+_DPI, _PNG_LEVEL = 130, 4
+_BELOW_AXES = 0.52  # tick labels and the label of the abscissa, inches
+_X_LABEL, _Y_LABEL = 0.27, 0.42  # distance of the labels from their axes, inches
+_LEGEND_ROW, _LEGEND_KEY = 0.19, 0.65  # height of a row and width of a key, inches
+LETTER = 0.075  # mean width of a letter, inches
 
 
-def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Draw a figure in the house style."""
+def styled(draw: Callable[..., Drawn]) -> Callable[..., Drawn]:
+    """Draw figures in the house style."""
 
     @functools.wraps(draw)
-    def in_style(*args: Any, **named: Any) -> Figure:
+    def in_style(*args: Any, **named: Any) -> Drawn:
         with matplotlib.rc_context(_STYLE):
             return draw(*args, **named)
 
     return in_style
 
 
-def panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
-    """Empty figure of `rows` x `columns` axes; width and height of one panel in inches."""
+def panels(
+    rows: int, columns: int, width: float, height: float, *, left: float = 0.62, right: float = 0.16, top: float = 0.3
+) -> tuple[Figure, np.ndarray]:
+    """Empty figure of `rows` x `columns` axes.
+
+    Fixed places instead of a layout engine, which would measure every text several times.
+
+    Parameters
+    ----------
+    width, height : of one panel with its labels, in inches.
+    left, right, top : room for the labels, in inches.
+    """
     figure = Figure(figsize=(columns * width, rows * height), facecolor="white")
-    figure.set_layout_engine("constrained", h_pad=0.1, w_pad=0.08)
-    return figure, figure.subplots(rows, columns, squeeze=False)
+    bottom = _BELOW_AXES
+    places = {
+        "left": left / (columns * width),
+        "right": 1 - right / (columns * width),
+        "bottom": bottom / (rows * height),
+        "top": 1 - top / (rows * height),
+        "wspace": (left + right) / (width - left - right),
+        "hspace": (top + bottom) / (height - top - bottom),
+    }
+    grid = figure.subplots(rows, columns, squeeze=False, gridspec_kw=places)
+    for axes in grid.flat:
+        place_labels(axes, width - left - right, height - top - bottom)
+    return figure, grid
+
+
+def place_labels(axes: Axes, width: float, height: float) -> None:
+    """Fixed places for the labels of axes so many inches large, so that they need not be sought."""
+    axes.xaxis.set_label_coords(0.5, -_X_LABEL / height)
+    axes.yaxis.set_label_coords(-_Y_LABEL / width, 0.5)
+
+
+def legend_below(figure: Figure, handles: Sequence[Any], columns: int) -> None:
+    """A legend in a strip of its own below the axes, in as many columns as the figure is wide enough for."""
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    room = int(figure.get_size_inches()[0] / (_LEGEND_KEY + LETTER * longest))
+    columns = max(1, min(columns, len(handles), room))
+    enlarge(figure, below=0.12 + _LEGEND_ROW * -(-len(handles) // columns))
+    figure.legend(handles=list(handles), loc="lower center", ncols=columns, borderpad=0.2)
+
+
+def enlarge(figure: Figure, *, left: float = 0.0, below: float = 0.0) -> None:
+    """Add room to a figure, in inches; its axes keep their sizes."""
+    width, height = figure.get_size_inches()
+    wider, higher = width + left, height + below
+    figure.set_size_inches(wider, higher)
+    for axes in figure.axes:
+        x, y, across, up = axes.get_position().bounds
+        axes.set_position(
+            ((x * width + left) / wider, (y * height + below) / higher, across * width / wider, up * height / higher)
+        )
 
 
 def light_grid(axes: Axes) -> None:
@@ -65,14 +121,25 @@ def readable(goal: str) -> str:
     return goal.replace(">=", "≥").replace("<=", "≤")
 
 
-def image_bytes(figure: Figure, kind: str) -> bytes:
-    """Figure as "svg" or "png"; the same figure gives the same bytes."""
+def svg_bytes(figure: Figure) -> bytes:
+    """Figure as SVG; the same figure gives the same bytes."""
     buffer = io.BytesIO()
-    metadata: dict[str, str | None] = {"Date": None} if kind == "svg" else {"Software": None}
-    figure.dpi = _DPI
-    canvas: Any = {"svg": FigureCanvasSVG, "png": FigureCanvasAgg}[kind](figure)
+    canvas: Any = FigureCanvasSVG(figure)
     with matplotlib.rc_context(_STYLE):
-        getattr(canvas, f"print_{kind}")(buffer, metadata=metadata)  # `savefig` would lay the figure out twice
+        canvas.print_svg(buffer, metadata={"Date": None})  # `savefig` would lay the figure out twice
+    return buffer.getvalue()
+
+
+def raster(figure: Figure) -> FigureCanvasAgg:
+    """Canvas of pixels for a figure."""
+    figure.dpi = _DPI
+    return FigureCanvasAgg(figure)
+
+
+def png_bytes(canvas: FigureCanvasAgg) -> bytes:
+    """What is drawn on a canvas, as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(buffer, "png", compress_level=_PNG_LEVEL)
     return buffer.getvalue()
 
 

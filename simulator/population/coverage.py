@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from simulator.population.bands import VOLUME_LEVELS
-
 COVERAGE_VOLUMES = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, *(5.0 * i for i in range(3, 20)), 98.0, 100.0)
 
 
@@ -21,7 +19,7 @@ def dose_volume_coverage(counts: np.ndarray) -> np.ndarray:
     float32 (..., dose, volume) for `COVERAGE_VOLUMES` in percent, resolved to 0.2 percent of the volume.
     """
     reached = np.cumsum(counts[..., ::-1], axis=-1)[..., ::-1]
-    level = [round(v * (VOLUME_LEVELS - 1) / 100) for v in COVERAGE_VOLUMES]
+    level = [round(v * (counts.shape[-1] - 1) / 100) for v in COVERAGE_VOLUMES]
     return (reached[..., level] / reached[..., :1]).astype(np.float32)
 
 

@@ -150,32 +150,30 @@ def _goal_table(results: xr.DataTree) -> list[dict[str, Any]]:
 def _figures(results: xr.DataTree, chosen: dict[str, str]) -> dict[str, Any]:
     """Data URIs of the figures; an absent key is a figure that these results cannot give."""
     goals = results["goals"].to_dataset()
-    figures: dict[str, Any] = {"dvh": _uri(plots.dvh_bands(results, list(chosen)), "svg")}
+    figures: dict[str, Any] = {"dvh": _svg(plots.dvh_bands(results, list(chosen)))}
     decided = results["decision"].attrs["recommended"] or results["decision"].attrs["nearest_miss"]
     structures = list(plots.shown_structures(results))[:_MOST_COVERAGE]
-    figures["coverage_map"] = _uri(plots.dose_volume_coverage(results, decided, structures), "svg")
-    figures["histograms"] = _uri(
-        plots.dose_population_histograms(results, _shown_metrics(results), list(chosen)), "svg"
-    )
+    figures["coverage_map"] = _svg(plots.dose_volume_coverage(results, decided, structures))
+    figures["histograms"] = _svg(plots.dose_population_histograms(results, _shown_metrics(results), list(chosen)))
     if "dose" in results.children and "percentile" in results["dose"].to_dataset():
         spread = results["dose"].to_dataset()["sd"]
         asked = [name for name in chosen if bool(spread.sel(strategy=name).notnull().any())]
-        figures["percentiles"] = {name: _uri(plots.percentile_pictures(results, name), "png") for name in asked}
+        figures["percentiles"] = dict(zip(asked, map(_png, plots.percentile_images(results, asked)), strict=True))
     if goals.sizes["strategy"] > 1:
-        figures["front"] = _uri(plots.pareto_front(results), "svg")
+        figures["front"] = _svg(plots.pareto_front(results))
     if "budget" in results.children:
         named = results["budget"].to_dataset()["strategy"].values
-        figures["budgets"] = {str(n): _uri(plots.uncertainty_budget(results, str(n)), "svg") for n in named}
+        figures["budgets"] = {str(n): _svg(plots.uncertainty_budget(results, str(n))) for n in named}
     if "dose" in results.children:
-        figures["plans"] = {name: _uri(plots.plan_pictures(results, name), "png") for name in chosen}
+        figures["plans"] = dict(zip(chosen, map(_png, plots.plan_images(results, list(chosen))), strict=True))
     if f"{results.attrs['target']} D98%" in results["metrics"].to_dataset()["metric"].values:
-        figures["d98"] = _uri(plots.target_d98_against_margin(results), "svg")
+        figures["d98"] = _svg(plots.target_d98_against_margin(results))
     critical = plots.critical_oar_goal(results)
     if critical is not None:
-        figures["oar"] = _uri(plots.oar_against_margin(results), "svg")
+        figures["oar"] = _svg(plots.oar_against_margin(results))
         figures["oar_goal"] = readable(goals["goal"].values[critical])
     if (goals["role"].values == "target").any():
-        figures["coverage"] = _uri(plots.coverage_against_margin(results), "svg")
+        figures["coverage"] = _svg(plots.coverage_against_margin(results))
     return figures
 
 
@@ -193,9 +191,16 @@ def _shown_metrics(results: xr.DataTree) -> list[str]:
     return [wanted if wanted in own else own[0], *organ]
 
 
-def _uri(figure: Any, kind: str) -> str:
-    mime = {"svg": "image/svg+xml", "png": "image/png"}[kind]
-    return f"data:{mime};base64,{base64.b64encode(plots.image_bytes(figure, kind)).decode('ascii')}"
+def _svg(figure: Any) -> str:
+    return _uri("image/svg+xml", plots.svg_bytes(figure))
+
+
+def _png(data: bytes) -> str:
+    return _uri("image/png", data)
+
+
+def _uri(mime: str, data: bytes) -> str:
+    return f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def _plans(results: xr.DataTree) -> list[dict[str, Any]]:
