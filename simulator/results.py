@@ -81,7 +81,17 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "required_mm": Variable(_SIDES, "mm", "margin that reaches the wanted coverage; inf above the largest"),
         "low_mm": Variable(_SIDES, "mm", "lower end of the 95 % interval of required_mm; -inf below the smallest"),
         "high_mm": Variable(_SIDES, "mm", "upper end of the 95 % interval of required_mm; inf above the largest"),
+        "interpolation_mm": Variable(
+            ("series",),
+            "mm",
+            "bound of the error of interpolating between candidates, which the interval does not hold",
+        ),
         "recipe_mm": Variable(("series", "recipe", "direction"), "mm", "margin of a published recipe, same errors"),
+        "cause_mm": Variable(
+            ("series", "recipe", "cause", "direction"),
+            "mm",
+            "part of required_mm minus recipe_mm that is due to a cause",
+        ),
     },
     "decision": {
         "organ_risk": Variable(("strategy",), "1", "probability that any organ misses a goal"),

@@ -8,6 +8,7 @@ import xarray as xr
 
 from simulator.answers import answer_groups
 from simulator.config import DecisionRule, StrategyGrid
+from simulator.margin_causes import CAUSES
 from simulator.metrics.goals import parse_goal
 from simulator.population.coverage import COVERAGE_VOLUMES
 from simulator.population.intervals import wilson_interval
@@ -96,7 +97,16 @@ def _answers(plans, goals, value, metrics) -> dict[str, xr.Dataset]:
             isocentre_mm=np.zeros(3),
         ),
     )
-    return answer_groups(problem, value, np.linspace(5, 40, len(plans)))
+    answers = answer_groups(problem, value, np.linspace(5, 40, len(plans)))
+    return answers | {"margins": _with_causes(answers["margins"])}
+
+
+def _with_causes(margins: xr.Dataset) -> xr.Dataset:
+    """Equal parts of the difference to each recipe."""
+    difference = (margins["required_mm"] - margins["recipe_mm"]).transpose("series", "recipe", "direction").values
+    parts = np.repeat(difference[:, :, None] / len(CAUSES), len(CAUSES), axis=2)
+    parts[~np.isfinite(parts)] = np.nan
+    return margins.assign(cause_mm=(VARIABLES["margins"]["cause_mm"].dims, parts)).assign_coords(cause=list(CAUSES))
 
 
 def _named(name: str) -> dict[str, str]:
