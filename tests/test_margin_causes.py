@@ -47,8 +47,8 @@ def test_distance_from_an_ellipsoid_is_the_smallest_over_its_surface():
 def test_the_margin_of_a_point_is_where_its_dose_reaches_the_level(sides):
     rng = np.random.default_rng(3)
     chain, radius, one = Chain.of(np.asarray(sides, float)), 12.0, edge(0.9, 4.0)
-    shift, weight = rng.normal(0, 2, (4, 3, 3)), rng.dirichlet(np.ones(3), 4)
-    points, path = radius * np.eye(3), np.array([[0.0, 0, -2], [0, 0, 3]])
+    shift, weight = rng.normal((0, 0, 5), (0.7, 0.7, 2), (4, 3, 3)), rng.dirichlet(np.ones(3), 4)
+    points, path = radius * np.array([[0, 0, 1], [0.6, 0, 0.8], [0.0, 0.28, 0.96]]), np.array([[0.0, 0, -1], [0, 0, 1]])
     frame, needed = np.repeat(np.eye(3)[None], 4, axis=0), np.empty((4, 3))
     margins_needed(
         one.table, -40.0, 0.05, 1.0, shift, weight, frame, points, path, radius, chain.size_mm, chain.sides_mm, needed
@@ -57,7 +57,7 @@ def test_the_margin_of_a_point_is_where_its_dose_reaches_the_level(sides):
     for c in range(4):
         for p in range(3):
             at = points[p] + shift[c]
-            nearest = np.stack([np.zeros(3), np.zeros(3), np.clip(at[:, 2], -2, 3)], axis=1)
+            nearest = np.stack([np.zeros(3), np.zeros(3), np.clip(at[:, 2], -1, 1)], axis=1)
             distance = np.empty(3)
             if not chain.size_mm[0] - 29 < needed[c, p] < chain.size_mm[-1] + 59:
                 continue  # no margin along this chain does it
