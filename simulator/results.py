@@ -32,12 +32,18 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "unit": Variable(("metric",), "", "unit of the metric"),
         "structure": Variable(("metric",), "", "structure of the metric"),
         "nominal": Variable(("strategy", "metric"), "", "metric of the planned dose without errors"),
+        "mean": Variable(("strategy", "metric"), "", "mean over courses; of TCP and NTCP, that of the population"),
+        "mean_low": Variable(("strategy", "metric"), "", "lower end of the 95 % interval of mean (Student t)"),
+        "mean_high": Variable(("strategy", "metric"), "", "upper end of the 95 % interval of mean (Student t)"),
     },
     "goals": {
         "probability": Variable(_SG, "1", "share of courses that meet the goal"),
         "ci_low": Variable(_SG, "1", "lower end of the 95 % interval of the probability"),
         "ci_high": Variable(_SG, "1", "upper end of the 95 % interval of the probability"),
         "nominal": Variable(_SG, "", "metric of the planned dose, in the unit of the goal"),
+        "mean": Variable(_SG, "", "mean over courses, in the unit of the goal"),
+        "mean_low": Variable(_SG, "", "lower end of the 95 % interval of mean (Student t)"),
+        "mean_high": Variable(_SG, "", "upper end of the 95 % interval of mean (Student t)"),
         "median": Variable(_SG, "", "median over courses, in the unit of the goal"),
         "p05": Variable(_SG, "", "5th percentile over courses, in the unit of the goal"),
         "p95": Variable(_SG, "", "95th percentile over courses, in the unit of the goal"),
@@ -178,6 +184,9 @@ SUMMARY_COLUMNS = (
     "p05",
     "p95",
     "unit",
+    "mean",
+    "mean_low",
+    "mean_high",
 )
 
 DIRECTIONS = ("right", "left", "anterior", "posterior", "inferior", "superior")
@@ -280,4 +289,5 @@ def write_summary(results: xr.DataTree, path: Path) -> None:
                         + [n]
                         + [f"{float(row[key]):.6g}" for key in ("nominal", "median", "p05", "p95")]
                         + [row["unit"].item()]
+                        + [f"{float(row[key]):.6g}" for key in ("mean", "mean_low", "mean_high")]
                     )

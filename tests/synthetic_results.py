@@ -11,7 +11,7 @@ from simulator.config import DecisionRule, StrategyGrid
 from simulator.margin_causes import CAUSES
 from simulator.metrics.goals import parse_goal
 from simulator.population.coverage import COVERAGE_VOLUMES
-from simulator.population.intervals import wilson_interval
+from simulator.population.intervals import mean_interval, wilson_interval
 from simulator.results import DIRECTIONS, VARIABLES, group
 from simulator.sampling.courses import Setting
 from simulator.strategy.session import Session
@@ -52,6 +52,7 @@ def synthetic_results(
                 "unit": np.full(len(metrics), "Gy"),
                 "structure": np.array(structures),
                 "nominal": nominal,
+                **dict(zip(("mean", "mean_low", "mean_high"), mean_interval(value, axis=1), strict=True)),
             },
             {"strategy": strategies, "course": np.arange(n_courses), "metric": metrics},
         ),
@@ -171,6 +172,7 @@ def _goals(value, nominal, structures, metrics, strategies) -> xr.Dataset:
         "ci_low": low,
         "ci_high": high,
         "nominal": nominal[:, column],
+        **dict(zip(("mean", "mean_low", "mean_high"), mean_interval(in_unit, axis=1), strict=True)),
         **{
             key + end: np.quantile(in_unit, q, axis=1) + add
             for key, q in (("p05", 0.05), ("median", 0.5), ("p95", 0.95))
