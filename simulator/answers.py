@@ -1,6 +1,7 @@
 """From the metrics of every course to the answers: joint probabilities, comparison, required margins and the decision."""
 
 import json
+from collections.abc import Iterator
 
 import numpy as np
 import xarray as xr
@@ -8,7 +9,14 @@ import xarray as xr
 from simulator.metrics.goals import Goal
 from simulator.population.comparison import compare_metric, distinguishable, paired_difference
 from simulator.population.decision import Decision, decide
-from simulator.population.required_margin import along_chain, margin_chains, margin_of_courses, required_margin
+from simulator.population.required_margin import (
+    Chain,
+    along_chain,
+    interpolation_error_mm,
+    margin_chains,
+    margin_of_all,
+    required_margin,
+)
 from simulator.prepare import Problem, margin_spread
 from simulator.results import DIRECTIONS, group
 from simulator.strategy.margin import FiniteFractionMargin, Margin, StroomMargin, VanHerkMargin
@@ -108,52 +116,61 @@ def _comparison_group(problem: Problem, values: np.ndarray, joint: np.ndarray, l
 def _margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
     """Required margins: for each motion strategy and guidance, and each chain of candidate margins."""
     probability = problem.config.decision.probability
-    candidate_mm = np.array([r.margin_mm for r in problem.requests])
-    families: dict[tuple[str, str], list[int]] = {}
-    for i, strategy in enumerate(problem.strategies):
-        if strategy.margin.recipe in ("fixed", "asymmetric"):
-            families.setdefault((strategy.motion.label(), strategy.guidance.label()), []).append(i)
     rows = []
-    for (motion, guidance), members in families.items():
-        for chain in margin_chains(candidate_mm[members]):
-            at = [members[i] for i in chain]
-            sides_mm = candidate_mm[at]
-            largest_mm = sides_mm.max(axis=1)
-            size_mm = largest_mm if (np.diff(largest_mm) > 0).all() else sides_mm.sum(axis=1)
-            course_mm = _margins_of_courses(problem, values, at, size_mm)
-            found = required_margin(course_mm, probability)
-            bounds = (found.at, found.low, found.high)
-            rows.append(
-                {
-                    "motion": motion,
-                    "guidance": guidance,
-                    "smallest_mm": sides_mm[0],
-                    "largest_mm": sides_mm[-1],
-                    **{
-                        key: along_chain(sides_mm, size_mm, bound)
-                        for key, bound in zip(("required_mm", "low_mm", "high_mm"), bounds, strict=True)
-                    },
-                    "recipe_mm": _recipes_mm(problem, at[0]),
-                }
-            )
-    keys = ("motion", "guidance", "smallest_mm", "largest_mm", "required_mm", "low_mm", "high_mm", "recipe_mm")
-    empty = {"recipe_mm": (0, len(RECIPES), len(DIRECTIONS)), "motion": (0,), "guidance": (0,)}
-    arrays = {k: np.array([r[k] for r in rows]) if rows else np.zeros(empty.get(k, (0, 6))) for k in keys}
+    for at, chain in margin_families(problem):
+        strategy = problem.strategies[at[0]]
+        excesses = _excesses(problem, values, at)
+        found = required_margin(margin_of_all(excesses, chain.size_mm), probability)
+        bounds = (found.at, found.low, found.high)
+        rows.append(
+            {
+                "motion": strategy.motion.label(),
+                "guidance": strategy.guidance.label(),
+                "smallest_mm": chain.sides_mm[0],
+                "largest_mm": chain.sides_mm[-1],
+                **{
+                    key: along_chain(chain.sides_mm, chain.size_mm, bound)
+                    for key, bound in zip(("required_mm", "low_mm", "high_mm"), bounds, strict=True)
+                },
+                "interpolation_mm": interpolation_error_mm(excesses, chain.size_mm, probability),
+                "recipe_mm": _recipes_mm(problem, at[0]),
+            }
+        )
+    sides = ("smallest_mm", "largest_mm", "required_mm", "low_mm", "high_mm")
+    empty = dict.fromkeys(sides, (0, len(DIRECTIONS))) | {"recipe_mm": (0, len(RECIPES), len(DIRECTIONS))}
+    arrays = {
+        key: np.array([r[key] for r in rows]) if rows else np.zeros(empty.get(key, (0,)))
+        for key in ("motion", "guidance", *sides, "interpolation_mm", "recipe_mm")
+    }
     for key in ("motion", "guidance"):
         arrays[key] = arrays[key].astype(str).astype(object)
     return group("margins", arrays, {"recipe": list(RECIPES), "direction": list(DIRECTIONS)})
 
 
-def _margins_of_courses(problem: Problem, values: np.ndarray, at: list[int], size_mm: np.ndarray) -> np.ndarray:
-    """The margin that each course needs for the wanted coverage, (course,) in mm along the chain."""
+def margin_families(problem: Problem) -> Iterator[tuple[list[int], Chain]]:
+    """Strategies that differ by a fixed margin alone, smallest first, and their margins: one chain where candidates are
+    nested, else one for each axis."""
+    candidate_mm = np.array([r.margin_mm for r in problem.requests])
+    families: dict[tuple[str, str], list[int]] = {}
+    for i, strategy in enumerate(problem.strategies):
+        if strategy.margin.recipe in ("fixed", "asymmetric"):
+            families.setdefault((strategy.motion.label(), strategy.guidance.label()), []).append(i)
+    for members in families.values():
+        for nested in margin_chains(candidate_mm[members]):
+            at = [members[i] for i in nested]
+            yield at, Chain.of(candidate_mm[at])
+
+
+def _excesses(problem: Problem, values: np.ndarray, at: list[int]) -> list[np.ndarray]:
+    """By wanted goal, how far each course lies on the right side of the limit, (strategy, course)."""
     column = {label: i for i, label in enumerate(problem.metric_labels)}
-    needed = []
+    excesses = []
     for goal in problem.wanted:
         drawn = values[at][:, :, column[goal.metric.label]].astype(np.float64)
         sign = 1.0 if goal.operator in (">=", ">") else -1.0
         shown = goal.in_goal_unit(drawn, problem.prescription_gy)
-        needed.append(margin_of_courses(sign * (shown - goal.limit) + 1e-6 * abs(goal.limit), size_mm))
-    return np.max(needed, axis=0)
+        excesses.append(sign * (shown - goal.limit) + 1e-6 * abs(goal.limit))
+    return excesses
 
 
 def _recipe(name: str, problem: Problem) -> Margin:

@@ -13,13 +13,14 @@ from simulator.dose_maps import MapFrame
 from simulator.plan.quality import PlanQuality
 from simulator.population.bands import QUANTILES
 from simulator.population.coverage import COVERAGE_VOLUMES
-from simulator.population.intervals import quantile_interval
+from simulator.population.intervals import mean_interval, quantile_interval
 from simulator.prepare import Problem
 from simulator.results import DIRECTIONS, VARIABLES, group, result_hash
 from simulator.sweep import Axis
 from simulator.words import study_in_words
 
 DOSE_BINS = 250
+_MEAN = ("mean", "mean_low", "mean_high")
 _QUANTILES = {"p05": 0.05, "median": 0.5, "p95": 0.95}
 
 
@@ -203,6 +204,7 @@ def _metrics_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray
             "unit": np.array([m.unit for m in metrics]),
             "structure": np.array([m.structure for m in metrics]),
             "nominal": np.stack([o.nominal for o in outcomes]),
+            **dict(zip(_MEAN, mean_interval(values, axis=1), strict=True)),
         },
         {"strategy": labels, "course": np.arange(values.shape[1]), "metric": problem.metric_labels},
     )
@@ -213,7 +215,9 @@ def _goals_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray, 
     column = {label: i for i, label in enumerate(problem.metric_labels)}
     shape = (len(outcomes), len(goals))
     bounds = [f"{key}_{end}" for end in ("low", "high") for key in _QUANTILES]
-    numbers = {key: np.empty(shape) for key in ("probability", "ci_low", "ci_high", "nominal", *_QUANTILES, *bounds)}
+    numbers = {
+        key: np.empty(shape) for key in ("probability", "ci_low", "ci_high", "nominal", *_MEAN, *_QUANTILES, *bounds)
+    }
     for i, outcome in enumerate(outcomes):
         for j, goal in enumerate(goals):
             drawn = values[i, :, column[goal.metric.label]].astype(np.float64)
@@ -223,8 +227,12 @@ def _goals_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray, 
             nominal = float(outcome.nominal[column[goal.metric.label]])
             numbers["nominal"][i, j] = goal.in_goal_unit(np.array(nominal), rx)
             shown, shares = goal.in_goal_unit(drawn, rx), tuple(_QUANTILES.values())
-            found = [*np.quantile(shown, shares), *np.concatenate(quantile_interval(shown, shares))]
-            for key, number in zip((*_QUANTILES, *bounds), found, strict=True):
+            found = [
+                *np.quantile(shown, shares),
+                *np.concatenate(quantile_interval(shown, shares)),
+                *mean_interval(shown),
+            ]
+            for key, number in zip((*_QUANTILES, *bounds, *_MEAN), found, strict=True):
                 numbers[key][i, j] = number
     return group(
         "goals",

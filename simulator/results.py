@@ -32,12 +32,18 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "unit": Variable(("metric",), "", "unit of the metric"),
         "structure": Variable(("metric",), "", "structure of the metric"),
         "nominal": Variable(("strategy", "metric"), "", "metric of the planned dose without errors"),
+        "mean": Variable(("strategy", "metric"), "", "mean over courses; of TCP and NTCP, that of the population"),
+        "mean_low": Variable(("strategy", "metric"), "", "lower end of the 95 % interval of mean (Student t)"),
+        "mean_high": Variable(("strategy", "metric"), "", "upper end of the 95 % interval of mean (Student t)"),
     },
     "goals": {
         "probability": Variable(_SG, "1", "share of courses that meet the goal"),
         "ci_low": Variable(_SG, "1", "lower end of the 95 % interval of the probability"),
         "ci_high": Variable(_SG, "1", "upper end of the 95 % interval of the probability"),
         "nominal": Variable(_SG, "", "metric of the planned dose, in the unit of the goal"),
+        "mean": Variable(_SG, "", "mean over courses, in the unit of the goal"),
+        "mean_low": Variable(_SG, "", "lower end of the 95 % interval of mean (Student t)"),
+        "mean_high": Variable(_SG, "", "upper end of the 95 % interval of mean (Student t)"),
         "median": Variable(_SG, "", "median over courses, in the unit of the goal"),
         "p05": Variable(_SG, "", "5th percentile over courses, in the unit of the goal"),
         "p95": Variable(_SG, "", "95th percentile over courses, in the unit of the goal"),
@@ -81,7 +87,17 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "required_mm": Variable(_SIDES, "mm", "margin that reaches the wanted coverage; inf above the largest"),
         "low_mm": Variable(_SIDES, "mm", "lower end of the 95 % interval of required_mm; -inf below the smallest"),
         "high_mm": Variable(_SIDES, "mm", "upper end of the 95 % interval of required_mm; inf above the largest"),
+        "interpolation_mm": Variable(
+            ("series",),
+            "mm",
+            "bound of the error of interpolating between candidates, which the interval does not hold",
+        ),
         "recipe_mm": Variable(("series", "recipe", "direction"), "mm", "margin of a published recipe, same errors"),
+        "cause_mm": Variable(
+            ("series", "recipe", "cause", "direction"),
+            "mm",
+            "part of required_mm minus recipe_mm that is due to a cause",
+        ),
     },
     "decision": {
         "organ_risk": Variable(("strategy",), "1", "probability that any organ misses a goal"),
@@ -168,9 +184,23 @@ SUMMARY_COLUMNS = (
     "p05",
     "p95",
     "unit",
+    "mean",
+    "mean_low",
+    "mean_high",
 )
 
-_SUMMARY_NUMBERS = ("probability", "ci_low", "ci_high", "nominal", "median", "p05", "p95")
+_SUMMARY_NUMBERS = (
+    "probability",
+    "ci_low",
+    "ci_high",
+    "nominal",
+    "median",
+    "p05",
+    "p95",
+    "mean",
+    "mean_low",
+    "mean_high",
+)
 
 DIRECTIONS = ("right", "left", "anterior", "posterior", "inferior", "superior")
 

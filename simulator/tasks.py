@@ -24,6 +24,7 @@ from simulator.checkpoint import BlockStore
 from simulator.config import StudyConfig, dump_study, load_study
 from simulator.dose_maps import MapFrame
 from simulator.executors import Executor, SerialExecutor
+from simulator.margin_causes import explain_margins
 from simulator.plan.quality import Plan, PlanQuality
 from simulator.population.bands import VOLUME_LEVELS, band_quantiles
 from simulator.population.coverage import dose_volume_coverage
@@ -286,6 +287,7 @@ def assemble_results(assembly: Assembly, executor: Executor | None = None) -> No
         for strategy in range(len(problem.strategies))
     ]
     results = assemble(problem, problem.map_frame, outcomes, values, assembly.seconds)
+    results["margins"] = explain_margins(problem, results, executor or SerialExecutor())
     if problem.config.budget is not None:
         labels = budget_strategies(problem.config, results)
         results["budget"] = budget_group(problem, store, executor or SerialExecutor(), labels)

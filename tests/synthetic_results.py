@@ -8,9 +8,10 @@ import xarray as xr
 
 from simulator.answers import answer_groups
 from simulator.config import DecisionRule, StrategyGrid
+from simulator.margin_causes import CAUSES
 from simulator.metrics.goals import parse_goal
 from simulator.population.coverage import COVERAGE_VOLUMES
-from simulator.population.intervals import wilson_interval
+from simulator.population.intervals import mean_interval, wilson_interval
 from simulator.results import DIRECTIONS, VARIABLES, group
 from simulator.sampling.courses import Setting
 from simulator.strategy.session import Session
@@ -51,6 +52,7 @@ def synthetic_results(
                 "unit": np.full(len(metrics), "Gy"),
                 "structure": np.array(structures),
                 "nominal": nominal,
+                **dict(zip(("mean", "mean_low", "mean_high"), mean_interval(value, axis=1), strict=True)),
             },
             {"strategy": strategies, "course": np.arange(n_courses), "metric": metrics},
         ),
@@ -96,7 +98,16 @@ def _answers(plans, goals, value, metrics) -> dict[str, xr.Dataset]:
             isocentre_mm=np.zeros(3),
         ),
     )
-    return answer_groups(problem, value, np.linspace(5, 40, len(plans)))
+    answers = answer_groups(problem, value, np.linspace(5, 40, len(plans)))
+    return answers | {"margins": _with_causes(answers["margins"])}
+
+
+def _with_causes(margins: xr.Dataset) -> xr.Dataset:
+    """Equal parts of the difference to each recipe."""
+    difference = (margins["required_mm"] - margins["recipe_mm"]).transpose("series", "recipe", "direction").values
+    parts = np.repeat(difference[:, :, None] / len(CAUSES), len(CAUSES), axis=2)
+    parts[~np.isfinite(parts)] = np.nan
+    return margins.assign(cause_mm=(VARIABLES["margins"]["cause_mm"].dims, parts)).assign_coords(cause=list(CAUSES))
 
 
 def _named(name: str) -> dict[str, str]:
@@ -161,6 +172,7 @@ def _goals(value, nominal, structures, metrics, strategies) -> xr.Dataset:
         "ci_low": low,
         "ci_high": high,
         "nominal": nominal[:, column],
+        **dict(zip(("mean", "mean_low", "mean_high"), mean_interval(in_unit, axis=1), strict=True)),
         **{
             key + end: np.quantile(in_unit, q, axis=1) + add
             for key, q in (("p05", 0.05), ("median", 0.5), ("p95", 0.95))

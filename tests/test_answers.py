@@ -11,7 +11,13 @@ import simulator
 from simulator.config import StudyConfig
 from simulator.population.comparison import compare_metric, distinguishable, paired_difference
 from simulator.population.decision import decide, pareto_front
-from simulator.population.intervals import FixedWidthRule, clopper_pearson_interval, quantile_interval, wilson_interval
+from simulator.population.intervals import (
+    FixedWidthRule,
+    clopper_pearson_interval,
+    mean_interval,
+    quantile_interval,
+    wilson_interval,
+)
 from simulator.population.required_margin import (
     along_chain,
     margin_chains,
@@ -64,6 +70,17 @@ def test_quantile_intervals_cover_as_stated():
         low, high = quantile_interval(rng.standard_normal(n), (0.05, 0.5, 0.95))
         covered += (low <= truth) & (truth <= high)
     assert np.all((covered / 2000 >= 0.94) & (covered / 2000 <= 0.975))
+
+
+def test_intervals_of_a_mean_cover_as_stated():
+    """A tumour control probability that most courses reach and a few miss."""
+    rng, covered = np.random.default_rng(13), 0
+    for _ in range(2000):
+        mean, low, high = mean_interval(100 * rng.beta(9, 1, 200))
+        covered += low <= 90 <= high
+        assert low < mean < high
+    assert 0.94 <= covered / 2000 <= 0.965
+    assert mean_interval(np.array([[3.0]])) == (3, -np.inf, np.inf)
 
 
 def test_a_quantile_beyond_the_values_has_no_bound():
@@ -218,6 +235,13 @@ def test_joint_probabilities_and_the_decision_are_direct_counts():
     results = simulator.run(study(courses=300))
     value = results["metrics/value"]
     both = (value.sel(metric="GTV D98%") >= 47.5) & (value.sel(metric="GTV Dmean") >= 49.5)
+    metrics, n = results["metrics"].to_dataset(), 300
+    np.testing.assert_allclose(metrics["mean"], value.mean("course"), rtol=1e-6)
+    half = 1.968 * value.std("course", ddof=1) / np.sqrt(n)
+    np.testing.assert_allclose(metrics["mean_high"] - metrics["mean"], half, rtol=1e-3, atol=1e-6)
+    goals = results["goals"].to_dataset()
+    in_percent = 2 * metrics["mean"].sel(metric="GTV D98%")
+    np.testing.assert_allclose(goals["mean"].sel(goal="GTV D98% >= 95%"), in_percent, rtol=1e-6)
     joint = results["joint/probability"]
     np.testing.assert_allclose(joint.sel(joint="all goals"), both.mean("course"))
     np.testing.assert_allclose(

@@ -23,6 +23,7 @@ ROWS = [
         "executors",
         "checkpoint",
         "simulation",
+        "margin_causes",
         "budget",
         "rare",
         "tasks",

@@ -386,6 +386,9 @@ def test_same_bits_for_any_workers_and_blocks(results):
         assert np.ptp(value) > 1
         assert value.min() >= 0
         assert value.max() <= 100
+        means = results["metrics"].to_dataset().isel(strategy=0).sel(metric=metric)
+        assert float(means["mean"]) == pytest.approx(value.mean(), rel=1e-6)
+        assert float(means["mean_low"]) < float(means["mean"]) < float(means["mean_high"])
 
 
 def work_of(study):

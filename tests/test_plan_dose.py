@@ -143,11 +143,18 @@ def test_penumbra_refuses_what_is_not_a_sphere():
     case = sphere_case()
     with pytest.raises(ConfigError, match="several positions"):
         planned(Penumbra(), case, 5, rx, np.array([[0, 0, 0], [0, 0, 5.0]]))
-    target = planning_target(case.gtv.region, STILL)
-    with pytest.raises(ConfigError, match="differs between directions"):
-        Penumbra().plan(case, target, Expansion(np.array([5.0, 5, 5]), np.array([5.0, 5, 7])), rx)
     with pytest.raises(ConfigError, match="is 100"):
         planned(Penumbra(), case, 5, Prescription(dose_gy=50, fractions=5, isodose_percent=100))
+
+
+def test_penumbra_of_unequal_margins_keeps_its_isodose_on_the_surface_of_the_ptv():
+    rx = Prescription(dose_gy=50, fractions=5, isodose_percent=80)
+    case = sphere_case()
+    target, sides = planning_target(case.gtv.region, STILL), (np.array([3.0, 5, 2]), np.array([3.0, 5, 7]))
+    plan = Penumbra(normalisation="isodose").plan(case, target, Expansion(*sides), rx)
+    poles = case.gtv.centroid_mm + np.array([[18.0, 0, 0], [0, -20, 0], [0, 0, -17], [0, 0, 22]])
+    np.testing.assert_allclose(plan.dose.at(poles), 50, atol=1e-6)
+    np.testing.assert_allclose(plan.dose.at(plan.ptv.surface_mm).mean(), 50, atol=0.6)
 
 
 def imported_case() -> Case:

@@ -153,6 +153,16 @@ def test_required_margins_are_printed_beside_the_recipes(results, text):
         assert float(row[-1]) == pytest.approx(2.7 * 2, abs=0.06)
 
 
+def test_the_difference_to_each_recipe_is_printed_with_its_parts(results, text):
+    margins = results["margins"].to_dataset()
+    _, *rows = Page(text).tables["causes-table"]
+    assert len(rows) % margins.sizes["recipe"] == 0
+    for row in rows:
+        if "–" not in row[2]:
+            parts = [float(cell) for cell in row[3:]]
+            assert sum(parts) == pytest.approx(float(row[2]), abs=0.05 * (len(parts) + 1))
+
+
 def test_pairs_that_cannot_be_told_apart_are_marked(results, text):
     comparison, chosen = results["comparison"].to_dataset(), results["decision"].attrs["recommended"]
     _, *rows = Page(text).tables["comparison-table"]

@@ -10,6 +10,7 @@ from scipy.special import ndtr, ndtri
 from simulator.case.anatomy import Case
 from simulator.case.geometry import Grid, Volume
 from simulator.case.shapes import Ball
+from simulator.kernels.edges import distances_from_ellipsoid
 from simulator.plan.dose import PlannedDose, SplineDose
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Plan, plan_quality
@@ -42,11 +43,34 @@ class RadialDose:
         return self.max_gy * ndtr((self.radius50_mm - radius_mm) / self.sd_mm)
 
 
+@dataclass(frozen=True)
+class EllipsoidalDose:
+    """d = max_gy Phi((half_mm - distance from an ellipsoid) / sd_mm), its six semi-axes side_mm about centre_mm (x, y, z)."""
+
+    centre_mm: tuple[float, float, float]
+    side_mm: np.ndarray
+    half_mm: float
+    sd_mm: float
+    max_gy: float
+
+    def on_grid(self, grid: Grid) -> np.ndarray:
+        """Dose float32 (z, y, x) in Gy at the nodes of a grid."""
+        z, y, x = np.meshgrid(*grid.axes_mm[::-1], indexing="ij")
+        return self.at(np.stack([x, y, z], axis=-1).reshape(-1, 3)).reshape(grid.shape).astype(np.float32)
+
+    def at(self, points_mm: np.ndarray) -> np.ndarray:
+        """Dose float64 (n,) in Gy at points (n, 3)."""
+        distance_mm = np.empty(len(points_mm))
+        distances_from_ellipsoid(np.asarray(points_mm, float) - self.centre_mm, self.side_mm, distance_mm)
+        return self.max_gy * ndtr((self.half_mm - distance_mm) / self.sd_mm)
+
+
 class Penumbra(Spec):
     """d(r) = d_max Phi((R50 - r) / s) with R50 = radius + margin + z s, z the normal quantile of the isodose.
 
-    The prescription isodose (percent of d_max) lies at radius + margin. Only for a spherical target at one planning
-    position and the same margin in all directions. Source: van Herk 2000, doi:10.1016/S0360-3016(00)00518-6.
+    The prescription isodose (percent of d_max) lies at radius + margin; where the margin differs between directions, r is
+    the distance from its ellipsoid, and the isodose the surface of the PTV. Only for a spherical target at one
+    planning position. Source: van Herk 2000, doi:10.1016/S0360-3016(00)00518-6.
     """
 
     model: Literal["penumbra"] = "penumbra"
@@ -67,7 +91,6 @@ class Penumbra(Spec):
         region = case.gtv.region
         margins = expansion.margin_mm
         self._require(isinstance(region, Ball), f"target {case.target!r} of case {case.name!r} is not a sphere")
-        self._require(np.ptp(margins) < 1e-9, f"the margin differs between directions: {margins.tolist()} mm")
         self._require(
             target.path_mm is not None and len(target.path_mm) == 1,
             "the planning target is a union of several positions (an ITV)",
@@ -76,10 +99,14 @@ class Penumbra(Spec):
         assert isinstance(region, Ball)
         assert target.path_mm is not None
         x, y, z = (float(v) for v in np.asarray(region.centre_mm) + target.path_mm[0])
-        radius50 = region.radius_mm + margins[0, 0] + ndtri(prescription.isodose_percent / 100) * self.penumbra_sd_mm
+        half_mm = float(region.radius_mm + ndtri(prescription.isodose_percent / 100) * self.penumbra_sd_mm)
         highest = prescription.dose_gy if self.normalisation == "plateau" else prescription.highest_gy
-        exact = RadialDose((x, y, z), float(radius50), self.penumbra_sd_mm, highest)
-        reach = radius50 + 8 * self.penumbra_sd_mm
+        exact: RadialDose | EllipsoidalDose
+        if np.ptp(margins) < 1e-9:
+            exact = RadialDose((x, y, z), half_mm + float(margins[0, 0]), self.penumbra_sd_mm, highest)
+        else:
+            exact = EllipsoidalDose((x, y, z), margins.ravel(), half_mm, self.penumbra_sd_mm, highest)
+        reach = half_mm + float(margins.max()) + 8 * self.penumbra_sd_mm
         grid = _grid_within(np.array([x, y, z]), reach, case.density.grid if self.gridded else None)
         dose: PlannedDose = SplineDose(Volume(grid, exact.on_grid(grid))) if self.gridded else exact
         ptv = expand(target, expansion)
@@ -100,8 +127,8 @@ class Penumbra(Spec):
     def _require(met: bool, problem: str) -> None:
         if not met:
             raise ConfigError(
-                f"plan.model: penumbra is a closed form for a spherical target at one position, the same margin in all "
-                f"directions and an isodose below 100 %, but {problem}; use model: conformal-arc"
+                f"plan.model: penumbra is a closed form for a spherical target at one position and an "
+                f"isodose below 100 %, but {problem}; use model: conformal-arc"
             )
 
 

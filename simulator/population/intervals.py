@@ -103,6 +103,27 @@ def _binomial_quantile(probability: float, n: int, p: np.ndarray) -> np.ndarray:
     return np.where(bdtr(fewer, n, p) >= probability, fewer, count)
 
 
+def mean_interval(
+    values: np.ndarray, axis: int = -1, confidence: float = 0.95
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over courses with its Student-t interval; infinite for a single course.
+
+    Parameters
+    ----------
+    values : courses along `axis`.
+
+    Returns
+    -------
+    Mean, lower and upper bound.
+    """
+    n = values.shape[axis]
+    mean = values.mean(axis=axis, dtype=np.float64)
+    if n == 1:
+        return mean, np.full_like(mean, -np.inf), np.full_like(mean, np.inf)
+    half = stdtrit(n - 1, 0.5 + confidence / 2) * values.std(axis=axis, ddof=1, dtype=np.float64) / np.sqrt(n)
+    return mean, mean - half, mean + half
+
+
 class FixedWidthRule:
     """Simulate until the 95 % Clopper-Pearson interval of every probability is narrow enough.
 

@@ -8,6 +8,7 @@ from scipy.interpolate import PchipInterpolator
 from simulator.population.intervals import quantile_interval
 
 _STEP_MM = 0.02
+_BEYOND_MM = (30.0, 60.0)
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,41 @@ class RequiredMargin:
     at: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Candidate margins: sides (margin, 6) at places (margin,) along the chain, continued linearly beyond its ends."""
+
+    size_mm: np.ndarray
+    sides_mm: np.ndarray
+
+    def sides_at(self, at: float) -> np.ndarray:
+        """The six margins at a place; below 0 only where all directions are alike."""
+        m = int(np.clip(np.searchsorted(self.size_mm, at) - 1, 0, len(self.size_mm) - 2))
+        share = (at - self.size_mm[m]) / (self.size_mm[m + 1] - self.size_mm[m])
+        return self.sides_mm[m] + share * (self.sides_mm[m + 1] - self.sides_mm[m])
+
+    @classmethod
+    def of(cls, sides_mm: np.ndarray) -> "Chain":
+        """Placed by their largest side, or by the sum of all where that does not grow."""
+        largest_mm = sides_mm.max(axis=1)
+        return cls(largest_mm if (np.diff(largest_mm) > 0).all() else sides_mm.sum(axis=1), sides_mm)
+
+    @property
+    def is_isotropic(self) -> bool:
+        """Whether all six margins are the place itself."""
+        return bool(np.all(self.sides_mm == self.size_mm[:, None]))
+
+    def places(self, directions: np.ndarray, reach_mm: np.ndarray) -> np.ndarray:
+        """Places (..., direction) at which the margin reaches so far (..., direction) along each direction."""
+        if self.is_isotropic:
+            return reach_mm
+        at = np.linspace(self.size_mm[0] - _BEYOND_MM[0], self.size_mm[-1] + _BEYOND_MM[1], 400)
+        sides = np.maximum([self.sides_at(t) for t in at], 0).reshape(len(at), 3, 2)
+        which = (directions > 0).astype(int)
+        reached = np.sqrt(sum((sides[:, i, which[:, i]] * directions[:, i]) ** 2 for i in range(3)))
+        return np.stack([np.interp(r, h, at) for r, h in zip(reach_mm.T, reached.T, strict=True)], axis=-1)
 
 
 def margin_chains(margin_mm: np.ndarray) -> list[list[int]]:
@@ -106,3 +142,31 @@ def along_chain(margin_mm: np.ndarray, size_mm: np.ndarray, at: float) -> np.nda
         return np.array([np.interp(at, size_mm, side) for side in margin_mm.T])
     varies = np.ptp(margin_mm, axis=0) > 0
     return np.where(varies, at, margin_mm[0])
+
+
+def interpolation_error_mm(excesses: list[np.ndarray], size_mm: np.ndarray, probability: float) -> float:
+    """How far the required margin moves when an inner candidate next to it is left out, at most; NaN where there is none.
+
+    Leaving a candidate out about doubles the step, and with it the interpolation error at least, so that the error of all
+    candidates together is smaller.
+
+    Parameters
+    ----------
+    excesses : for each goal (margin, course), as for `margin_of_courses`.
+    """
+    at = required_margin(margin_of_all(excesses, size_mm), probability).at
+    if not np.isfinite(at):
+        return float("nan")
+    above = int(np.searchsorted(size_mm, at))
+    moved = [float("nan")]
+    for inner in {above - 1, above} - {-1, 0, len(size_mm) - 1, len(size_mm)}:
+        kept = np.delete(np.arange(len(size_mm)), inner)
+        moved.append(
+            abs(required_margin(margin_of_all([e[kept] for e in excesses], size_mm[kept]), probability).at - at)
+        )
+    return float(np.fmax.reduce(moved))
+
+
+def margin_of_all(excesses: list[np.ndarray], size_mm: np.ndarray) -> np.ndarray:
+    """The margin from which each course meets all goals, (course,) in mm; see `margin_of_courses`."""
+    return np.max([margin_of_courses(excess, size_mm) for excess in excesses], axis=0)

@@ -57,11 +57,47 @@ def margin_table(results: xr.DataTree) -> dict[str, Any]:
             "candidates": f"{_sides(margins['smallest_mm'].values[i])} to {_sides(margins['largest_mm'].values[i])}",
             "required": _bounded(margins, i),
             "interval": _interval(margins, i),
+            "interpolation": _millimetres(margins["interpolation_mm"].values[i]),
             "recipes": [_sides(side) for side in margins["recipe_mm"].values[i]],
+            "causes": _causes(margins.isel(series=i)),
         }
         for i in range(margins.sizes["series"])
     ]
-    return {"rows": rows, "recipes": [str(r) for r in margins["recipe"].values]}
+    return {
+        "rows": rows,
+        "recipes": [str(r) for r in margins["recipe"].values],
+        "causes": [str(c) for c in margins["cause"].values],
+    }
+
+
+def _causes(margin: xr.Dataset) -> list[dict[str, Any]]:
+    """Each recipe's difference to the required margin and its parts, in the directions that the candidates vary; none where
+    the difference is not explained."""
+    parts = margin["cause_mm"].transpose("recipe", "cause", "direction").values
+    varies = np.isfinite(parts).any(axis=(0, 1))
+    if not varies.any():
+        return []
+    axes = np.flatnonzero(varies)
+    rows = []
+    for r, name in enumerate(margin["recipe"].values):
+        difference = margin["required_mm"].values - margin["recipe_mm"].values[r]
+        cells = [_changes(part[axes]) for part in parts[r]]
+        rows.append({"recipe": str(name), "difference": _changes(difference[axes]), "parts": cells})
+    return rows
+
+
+def _changes(change_mm: np.ndarray) -> str:
+    """One signed number where all directions agree, else one per axis, or per direction."""
+    texts = [
+        f"{v + 0.0:+.1f}".replace("-0.0", "0.0").replace("+0.0", "0.0") if np.isfinite(v) else "–" for v in change_mm
+    ]
+    if len(set(texts)) == 1:
+        return texts[0]
+    return " / ".join(texts[::2] if texts[::2] == texts[1::2] else texts)
+
+
+def _millimetres(value: float) -> str:
+    return f"{value:.1f}" if np.isfinite(value) else "–"
 
 
 def _bounded(margins: xr.Dataset, i: int) -> str:

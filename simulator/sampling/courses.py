@@ -234,8 +234,12 @@ def deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery:
 
 
 def _thinned(shift_mm: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Displacements and weights of a few parts of each fraction, each at the mean displacement of its instants."""
-    parts = np.array_split(np.arange(weight.shape[2]), min(_QUIET_PARTS, weight.shape[2]))
+    """Displacements and weights of a few parts of each fraction, each at the mean displacement of its instants.
+
+    Where nothing moves within a fraction one part is all of it.
+    """
+    n_parts = _QUIET_PARTS if np.any(shift_mm != shift_mm[:, :, :1]) else 1
+    parts = np.array_split(np.arange(weight.shape[2]), min(n_parts, weight.shape[2]))
     sums = [weight[:, :, p].sum(axis=2) for p in parts]
     means = [
         (shift_mm[:, :, p] * weight[:, :, p, None]).sum(axis=2) / np.maximum(total, 1e-12)[..., None]
