@@ -5,10 +5,12 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import xarray as xr
 from synthetic_results import synthetic_results
 
 from simulator.report import render_report
 from simulator.report.page import chosen_strategies, percent
+from simulator.report.text import significant
 
 
 class Page(HTMLParser):
@@ -180,6 +182,30 @@ def test_text_of_the_study_is_escaped_and_whole(results, text):
     for key in ("simulator_version", "seed", "result_hash", "created"):
         assert str(results.attrs[key]) in text
     assert text.count("major deviation") == text.count("minor deviation") == 12
+
+
+def test_mean_tumour_control_stands_beside_that_of_the_plan(tmp_path):
+    tree = synthetic_results()
+    metrics = tree["metrics"].to_dataset()
+    control = metrics.isel(metric=[0]).assign_coords(metric=["GTV TCP"])
+    tree["metrics"] = xr.DataTree(xr.concat([metrics, control], "metric"))
+    _, *rows = Page(written(tree, tmp_path)).tables["response-table"]
+    for i, (name, printed) in enumerate(rows):
+        mean, low, high, planned = (float(number) for number in re.findall(r"[\d.]+", printed))
+        values = control["value"].values[i, :, 0]
+        assert name.strip() == metrics["strategy"].values[i]
+        assert mean == pytest.approx(values.mean(), abs=0.051)
+        assert planned == pytest.approx(control["nominal"].values[i, 0], abs=0.051)
+        ends = [control[key].values[i, 0] for key in ("mean_low", "mean_high")]
+        assert [low, high] == pytest.approx(ends, abs=0.051)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0.00"), (4.187, "4.19"), (24.46, "24.5"), (647.48, "647"), (4035.2, "4035"), (0.0123, "0.012")],
+)
+def test_volumes_have_three_significant_digits(value, text):
+    assert significant(value) == text
 
 
 def test_one_strategy_without_dose_maps(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from simulator.plots.style import readable
-from simulator.report.text import cell, percent
+from simulator.report.text import cell, percent, significant
 
 
 def decision_table(results: xr.DataTree) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def decision_table(results: xr.DataTree) -> dict[str, Any]:
             "verdict": _verdict(decision, i),
             "coverage": cell(coverage, i),
             "organs": cell(organs, i),
-            "ptv_cc": f"{ptv_cc[i]:.1f}",
+            "ptv_cc": significant(float(ptv_cc[i])),
             "chosen": str(name) == (attrs["recommended"] or attrs["nearest_miss"]),
         }
         for i, name in enumerate(decision["strategy"].values)

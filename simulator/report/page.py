@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader
 from simulator import plots
 from simulator.plots.style import readable
 from simulator.report.decision import budget_tables, comparison_table, decision_table, margin_table
-from simulator.report.text import cell, percent
+from simulator.report.text import cell, percent, significant
 
 GOOD_PROBABILITY = 0.9
 _GOOD = f"at least {100 * GOOD_PROBABILITY:g} %"
@@ -43,6 +43,7 @@ def render_report(results: xr.DataTree, path: Path) -> None:
         budgets=budget_tables(results),
         goals=_goals(results),
         table=_goal_table(results),
+        responses=_responses(results),
         chosen=chosen,
         figures=_figures(results, chosen),
         plans=_plans(results),
@@ -147,6 +148,23 @@ def _goal_table(results: xr.DataTree) -> list[dict[str, Any]]:
     ]
 
 
+def _responses(results: xr.DataTree) -> dict[str, Any] | None:
+    """Mean over courses of every TCP and NTCP beside that of the planned dose, in percent; None without such metrics."""
+    metrics = results["metrics"].to_dataset()
+    columns = [k for k, metric in enumerate(metrics["metric"].values) if str(metric).endswith("TCP")]
+    if not columns:
+        return None
+    shown = {key: metrics[key].values / 100 for key in ("mean", "mean_low", "mean_high", "nominal")}
+    rows = [
+        {
+            "strategy": str(name),
+            "cells": [{key: percent(float(np.clip(v[i, k], 0, 1))) for key, v in shown.items()} for k in columns],
+        }
+        for i, name in enumerate(metrics["strategy"].values)
+    ]
+    return {"headings": [str(metrics["metric"].values[k]) for k in columns], "rows": rows}
+
+
 def _figures(results: xr.DataTree, chosen: dict[str, str]) -> dict[str, Any]:
     """Data URIs of the figures; an absent key is a figure that these results cannot give."""
     goals = results["goals"].to_dataset()
@@ -208,6 +226,7 @@ def _plans(results: xr.DataTree) -> list[dict[str, Any]]:
     rows = []
     for i, name in enumerate(plans["strategy"].values):
         row: dict[str, Any] = {str(key): plans[key].values[i] for key in plans.data_vars}
+        row |= {key: significant(float(row[key])) for key in ("planning_target_cc", "ptv_cc")}
         for key in ("r100", "r50", "d2cm"):
             row[f"{key}_words"] = _DEVIATIONS[str(row[f"{key}_deviation"])]
         sides = [f"{side:.3g}" for side in row["margin_mm"]]
@@ -223,7 +242,7 @@ def _numerics(results: xr.DataTree) -> list[dict[str, Any]]:
         {
             "structure": str(name),
             "role": str(dvh["role"].values[k]),
-            "volume_cc": f"{float(dvh['volume_cc'].values[k]):.2f}",
+            "volume_cc": significant(float(dvh["volume_cc"].values[k])),
             "points": f"{int(dvh['points'].values[k])}",
             "spacing_mm": f"{float(dvh['spacing_mm'].values[k]):.2f}",
             "error_gy": f"{worst_gy[k]:.3f}" if np.isfinite(worst_gy[k]) else "–",

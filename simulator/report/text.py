@@ -20,6 +20,12 @@ def percent(probability: float) -> str:
     return ">99.9" if probability > 0.999 else f"{100 * probability:.1f}"
 
 
+def significant(value: float) -> str:
+    """Three significant digits, and never an exponent."""
+    decimals = 2 - int(np.floor(np.log10(abs(value)))) if value else 2
+    return f"{value:.{min(max(decimals, 0), 3)}f}"
+
+
 def cell(probabilities: xr.Dataset, *at: int | np.integer) -> dict[str, str]:
     """A probability with its interval and its colour class."""
     p, low, high = (float(probabilities[key].values[at]) for key in ("probability", "ci_low", "ci_high"))
