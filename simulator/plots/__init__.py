@@ -11,6 +11,7 @@ from simulator.plots.margins import (
 )
 from simulator.plots.population import dose_population_histograms, dose_volume_coverage
 from simulator.plots.style import shown_structures, svg_bytes
+from simulator.plots.sweep import sweep_curves
 
 __all__ = [
     "coverage_against_margin",
@@ -26,6 +27,7 @@ __all__ = [
     "plan_pictures",
     "shown_structures",
     "svg_bytes",
+    "sweep_curves",
     "target_d98_against_margin",
     "uncertainty_budget",
 ]

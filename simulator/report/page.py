@@ -12,7 +12,9 @@ from jinja2 import Environment, PackageLoader
 from simulator import plots
 from simulator.plots.style import readable
 from simulator.report.decision import budget_tables, comparison_table, decision_table, margin_table
+from simulator.report.sweep import goal_rows, lines_worth_showing, sweep_table
 from simulator.report.text import cell, percent, significant
+from simulator.results import sweep_axes
 
 GOOD_PROBABILITY = 0.9
 _GOOD = f"at least {100 * GOOD_PROBABILITY:g} %"
@@ -32,8 +34,12 @@ def render_report(results: xr.DataTree, path: Path) -> None:
     environment = Environment(
         loader=PackageLoader("simulator.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
+    if sweep_axes(results):
+        page = environment.get_template("sweep.html").render(_sweep(results))
+        path.write_text(page, encoding="utf-8")
+        return
     chosen = chosen_strategies(results)
-    page = environment.get_template("template.html").render(
+    page = environment.get_template("study.html").render(
         about=results.attrs,
         words=json.loads(results.attrs["words"]),
         decision=decision_table(results),
@@ -50,6 +56,24 @@ def render_report(results: xr.DataTree, path: Path) -> None:
         numerics=_numerics(results),
     )
     path.write_text(page, encoding="utf-8")
+
+
+def _sweep(results: xr.DataTree) -> dict[str, Any]:
+    """What the page of a sweep shows."""
+    shown = lines_worth_showing(results)
+    decision = results["decision"].attrs
+    return {
+        "about": results.attrs,
+        "words": json.loads(results.attrs["words"]),
+        "wanted": readable(decision["wanted"]),
+        "probability": f"{100 * float(decision['probability']):g}",
+        "table": sweep_table(results),
+        "curves": _svg(plots.sweep_curves(results, shown)),
+        "goals": [readable(str(goal)) for goal in results["goals"].to_dataset()["goal"].values],
+        "rows": goal_rows(results, shown),
+        "shown": shown,
+        "n_strategies": results["goals"].sizes["strategy"],
+    }
 
 
 def chosen_strategies(results: xr.DataTree) -> dict[str, str]:

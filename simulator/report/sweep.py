@@ -39,7 +39,9 @@ def sweep_table(results: xr.DataTree) -> dict[str, Any]:
 def lines_worth_showing(results: xr.DataTree) -> list[str]:
     """Strategies that a point recommends or comes nearest with, most often first, then the rest; at most six."""
     decision = results["decision"].to_dataset()
-    chosen = np.where(decision["recommended"] != "", decision["recommended"], decision["nearest_miss"]).ravel().astype(str)
+    chosen = (
+        np.where(decision["recommended"] != "", decision["recommended"], decision["nearest_miss"]).ravel().astype(str)
+    )
     names, counts = np.unique(chosen, return_counts=True)
     often = [str(name) for name in names[np.argsort(-counts, kind="stable")]]
     return list(dict.fromkeys([*often, *map(str, decision["strategy"].values)]))[:LINES_PER_PANEL]
