@@ -19,10 +19,10 @@ from simulator.population.required_margin import Chain, interpolation_error, mar
 ISOTROPIC = Chain(np.array([3.0, 6, 9]), np.repeat([[3.0], [6], [9]], 6, axis=1))
 
 
-def edge(isodose, sd_mm, wanted=None):
+def edge(isodose, sd_mm):
     """A Gaussian penumbra whose isodose (share of the plateau) lies on the PTV's surface."""
     depth = np.arange(-40, 40, 0.25)
-    return Edge.of_profile(depth, ndtr(depth / sd_mm + ndtri(isodose)), isodose if wanted is None else wanted, 1.0)
+    return Edge.of_profile(depth, ndtr(depth / sd_mm + ndtri(isodose))[None, None], isodose, 1.0)
 
 
 def test_distance_from_an_ellipsoid_is_the_smallest_over_its_surface():
@@ -203,6 +203,17 @@ def test_the_ellipsoidal_dose_is_the_radial_one_where_all_sides_are_alike():
     radius = np.linalg.norm(points - [1, 2, 3], axis=1)
     outside = radius > 4
     np.testing.assert_allclose(dose.at(points)[outside], 50 * ndtr((19 - radius[outside]) / 3.2), rtol=1e-9)
+
+
+def test_a_dose_edge_that_is_nearer_in_one_direction_asks_for_more_margin_there():
+    """Displacements along +z alone; the dose ends 2 mm earlier above the target than below it."""
+    depth = np.arange(-40, 40, 0.25)
+    below, above = (ndtr((depth - late) / 3.2 + ndtri(0.95)) for late in (0.0, 2.0))
+    uneven = Edge.of_profile(depth, np.stack([below, above])[:, None], 0.95, 1.0)
+    for sign, more in ((-1, 0.0), (1, 2.0)):
+        shift = sign * np.array([[[0, 0, 4.0]]])
+        found = margins_of_shifts(uneven, ISOTROPIC, shift, np.ones((1, 1)), np.zeros((1, 3)), 15.0, 100)
+        assert found == pytest.approx([4 + more], abs=0.01)
 
 
 def test_a_very_large_ball_is_a_plane():
