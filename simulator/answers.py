@@ -12,7 +12,7 @@ from simulator.population.decision import Decision, decide
 from simulator.population.required_margin import (
     Chain,
     along_chain,
-    interpolation_error_mm,
+    interpolation_error,
     margin_chains,
     margin_of_all,
     required_margin,
@@ -132,7 +132,7 @@ def _margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
                     key: along_chain(chain.sides_mm, chain.size_mm, bound)
                     for key, bound in zip(("required_mm", "low_mm", "high_mm"), bounds, strict=True)
                 },
-                "interpolation_mm": interpolation_error_mm(excesses, chain.size_mm, probability),
+                "interpolation_mm": chain.growth * interpolation_error(excesses, chain.size_mm, probability),
                 "recipe_mm": _recipes_mm(problem, at[0]),
             }
         )

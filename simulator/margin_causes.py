@@ -37,6 +37,8 @@ _MOST_VISITS = 60_000
 _SURE_ERRORS = 3.0
 _STEP_MM = 0.25
 _OUTSIDE_MM = 25.0
+_MOST_RAYS = 2000
+_N_POLAR, _N_AZIMUTH = 10, 12
 
 
 def explain_margins(problem: Problem, results: xr.DataTree, executor: Executor) -> xr.Dataset:
@@ -142,8 +144,8 @@ def _delivered(
 
 
 def _edge_of_plan(problem: Problem, results: xr.DataTree, goal: Goal, at: list[int], required_mm: np.ndarray) -> Edge:
-    """Mean dose against depth inside the PTV, along rays from the planning target's centre, of the candidate nearest to the
-    required margin."""
+    """Dose against depth inside the PTV, along rays from the planning target's centre and by direction, of the candidate
+    nearest to the required margin."""
     candidates = np.array([problem.requests[i].margin_mm for i in at])
     finite = np.where(np.isfinite(required_mm), required_mm, np.where(required_mm > 0, 99.0, 0.0))
     nearest = at[int(np.argmin(np.abs(candidates - finite).sum(axis=1)))]
@@ -152,12 +154,19 @@ def _edge_of_plan(problem: Problem, results: xr.DataTree, goal: Goal, at: list[i
     grid = Grid((x[0], y[0], z[0]), (x[1] - x[0], y[1] - y[0], z[1] - z[0]), (len(z), len(y), len(x)))
     planned = SplineDose(Volume(grid, dose["nominal"].values))
     target = problem.planning_targets[request.target_path_mm]
-    ray = target.surface_mm - target.centroid_mm
+    surface = target.surface_mm - target.centroid_mm
+    ray = surface[:: max(1, len(surface) // _MOST_RAYS)]
     length = np.linalg.norm(ray, axis=1, keepdims=True)
     direction = ray / length
     sides = np.array(request.margin_mm).reshape(3, 2)[np.arange(3), (direction > 0).astype(int)]
-    margin = np.sqrt(np.square(sides * direction).sum(axis=1, keepdims=True))
-    depth = np.arange(-_OUTSIDE_MM, margin.max() + length.min(), _STEP_MM)
-    profile = [planned.at(target.centroid_mm + direction * np.maximum(length + margin - d, 0)).mean() for d in depth]
+    edge_mm = length + np.sqrt(np.square(sides * direction).sum(axis=1, keepdims=True))
+    depth = np.arange(-_OUTSIDE_MM, edge_mm.max(), _STEP_MM)
+    along = np.stack([planned.at(target.centroid_mm + direction * np.maximum(edge_mm - d, 0)) for d in depth], axis=-1)
+    polar = np.minimum((direction[:, 2] + 1) / 2 * _N_POLAR, _N_POLAR - 1).astype(int)
+    turn = np.arctan2(direction[:, 1], direction[:, 0]) / (2 * np.pi) + 0.5
+    azimuth = np.minimum(turn * _N_AZIMUTH, _N_AZIMUTH - 1).astype(int)
+    profile = np.tile(along.mean(axis=0), (_N_POLAR, _N_AZIMUTH, 1))
+    for i, j in set(zip(polar.tolist(), azimuth.tolist(), strict=True)):
+        profile[i, j] = along[(polar == i) & (azimuth == j)].mean(axis=0)
     wanted_gy = goal.limit if goal.unit == "Gy" else goal.limit / 100 * problem.prescription_gy
-    return Edge.of_profile(depth, np.array(profile), wanted_gy, float(dose["nominal"].max()))
+    return Edge.of_profile(depth, profile, wanted_gy, float(dose["nominal"].max()))

@@ -29,7 +29,8 @@ def margins_needed(
 
     Parameters
     ----------
-    table : dose at a depth of `first_mm + i * step_mm` inside the PTV, rising; linear in between, constant beyond.
+    table : (polar, azimuth, depth), dose at a depth of `first_mm + i * step_mm` inside the PTV, rising; linear in between,
+        constant beyond. Directions from the path are equal steps of the cosine to +z and of the angle from -x over -y.
     shift_mm : (course, k, 3). weight : (course, k). frame : (course, 3, 3), turns `points_mm` (point, 3) about the centre.
     path_mm : (position, 3), polyline whose neighbourhood of `radius_mm` is the planning target.
     size_mm : (margin,), places along the chain. sides_mm : (margin, 6), margins there; linear between them and beyond.
@@ -38,7 +39,13 @@ def margins_needed(
     n_visits = shift_mm.shape[1]
     away, offset = np.empty(n_visits), np.empty((n_visits, 3))
     side, point = np.empty(6), np.empty(3)
-    static = _depth_of(table, first_mm, step_mm, level)
+    n_polar, n_azimuth = table.shape[0], table.shape[1]
+    shallow, deep = np.inf, -np.inf
+    for i in range(n_polar):
+        for j in range(n_azimuth):
+            depth = _depth_of(table[i, j], first_mm, step_mm, level)
+            shallow, deep = min(shallow, depth), max(deep, depth)
+    polar, azimuth = np.zeros((2, n_visits), np.int64)
     isotropic = True
     for m in range(size_mm.shape[0]):
         for d in range(6):
@@ -53,8 +60,12 @@ def margins_needed(
                         point[i] += frame[c, i, j] * points_mm[p, j]
                 away[k] = _from_path(point, path_mm, offset[k])
                 nearest, farthest = min(nearest, away[k]), max(farthest, away[k])
+                if n_polar * n_azimuth > 1:
+                    polar[k] = min(int((offset[k, 2] / max(away[k], 1e-9) + 1) / 2 * n_polar), n_polar - 1)
+                    turn = math.atan2(offset[k, 1], offset[k, 0]) / (2 * math.pi) + 0.5
+                    azimuth[k] = min(int(turn * n_azimuth), n_azimuth - 1)
             if isotropic:
-                low, high = nearest - radius_mm + static, farthest - radius_mm + static
+                low, high = nearest - radius_mm + shallow, farthest - radius_mm + deep
             else:
                 low, high = size_mm[0] - 30.0, size_mm[-1] + 60.0
             below = above = 0.0
@@ -74,7 +85,7 @@ def margins_needed(
                     depth = radius_mm + at - away[k]
                     if not isotropic:
                         depth = radius_mm - _from_ellipsoid(offset[k], side)
-                    excess += weight[c, k] * _interpolated(table, (depth - first_mm) / step_mm)
+                    excess += weight[c, k] * _interpolated(table[polar[k], azimuth[k]], (depth - first_mm) / step_mm)
                 if excess < 0:
                     low, below = at, excess
                 else:

@@ -29,6 +29,7 @@ class Edge:
 
     Parameters
     ----------
+    table : (polar, azimuth, depth), by direction from the target's centre as in `margins_needed`.
     beyond_mm : distance from the PTV's surface out to half the plateau's dose.
     sd_mm : of a Gaussian penumbra with the same half and wanted doses. wanted : as a share of the plateau's dose.
     """
@@ -40,18 +41,20 @@ class Edge:
 
     @classmethod
     def of_profile(cls, depth_mm: np.ndarray, dose: np.ndarray, wanted: float, plateau: float) -> "Edge":
-        """From the dose at rising depths (n,); made monotone."""
-        rising = np.maximum.accumulate(dose)
-        half_mm, wanted_mm = (_where(depth_mm, rising, level) for level in (0.5 * plateau, wanted))
+        """From the dose (polar, azimuth, depth) at rising depths (depth,); made monotone."""
+        rising = np.maximum.accumulate(dose, axis=-1)
+        mean = rising.mean(axis=(0, 1))
+        half_mm, wanted_mm = (_where(depth_mm, mean, level) for level in (0.5 * plateau, wanted))
         at = np.arange(*_TABLE_MM)
         sd_mm = (wanted_mm - half_mm) / ndtri(wanted / plateau)
-        return cls(np.interp(at, depth_mm, rising) / wanted, -half_mm, sd_mm, wanted / plateau)
+        table = np.array([[np.interp(at, depth_mm, curve) for curve in row] for row in rising]) / wanted
+        return cls(table, -half_mm, sd_mm, wanted / plateau)
 
     def gaussian(self) -> "Edge":
         """The Gaussian penumbra through the same half and wanted doses."""
         at = np.arange(*_TABLE_MM)
         table = ndtr((at + self.beyond_mm) / self.sd_mm) / self.wanted
-        return Edge(table, self.beyond_mm, self.sd_mm, self.wanted)
+        return Edge(table[None, None], self.beyond_mm, self.sd_mm, self.wanted)
 
     def formula_mm(self, systematic_mm: np.ndarray, random_mm: np.ndarray, coverage: float) -> np.ndarray:
         """van Herk's margin per axis for this Gaussian edge: α Σ + z sqrt(σ² + σp²) less what the plan grants already."""

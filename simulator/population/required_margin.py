@@ -30,6 +30,11 @@ class Chain:
     size_mm: np.ndarray
     sides_mm: np.ndarray
 
+    @property
+    def growth(self) -> float:
+        """By how much a margin grows per step along the chain, at most."""
+        return float((np.diff(self.sides_mm, axis=0) / np.diff(self.size_mm)[:, None]).max())
+
     def sides_at(self, at: float) -> np.ndarray:
         """The six margins at a place; below 0 only where all directions are alike."""
         m = int(np.clip(np.searchsorted(self.size_mm, at) - 1, 0, len(self.size_mm) - 2))
@@ -144,8 +149,10 @@ def along_chain(margin_mm: np.ndarray, size_mm: np.ndarray, at: float) -> np.nda
     return np.where(varies, at, margin_mm[0])
 
 
-def interpolation_error_mm(excesses: list[np.ndarray], size_mm: np.ndarray, probability: float) -> float:
-    """How far the required margin moves when an inner candidate next to it is left out, at most; NaN where there is none.
+def interpolation_error(excesses: list[np.ndarray], size_mm: np.ndarray, probability: float) -> float:
+    """How far the required margin moves along its chain when an inner candidate next to it is left out, at most.
+
+    NaN where there is none.
 
     Leaving a candidate out about doubles the step, and with it the interpolation error at least, so that the error of all
     candidates together is smaller.
