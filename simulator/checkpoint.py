@@ -6,14 +6,12 @@ several machines that share its file system: whoever writes a block writes the s
 
 import hashlib
 import io
-import os
 import shutil
-import socket
-import threading
 from pathlib import Path
 
 import numpy as np
 
+from simulator.files import reserve, whole_file, writer
 from simulator.spec import ConfigError
 
 _SUFFIX = ".block"
@@ -36,7 +34,7 @@ class BlockStore:
         """
         mark = self._folder / _MARK
         if not mark.exists():
-            _write_atomically(mark, study.encode())
+            self._write(mark, study.encode())
         elif (earlier := mark.read_text(encoding="utf-8")) != study:
             raise ConfigError(
                 f"{self._folder.parent}: holds unfinished courses of a different study ({_difference(earlier, study)}); "
@@ -60,7 +58,7 @@ class BlockStore:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         payload = buffer.getvalue()
-        _write_atomically(self._folder / f"{key}{_SUFFIX}", _checksum(payload) + payload)
+        self._write(self._folder / f"{key}{_SUFFIX}", _checksum(payload) + payload)
 
     def names(self) -> list[str]:
         """Names of the blocks, damaged ones among them; none while there is no folder."""
@@ -69,12 +67,19 @@ class BlockStore:
     def scratch(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         """A float32 array that lives on disk, for what grows with the number of courses."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"{name}.{_writer()}.npy"
-        return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        path = self._folder / f"{name}.{writer()}.npy"
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        reserve(path)
+        return array
 
     def discard(self) -> None:
         """Remove every block; called when the results that contain them are on disk."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as partial:
+            partial.write_bytes(content)
 
     def _payload(self, key: str) -> bytes | None:
         try:
@@ -87,21 +92,6 @@ class BlockStore:
 
 def _checksum(payload: bytes) -> bytes:
     return hashlib.sha256(payload).digest()
-
-
-def _writer() -> str:
-    """A name that no other thread on any machine has."""
-    return f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{_writer()}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _difference(earlier: str, now: str) -> str:

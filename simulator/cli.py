@@ -1,5 +1,6 @@
 """The command line: run, check, inspect, init, report and export."""
 
+import errno
 import sys
 import time
 import traceback
@@ -9,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 _INTERRUPTED = 130
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 app = typer.Typer(
     help="Monte Carlo simulation of treatment-plan robustness for SBRT of lymph-node oligometastases. "
@@ -148,6 +150,9 @@ def main() -> None:
     except Exception as error:
         if _is_wrong_input(error):
             _say(f"error: {error.format_message() if hasattr(error, 'format_message') else error}")
+            sys.exit(2)
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            _say(f"error: {error}; what was finished is kept, the same command goes on from there once there is room")
             sys.exit(2)
         log = Path(f"simulator-error-{time.strftime('%Y%m%d-%H%M%S')}.log")
         log.write_text(traceback.format_exc(), encoding="utf-8")

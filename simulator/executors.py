@@ -5,6 +5,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol, get_args
 
@@ -13,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from simulator.clusters import dask_executor
 from simulator.config import ClusterSpec
-from simulator.spec import ConfigError
+from simulator.spec import ConfigError, SimulatorError
 
 Backend = Literal["local", "processes", "dask"]
 
@@ -41,9 +42,20 @@ class JoblibExecutor:
         self._n_workers, self._kind = n_workers, kind
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-        """Results as they are finished."""
+        """Results as they are finished.
+
+        Raises
+        ------
+        SimulatorError : a worker process was killed.
+        """
         parallel = Parallel(n_jobs=self._n_workers, backend=self._kind, return_as="generator_unordered", batch_size=1)
-        return parallel(delayed(function)(item) for item in items)
+        try:
+            yield from parallel(delayed(function)(item) for item in items)
+        except BrokenProcessPool:
+            raise SimulatorError(
+                "a worker process was killed, most likely for want of memory; finished blocks are kept, run the same command "
+                "again, perhaps with fewer --workers"
+            ) from None
 
 
 def in_order(executor: Executor, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from simulator.files import whole_file
 from simulator.spec import SimulatorError
 
 
@@ -239,15 +240,14 @@ def result_hash(results: xr.DataTree) -> str:
 
 
 def write_results(results: xr.DataTree, path: Path) -> None:
-    """Write results.nc under a temporary name and rename it when it is complete."""
+    """Write results.nc, which is there when all of it is."""
     check_results(results)
     packed = {"zlib": True, "complevel": 1, "shuffle": True}
     encoding = {"/dvh": {"coverage": packed}, "/comparison": dict.fromkeys(VARIABLES["comparison"], packed)}
     if "dose" in results.children:
         encoding["/dose"] = {str(key): packed for key in results["dose"].data_vars}
-    partial = path.with_suffix(".nc.partial")
-    results.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
-    partial.replace(path)
+    with whole_file(path) as partial:
+        results.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
 
 
 def open_results(path: str | Path) -> xr.DataTree:
@@ -284,7 +284,7 @@ def write_summary(results: xr.DataTree, path: Path) -> None:
     axes = sweep_axes(results)
     goals = results["goals"].to_dataset().load()
     n_courses = results["metrics/value"].notnull().any("metric").sum("course").load()
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow((*axes, *SUMMARY_COLUMNS))
         for at in sweep_points(results):

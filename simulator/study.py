@@ -20,13 +20,15 @@ from simulator.assembly import combine
 from simulator.checkpoint import BlockStore
 from simulator.config import StudyConfig, dump_study
 from simulator.executors import Executor, local_executor
+from simulator.files import whole_file
 from simulator.population.intervals import FixedWidthRule
 from simulator.prepare import Problem
 from simulator.results import open_results, write_results, write_summary
-from simulator.spec import ConfigError
+from simulator.spec import ConfigError, SimulatorError
 from simulator.tasks import (
     BLOCKS,
     CONFIG,
+    RESULTS,
     Assembly,
     Task,
     TaskRecord,
@@ -122,22 +124,39 @@ def run_study(
     open_folders = {folder: p for folder, p in problems.items() if not is_finished(p.config, folder)}
     for folder, problem in open_folders.items():
         BlockStore(folder / BLOCKS).claim(_identity(problem.config))
-        (folder / CONFIG).write_text(dump_study(problem.config), encoding="utf-8")
-    (out / CONFIG).write_text(dump_study(config), encoding="utf-8")
+        _write_config(problem.config, folder)
+    _write_config(config, out)
     with local_executor(workers) as threads:
-        workers_of_all = executor or threads
-        finished = _simulate(open_folders, workers_of_all, progress, out / "tasks.csv")
-        progress.stage("writing results")
-        assemblies = [Assembly(f, tuple(tasks), time.monotonic() - began) for f, tasks in finished.items()]
-        if config.sweep:
-            for _ in workers_of_all.map(assemble_results, assemblies):
-                pass
-        elif assemblies:
-            assemble_results(assemblies[0], threads)
+        try:
+            finished = _simulate(open_folders, executor or threads, progress, out / "tasks.csv")
+            progress.stage("writing results")
+            assemblies = [Assembly(f, tuple(tasks), time.monotonic() - began) for f, tasks in finished.items()]
+            _assemble([a for a in assemblies if not _has_results(a.folder)], bool(config.sweep), executor, threads)
+        except (SimulatorError, OSError):
+            if not all(_has_results(folder) for folder in problems):
+                raise  # otherwise another run in this folder was faster, and has removed the blocks
     if config.sweep:
         _combine_points(config, out, list(problems))
     for folder in problems:
         BlockStore(folder / BLOCKS).discard()
+
+
+def _assemble(assemblies: list[Assembly], is_sweep: bool, executor: Executor | None, threads: Executor) -> None:
+    """Results of each run folder: of the points of a sweep side by side, of a single study with threads for its parts."""
+    if is_sweep:
+        for _ in (executor or threads).map(assemble_results, assemblies):
+            pass
+    elif assemblies:
+        assemble_results(assemblies[0], threads)
+
+
+def _write_config(config: StudyConfig, folder: Path) -> None:
+    with whole_file(folder / CONFIG) as partial:
+        partial.write_text(dump_study(config), encoding="utf-8")
+
+
+def _has_results(folder: Path) -> bool:
+    return (folder / RESULTS).is_file()
 
 
 def _point_folders(config: StudyConfig, out: Path) -> list[Path]:
@@ -258,8 +277,8 @@ def _combine_points(config: StudyConfig, out: Path, folders: list[Path]) -> None
     with contextlib.ExitStack() as stack:
         points = [stack.enter_context(open_results(folder)) for folder in folders]
         results = combine(config, points)
-    write_results(results, out / "results.nc")
     write_summary(results, out / "summary.csv")
+    write_results(results, out / RESULTS)
 
 
 def is_finished(config: StudyConfig, folder: Path) -> bool:
@@ -269,7 +288,7 @@ def is_finished(config: StudyConfig, folder: Path) -> bool:
     ------
     ConfigError : the folder holds the results of another study.
     """
-    if not (folder / "results.nc").is_file():
+    if not _has_results(folder):
         return False
     with open_results(folder) as results:
         if _identity(config) == f"# simulator {results.attrs['simulator_version']}\n{results.attrs['config']}":
@@ -282,7 +301,7 @@ def is_finished(config: StudyConfig, folder: Path) -> bool:
 
 def discard_earlier(folder: Path) -> None:
     """Remove the results and the unfinished courses of an earlier run."""
-    for name in ("results.nc", "summary.csv", "report.html", "config.yaml", "tasks.csv"):
+    for name in (RESULTS, "summary.csv", "report.html", "config.yaml", "tasks.csv"):
         (folder / name).unlink(missing_ok=True)
     for name in (BLOCKS, "points"):
         shutil.rmtree(folder / name, ignore_errors=True)

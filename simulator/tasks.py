@@ -34,7 +34,7 @@ from simulator.simulation import Work, course_draws, make_plans, prepare_work
 from simulator.spec import SimulatorError
 from simulator.sweep import point_names
 
-CONFIG, BLOCKS = "config.yaml", "blocks"
+CONFIG, BLOCKS, RESULTS = "config.yaml", "blocks", "results.nc"
 _LEAST_TASKS, _LEAST_COURSES, _MOST_COURSES = 8, 250, 4000
 _PLANS_AT_ONCE = 4
 
@@ -291,8 +291,8 @@ def assemble_results(assembly: Assembly, executor: Executor | None = None) -> No
     if problem.config.budget is not None:
         labels = budget_strategies(problem.config, results)
         results["budget"] = budget_group(problem, store, executor or SerialExecutor(), labels)
-    write_results(results, assembly.folder / "results.nc")
     write_summary(results, assembly.folder / "summary.csv")
+    write_results(results, assembly.folder / RESULTS)
 
 
 def values_of(problem: Problem, store: BlockStore, tasks: Iterable[Task]) -> np.ndarray:

@@ -194,7 +194,9 @@ def worker_of_processes(trial: Trial) -> Cost:
     run = trial.start(*options)
     trial.until_blocks(a_moment(), run)
     kill_one(workers_below(run))
-    return finish(trial, run, *options)
+    cost = finish(trial, run, *options)
+    assert cost.exit_code == 2
+    return cost
 
 
 def worker_of_dask(trial: Trial) -> Cost:
