@@ -1,7 +1,8 @@
 """From a study to a problem ready to simulate: what can be wrong is found here, before any long work."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from simulator.dose_maps import MapFrame
 from simulator.metrics.biology import Biology
 from simulator.metrics.evaluate import check_volume
 from simulator.metrics.goals import Goal, Metric, parse_goal, parse_metric
+from simulator.once import Once
 from simulator.plan.targets import Expansion, TargetVolume, planning_target
 from simulator.population.intervals import clopper_pearson_interval, randomisation_interval, wilson_interval
 from simulator.sampling.courses import Setting
@@ -29,6 +31,11 @@ _TARGET_METRICS = ("D98%", "D95%", "D2%", "Dmean", "V95%")
 _OAR_METRICS = ("D0.035cc", "Dmean")
 _STRAIGHT_MM = 0.02
 _MAP_BORDER_MM = 35.0
+
+# Points of a sweep that share a case share its anatomy.
+_cases: Once[Case] = Once(2)
+_samples: Once[list[Patch]] = Once(100)
+_true_targets: Once[TrueTarget] = Once(4)
 
 
 @dataclass(frozen=True)
@@ -148,6 +155,14 @@ class Problem:
         return MapFrame(self.case, lower + path.min(axis=0) - border, upper + path.max(axis=0) + border, self.moving)
 
 
+def case_key(config: StudyConfig) -> Hashable:
+    """What the anatomy depends on: the case as the study names it, and the state of its files."""
+    place = getattr(config.case, "dicom", None) or getattr(config.case, "file", None)
+    files = [] if place is None else [Path(place), *Path(place).rglob("*")]
+    states = [file.stat() for file in sorted(files) if file.exists()]
+    return config.case.model_dump_json(), tuple((state.st_size, state.st_mtime_ns) for state in states)
+
+
 def prepare(config: StudyConfig) -> Problem:
     """Load the case and resolve goals, structures, strategies and plans.
 
@@ -156,7 +171,8 @@ def prepare(config: StudyConfig) -> Problem:
     ConfigError, CaseError : what is wrong with the study or with the patient data.
     """
     own, published = resolve_goals(config)
-    case = config.case.build()
+    source, max_points = case_key(config), config.numerics.max_points
+    case = _cases.get(source, config.case.build)
     if not own and not published:
         raise ConfigError("goals: none given; name a library such as mediastinal-5fx or write goals")
     for goal in own:
@@ -175,10 +191,17 @@ def prepare(config: StudyConfig) -> Problem:
         check_volume(goal.metric, case.structures[goal.metric.structure].volume_cc)
     strategies = tuple(config.candidates())
     setting = _setting(config, case)
-    true_target = None
-    patches = {s.name: sample_structure(s, case.gtv, max_points=config.numerics.max_points) for s in structures}
-    if config.uncertainty.delineation is not None:
-        true_target = TrueTarget.around(case.gtv, config.uncertainty.delineation, config.numerics.max_points)
+    true_target, delineation = None, config.uncertainty.delineation
+    patches = {
+        s.name: _samples.get(
+            (source, max_points, s.name), partial(sample_structure, s, case.gtv, max_points=max_points)
+        )
+        for s in structures
+    }
+    if delineation is not None:
+        true_target = _true_targets.get(
+            (source, max_points, delineation), lambda: TrueTarget.around(case.gtv, delineation, max_points)
+        )
         patches[case.target] = [true_target.patch]
     extreme = {g.metric.structure for g in (*goals, *wanted) if g.metric.kind in ("minimum", "maximum")}
     return Problem(

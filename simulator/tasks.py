@@ -7,14 +7,11 @@ import json
 import os
 import socket
 import sys
-import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from concurrent.futures import Future
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,10 +22,11 @@ from simulator.config import StudyConfig, dump_study, load_study
 from simulator.dose_maps import MapFrame
 from simulator.executors import Executor, SerialExecutor
 from simulator.margin_causes import explain_margins
+from simulator.once import Once
 from simulator.plan.quality import Plan, PlanQuality
 from simulator.population.bands import VOLUME_LEVELS, band_quantiles
 from simulator.population.coverage import dose_volume_coverage
-from simulator.prepare import PlanRequest, Problem, prepare
+from simulator.prepare import PlanRequest, Problem, case_key, prepare
 from simulator.results import write_results, write_summary
 from simulator.simulation import Work, course_draws, make_plans, prepare_work
 from simulator.spec import SimulatorError
@@ -76,32 +74,8 @@ class TaskRecord:
     peak_mb: float
 
 
-class _Shared:
-    """The last few things made, each made once however many threads ask for it."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._made: dict[Hashable, Future] = {}
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What `make` makes, or made before."""
-        with self._lock:
-            found = self._made.pop(key, None)
-            future = self._made[key] = found or Future()
-            while len(self._made) > self._size:
-                self._made.pop(next(iter(self._made)))
-        if found is None:
-            try:
-                future.set_result(make())
-            except BaseException as error:
-                future.set_exception(error)
-                with self._lock:
-                    self._made.pop(key, None)
-        return future.result()
-
-
-_problems, _plans = _Shared(8), _Shared(_PLANS_AT_ONCE + 2)
+_problems: Once[Problem] = Once(8)
+_plans: Once[dict[PlanRequest, Plan]] = Once(_PLANS_AT_ONCE + 2)
 
 
 def _problem_of(config: StudyConfig) -> Problem:
@@ -111,8 +85,7 @@ def _problem_of(config: StudyConfig) -> Problem:
     ------
     ConfigError, CaseError : see `prepare`.
     """
-    problem: Problem = _problems.get(dump_study(config), lambda: prepare(config))
-    return problem
+    return _problems.get((dump_study(config), case_key(config)), lambda: prepare(config))
 
 
 def problems_of(config: StudyConfig) -> list[Problem]:
@@ -132,9 +105,7 @@ def problems_of(config: StudyConfig) -> list[Problem]:
 
 
 def _problem_in(folder: Path) -> Problem:
-    file = folder / CONFIG
-    problem: Problem = _problems.get(file.read_text(encoding="utf-8"), lambda: prepare(load_study(file)))
-    return problem
+    return _problem_of(load_study(folder / CONFIG))
 
 
 def _planned_together(problem: Problem, strategy: int) -> tuple[PlanRequest, ...]:
@@ -149,8 +120,7 @@ def _planned_together(problem: Problem, strategy: int) -> tuple[PlanRequest, ...
 def _plans_key(problem: Problem, strategy: int) -> Hashable:
     """What the plans of a portion depend on."""
     config = problem.config
-    case, plan = config.case.model_dump_json(), config.plan.model_dump_json()
-    return case, plan, config.prescription, _planned_together(problem, strategy)
+    return case_key(config), config.plan.model_dump_json(), config.prescription, _planned_together(problem, strategy)
 
 
 def _plan_of(problem: Problem, strategy: int) -> Plan:
@@ -158,8 +128,7 @@ def _plan_of(problem: Problem, strategy: int) -> Plan:
         requests = _planned_together(problem, strategy)
         return dict(zip(requests, make_plans(problem, requests, SerialExecutor()), strict=True))
 
-    plan: Plan = _plans.get(_plans_key(problem, strategy), make)[problem.requests[strategy]]
-    return plan
+    return _plans.get(_plans_key(problem, strategy), make)[problem.requests[strategy]]
 
 
 def tasks_of(problems: dict[Path, Problem], runs: dict[Path, tuple[int, int]]) -> list[Task]:
