@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from scipy.ndimage import laplace, map_coordinates
+from scipy.ndimage import map_coordinates
 
 from simulator.case.geometry import Grid
 from simulator.case.structures import Patch
@@ -25,6 +25,7 @@ from simulator.kernels.accumulate import (
     quads_of,
 )
 from simulator.kernels.dvh import extremes
+from simulator.kernels.splines import less_laplacian
 from simulator.kernels.vectors import LANES
 from simulator.plan.dose import PlannedDose
 from simulator.plan.penumbra import RadialDose
@@ -376,7 +377,7 @@ def _refined(dose: PlannedDose, grid: Grid, unblur: bool) -> np.ndarray:
     x, y, z = (o - s for o, s in zip(grid.origin_mm, grid.spacing_mm, strict=True))
     nz, ny, nx = (n + 2 for n in grid.shape)
     values = np.asarray(dose.on_grid(Grid((x, y, z), grid.spacing_mm, (nz, ny, nx))), np.float32)
-    return np.ascontiguousarray((values - laplace(values) / 12)[1:-1, 1:-1, 1:-1])
+    return less_laplacian(values, np.float32(1 / 12))
 
 
 def _worst_error_gy(dose: PlannedDose, values: np.ndarray, grid: Grid, points_mm: np.ndarray, reach: Reach) -> float:

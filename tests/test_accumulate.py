@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import laplace
 from scipy.spatial.transform import Rotation
 
 from simulator.accumulation import LatticePoints, RadialPoints, Reach
@@ -18,6 +19,7 @@ from simulator.kernels.accumulate import (
     merge_visits,
     quads_of,
 )
+from simulator.kernels.splines import less_laplacian
 from simulator.plan.dose import SplineDose
 from simulator.sampling.courses import TissueMotion
 
@@ -79,6 +81,12 @@ def test_rows_equal_a_trilinear_gather(stride):
             w * trilinear(values, rows.grid, patch.points_mm + s) for s, w in zip(shift[c], weight[c], strict=True)
         )
         np.testing.assert_allclose(total, expected, rtol=2e-6)
+
+
+def test_less_laplacian_is_its_numpy_twin():
+    values = np.random.default_rng(9).uniform(0, 60, (9, 7, 12)).astype(np.float32)
+    truth = (values - laplace(values.astype(float)) / 12)[1:-1, 1:-1, 1:-1]
+    np.testing.assert_allclose(less_laplacian(values, np.float32(1 / 12)), truth, rtol=1e-6, atol=1e-5)
 
 
 def test_no_displacement_is_the_planned_dose_bit_for_bit():

@@ -1,5 +1,7 @@
 """Analytic regions and the points that stand for them, against closed forms."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,62 @@ def test_volume_of_the_points_is_the_closed_form(name, spacing, tolerance):
     shape, volume_mm3 = SHAPES[name]
     patch = sample_region(shape, spacing)
     assert patch.volume_cc.sum() * 1000 == pytest.approx(volume_mm3, rel=tolerance)
+
+
+def numpy_distance(shape, points):
+    """The definition of every shape's signed distance in plain numpy."""
+    if isinstance(shape, Ball):
+        return np.linalg.norm(points - shape.centre_mm, axis=-1) - shape.radius_mm
+    if isinstance(shape, Tube):
+        nearest = []
+        for start, end in pairwise(np.array(shape.path_mm, float)):
+            along = end - start
+            share = np.clip((points - start) @ along / (along @ along), 0, 1)
+            nearest.append(np.linalg.norm(points - start - share[..., None] * along, axis=-1))
+        return np.min(nearest, axis=0) - shape.radius_mm
+    if isinstance(shape, Ellipsoid | EllipticColumn):
+        axes = np.array([*shape.semi_axes_mm, np.inf][:3])
+        scaled = (points - shape.centre_mm) / axes
+        level, slope = np.linalg.norm(scaled, axis=-1), np.linalg.norm(scaled / axes, axis=-1)
+        side = level * (level - 1) / slope
+        if isinstance(shape, Ellipsoid):
+            return side
+        return np.maximum(side, np.abs(points[..., 2] - shape.centre_mm[2]) - shape.half_height_mm)
+    if isinstance(shape, Union):
+        return np.min([numpy_distance(s, points) for s in shape.shapes], axis=0)
+    distance = numpy_distance(shape.shape, points)
+    for other in shape.without:
+        lower, upper = other.bounds_mm
+        near = np.all((points > lower - 12) & (points < upper + 12), axis=-1)
+        carved = np.maximum(distance, shape.gap_mm - numpy_distance(other, points))
+        distance = np.where(near, carved, distance)
+    return distance
+
+
+BENT = Tube(((0, 0, -20), (3, -4, 0), (9, 6, 15)), 6.0)
+NESTED = Union(
+    (
+        Difference(Ellipsoid((1, 2, 3), (20, 12, 30)), (BENT, Union((Ball((12, 0, 0), 5), Ball((-9, 4, 8), 4)))), 1.0),
+        Difference(EllipticColumn((30, 0, 0), (9, 7), 11), (Difference(Ball((33, 2, 1), 8), (BENT,)), BENT), 0.5),
+    )
+)
+
+
+@pytest.mark.parametrize("shape", [*(s for s, _ in SHAPES.values()), BENT, NESTED])
+def test_kernels_are_their_numpy_twins(shape):
+    points = np.random.default_rng(8).uniform(-50, 50, (20, 100, 3))
+    np.testing.assert_allclose(shape.distance_mm(points), numpy_distance(shape, points), atol=1e-9)
+    grid = Grid((-26.0, -19.0, -33.0), (2.0, 2.5, 3.0), (23, 17, 35))
+    nodes, step = grid.nodes_mm(), np.array(grid.spacing_mm)
+    thirds = np.array(list(np.ndindex(3, 3, 3)))[:, ::-1] / 3 - 1 / 3
+    depth = np.mean(
+        [np.clip(0.5 - numpy_distance(shape, nodes + t * step) * 3 / step.mean(), 0, 1) for t in thirds], axis=0
+    )
+    centre = numpy_distance(shape, nodes)
+    truth = np.where(np.abs(centre) <= 0.6 * np.linalg.norm(step), depth, centre < 0)
+    box = np.all((nodes > shape.bounds_mm[0] - step) & (nodes < shape.bounds_mm[1] + step), axis=-1)
+    np.testing.assert_allclose(shape.occupancy(grid)[box], truth[box], atol=1e-6)
+    assert not shape.occupancy(grid)[~box].any()
 
 
 @pytest.mark.parametrize("name", ["ball", "ellipsoid"])

@@ -78,8 +78,9 @@ class Shape(ABC):
         filled = np.zeros(grid.shape, np.float32)
         box = tuple(slice(a, max(a, b)) for a, b in zip(first, last, strict=True))
         axes = (axis[part] for axis, part in zip(grid.axes_mm, box[::-1], strict=True))
-        cut_mm = _CUT_DIAGONALS * float(np.linalg.norm(step))
-        fill_voxels(*self._program, *axes, step, _SUBCELLS, cut_mm, filled[box])
+        part = np.empty(filled[box].shape, np.float32)
+        fill_voxels(*self._program, *axes, step, _SUBCELLS, _CUT_DIAGONALS * float(np.linalg.norm(step)), part)
+        filled[box] = part
         return filled
 
 

@@ -12,7 +12,7 @@ from numba import njit, uintp
 _NEGLIGIBLE = np.float32(1e-6)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _linear_cell(position, n):
     """Lower node and fraction of a position in steps, held within 0 and n - 1."""
     if position <= 0.0:
@@ -73,7 +73,7 @@ def radiological_depths(density, origin_mm, step_mm, source_mm, axes, sad_mm, fa
                 depth_mm[iv, iu, iw] = depth
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _blurred_apertures(mv, mu, lung, maps, field):
     """Bilinear values at a place in pixels inside pairs of maps, mixed by the share of the second, written to `field` (plan,).
 
@@ -97,7 +97,7 @@ def _blurred_apertures(mv, mu, lung, maps, field):
     return seen
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _open_dose(u, v, w, fan, fan_origin, per_fan_step):
     """Dose of a wide open field at beam coordinates, from the rays of a fan, held at its edges."""
     one = uintp(1)
@@ -113,7 +113,7 @@ def _open_dose(u, v, w, fan, fan_origin, per_fan_step):
     return low + hv * (high - low)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _where_positive(offset, slope, low, high):
     """The part of low <= x <= high where offset + slope x >= 0."""
     if slope > 0.0:
@@ -246,7 +246,7 @@ def blur_rows(edge, low, high, v, u, edge_profile, steps_per_mm, blurred):
                     blurred[j, i] += share * along[row, i]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _at_step(position, edge_profile):
     """Linear value of a tabulated profile, its middle at 0, held at its ends."""
     middle = edge_profile.shape[0] // 2
@@ -264,9 +264,16 @@ def outermost(u, v, start, low, high):
     u, v : (n,). start : (part,), ascending, the first not above any point.
     low, high : float64 (part, 2), written as (v, u); NaN where a part has no point.
     """
-    low[:], high[:] = np.nan, np.nan
+    low[:] = np.nan
+    high[:] = np.nan
     for p in range(u.shape[0]):
-        part = np.searchsorted(start, v[p], side="right") - 1
+        part, end = 0, start.shape[0]
+        while end - part > 1:
+            middle = (part + end) // 2
+            if start[middle] <= v[p]:
+                part = middle
+            else:
+                end = middle
         if not u[p] >= low[part, 1]:
             low[part, 0], low[part, 1] = v[p], u[p]
         if not u[p] <= high[part, 1]:

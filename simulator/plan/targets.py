@@ -141,7 +141,7 @@ def expand(target: TargetVolume, expansion: Expansion) -> TargetVolume:
     (dx / mx)^2 + (dy / my)^2 + (dz / mz)^2 <= 1, each margin chosen by the sign of its component. The sum is separable:
     its minimum over the target takes one pass per axis. Seeds are the target's nodes and the sub-voxel crossings of its
     surface with lattice lines: smooth surfaces are placed to a fifth of a voxel; faces in a direction of zero
-    margin and sharp edges to half a voxel.
+    margin and sharp edges to half a voxel. Along axes that no pass has taken yet, only the target's own box is held.
     """
     margin = expansion.margin_mm
     if not margin.any():
@@ -161,12 +161,18 @@ def expand(target: TargetVolume, expansion: Expansion) -> TargetVolume:
     before[place] = target.occupancy[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
 
     steps = margin[::-1] / step
-    gauge = np.full(lattice.shape, np.inf, np.float32)
-    for axis in range(3):
-        squared = _first_pass(before, axis, steps[axis])
-        for other in {0, 1, 2} - {axis}:
-            squared = _pass(squared, other, steps[other])
-        np.minimum(gauge, squared, out=gauge)
+
+    def seeded(axis: int) -> np.ndarray:
+        return _first_pass(before[tuple(slice(None) if a == axis else place[a] for a in range(3))], axis, steps[axis])
+
+    def spread(squared: np.ndarray, axis: int) -> np.ndarray:
+        shape = [lattice.shape[a] if a == axis else n for a, n in enumerate(squared.shape)]
+        wide = np.full(shape, np.inf, np.float32)
+        wide[tuple(place[a] if a == axis else slice(None) for a in range(3))] = squared
+        return _pass(wide, axis, steps[axis])
+
+    across = np.minimum(spread(seeded(0), 1), spread(seeded(1), 0))
+    gauge = np.minimum(spread(across, 2), spread(spread(seeded(2), 0), 1))
     return TargetVolume(lattice, np.maximum(before, _share_inside(np.sqrt(gauge), margin[margin > 0].min() / step)))
 
 
