@@ -102,6 +102,7 @@ def dask_executor(
 def _cluster_of(spec: ClusterSpec) -> Iterator[Any]:
     """A cluster with its jobs submitted."""
     from distributed import LocalCluster
+    from distributed.core import Status
 
     interrupt = signal.getsignal(signal.SIGINT)
     import dask_jobqueue
@@ -126,11 +127,15 @@ def _cluster_of(spec: ClusterSpec) -> Iterator[Any]:
             return
         logging.getLogger("tornado.application").setLevel(logging.CRITICAL)  # the same is said once, by the error below
         try:
-            cluster.sync(_submit, cluster, spec.jobs)
-        except RuntimeError as error:
-            raise ConfigError(f"--cluster: the queue refuses the job: {error}") from None
-        with _kept(cluster, spec.jobs):
-            yield cluster
+            try:
+                cluster.sync(_submit, cluster, spec.jobs)
+            except RuntimeError as error:
+                raise ConfigError(f"--cluster: the queue refuses the job: {error}") from None
+            with _kept(cluster, spec.jobs):
+                yield cluster
+        finally:
+            for job in cluster.workers.values():
+                job.status = Status.closed  # dask-jobqueue leaves it open, which its cluster then takes for a leak
 
 
 async def _submit(cluster: Any, n_jobs: int) -> None:
@@ -163,10 +168,6 @@ def _kept(cluster: Any, n_jobs: int) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-        from distributed.core import Status
-
-        for job in cluster.workers.values():
-            job.status = Status.closed  # dask-jobqueue leaves it open, which its cluster then takes for a leak
 
 
 class _Keeper:
