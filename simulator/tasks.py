@@ -30,7 +30,7 @@ from simulator.population.bands import VOLUME_LEVELS, band_quantiles
 from simulator.population.coverage import dose_volume_coverage
 from simulator.prepare import PlanRequest, Problem, prepare
 from simulator.results import write_results, write_summary
-from simulator.simulation import Work, course_draws, make_plans, prepare_work
+from simulator.simulation import Work, course_draws, deliver_courses, make_plans, prepare_work
 from simulator.spec import SimulatorError
 from simulator.sweep import point_names
 
@@ -101,7 +101,7 @@ class _Shared:
         return future.result()
 
 
-_problems, _plans = _Shared(8), _Shared(_PLANS_AT_ONCE + 2)
+_problems, _plans, _deliveries = _Shared(8), _Shared(_PLANS_AT_ONCE + 2), _Shared(2)
 
 
 def _problem_of(config: StudyConfig) -> Problem:
@@ -162,6 +162,13 @@ def _plan_of(problem: Problem, strategy: int) -> Plan:
     return plan
 
 
+def _delivery_key(problem: Problem, task: Task) -> Hashable:
+    """What the deliveries of a task depend on: not on the margin."""
+    strategy = problem.strategies[task.strategy]
+    roles = strategy.motion.model_dump_json(), strategy.guidance.model_dump_json()
+    return dump_study(problem.config), *roles, task.first, task.n_courses
+
+
 def tasks_of(problems: dict[Path, Problem], runs: dict[Path, tuple[int, int]]) -> list[Task]:
     """Tasks that simulate courses `first` to `end` of every strategy in each folder.
 
@@ -200,9 +207,13 @@ def simulate(task: Task) -> TaskRecord:
         strategy = problem.strategies[task.strategy]
         plan = _plan_of(problem, task.strategy)
         draws = [course_draws(problem, *run) for run in blocks.values()]
-        work = prepare_work(problem, strategy, plan, draws, SerialExecutor())
-        for name in missing:
-            store.save(name, work.block(*blocks[name]))
+        deliveries = _deliveries.get(
+            _delivery_key(problem, task), lambda: [deliver_courses(problem, strategy, some) for some in draws]
+        )
+        work = prepare_work(problem, strategy, plan, deliveries, SerialExecutor())
+        for name, some, delivery in zip(blocks, draws, deliveries, strict=True):
+            if name in missing:
+                store.save(name, work.block(some, delivery))
         store.save(task.key, _part(task, work, plan, problem.map_frame, store, blocks))
     return TaskRecord(
         folder=task.folder.name,
@@ -254,7 +265,7 @@ def _part(
     asked = problem.config.maps
     if asked is not None and work.strategy.label() in (asked.strategies or (work.strategy.label(),)):
         n_courses = min(asked.courses, problem.config.courses)
-        delivery = work.deliver(course_draws(problem, 0, n_courses))
+        delivery = deliver_courses(problem, work.strategy, course_draws(problem, 0, n_courses))
         part |= frame.spread_gy(plan.dose, delivery, asked.percentiles)
     return part
 
