@@ -1,4 +1,4 @@
-"""Speed in ratios: `python -m benchmarks [W1 W2 W3 W4] [--json FILE]`; every number comes from this run."""
+"""Speed in ratios: `python -m benchmarks [W1 W2 W3 W4] [--json FILE] [--history FILE]`; all numbers come from this run."""
 
 import argparse
 import json
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.workloads import measure
@@ -36,12 +37,19 @@ def whole_process() -> dict[str, float]:
     return seconds
 
 
+def commit() -> str:
+    """The commit that is measured, marked when files differ from it."""
+    command = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+
 def main() -> None:
-    """Print one table; with --json write one object as well."""
+    """Print one table; with --json write one object as well, with --history add a line to a file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("workloads", nargs="*", default=["W1", "W2", "W3", "W4"], choices=["W1", "W2", "W3", "W4"])
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--history", type=Path, help="append the run with date and commit, one line of JSON")
     asked = parser.parse_args()
     found: dict[str, dict[str, float]] = {}
     print(
@@ -58,6 +66,10 @@ def main() -> None:
             f"{row['difference_percent_of_rx']:.1e} |",
             flush=True,
         )
+    if asked.history:
+        line = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "commit": commit(), **found}
+        with asked.history.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
     if asked.json:
         asked.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 

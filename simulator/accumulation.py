@@ -361,7 +361,11 @@ class _Tiles:
     def _along(cls, axes: tuple[int, ...], index: np.ndarray, cell: np.ndarray, centre: np.ndarray) -> "_Tiles":
         turned = index[:, axes]
         order = np.lexsort((*turned.T[::-1], cell))
-        node, start, place = np.ascontiguousarray(turned[order]), np.empty_like(index), np.empty(len(index), np.int64)
+        node, start, place = (
+            np.ascontiguousarray(turned[order]),
+            np.empty(index.shape, np.int64),
+            np.empty(len(index), np.int64),
+        )
         n_tiles = cover_with_tiles(node, cell[order], start, place)
         start, place = start[:n_tiles], place[:n_tiles]
         cell_tile = np.searchsorted(cell[order][place], np.arange(len(centre) + 1))

@@ -18,7 +18,7 @@ from simulator.population.sensitivity import first_order, total
 from simulator.prepare import Problem
 from simulator.results import group
 from simulator.sampling.streams import Draws, Exchanged
-from simulator.simulation import course_draws, make_plan, prepare_work, same_delivery
+from simulator.simulation import course_draws, deliver_courses, make_plan, prepare_work, same_delivery
 from simulator.strategy import Strategy
 from simulator.uncertainty.source import RandomNumbers
 
@@ -146,7 +146,9 @@ def _simulate(
         for variant, some in _variants(problem, sources, first, min(size, n_courses - first)).items()
     }
     plan = make_plan(problem, problem.requests[index])
-    work = prepare_work(problem, problem.strategies[index], plan, draws.values(), executor)
+    strategy = problem.strategies[index]
+    deliveries = executor.map(lambda some: deliver_courses(problem, strategy, some), draws.values())
+    work = prepare_work(problem, strategy, plan, deliveries, executor)
 
     def values_of(task: tuple[str, int]) -> np.ndarray:
         variant, first = task

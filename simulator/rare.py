@@ -11,7 +11,7 @@ from simulator.population.importance import RareEvent, weighted_probability
 from simulator.prepare import prepare
 from simulator.sampling.streams import Draws, Exchanged
 from simulator.sampling.widened import SCALES, WidenedDraws
-from simulator.simulation import make_plan, prepare_work, same_delivery
+from simulator.simulation import deliver_courses, make_plan, prepare_work, same_delivery
 from simulator.spec import ConfigError
 
 _CANDIDATES = (Stream.SETUP_SYSTEMATIC, Stream.BASELINE_COURSE, Stream.REGISTRATION)
@@ -66,7 +66,8 @@ def rare_event_probability(
     blocks = [WidenedDraws(start, at, min(size, courses - at), acting) for at in range(0, courses, size)]
     plan = make_plan(problem, problem.requests[chosen])
     with local_executor(workers) as executor:
-        work = prepare_work(problem, problem.strategies[chosen], plan, blocks, executor)
+        deliveries = executor.map(lambda some: deliver_courses(problem, problem.strategies[chosen], some), blocks)
+        work = prepare_work(problem, problem.strategies[chosen], plan, deliveries, executor)
         values = np.concatenate(in_order(executor, work.metrics_of, blocks))
     one = problem.goals[wanted]
     drawn = values[:, problem.metric_labels.index(one.metric.label)].astype(np.float64)

@@ -35,10 +35,8 @@ class Work:
     boxes: dict[str, VisitBox]
     dose_step_gy: float
 
-    def block(self, first: int, n_courses: int) -> dict[str, np.ndarray]:
-        """Metrics, DVH counts and visits of a run of courses."""
-        draws = course_draws(self.problem, first, n_courses)
-        delivery = self.deliver(draws)
+    def block(self, draws: RandomNumbers, delivery: Delivery) -> dict[str, np.ndarray]:
+        """Metrics, DVH counts and visits of drawn courses and what the strategy makes of them."""
         counts = np.zeros((len(self.problem.structures), DOSE_BINS, VOLUME_LEVELS), np.uint32)
         values = self.evaluate(delivery, draws, counts)
         visits: dict[str, np.ndarray] = {}
@@ -46,13 +44,9 @@ class Work:
             visits |= {f"visits_{i}": box.count(delivery.motion(name)), f"visits_low_{i}": box.low_zyx}
         return {"values": values, "counts": counts, **visits}
 
-    def deliver(self, draws: RandomNumbers) -> Delivery:
-        """What the strategy makes of drawn courses."""
-        return _deliver(self.problem, self.strategy, draws)
-
     def metrics_of(self, draws: RandomNumbers) -> np.ndarray:
         """Metrics float32 (course, metric) of drawn courses."""
-        return self.evaluate(self.deliver(draws), draws)
+        return self.evaluate(deliver_courses(self.problem, self.strategy, draws), draws)
 
     def evaluate(self, delivery: Delivery, draws: RandomNumbers, counts: np.ndarray | None = None) -> np.ndarray:
         """Metrics float32 (course, metric); DVH levels are added to `counts` uint32 (structure, dose, level) if given."""
@@ -160,13 +154,14 @@ def course_draws(problem: Problem, first: int, n_courses: int) -> RandomNumbers:
     return Draws(config.seed, first, n_courses)
 
 
-def _deliver(problem: Problem, strategy: Strategy, draws: RandomNumbers) -> Delivery:
+def deliver_courses(problem: Problem, strategy: Strategy, draws: RandomNumbers) -> Delivery:
+    """What a strategy makes of drawn courses; its margin does not matter."""
     return deliver(draw_courses(problem.setting, draws), strategy, problem.setting)
 
 
 def same_delivery(problem: Problem, strategy: Strategy, draws: RandomNumbers, other: RandomNumbers) -> bool:
     """Whether a strategy delivers the same whichever of two sets of random numbers is drawn."""
-    first, second = (_deliver(problem, strategy, d) for d in (draws, other))
+    first, second = (deliver_courses(problem, strategy, d) for d in (draws, other))
     for name in (BONE, *(s.name for s in problem.structures)):
         one, two = first.motion(name), second.motion(name)
         pairs = ((one.shift_mm, two.shift_mm), (one.weight, two.weight), (one.linear, two.linear))
@@ -176,10 +171,10 @@ def same_delivery(problem: Problem, strategy: Strategy, draws: RandomNumbers, ot
 
 
 def prepare_work(
-    problem: Problem, strategy: Strategy, plan: Plan, draws: Iterable[RandomNumbers], executor: Executor
+    problem: Problem, strategy: Strategy, plan: Plan, deliveries: Iterable[Delivery], executor: Executor
 ) -> Work:
-    """Doses of a plan around every structure, as far as some draws move it."""
-    reach = _reach(problem, strategy, draws, executor)
+    """Doses of a plan around every structure, as far as some deliveries move it."""
+    reach = _reach(problem, strategy, deliveries)
     numerics = problem.config.numerics
 
     def around(structure: Structure) -> StructureDoses:
@@ -192,23 +187,15 @@ def prepare_work(
     return Work(problem, strategy, doses, boxes, dose_step_gy(problem))
 
 
-def _reach(
-    problem: Problem, strategy: Strategy, draws: Iterable[RandomNumbers], executor: Executor
-) -> dict[str, Reach]:
+def _reach(problem: Problem, strategy: Strategy, deliveries: Iterable[Delivery]) -> dict[str, Reach]:
     """Displacements that occur over all courses: of each structure, and of bone at the isocentre."""
     names = (BONE, *(s.name for s in problem.structures))
-
-    def reach_in(some: RandomNumbers) -> list[Reach]:
-        delivery = _deliver(problem, strategy, some)
-        found = []
+    planned = strategy.motion.offset_mm
+    reach = {name: Reach.of(TissueMotion.still(planned(problem.setting.planned, name))) for name in names}
+    for delivery in deliveries:
         for name in names:
             motion = delivery.motion(name)
             turns = motion.linear is not None and name != BONE
-            found.append(Reach.of(motion, problem.arm_mm(name, motion.centre_mm) if turns else None))
-        return found
-
-    planned = (strategy.motion.offset_mm(problem.setting.planned, name) for name in names)
-    reach = [Reach.of(TissueMotion.still(offset_mm)) for offset_mm in planned]
-    for found in executor.map(reach_in, draws):
-        reach = [one.union(other) for one, other in zip(reach, found, strict=True)]
-    return dict(zip(names, reach, strict=True))
+            arm_mm = problem.arm_mm(name, motion.centre_mm) if turns else None
+            reach[name] = reach[name].union(Reach.of(motion, arm_mm))
+    return reach

@@ -28,7 +28,8 @@ from simulator.population.bands import VOLUME_LEVELS, band_quantiles
 from simulator.population.coverage import dose_volume_coverage
 from simulator.prepare import PlanRequest, Problem, case_key, prepare
 from simulator.results import write_results, write_summary
-from simulator.simulation import Work, course_draws, make_plans, prepare_work
+from simulator.sampling.courses import Delivery
+from simulator.simulation import Work, course_draws, deliver_courses, make_plans, prepare_work
 from simulator.spec import SimulatorError
 from simulator.sweep import point_names
 
@@ -76,6 +77,7 @@ class TaskRecord:
 
 _problems: Once[Problem] = Once(8)
 _plans: Once[dict[PlanRequest, Plan]] = Once(_PLANS_AT_ONCE + 2)
+_deliveries: Once[list[Delivery]] = Once(2)
 
 
 def _problem_of(config: StudyConfig) -> Problem:
@@ -131,6 +133,13 @@ def _plan_of(problem: Problem, strategy: int) -> Plan:
     return _plans.get(_plans_key(problem, strategy), make)[problem.requests[strategy]]
 
 
+def _delivery_key(problem: Problem, task: Task) -> Hashable:
+    """What the deliveries of a task depend on: not on the margin."""
+    strategy = problem.strategies[task.strategy]
+    roles = strategy.motion.model_dump_json(), strategy.guidance.model_dump_json()
+    return dump_study(problem.config), *roles, task.first, task.n_courses
+
+
 def tasks_of(problems: dict[Path, Problem], runs: dict[Path, tuple[int, int]]) -> list[Task]:
     """Tasks that simulate courses `first` to `end` of every strategy in each folder.
 
@@ -169,9 +178,13 @@ def simulate(task: Task) -> TaskRecord:
         strategy = problem.strategies[task.strategy]
         plan = _plan_of(problem, task.strategy)
         draws = [course_draws(problem, *run) for run in blocks.values()]
-        work = prepare_work(problem, strategy, plan, draws, SerialExecutor())
-        for name in missing:
-            store.save(name, work.block(*blocks[name]))
+        deliveries = _deliveries.get(
+            _delivery_key(problem, task), lambda: [deliver_courses(problem, strategy, some) for some in draws]
+        )
+        work = prepare_work(problem, strategy, plan, deliveries, SerialExecutor())
+        for name, some, delivery in zip(blocks, draws, deliveries, strict=True):
+            if name in missing:
+                store.save(name, work.block(some, delivery))
         store.save(task.key, _part(task, work, plan, problem.map_frame, store, blocks))
     return TaskRecord(
         folder=task.folder.name,
@@ -223,7 +236,7 @@ def _part(
     asked = problem.config.maps
     if asked is not None and work.strategy.label() in (asked.strategies or (work.strategy.label(),)):
         n_courses = min(asked.courses, problem.config.courses)
-        delivery = work.deliver(course_draws(problem, 0, n_courses))
+        delivery = deliver_courses(problem, work.strategy, course_draws(problem, 0, n_courses))
         part |= frame.spread_gy(plan.dose, delivery, asked.percentiles)
     return part
 

@@ -18,7 +18,6 @@ from simulator.uncertainty.delineation import Delineation, SurfaceField
 
 _SMALL_CC = 30.0
 _RAMP = np.float32(0.5)
-_COURSES_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -70,20 +69,17 @@ class TrueTarget:
 
     def volume_cc(self, coefficients: np.ndarray) -> np.ndarray:
         """Volume that each point stands for in each course, float64 (course, point), from coefficients (course, term)."""
-        volume_cc = np.empty((len(coefficients), len(self.distance_mm)))
+        field = np.empty((len(coefficients), len(self.distance_mm)), np.float32)
+        combine_columns(self.field.basis, coefficients, field)
+        volume_cc = np.empty(field.shape)
         per_mm = 1 / (_RAMP * np.float32(self.patch.lattice.spacing_mm[0]))
-        for first in range(0, len(volume_cc), _COURSES_AT_ONCE):
-            some = coefficients[first : first + _COURSES_AT_ONCE]
-            field = np.empty((len(some), len(self.distance_mm)), np.float32)
-            combine_columns(self.field.basis, some, field)
-            share = self.delineation.distance_mm(field)
+        for some, volume in zip(field, volume_cc, strict=True):
+            share = self.delineation.distance_mm(some)
             share -= self.distance_mm
             share *= per_mm
             share += np.float32(0.5)
             np.clip(share, 0, 1, out=share)
-            np.multiply(
-                share, self.patch.lattice.voxel_cc, out=volume_cc[first : first + _COURSES_AT_ONCE], dtype=float
-            )
+            np.multiply(share, self.patch.lattice.voxel_cc, out=volume, dtype=float)
         return volume_cc
 
 

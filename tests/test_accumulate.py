@@ -125,7 +125,7 @@ def test_merged_visits_keep_weight_and_mean_displacement(shifts, stride):
     shift = np.array(shifts, float)
     weight = np.full(len(shift), 1 / len(shift))
     scratch = enough_scratch(np.zeros(0), shift)
-    node, share = np.empty(8 * len(shift), np.int64), np.empty(8 * len(shift), np.float32)
+    node, share = np.empty(8 * len(shift), np.int64), np.empty(8 * len(shift))
     shape = (30, 31, 32)
     n = merge_visits(shift, weight, shape, stride, scratch, node, share)
     node, share = node[:n], share[:n]

@@ -21,7 +21,7 @@ from simulator.metrics.goals import parse_goal, parse_metric
 from simulator.plan.penumbra import RadialDose
 from simulator.prepare import prepare
 from simulator.sampling.streams import Draws
-from simulator.simulation import course_draws, make_plan, prepare_work
+from simulator.simulation import course_draws, deliver_courses, make_plan, prepare_work
 from simulator.spec import ConfigError
 from simulator.words import study_in_words
 
@@ -393,15 +393,19 @@ def test_same_bits_for_any_workers_and_blocks(results):
 
 def work_of(study):
     problem = prepare(study)
-    draws = [course_draws(problem, 0, problem.config.courses)]
-    return prepare_work(
-        problem, problem.strategies[0], make_plan(problem, problem.requests[0]), draws, SerialExecutor()
-    )
+    strategy = problem.strategies[0]
+    delivery = deliver_courses(problem, strategy, course_draws(problem, 0, problem.config.courses))
+    return prepare_work(problem, strategy, make_plan(problem, problem.requests[0]), [delivery], SerialExecutor())
+
+
+def block(work, first, n_courses):
+    draws = course_draws(work.problem, first, n_courses)
+    return work.block(draws, deliver_courses(work.problem, work.strategy, draws))
 
 
 def test_same_bits_for_any_blocks_of_a_true_target():
     work = work_of(sphere(GOALS, UNCERTAIN, uncertainty={"setup": {"random_mm": 3}, "delineation": {"sd_mm": 1.0}}))
-    whole, first, rest = (work.block(*some) for some in ((0, 40), (0, 35), (35, 5)))
+    whole, first, rest = (block(work, *some) for some in ((0, 40), (0, 35), (35, 5)))
     np.testing.assert_array_equal(whole["values"], np.concatenate([first["values"], rest["values"]]))
     tcp = whole["values"][:, work.problem.metric_labels.index("GTV TCP")]
     assert np.ptp(tcp) > 1
@@ -409,7 +413,7 @@ def test_same_bits_for_any_blocks_of_a_true_target():
 
 def test_biological_goals_leave_physical_doses_alone():
     plain, with_biology = (work_of(sphere(*some)) for some in ((GOALS[:2],), (GOALS, UNCERTAIN)))
-    one, other = (work.block(0, 10) for work in (plain, with_biology))
+    one, other = (block(work, 0, 10) for work in (plain, with_biology))
     columns = [with_biology.problem.metric_labels.index(label) for label in plain.problem.metric_labels]
     np.testing.assert_array_equal(one["values"], other["values"][:, columns])
     np.testing.assert_array_equal(one["counts"][0], other["counts"][0])

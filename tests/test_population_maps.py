@@ -5,7 +5,6 @@ import pytest
 
 import simulator
 from simulator.config import StudyConfig
-from simulator.executors import SerialExecutor
 from simulator.population.bands import count_levels
 from simulator.population.coverage import (
     COVERAGE_VOLUMES,
@@ -14,7 +13,7 @@ from simulator.population.coverage import (
     dose_with_coverage,
 )
 from simulator.prepare import prepare
-from simulator.simulation import course_draws, make_plan, prepare_work
+from simulator.simulation import course_draws, deliver_courses, make_plan
 
 COURSES = 24
 
@@ -57,7 +56,7 @@ def test_maps_are_those_of_every_course_stored(turn_deg, unresolved_mm):
     problem = prepare(turned)
     plan = make_plan(problem, problem.requests[0])
     draws = course_draws(problem, 0, COURSES)
-    delivery = prepare_work(problem, problem.strategies[0], plan, [draws], SerialExecutor()).deliver(draws)
+    delivery = deliver_courses(problem, problem.strategies[0], draws)
     frame = problem.map_frame
     maps = results["dose"].to_dataset().isel(strategy=0)
     in_target = maps["structure_mask"].sel(structure="GTV").values >= 50

@@ -13,7 +13,7 @@ from simulator.population.intervals import wilson_interval
 from simulator.prepare import prepare
 from simulator.sampling.courses import TissueMotion
 from simulator.sampling.widened import SCALES, WidenedDraws
-from simulator.simulation import course_draws, make_plan, prepare_work
+from simulator.simulation import course_draws, deliver_courses, make_plan, prepare_work
 from simulator.spec import ConfigError
 
 GOAL = "GTV D98% >= 95%"
@@ -52,9 +52,8 @@ def test_a_chi_tail_is_found_far_out(margin_mm):
     config = systematic(margin_mm)
     problem = prepare(config)
     plan = make_plan(problem, problem.requests[0])
-    doses = prepare_work(problem, problem.strategies[0], plan, [course_draws(problem, 0, 8)], SerialExecutor()).doses[
-        "GTV"
-    ]
+    delivery = deliver_courses(problem, problem.strategies[0], course_draws(problem, 0, 8))
+    doses = prepare_work(problem, problem.strategies[0], plan, [delivery], SerialExecutor()).doses["GTV"]
 
     def excess_gy(shift_mm, direction):
         gy = doses.accumulate(TissueMotion.still(shift_mm * direction))[0]

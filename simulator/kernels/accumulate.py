@@ -1,6 +1,9 @@
 """Dose accumulation: weighted displacements of a point set in a fixed dose.
 
 Lengths are in units of the dose lattice unless a name says mm; doses in Gy; weights of a course sum to 1.
+
+Every function is compiled once: whole numbers are np.int64 where a plain constant would be a type of its own, and an array
+is never made by unpacking a larger one, whose parts would count as not contiguous.
 """
 
 import math
@@ -47,7 +50,7 @@ def merge_visits(shift, weight, shape, stride, scratch, node, share):
     shape : (z, y, x) of one part of a lattice that is split by its nodes' position modulo `stride`, (stride**3, z, y, x).
     scratch : float64 (n,) of zeros, as `enough_scratch` gives it; zeros again afterwards.
     node : int64 (8 k,), written: steps from a node to the touched ones in that lattice as one row, along (z, y, x).
-    share : float32 (8 k,), their weights, written.
+    share : float64 (8 k,), their weights, written.
 
     Returns
     -------
@@ -113,7 +116,9 @@ def cover_with_tiles(node, cell, start, place):
         for a in range(3):
             follows = follows and node[p, a] == node[first, a] + (p - first if a == 2 else 0)
         if not follows:
-            start[n], place[n] = node[p], p
+            for a in range(3):
+                start[n, a] = node[p, a]
+            place[n] = p
             n += 1
     return n
 
@@ -127,7 +132,7 @@ def _weighted_sums(values, start, n_starts, base, factor, place, result):
     for t in range(n_starts, n_starts + TILES - 1):
         start[t], place[t] = start[n_starts - 1], place[n_starts - 1]
     for t in range(0, n_starts, TILES):
-        sum_tiles(values, start, base, factor, base.shape[0], t, place, result)
+        sum_tiles(values, start, base, factor, base.shape[0], t, place, result)  # type: ignore[call-arg]
 
 
 @njit(cache=True, nogil=True)
@@ -166,19 +171,21 @@ def accumulate_tiles(
     moved = np.empty((n_visits, 3))
     n_terms = np.empty(n_courses, np.int64)
     node, share = np.empty((n_courses, 8 * n_visits), np.int64), np.empty((n_courses, 8 * n_visits), np.float32)
-    scratch = np.zeros(0)
-    begin, spot = np.empty((2, TILES_AT_ONCE + TILES), np.int64)
+    scratch, merged = np.zeros(0), np.empty(8 * n_visits)
+    begin, spot = np.empty(TILES_AT_ONCE + TILES, np.int64), np.empty(TILES_AT_ONCE + TILES, np.int64)
     points = np.empty(LANES * (TILES_AT_ONCE + 1), np.float32)
     for g in range(arm_mm.shape[0]):
         for c in range(n_courses):
             _move(shift_mm[c], linear[c], arm_mm[g], axes, step_mm, moved)
             scratch = enough_scratch(scratch, moved)
-            n_terms[c] = merge_visits(moved, weight[c], shape, stride, scratch, node[c], share[c])
+            n_terms[c] = merge_visits(moved, weight[c], shape, stride, scratch, node[c], merged)
+            for i in range(n_terms[c]):
+                share[c, i] = merged[i]
         for first in range(cell_tile[g], cell_tile[g + 1], TILES_AT_ONCE):
             last = min(first + TILES_AT_ONCE, cell_tile[g + 1])
             p0 = place[first]
             for c in range(n_courses):
-                n = 0
+                n = np.int64(0)
                 for t in range(first, last):
                     if volume.shape[0] == 0 or _is_any_counted(volume[c], order, place[t], place[t + 1]):
                         begin[n], spot[n] = start[t], place[t] - p0
@@ -321,7 +328,7 @@ def accumulate_gather(quads, shape, node_zyx, arm_zyx, shift, linear, weight, to
                         turn = linear[c, first[g, 0], a]
                         at += turn[0] * arm_zyx[p, 0] + turn[1] * arm_zyx[p, 1] + turn[2] * arm_zyx[p, 2]
                     place[a] = place[a + 4] = _whole_ticks(at)
-                gy += sum_trilinear(quads, step, farthest, place, visit, first[g, 1], first[g + 1, 1])
+                gy += sum_trilinear(quads, step, farthest, place, visit, first[g, 1], first[g + 1, 1])  # type: ignore[call-arg]
             total[c, p] = gy
 
 
@@ -329,12 +336,15 @@ def accumulate_gather(quads, shape, node_zyx, arm_zyx, shift, linear, weight, to
 def combine_columns(basis, factor, result):
     """result[c, p] = sum_j factor[c, j] * basis[j, p], float32, each course on its own (the same bits in any batch)."""
     n_terms, n_columns = basis.shape
+    values, base = basis.reshape(-1), np.arange(n_terms) * n_columns
+    start = np.empty(TILES_AT_ONCE + TILES, np.int64)
     n_whole = n_columns // LANES
-    start = np.zeros(n_whole + TILES, np.int64)
-    start[:n_whole] = np.arange(0, n_columns - LANES + 1, LANES)
-    base = np.arange(n_terms) * n_columns
+    for first in range(0, n_whole, TILES_AT_ONCE):
+        n_tiles = min(TILES_AT_ONCE, n_whole - first)
+        start[:n_tiles] = LANES * np.arange(first, first + n_tiles)
+        for c in range(factor.shape[0]):
+            _weighted_sums(values, start, n_tiles, base, factor[c], start, result[c])
     for c in range(factor.shape[0]):
-        _weighted_sums(basis.reshape(-1), start, n_whole, base, factor[c], start, result[c])
         for p in range(LANES * n_whole, n_columns):
             result[c, p] = 0.0
             for j in range(n_terms):
@@ -354,5 +364,5 @@ def count_visits(shift, weight, low, unit, visits):
     lowest = (low[0] * visits.shape[1] + low[1]) * visits.shape[2] + low[2]
     for c in range(shift.shape[0]):
         scratch = enough_scratch(scratch, shift[c])
-        for n in range(merge_visits(shift[c], weight[c], visits.shape, 1, scratch, node, share)):
+        for n in range(merge_visits(shift[c], weight[c], visits.shape, np.int64(1), scratch, node, share)):
             counts[node[n] - lowest] += np.int64(np.rint(share[n] * unit))

@@ -71,7 +71,8 @@ def dose_at_volumes(dose, volume, wanted_cc):
     """Minimum dose in Gy to the hottest `wanted_cc`, float64 (course, wanted); `wanted_cc` is (course or 1, wanted)."""
     n_courses, n_points = dose.shape
     result = np.empty((n_courses, wanted_cc.shape[1]))
-    low, high = np.empty((2, -(-n_points // _CHUNK)), np.float32)
+    n_chunks = -(-n_points // _CHUNK)
+    low, high = np.empty(n_chunks, np.float32), np.empty(n_chunks, np.float32)
     cells, bin_of = np.empty((2, n_points)), np.empty(n_points, np.int32)
     excluded = np.empty(n_points, np.float32)
     totals, n_excluded = _totals(volume), 0
@@ -90,10 +91,14 @@ def dose_at_volumes(dose, volume, wanted_cc):
             found, value = False, 0.0
             if hot_cc < _TAIL * total_cc:
                 n_wanted = n_counted * (hot_cc / total_cc)
-                found, value = _dose_in_tail(dose[c], cell_cc, 1, high, n_wanted, hot_cc, same_gy, cells, bin_of)
+                found, value = _dose_in_tail(
+                    dose[c], cell_cc, np.float32(1.0), high, n_wanted, hot_cc, same_gy, cells, bin_of
+                )
             elif cold_cc < _TAIL * total_cc:
                 n_wanted = n_counted * (cold_cc / total_cc)
-                found, value = _dose_in_tail(dose[c], cell_cc, -1, -low, n_wanted, cold_cc, same_gy, cells, bin_of)
+                found, value = _dose_in_tail(
+                    dose[c], cell_cc, np.float32(-1.0), -low, n_wanted, cold_cc, same_gy, cells, bin_of
+                )
                 value = -value
             if not found:
                 value = _dose_anywhere(dose[c], cell_cc, lowest, highest, hot_cc, same_gy, cells, bin_of)
@@ -106,10 +111,9 @@ def _dose_in_tail(dose, volume, sign, chunk_best, n_wanted, wanted_cc, same_gy, 
     """Whether found, and D_x of sign * dose, from chunks of points that reach high enough: first few, then more of them."""
     n_chunks = chunk_best.shape[0]
     n_taken = 4 + int(n_wanted / _TAKEN_PER_CHUNK)
-    sign = np.float32(sign)
     while n_taken < n_chunks // 2:
         floor = np.float32(_reached_by(chunk_best, n_taken))
-        n, taken_cc = 0, 0.0
+        n, taken_cc = np.int64(0), 0.0
         for j in range(n_chunks):
             if chunk_best[j] >= floor:
                 for p in range(j * _CHUNK, min((j + 1) * _CHUNK, dose.shape[0])):
@@ -129,9 +133,9 @@ def _dose_in_tail(dose, volume, sign, chunk_best, n_wanted, wanted_cc, same_gy, 
 def _dose_anywhere(dose, volume, lowest, highest, wanted_cc, same_gy, cells, bin_of):
     """D_x of all points."""
     scale = (_BINS - 1) / max(highest - lowest, (_BINS - 1) * same_gy, 1e-300)
-    _bins_of(dose, np.float32(lowest), np.float32(scale), _BINS, bin_of)
-    below, above, hotter_cc = _bins_around(_in_bins(bin_of, volume, _BINS), 0.0, wanted_cc)
-    n = 0
+    _bins_of(dose, np.float32(lowest), np.float32(scale), np.int64(_BINS), bin_of)
+    below, above, hotter_cc = _bins_around(_in_bins(bin_of, volume, np.int64(_BINS)), 0.0, wanted_cc)
+    n = np.int64(0)
     for p in range(dose.shape[0]):
         if below <= bin_of[p] <= above and volume[p] > 0.0:
             cells[0, n], cells[1, n] = dose[p], volume[p]
@@ -169,7 +173,7 @@ def _dose_at_volume(cells, n, hotter_cc, wanted_cc, same_gy, bin_of):
     ----------
     cells : float64 (2, n or more), doses and volumes; overwritten.
     """
-    gy, cc = cells
+    gy, cc = cells[0], cells[1]
     while n > _FEW:
         low = high = gy[0]
         for i in range(1, n):
@@ -177,9 +181,9 @@ def _dose_at_volume(cells, n, hotter_cc, wanted_cc, same_gy, bin_of):
         scale = (_FEWER_BINS - 1) / max(high - low, (_FEWER_BINS - 1) * same_gy, 1e-300)
         for i in range(n):
             bin_of[i] = int((gy[i] - low) * scale)
-        in_bin = _in_bins(bin_of[:n], cc, _FEWER_BINS)
+        in_bin = _in_bins(bin_of[:n], cc, np.int64(_FEWER_BINS))
         below, above, hotter_cc = _bins_around(in_bin, hotter_cc, wanted_cc)
-        kept = 0
+        kept = np.int64(0)
         for i in range(n):
             if below <= bin_of[i] <= above:
                 gy[kept], cc[kept] = gy[i], cc[i]
@@ -298,7 +302,8 @@ def extremes(dose, volume):
     """Smallest and largest dose of each course in Gy, float64 (course, 2)."""
     result = np.empty((dose.shape[0], 2))
     excluded = np.empty(dose.shape[1], np.float32)
-    low, high = np.empty((2, -(-dose.shape[1] // _CHUNK)), np.float32)
+    n_chunks = -(-dose.shape[1] // _CHUNK)
+    low, high = np.empty(n_chunks, np.float32), np.empty(n_chunks, np.float32)
     n_excluded = 0
     for c in range(dose.shape[0]):
         if c < volume.shape[0]:

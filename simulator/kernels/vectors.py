@@ -4,6 +4,8 @@ The compiler does not find them by itself: sums over many terms would be stored 
 Each function has a one-line definition in numpy, which is its test.
 """
 
+from typing import Any
+
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -86,7 +88,7 @@ class _Loop:
         self._builder.position_at_end(self._after)
 
 
-def _data(context, builder: ir.IRBuilder, signature, arguments) -> list[ir.Value]:
+def _data(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> list[ir.Value]:
     """Arguments with arrays as pointers to their first element."""
     return [
         context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
@@ -166,7 +168,7 @@ def sum_trilinear(typingctx, quads, step, farthest, node, visit, first, last):
     return types.float32(quads, step, farthest, node, visit, first, last), generate
 
 
-def _extremes_of_vectors(masked: bool):
+def _extremes_of_vectors(masked: bool) -> Any:
     @intrinsic
     def extremes(typingctx, values, excluded, first, n_vectors, low, high, place):
         """low[place], high[place] = min(values + excluded), max(values - excluded) over 8 n_vectors elements from `first`.

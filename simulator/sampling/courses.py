@@ -1,6 +1,7 @@
 """Courses: a batch of drawn treatment courses, and what a strategy makes of them."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -162,6 +163,16 @@ class Delivery:
 
     def motion(self, structure: str) -> TissueMotion:
         """Displacement of a structure; any other name stands for tissue at the isocentre."""
+        if structure not in self.internal_mm and structure not in self.scaling and self.rotation is None:
+            return self._bone_motion
+        return self._motion(structure)
+
+    @cached_property
+    def _bone_motion(self) -> TissueMotion:
+        """Displacement of all that moves with bone, where nothing turns."""
+        return self._motion("")
+
+    def _motion(self, structure: str) -> TissueMotion:
         n_courses = len(self.bone_mm)
         centre = self.setting.centre_mm.get(structure, self.setting.isocentre_mm)
         shift, linear = self.bone_mm, None
