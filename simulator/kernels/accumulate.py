@@ -132,7 +132,7 @@ def _weighted_sums(values, start, n_starts, base, factor, place, result):
     for t in range(n_starts, n_starts + TILES - 1):
         start[t], place[t] = start[n_starts - 1], place[n_starts - 1]
     for t in range(0, n_starts, TILES):
-        sum_tiles(values, start, base, factor, base.shape[0], t, place, result)  # type: ignore[call-arg]
+        sum_tiles(values, start, base, factor, base.shape[0], t, place, result)
 
 
 @njit(cache=True, nogil=True)
@@ -328,7 +328,7 @@ def accumulate_gather(quads, shape, node_zyx, arm_zyx, shift, linear, weight, to
                         turn = linear[c, first[g, 0], a]
                         at += turn[0] * arm_zyx[p, 0] + turn[1] * arm_zyx[p, 1] + turn[2] * arm_zyx[p, 2]
                     place[a] = place[a + 4] = _whole_ticks(at)
-                gy += sum_trilinear(quads, step, farthest, place, visit, first[g, 1], first[g + 1, 1])  # type: ignore[call-arg]
+                gy += sum_trilinear(quads, step, farthest, place, visit, first[g, 1], first[g + 1, 1])
             total[c, p] = gy
 
 
