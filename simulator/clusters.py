@@ -39,9 +39,12 @@ class DaskExecutor:
         futures = self._client.map(_one_thread, [(function, item) for item in items], pure=False)
         try:
             for future, result in as_completed(futures, with_results=True):
+                if isinstance(result, CancelledError):  # given, not raised
+                    raise result
                 future.release()
                 yield result
         except CancelledError:
+            logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # it would say the same at length
             raise SimulatorError(
                 "the Dask scheduler is gone; finished blocks are kept, run the same command again"
             ) from None
