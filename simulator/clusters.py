@@ -191,7 +191,10 @@ class _Keeper:
                 self._last_seen_s[name] = now_s
             elif now_s - self._last_seen_s.get(name, now_s) > self.patience_s:
                 del self._last_seen_s[name]
-                await cluster.workers.pop(name).close()
+                if (
+                    job := cluster.workers.pop(name, None)
+                ) is not None:  # while another was closed, Dask may have dropped it
+                    await job.close()
         cluster.scale(jobs=self._n_jobs)
         with suppress(Exception):  # the queue may refuse for a while
             await cluster
