@@ -85,9 +85,9 @@ class Trial:
         self.out = folder / "out"
         self._runs: list[subprocess.Popen] = []
 
-    def start(self, *options: str, before: tuple[str, ...] = (), **environment: str) -> subprocess.Popen:
+    def start(self, *options: str, **environment: str) -> subprocess.Popen:
         """The command, with its messages in log.txt."""
-        command = [*before, sys.executable, "simulate.py", "run", "study.yaml", "--out", str(self.out), "--no-report"]
+        command = [sys.executable, "simulate.py", "run", "study.yaml", "--out", str(self.out), "--no-report"]
         with (self.folder / "log.txt").open("ab") as log:
             run = subprocess.Popen(
                 [*command, *options],
@@ -294,7 +294,7 @@ def interrupted(trial: Trial) -> Cost:
 def _scheduler(trial: Trial, port: int) -> Iterator[subprocess.Popen]:
     """A Dask scheduler with two workers."""
     programs = [("scheduler", "--host", "127.0.0.1", "--port", str(port))]
-    programs += [("worker", f"tcp://127.0.0.1:{port}", "--nthreads", "1", "--death-timeout", "20")] * 2
+    programs += [("worker", f"tcp://127.0.0.1:{port}", "--nthreads", "1", "--death-timeout", "120")] * 2
     started = []
     with (trial.folder / "dask.txt").open("ab") as log:
         for name, *options in programs:
