@@ -39,9 +39,12 @@ class DaskExecutor:
         futures = self._client.map(_one_thread, [(function, item) for item in items], pure=False)
         try:
             for future, result in as_completed(futures, with_results=True):
+                if isinstance(result, CancelledError):  # given, not raised
+                    raise result
                 future.release()
                 yield result
         except CancelledError:
+            logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # it would say the same at length
             raise SimulatorError(
                 "the Dask scheduler is gone; finished blocks are kept, run the same command again"
             ) from None
@@ -188,7 +191,10 @@ class _Keeper:
                 self._last_seen_s[name] = now_s
             elif now_s - self._last_seen_s.get(name, now_s) > self.patience_s:
                 del self._last_seen_s[name]
-                await cluster.workers.pop(name).close()
+                if (
+                    job := cluster.workers.pop(name, None)
+                ) is not None:  # while another was closed, Dask may have dropped it
+                    await job.close()
         cluster.scale(jobs=self._n_jobs)
         with suppress(Exception):  # the queue may refuse for a while
             await cluster

@@ -83,12 +83,13 @@ class Trial:
         (folder / "queue.yaml").write_text(yaml.safe_dump(QUEUE), encoding="utf-8")
         (folder / "simulate.py").write_text(SIMULATOR, encoding="utf-8")
         self.out = folder / "out"
+        self._runs: list[subprocess.Popen] = []
 
-    def start(self, *options: str, before: tuple[str, ...] = (), **environment: str) -> subprocess.Popen:
+    def start(self, *options: str, **environment: str) -> subprocess.Popen:
         """The command, with its messages in log.txt."""
-        command = [*before, sys.executable, "simulate.py", "run", "study.yaml", "--out", str(self.out), "--no-report"]
+        command = [sys.executable, "simulate.py", "run", "study.yaml", "--out", str(self.out), "--no-report"]
         with (self.folder / "log.txt").open("ab") as log:
-            return subprocess.Popen(
+            run = subprocess.Popen(
                 [*command, *options],
                 cwd=self.folder,
                 env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
@@ -97,6 +98,15 @@ class Trial:
                 stderr=log,
                 start_new_session=True,
             )
+        self._runs.append(run)
+        return run
+
+    def stop(self) -> None:
+        """End what still runs."""
+        for run in self._runs:
+            if run.poll() is None:
+                os.killpg(run.pid, signal.SIGKILL)
+                run.wait()
 
     def blocks(self) -> list[Path]:
         """Files of finished blocks of courses."""
@@ -284,7 +294,7 @@ def interrupted(trial: Trial) -> Cost:
 def _scheduler(trial: Trial, port: int) -> Iterator[subprocess.Popen]:
     """A Dask scheduler with two workers."""
     programs = [("scheduler", "--host", "127.0.0.1", "--port", str(port))]
-    programs += [("worker", f"tcp://127.0.0.1:{port}", "--nthreads", "1", "--death-timeout", "20")] * 2
+    programs += [("worker", f"tcp://127.0.0.1:{port}", "--nthreads", "1", "--death-timeout", "120")] * 2
     started = []
     with (trial.folder / "dask.txt").open("ab") as log:
         for name, *options in programs:
@@ -392,7 +402,10 @@ def strike(fault: Callable[[Trial], Cost], expected: str) -> Cost:
     """One fault in a fresh folder; the numbers have to be the expected ones."""
     with tempfile.TemporaryDirectory(prefix="fault-", ignore_cleanup_errors=True) as folder:
         trial = Trial(Path(folder))
-        cost = fault(trial)
+        try:
+            cost = fault(trial)
+        finally:
+            trial.stop()
         assert trial.result_hash() == expected, "the numbers differ"
         left = [str(path) for path in trial.out.rglob("*") if re.search(r"partial|blocks|\.npy$", path.name)]
         assert not left, f"left behind: {left}"
