@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import njit
 
-_EXACT_MM = 1e-3
+_EXACT_MM = 5e-3
 _MOST_STEPS, _NEWTON_STEPS = 60, 8
 
 
