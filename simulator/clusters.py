@@ -17,7 +17,7 @@ from simulator.config import ClusterSpec
 from simulator.spec import ConfigError, SimulatorError
 
 _CONNECT_S = 30
-_LOST_WORKERS_PER_TASK = 10
+_LOST_WORKERS_PER_TASK = 30
 _LOST_WORKER_TIMEOUT = "60s"
 
 
