@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -16,7 +17,7 @@ from simulator.config import ClusterSpec
 from simulator.spec import ConfigError, SimulatorError
 
 _CONNECT_S = 30
-_LOST_WORKERS_PER_TASK = 10
+_LOST_WORKERS_PER_TASK = 30
 _LOST_WORKER_TIMEOUT = "60s"
 
 
@@ -95,6 +96,7 @@ def dask_executor(
         elif spec is None:
             local = LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0")
             client = Client(stack.enter_context(local))
+            stack.enter_context(_kept(local, partial(local.scale, n_workers)))
         else:
             client = Client(stack.enter_context(_cluster_of(spec)))
         stack.enter_context(client)
@@ -120,13 +122,14 @@ def _cluster_of(spec: ClusterSpec) -> Iterator[Any]:
             "HTCondorCluster, OARCluster and MoabCluster are, and LocalCluster is for this machine"
         )
     try:
-        cluster = kind(n_workers=0, **spec.options)
+        cluster: Any = kind(n_workers=0, **spec.options)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"--cluster: options of {spec.class_}: {error}") from None
     with cluster:
         if is_local:
             cluster.scale(spec.jobs)
-            yield cluster
+            with _kept(cluster, partial(cluster.scale, spec.jobs)):
+                yield cluster
             return
         logging.getLogger("tornado.application").setLevel(logging.CRITICAL)  # the same is said once, by the error below
         try:
@@ -134,7 +137,7 @@ def _cluster_of(spec: ClusterSpec) -> Iterator[Any]:
                 cluster.sync(_submit, cluster, spec.jobs)
             except RuntimeError as error:
                 raise ConfigError(f"--cluster: the queue refuses the job: {error}") from None
-            with _kept(cluster, spec.jobs):
+            with _kept(cluster, partial(cluster.scale, jobs=spec.jobs)):
                 yield cluster
         finally:
             for job in cluster.workers.values():
@@ -151,13 +154,13 @@ async def _submit(cluster: Any, n_jobs: int) -> None:
 
 
 @contextmanager
-def _kept(cluster: Any, n_jobs: int) -> Iterator[None]:
-    """Meanwhile submit jobs again that ended before the work did: cancelled, preempted, out of time.
+def _kept(cluster: Any, scale: Callable[[], None]) -> Iterator[None]:
+    """Meanwhile start workers again, or submit their jobs, that ended before the work did: cancelled, killed, out of time.
 
-    A job counts as lost when its workers were seen and are away for `_Keeper.patience_s`; one that waits in the queue is left
-    alone.
+    `scale` asks the cluster for as many as are wanted. One counts as lost when it was seen and is away for
+    `_Keeper.patience_s`; a job that waits in the queue is left alone.
     """
-    keeper = _Keeper(cluster, n_jobs)
+    keeper = _Keeper(cluster, scale)
     over = threading.Event()
 
     def keep() -> None:
@@ -177,12 +180,12 @@ class _Keeper:
     patience_s = 60.0
     interval_s = 5.0
 
-    def __init__(self, cluster: Any, n_jobs: int) -> None:
-        self._cluster, self._n_jobs = cluster, n_jobs
+    def __init__(self, cluster: Any, scale: Callable[[], None]) -> None:
+        self._cluster, self._scale = cluster, scale
         self._last_seen_s: dict[Any, float] = {}
 
     async def tend(self) -> None:
-        """Close jobs that are lost, and submit what is missing."""
+        """Close what is lost, and start what is missing."""
         cluster, now_s = self._cluster, time.monotonic()
         alive = {str(worker["name"]) for worker in cluster.scheduler_info["workers"].values()}
         for name in list(cluster.workers):
@@ -191,10 +194,9 @@ class _Keeper:
                 self._last_seen_s[name] = now_s
             elif now_s - self._last_seen_s.get(name, now_s) > self.patience_s:
                 del self._last_seen_s[name]
-                if (
-                    job := cluster.workers.pop(name, None)
-                ) is not None:  # while another was closed, Dask may have dropped it
+                job = cluster.workers.pop(name, None)
+                if job is not None:  # Dask may have dropped it while another was closed
                     await job.close()
-        cluster.scale(jobs=self._n_jobs)
+        self._scale()
         with suppress(Exception):  # the queue may refuse for a while
             await cluster

@@ -69,7 +69,7 @@ if "JUMP_S" in os.environ:
 import simulator.clusters as clusters
 from simulator.cli import main
 if __name__ == "__main__":
-    clusters._LOST_WORKER_TIMEOUT, clusters._Keeper.patience_s, clusters._Keeper.interval_s = "4s", 4.0, 1.0
+    clusters._LOST_WORKER_TIMEOUT, clusters._Keeper.patience_s, clusters._Keeper.interval_s = "15s", 15.0, 1.0
     main()
 """
 
