@@ -182,9 +182,16 @@ def _words(process: psutil.Process) -> list[str]:
         return []
 
 
+def _is_of_this_queue(process: psutil.Process) -> bool:
+    try:
+        return process.environ().get("SLURM_CONF") == os.environ["SLURM_CONF"]
+    except psutil.Error:
+        return False
+
+
 def slurm_workers() -> list[psutil.Process]:
-    """Worker processes of this machine's jobs."""
-    nannies = [p for p in psutil.process_iter() if "distributed.cli.dask_worker" in _words(p)]
+    """Worker processes of the jobs of this queue, not of another one on the same machine."""
+    nannies = [p for p in psutil.process_iter() if "distributed.cli.dask_worker" in _words(p) and _is_of_this_queue(p)]
     return [worker for nanny in nannies for worker in workers_below(nanny.pid)]
 
 
