@@ -19,7 +19,7 @@ from simulator.population.edge_model import PLANE_MM, Edge, blurred_plane_mm, ga
 from simulator.population.required_margin import Chain, required_margin
 from simulator.prepare import Problem, margin_spread
 from simulator.results import VARIABLES
-from simulator.sampling.courses import deliver, draw_courses
+from simulator.sampling.courses import TissueMotion, deliver, draw_courses
 from simulator.simulation import course_draws
 
 CAUSES = (
@@ -33,7 +33,7 @@ CAUSES = (
     "shape of the dose edge",
     "not explained by these",
 )
-_MOST_VISITS = 60_000
+_MOST_VISITS, _INSTANTS = 60_000, 5
 _SURE_ERRORS = 3.0
 _STEP_MM = 0.25
 _OUTSIDE_MM = 25.0
@@ -129,7 +129,7 @@ def _delivered(
     n_courses = max(100, _MOST_VISITS // (setting.n_fractions * setting.n_instants))
     draws = course_draws(problem, 0, min(n_courses, total_courses))
     motion = deliver(draw_courses(setting, draws), strategy, setting).motion(setting.target)
-    shift, weight = motion.shift_mm, motion.weight
+    shift, weight = _few_instants(motion, setting.n_fractions)
     delineation = problem.config.uncertainty.delineation
     if delineation is not None:
         drawn = np.random.default_rng(problem.config.seed).standard_normal((len(shift), 1, 3))
@@ -141,6 +141,20 @@ def _delivered(
     for one, moved in ((gaussian, shift - mean), (gaussian, shift), (edge, shift)):
         needed = margins_of_shifts(one, chain, moved, weight, path, radius_mm, part)
         yield required_margin(needed, coverage).at
+
+
+def _few_instants(motion: TissueMotion, n_fractions: int) -> tuple[np.ndarray, np.ndarray]:
+    """Displacements (course, k, 3) and weights (course, k) of a few groups of neighbouring instants in each fraction."""
+    n_courses, n_visits, _ = motion.shift_mm.shape
+    shift = motion.shift_mm.reshape(n_courses, n_fractions, n_visits // n_fractions, 3)
+    weight = motion.weight.reshape(shift.shape[:3])
+    order = np.argsort(shift[..., np.argmax(shift.var(axis=2).mean(axis=(0, 1)))], axis=2)
+    shift, weight = np.take_along_axis(shift, order[..., None], axis=2), np.take_along_axis(weight, order, axis=2)
+    groups = np.array_split(np.arange(shift.shape[2]), min(_INSTANTS, shift.shape[2]))
+    total = np.stack([weight[:, :, g].sum(axis=2) for g in groups], axis=2)
+    mean = np.stack([(weight[:, :, g, None] * shift[:, :, g]).sum(axis=2) for g in groups], axis=2)
+    mean /= np.maximum(total, 1e-12)[..., None]
+    return mean.reshape(n_courses, -1, 3), total.reshape(n_courses, -1)
 
 
 def _edge_of_plan(problem: Problem, results: xr.DataTree, goal: Goal, at: list[int], required_mm: np.ndarray) -> Edge:
