@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -39,6 +39,7 @@ from simulator.strategy.session import Session
 from simulator.sweep import Axis, SweepValues, axis, combinations
 from simulator.uncertainty import Uncertainty
 
+Checked = TypeVar("Checked", bound=Spec)
 _MOST_COURSES = 20_000
 _YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -356,10 +357,7 @@ def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> Stu
     _resolve_paths(raw, file.parent)
     if isinstance(raw.get("sweep"), dict):
         raw["sweep"] = {key: _resolved_sweep(key, values, file.parent) for key, values in raw["sweep"].items()}
-    try:
-        return StudyConfig.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_messages(error, raw, lines, str(file)))) from None
+    return _validated(StudyConfig, raw, lines, str(file))
 
 
 def load_cluster(path: str | Path) -> ClusterSpec:
@@ -375,10 +373,7 @@ def load_cluster(path: str | Path) -> ClusterSpec:
     except OSError as error:
         raise ConfigError(f"--cluster {file}: cannot be read ({error.strerror}); see configs/clusters") from None
     raw, lines = _parse_yaml(text, str(file))
-    try:
-        return ClusterSpec.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_messages(error, raw, lines, str(file)))) from None
+    return _validated(ClusterSpec, raw, lines, str(file))
 
 
 def parse_value(text: str) -> Any:
@@ -501,10 +496,7 @@ def _load_library(entry: str) -> GoalLibrary:
         text = (resources.files("simulator.metrics") / "libraries" / f"{entry}.yaml").read_text(encoding="utf-8")
         where = entry
     raw, lines = _parse_yaml(text, where)
-    try:
-        return GoalLibrary.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_messages(error, raw, lines, where))) from None
+    return _validated(GoalLibrary, raw, lines, where)
 
 
 def _parse_yaml(text: str, where: str) -> tuple[Any, dict[tuple, int]]:
@@ -587,6 +579,14 @@ def _resolved_value(key: str, value: Any, folder: Path) -> Any:
     for step in key.split("."):
         raw = raw[step]
     return raw
+
+
+def _validated(spec: type[Checked], raw: Any, lines: dict[tuple, int], where: str) -> Checked:
+    """What a file describes; `ConfigError` with every problem at once."""
+    try:
+        return spec.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_messages(error, raw, lines, where))) from None
 
 
 def _messages(error: ValidationError, raw: Any, lines: dict[tuple, int], where: str) -> list[str]:
