@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from simulator.case.geometry import Grid
 from simulator.case.structures import Patch, Structure, sample_structure, surface
-from simulator.kernels.accumulate import combine_columns
+from simulator.kernels.accumulate import volumes_within
 from simulator.uncertainty.delineation import Delineation, SurfaceField
 
 _SMALL_CC = 30.0
@@ -69,17 +69,13 @@ class TrueTarget:
 
     def volume_cc(self, coefficients: np.ndarray) -> np.ndarray:
         """Volume that each point stands for in each course, float64 (course, point), from coefficients (course, term)."""
-        field = np.empty((len(coefficients), len(self.distance_mm)), np.float32)
-        combine_columns(self.field.basis, coefficients, field)
-        volume_cc = np.empty(field.shape)
+        volume_cc = np.empty((len(coefficients), len(self.distance_mm)))
         per_mm = 1 / (_RAMP * np.float32(self.patch.lattice.spacing_mm[0]))
-        for some, volume in zip(field, volume_cc, strict=True):
-            share = self.delineation.distance_mm(some)
-            share -= self.distance_mm
-            share *= per_mm
-            share += np.float32(0.5)
-            np.clip(share, 0, 1, out=share)
-            np.multiply(share, self.patch.lattice.voxel_cc, out=volume, dtype=float)
+        error = self.delineation
+        volumes_within(
+            self.field.basis, coefficients, np.float32(error.mean_mm), np.float32(error.sd_mm),
+            np.float32(error.farthest_mm), self.distance_mm, per_mm, self.patch.lattice.voxel_cc, volume_cc,
+        )  # fmt: skip
         return volume_cc
 
 

@@ -13,11 +13,11 @@ from simulator.case.structures import Patch
 from simulator.kernels.accumulate import (
     accumulate_gather,
     accumulate_radial,
-    combine_columns,
     count_visits,
     enough_scratch,
     merge_visits,
     quads_of,
+    volumes_within,
 )
 from simulator.kernels.splines import less_laplacian
 from simulator.plan.dose import SplineDose
@@ -187,12 +187,18 @@ def test_gather_kernel_equals_numpy(alike):
         np.testing.assert_allclose(total[c], expected, atol=2.0**-14)  # two roundings along three axes of slope 1
 
 
-def test_columns_are_combined_as_by_a_matrix_product():
+@pytest.mark.parametrize("n_points", [8, 50, 700])
+def test_volumes_within_a_surface_equal_numpy(n_points):
     rng = np.random.default_rng(5)
-    basis, factor = rng.normal(size=(7, 50)).astype(np.float32), rng.normal(size=(4, 7)).astype(np.float32)
-    result = np.empty((4, 50), np.float32)
-    combine_columns(basis, factor, result)
-    np.testing.assert_allclose(result, factor @ basis, rtol=1e-4, atol=1e-5)
+    basis, factor = rng.normal(size=(7, n_points)).astype(np.float32), rng.normal(size=(4, 7)).astype(np.float32)
+    distance = rng.uniform(-6, 6, n_points).astype(np.float32)
+    distance[::5] = -np.inf
+    mean, sd, farthest, per_mm = (np.float32(v) for v in (0.3, 1.5, 3.0, 0.4))
+    volume = np.empty((4, n_points))
+    volumes_within(basis, factor, mean, sd, farthest, distance, per_mm, 0.02, volume)
+    surface = np.clip(0.3 + 1.5 * (factor.astype(float) @ basis), -3, 3)
+    expected = 0.02 * np.clip((surface - distance) * 0.4 + 0.5, 0, 1)
+    np.testing.assert_allclose(volume, expected, atol=1e-7)
 
 
 @pytest.mark.parametrize("degrees", [0.5, 3.0])

@@ -111,7 +111,8 @@ def signature(uncertainty=EVERYTHING, session=SESSION, motion=MOTIONS[0], guidan
         arrays += [moved.shift_mm, moved.weight, *([] if moved.linear is None else [moved.linear])]
     source = uncertainty.delineation
     field = SurfaceField.on(np.eye(3), source.correlation_deg)
-    return [*arrays, source.distance_mm(source.draw(draws, len(field.basis)) @ field.basis)]
+    drawn = source.draw(draws, len(field.basis)) @ field.basis
+    return [*arrays, source.mean_mm + source.sd_mm * drawn, np.array([source.farthest_mm])]
 
 
 def changes(one: list, other: list) -> bool:

@@ -12,7 +12,6 @@ from simulator.sampling.streams import Draws
 from simulator.strategy.session import Session
 from simulator.uncertainty import (
     Baseline,
-    Delineation,
     Drift,
     Isocentre,
     OrganMotion,
@@ -303,14 +302,6 @@ class TestDelineation:
     def test_without_correlation_length_the_surface_moves_as_one(self):
         field = SurfaceField.on(self.directions(np.array([0.0, 70, 180])), None).basis
         np.testing.assert_allclose(field, np.ones((1, 3)), rtol=1e-6)
-
-    def test_drawn_distances_have_mean_and_sd(self):
-        source = Delineation(sd_mm=1.5, correlation_deg=45, mean_mm=0.5)
-        field = SurfaceField.on(self.directions(np.array([20.0])), 45)
-        coefficients = source.draw(Draws(1, 0, N), len(field.basis))
-        distance = source.distance_mm(coefficients @ field.basis)
-        assert_mean(distance, [0.5])
-        assert_sd(distance, [1.5])
 
 
 @settings(max_examples=20, deadline=None)

@@ -333,22 +333,35 @@ def accumulate_gather(quads, shape, node_zyx, arm_zyx, shift, linear, weight, to
 
 
 @njit(cache=True, nogil=True)
-def combine_columns(basis, factor, result):
-    """result[c, p] = sum_j factor[c, j] * basis[j, p], float32, each course on its own (the same bits in any batch)."""
-    n_terms, n_columns = basis.shape
-    values, base = basis.reshape(-1), np.arange(n_terms) * n_columns
-    start = np.empty(TILES_AT_ONCE + TILES, np.int64)
-    n_whole = n_columns // LANES
-    for first in range(0, n_whole, TILES_AT_ONCE):
-        n_tiles = min(TILES_AT_ONCE, n_whole - first)
-        start[:n_tiles] = LANES * np.arange(first, first + n_tiles)
+def volumes_within(basis, factor, mean, sd, farthest, distance, per_mm, cell_cc, volume):
+    """Volume of each point that lies within a surface whose distance from another one is a sum of fields.
+
+    volume[c, p] = cell_cc * ((d - distance[p]) * per_mm + 1/2 cut off to 0-1), and
+    d = mean + sd * sum_j factor[c, j] * basis[j, p] cut off beyond +-farthest; each course on its own (the same bits in any batch).
+
+    Parameters
+    ----------
+    basis : float32 (term, p). factor : float32 (c, term). distance : float32 (p,) in mm; mean, sd, farthest : float32 in mm.
+    per_mm : float32. volume : float64 (c, p) in cc, written.
+    """
+    n_terms, n_points = basis.shape
+    values, base = basis.reshape(-1), np.empty(n_terms, np.int64)
+    for j in range(n_terms):
+        base[j] = j * n_points
+    start, place = np.empty(TILES_AT_ONCE + TILES, np.int64), np.empty(TILES_AT_ONCE + TILES, np.int64)
+    field = np.empty(LANES * (TILES_AT_ONCE + 1), np.float32)
+    half = np.float32(0.5)
+    for first in range(0, n_points, LANES * TILES_AT_ONCE):
+        last = min(first + LANES * TILES_AT_ONCE, n_points)
+        n_tiles = np.int64(-(-(last - first) // LANES))
+        for t in range(n_tiles):
+            place[t] = max(0, min(LANES * t, last - first - LANES))
+            start[t] = first + place[t]
         for c in range(factor.shape[0]):
-            _weighted_sums(values, start, n_tiles, base, factor[c], start, result[c])
-    for c in range(factor.shape[0]):
-        for p in range(LANES * n_whole, n_columns):
-            result[c, p] = 0.0
-            for j in range(n_terms):
-                result[c, p] += factor[c, j] * basis[j, p]
+            _weighted_sums(values, start, n_tiles, base, factor[c], place, field)
+            for p in range(first, last):
+                d = min(max(mean + sd * field[p - first], -farthest), farthest)
+                volume[c, p] = cell_cc * min(max((d - distance[p]) * per_mm + half, np.float32(0.0)), np.float32(1.0))
 
 
 @njit(cache=True, nogil=True)

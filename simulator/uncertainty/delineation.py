@@ -80,11 +80,6 @@ class Delineation(Spec):
         """Coefficients of the surface field, float32 (course, term)."""
         return numbers.normals(Stream.DELINEATION, correlation_terms).astype(np.float32)
 
-    def distance_mm(self, field_values: np.ndarray) -> np.ndarray:
-        """Signed distance of the true surface in mm from the values of a field of variance 1."""
-        distance = np.float32(self.mean_mm) + np.float32(self.sd_mm) * field_values
-        return np.clip(distance, np.float32(-self.farthest_mm), np.float32(self.farthest_mm), out=distance)
-
     def describe(self) -> str:
         """One sentence for the report."""
         length = (
