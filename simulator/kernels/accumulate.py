@@ -337,7 +337,7 @@ def volumes_within(basis, factor, mean, sd, farthest, distance, per_mm, cell_cc,
     """Volume of each point that lies within a surface whose distance from another one is a sum of fields.
 
     volume[c, p] = cell_cc * ((d - distance[p]) * per_mm + 1/2 cut off to 0-1), and
-    d = mean + sd * sum_j factor[c, j] * basis[j, p] cut off beyond +-farthest; each course on its own (the same bits in any batch).
+    d = mean + sd * sum_j factor[c, j] * basis[j, p] cut off beyond +-farthest; courses do not touch each other.
 
     Parameters
     ----------
