@@ -15,7 +15,7 @@ from simulator.population.required_margin import Chain
 
 PLANE_MM = 1e4
 _N_GAUSSIAN, _SEED = 2048, 5
-_N_SURFACE, _N_VOLUME = 200, 200
+_N_SURFACE, _N_VOLUME = 100, 200
 _N_PLANE = 2000
 _OUTER_SHARE = 0.5
 _PLASTIC = 0.7548776662466927
