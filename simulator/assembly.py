@@ -131,13 +131,13 @@ def combine(config: StudyConfig, points: list[xr.DataTree]) -> xr.DataTree:
     """Results of a sweep: those of its points along its axes, in front of all other dimensions.
 
     Strategies, metrics, structures and courses that a point lacks are NaN there (empty text, False). Dose maps stay with
-    the points.
+    the points, and have to be left out.
     """
     axes = config.axes()
-    names = [name for name in points[0].children if name != "dose" and all(name in p.children for p in points)]
+    names = [name for name in points[0].children if all(name in p.children for p in points)]
     groups = {}
     for name in names:
-        datasets = [point[name].to_dataset().load().drop_encoding() for point in points]
+        datasets = [point[name].to_dataset().drop_encoding() for point in points]
         if name == "dvh":
             datasets = _on_one_dose_axis(datasets)
         for axis in reversed(axes):

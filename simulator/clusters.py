@@ -27,6 +27,16 @@ class DaskExecutor:
     def __init__(self, client: Any) -> None:
         self._client = client
 
+    @property
+    def dashboard(self) -> str:
+        """Address of the page that shows what the workers do."""
+        return str(self._client.dashboard_link)
+
+    @property
+    def n_workers(self) -> int:
+        """Workers that are there now."""
+        return len(self._client.nthreads())
+
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         """Results as they are finished.
 
@@ -64,10 +74,8 @@ def _one_thread(call: tuple[Callable[[Any], Any], Any]) -> Any:
 
 
 @contextmanager
-def dask_executor(
-    n_workers: int, scheduler: str | None, spec: ClusterSpec | None
-) -> Iterator[tuple[DaskExecutor, str]]:
-    """An executor and the address of its dashboard; what was started for it ends with the context.
+def dask_executor(n_workers: int, scheduler: str | None, spec: ClusterSpec | None) -> Iterator[DaskExecutor]:
+    """An executor; what was started for it ends with the context.
 
     Parameters
     ----------
@@ -100,7 +108,7 @@ def dask_executor(
         else:
             client = Client(stack.enter_context(_cluster_of(spec)))
         stack.enter_context(client)
-        yield DaskExecutor(client), client.dashboard_link
+        yield DaskExecutor(client)
 
 
 @contextmanager

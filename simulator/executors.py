@@ -97,8 +97,11 @@ def executor_with(
         raise ConfigError(f"--backend {backend}: has to be one of {', '.join(get_args(Backend))}")
     count = n_workers or os.cpu_count() or 1
     if backend == "dask" or scheduler or cluster:
-        with dask_executor(count, scheduler, cluster) as (dask, dashboard):
-            say(f"Dask dashboard: {dashboard}")
+        with dask_executor(count, scheduler, cluster) as dask:
+            say(f"Dask dashboard: {dask.dashboard}")
+            if dask.n_workers == 0:
+                start = f"start some with `dask worker {scheduler}`" if scheduler else "jobs start or wait in the queue"
+                say(f"no worker yet: {start}; the study begins with the first one")
             yield dask
     elif backend == "processes":
         yield JoblibExecutor(count, "loky")

@@ -6,7 +6,9 @@ from pathlib import Path
 import dask_jobqueue
 import pytest
 import yaml
-from distributed import Client
+from distributed import Client, LocalCluster
+
+from simulator.executors import executor_with
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "configs" / "clusters").glob("*.yaml"))
 RESOURCES = {
@@ -35,6 +37,17 @@ def test_example_asks_for_what_it_says(name: str, tmp_path: Path) -> None:
     worker = script[-1]
     for words in ("--nworkers 8", "--nthreads 1", "--nanny", "--death-timeout 60", "--local-directory ${TMPDIR:-/tmp}"):
         assert words in worker
+
+
+def test_scheduler_without_workers_says_how_to_start_one() -> None:
+    said: list[str] = []
+    with (
+        LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,
+        executor_with(scheduler=cluster.scheduler_address, say=said.append),
+    ):
+        dashboard, waits = said
+    assert dashboard.startswith("Dask dashboard: http")
+    assert f"no worker yet: start some with `dask worker {cluster.scheduler_address}`" in waits
 
 
 def test_queue_runs_workers_and_is_left_empty(slurm: Path, tmp_path: Path) -> None:
