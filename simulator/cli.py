@@ -52,6 +52,7 @@ def run(
     from simulator.executors import executor_with
     from simulator.progress import progress_on
     from simulator.study import discard_earlier, is_finished, run_study
+    from simulator.warm_up import kernels_compiled_ahead
 
     study = _load(config, set_, courses=courses, seed=seed)
     folder = out or Path("results") / study.name
@@ -62,6 +63,7 @@ def run(
     else:
         queue = load_cluster(cluster) if cluster else None
         with (
+            kernels_compiled_ahead(workers),
             executor_with(workers, backend, scheduler, queue, _say) as executor,
             progress_on(sys.stderr, quiet) as progress,
         ):

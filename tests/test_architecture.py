@@ -32,6 +32,7 @@ ROWS = [
         "overview",
         "export",
         "starter",
+        "warm_up",
         "cli",
     ],
 ]

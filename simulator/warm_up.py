@@ -1,0 +1,54 @@
+"""Kernels compiled by a second process while the first still reads the case and plans: `python -m simulator.warm_up`."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+STUDY = {
+    "name": "warm-up",
+    "case": {"phantom": "sphere", "radius_mm": 8, "grid_mm": 2},
+    "prescription": {"dose_gy": 50, "fractions": 2, "isodose_percent": 80},
+    "plan": {"model": "penumbra", "normalisation": "isodose", "gridded": True},
+    "uncertainty": {
+        "setup": {"systematic_mm": 1, "random_mm": 1},
+        "respiration": {"amplitude_mm": [1, 1, 4]},
+        "delineation": {"sd_mm": 1, "correlation_deg": 60},
+    },
+    "strategies": {"margins_mm": [0, 8], "motion": ["none"], "guidance": ["none"]},
+    "goals": ["GTV D98% >= 95%", "GTV D1cc >= 40 Gy", "GTV V40Gy >= 90 %", "GTV Dmean >= 40 Gy"],
+    "courses": 8,
+    "numerics": {"max_points": 1000, "instants": 4},
+}
+
+
+def main() -> None:
+    """Simulate a tiny study, for the sake of what is compiled meanwhile."""
+    import simulator
+    from simulator.config import StudyConfig
+
+    simulator.run(StudyConfig.model_validate(STUDY), workers=1)
+
+
+@contextmanager
+def kernels_compiled_ahead(n_workers: int | None) -> Iterator[None]:
+    """Meanwhile compile the kernels of the courses on another processor, unless they are in numba's cache."""
+    from simulator.kernels.accumulate import accumulate_tiles
+
+    has_them = any(Path(accumulate_tiles.stats.cache_path).glob("*accumulate_tiles*.nbc"))
+    if has_them or (n_workers or os.cpu_count()) == 1:
+        yield
+        return
+    command = [sys.executable, "-m", "simulator.warm_up"]
+    nowhere = subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=nowhere, stdout=nowhere, stderr=nowhere) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""The kernels of the courses are compiled ahead, with the types that real studies call them with."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = """
+import sys, tempfile
+from pathlib import Path
+import simulator
+from simulator import warm_up
+from simulator.kernels import accumulate, dvh, edges, splines
+
+def compiled():
+    return {(m.__name__, k): v.signatures for m in (accumulate, dvh, edges, splines) for k, v in vars(m).items()
+            if hasattr(v, "signatures")}
+
+warm_up.main()
+ahead = compiled()
+from simulator.config import load_study
+study = load_study(Path(sys.argv[1]))
+simulator.run(study, courses=4, workers=1)
+for name, signatures in compiled().items():
+    if signatures != ahead[name]:
+        print(*name, len(signatures), len(ahead[name]))
+print("compared", len(ahead))
+"""
+
+
+def test_a_study_needs_no_further_course_kernels():
+    config = Path(__file__).parents[1] / "configs" / "mediastinal_node.yaml"
+    found = subprocess.run([sys.executable, "-c", SCRIPT, str(config)], capture_output=True, text=True, check=True)
+    first, *others = reversed(found.stdout.splitlines())
+    assert first.startswith("compared")
+    assert others == []
