@@ -44,6 +44,11 @@ class Work:
             visits |= {f"visits_{i}": box.count(delivery.motion(name)), f"visits_low_{i}": box.low_zyx}
         return {"values": values, "counts": counts, **visits}
 
+    def add_visits(self, block: dict[str, np.ndarray], visits: dict[str, np.ndarray]) -> None:
+        """Add the visits of a block to those of other blocks, by tissue."""
+        for i, (tissue, box) in enumerate(self.boxes.items()):
+            box.add(visits[tissue], block[f"visits_{i}"], block[f"visits_low_{i}"])
+
     def metrics_of(self, draws: RandomNumbers) -> np.ndarray:
         """Metrics float32 (course, metric) of drawn courses."""
         return self.evaluate(deliver_courses(self.problem, self.strategy, draws), draws)

@@ -182,10 +182,15 @@ def simulate(task: Task) -> TaskRecord:
             _delivery_key(problem, task), lambda: [deliver_courses(problem, strategy, some) for some in draws]
         )
         work = prepare_work(problem, strategy, plan, deliveries, SerialExecutor())
+        visits = {tissue: np.zeros(box.shape_zyx, np.int64) for tissue, box in work.boxes.items()}
         for name, some, delivery in zip(blocks, draws, deliveries, strict=True):
             if name in missing:
-                store.save(name, work.block(some, delivery))
-        store.save(task.key, _part(task, work, plan, problem.map_frame, store, blocks))
+                block = work.block(some, delivery)
+                store.save(name, block)
+            else:
+                block = _loaded(store, name)
+            work.add_visits(block, visits)
+        store.save(task.key, _part(task, work, plan, problem.map_frame, visits))
     return TaskRecord(
         folder=task.folder.name,
         strategy=problem.strategies[task.strategy].label(),
@@ -210,15 +215,8 @@ def _peak_mb() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
 
 
-def _part(
-    task: Task, work: Work, plan: Plan, frame: MapFrame, store: BlockStore, blocks: Iterable[str]
-) -> dict[str, np.ndarray]:
+def _part(task: Task, work: Work, plan: Plan, frame: MapFrame, visits: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """What needs the plan: the mean dose of the task's courses, and with the first courses all about the plan itself."""
-    visits = {name: np.zeros(box.shape_zyx, np.int64) for name, box in work.boxes.items()}
-    for name in blocks:
-        block = _loaded(store, name)
-        for i, (tissue, box) in enumerate(work.boxes.items()):
-            box.add(visits[tissue], block[f"visits_{i}"], block[f"visits_low_{i}"])
     part = {"mean": frame.mean_dose_gy(plan.dose, visits, work.boxes, task.n_courses)}
     if task.first > 0:
         return part
@@ -263,9 +261,9 @@ def assemble_results(assembly: Assembly, executor: Executor | None = None) -> No
         simulate(task)
     problem = _problem_in(assembly.folder)
     store = BlockStore(assembly.folder / BLOCKS)
-    values = values_of(problem, store, assembly.tasks)
+    values = _room_for_values(problem, store, assembly.tasks)
     outcomes = [
-        _outcome(problem, store, [task for task in assembly.tasks if task.strategy == strategy])
+        _outcome(problem, store, [task for task in assembly.tasks if task.strategy == strategy], values[strategy])
         for strategy in range(len(problem.strategies))
     ]
     results = assemble(problem, problem.map_frame, outcomes, values, assembly.seconds)
@@ -279,16 +277,26 @@ def assemble_results(assembly: Assembly, executor: Executor | None = None) -> No
 
 def values_of(problem: Problem, store: BlockStore, tasks: Iterable[Task]) -> np.ndarray:
     """Metrics (strategy, course, metric) of finished tasks, kept on disk."""
-    n_courses = sum(task.n_courses for task in tasks if task.strategy == 0)
-    values = store.scratch("values", (len(problem.strategies), n_courses, len(problem.metric_labels)))
+    values = _room_for_values(problem, store, tasks)
     for task in tasks:
-        for name, (first, n) in task.blocks(problem.config.numerics.block_courses).items():
-            values[task.strategy, first : first + n] = _loaded(store, name)["values"]
+        for at, block in _blocks_of(problem, store, task):
+            values[task.strategy, at] = block["values"]
     return values
 
 
-def _outcome(problem: Problem, store: BlockStore, tasks: list[Task]) -> Outcome:
-    """What all tasks of a strategy found."""
+def _room_for_values(problem: Problem, store: BlockStore, tasks: Iterable[Task]) -> np.ndarray:
+    n_courses = sum(task.n_courses for task in tasks if task.strategy == 0)
+    return store.scratch("values", (len(problem.strategies), n_courses, len(problem.metric_labels)))
+
+
+def _blocks_of(problem: Problem, store: BlockStore, task: Task) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
+    """The finished blocks of a task, and which courses they are."""
+    for name, (first, n) in task.blocks(problem.config.numerics.block_courses).items():
+        yield slice(first, first + n), _loaded(store, name)
+
+
+def _outcome(problem: Problem, store: BlockStore, tasks: list[Task], values: np.ndarray) -> Outcome:
+    """What all tasks of a strategy found; metrics are written to `values` (course, metric)."""
     counts = np.zeros((len(problem.structures), DOSE_BINS, VOLUME_LEVELS), np.int64)
     total_gy, n_courses = np.zeros(0), 0
     for task in sorted(tasks, key=lambda task: task.first):
@@ -297,8 +305,9 @@ def _outcome(problem: Problem, store: BlockStore, tasks: list[Task]) -> Outcome:
             whole, total_gy = part, np.zeros(part["mean"].shape)
         total_gy += task.n_courses * part["mean"].astype(np.float64)
         n_courses += task.n_courses
-        for name in task.blocks(problem.config.numerics.block_courses):
-            counts += _loaded(store, name)["counts"]
+        for at, block in _blocks_of(problem, store, task):
+            counts += block["counts"]
+            values[at] = block["values"]
     maps = {key: whole[key] for key in ("nominal", "ptv_mask", "sd", "percentile") if key in whole}
     return Outcome(
         quality=PlanQuality(**json.loads(str(whole["quality"]))),
