@@ -218,7 +218,7 @@ def worker_of_processes(trial: Trial) -> Cost:
     trial.until_blocks(a_moment(), run)
     kill_one(workers_below(run))
     cost = finish(trial, run, *options)
-    assert cost.exit_code == 2
+    assert cost.exit_code == 2, f"the run ended with {cost.exit_code}"
     return cost
 
 
@@ -293,7 +293,7 @@ def interrupted(trial: Trial) -> Cost:
     trial.until_blocks(a_moment(), run)
     run.send_signal(signal.SIGINT)
     cost = finish(trial, run)
-    assert cost.exit_code == 130
+    assert cost.exit_code == 130, f"Ctrl-C ended with {cost.exit_code}"
     return cost
 
 
@@ -435,6 +435,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     random.seed(arguments.seed)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs, and all they start, ignore it
     expected = undisturbed("--workers", "1")
     print("| fault | times | same numbers | commands | finished courses done again, most | seconds |")
     print("|---|---|---|---|---|---|")
