@@ -1,5 +1,7 @@
 """Sources of error against closed forms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from drawing import by_fraction, delivered, drawn
@@ -264,6 +266,25 @@ class TestOrgans:
         assert_mean(volume, 1 + 2 * minutes / 100)
         assert_sd(np.log(volume - 2 * minutes / 100), np.sqrt(np.log1p(0.09) + np.log1p(0.04)))
         assert moved.motion("GTV").linear is None
+
+    def test_what_moves_slowly_is_delivered_in_four_parts_of_a_fraction(self):
+        """Parts have the means of their instants; what breathes or has peristalsis keeps every instant."""
+        filling = OrganMotion(systematic_mm=(2, 2, 2), filling_course_cv=0.3, filling_cc_per_min=2)
+        waves = OrganMotion(peristalsis_mm=(1, 1, 1))
+        uncertainty = Uncertainty(
+            organs={"Bladder": filling, "SpinalCord": waves}, drift=Drift(sd_mm_per_min=(0.5, 0.5, 0.5))
+        )
+        slow = delivered(uncertainty, n_courses=6)
+        motion, every = slow.motion("Bladder"), replace(slow, slow=frozenset()).motion("Bladder")
+        assert slow.motion("SpinalCord").weight.shape == every.weight.shape == (6, 60)
+        assert motion.weight.shape == slow.motion("GTV").weight.shape == (6, 12)
+        np.testing.assert_allclose(motion.weight, 1 / 12)
+        for part, instants in ((motion.shift_mm, every.shift_mm), (motion.linear, every.linear)):
+            means = instants.reshape(6, 12, 5, *instants.shape[2:]).mean(axis=2)
+            np.testing.assert_allclose(part, means, atol=1e-12)
+            assert np.ptp(instants[:, :20], axis=1).max() > 0
+        breathing = uncertainty.model_copy(update={"respiration": Respiration(amplitude_mm=(0, 0, 5))})
+        assert delivered(breathing).motion("GTV").weight.shape == (4, 60)
 
 
 class TestUnseen:

@@ -13,7 +13,7 @@ from numba import njit
 
 from simulator.kernels.vectors import LANES, TILES, sum_tiles, sum_trilinear
 
-TILES_AT_ONCE = 64
+TILES_AT_ONCE, _POINTS_AT_ONCE = 64, 256
 _TICKS = 2.0**14
 
 
@@ -315,21 +315,27 @@ def accumulate_gather(quads, shape, node_zyx, arm_zyx, shift, linear, weight, to
     n_visits = shift.shape[1]
     visit = np.empty((n_visits, LANES), np.float32)
     first = np.empty((n_visits + 1, 2), np.int64)
-    place = np.zeros(LANES, np.float32)
+    place = np.zeros((_POINTS_AT_ONCE, LANES), np.float32)
     for c in range(shift.shape[0]):
         groups, pairs = pair_visits(shift[c], linear[c], weight[c], visit, first)
         first[groups, 1] = pairs
-        for p in range(node_zyx.shape[0]):
-            gy = np.float32(0.0)
+        for begin in range(0, node_zyx.shape[0], _POINTS_AT_ONCE):
+            end = min(begin + _POINTS_AT_ONCE, node_zyx.shape[0])
+            for p in range(begin, end):
+                total[c, p] = 0.0
             for g in range(groups):
-                for a in range(3):
-                    at = node_zyx[p, a]
-                    if linear.shape[1] > 0:
-                        turn = linear[c, first[g, 0], a]
-                        at += turn[0] * arm_zyx[p, 0] + turn[1] * arm_zyx[p, 1] + turn[2] * arm_zyx[p, 2]
-                    place[a] = place[a + 4] = _whole_ticks(at)
-                gy += sum_trilinear(quads, step, farthest, place, visit, first[g, 1], first[g + 1, 1])
-            total[c, p] = gy
+                k = first[g, 0]
+                for p in range(begin, end):
+                    for a in range(3):
+                        at = node_zyx[p, a]
+                        if linear.shape[1] > 0:
+                            for b in range(3):
+                                at += linear[c, k, a, b] * arm_zyx[p, b]
+                        place[p - begin, a] = place[p - begin, a + 4] = _whole_ticks(at)
+                for p in range(begin, end):
+                    total[c, p] += sum_trilinear(
+                        quads, step, farthest, place[p - begin], visit, first[g, 1], first[g + 1, 1]
+                    )
 
 
 @njit(cache=True, nogil=True)

@@ -150,7 +150,8 @@ class Delivery:
     rotation : (course, fraction, 3, 3), rotation matrix minus identity; None without rotations.
     internal_mm : by structure, (course, fraction, instant, 3), what it moves in addition.
     scaling : by structure, (course, fraction, instant), linear size minus 1.
-    is_quiet : bone moves by slow drift alone, so a few instants of a fraction stand for all of them.
+    slow : structures that move by slow drift and filling alone within a fraction, of which a few instants stand for all of
+        them; "" stands for bone.
     """
 
     setting: Setting
@@ -159,7 +160,7 @@ class Delivery:
     rotation: np.ndarray | None
     internal_mm: dict[str, np.ndarray]
     scaling: dict[str, np.ndarray]
-    is_quiet: bool = False
+    slow: frozenset[str] = frozenset()
 
     def motion(self, structure: str) -> TissueMotion:
         """Displacement of a structure; any other name stands for tissue at the isocentre."""
@@ -185,9 +186,9 @@ class Delivery:
             growth = self.scaling[structure][..., None, None] * np.eye(3)
             linear = growth if linear is None else linear + growth
         weight = self.weight
-        if self.is_quiet and structure not in self.internal_mm and structure not in self.scaling:
-            shift, weight = _thinned(shift, weight)
-            linear = None if linear is None else linear[:, :, : shift.shape[2]]
+        has_own = structure in self.internal_mm or structure in self.scaling
+        if (structure if has_own else "") in self.slow:
+            shift, linear, weight = _thinned(shift, linear, weight)
         return TissueMotion(
             np.ascontiguousarray(shift).reshape(n_courses, -1, 3),
             np.ascontiguousarray(weight).reshape(n_courses, -1),
@@ -240,23 +241,31 @@ def deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery:
             scaling[name] = size - 1.0
     internal = {name: np.broadcast_to(shift, bone.shape) for name, shift in internal.items() if np.any(shift)}
     weight = managed.weight / setting.n_fractions
-    is_quiet = managed.followed_mm is None and timeline.n_images == 0
-    return Delivery(setting, bone, weight, rotation, internal, scaling, is_quiet)
+    slow: frozenset[str] = frozenset()
+    if managed.followed_mm is None and timeline.n_images == 0:
+        fast = {name for name, place in managed.position_mm.items() if np.any(place != place[:, :, :1])}
+        fast |= {name for name, organ in courses.organs.items() if organ.steps is not None}
+        slow = frozenset({"", target, *courses.organs} - fast)
+    return Delivery(setting, bone, weight, rotation, internal, scaling, slow)
 
 
-def _thinned(shift_mm: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Displacements and weights of a few parts of each fraction, each at the mean displacement of its instants.
+def _thinned(
+    shift_mm: np.ndarray, linear: np.ndarray | None, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Displacements, linear parts and weights of a few parts of each fraction, each the mean over its instants.
 
     Where nothing moves within a fraction one part is all of it.
     """
-    n_parts = _QUIET_PARTS if np.any(shift_mm != shift_mm[:, :, :1]) else 1
-    parts = np.array_split(np.arange(weight.shape[2]), min(n_parts, weight.shape[2]))
-    sums = [weight[:, :, p].sum(axis=2) for p in parts]
-    means = [
-        (shift_mm[:, :, p] * weight[:, :, p, None]).sum(axis=2) / np.maximum(total, 1e-12)[..., None]
-        for p, total in zip(parts, sums, strict=True)
-    ]
-    return np.stack(means, axis=2), np.stack(sums, axis=2)
+    moves = any(np.any(value != value[:, :, :1]) for value in (shift_mm, linear) if value is not None)
+    parts = np.array_split(np.arange(weight.shape[2]), min(_QUIET_PARTS if moves else 1, weight.shape[2]))
+    sums = np.stack([weight[:, :, p].sum(axis=2) for p in parts], axis=2)
+
+    def mean(value: np.ndarray) -> np.ndarray:
+        flat = value.reshape(*weight.shape, -1)
+        total = np.stack([(flat[:, :, p] * weight[:, :, p, None]).sum(axis=2) for p in parts], axis=2)
+        return (total / np.maximum(sums, 1e-12)[..., None]).reshape(*sums.shape, *value.shape[3:])
+
+    return mean(shift_mm), None if linear is None else mean(linear), sums
 
 
 def strategy_timeline(strategy: Strategy, setting: Setting) -> Timeline:
