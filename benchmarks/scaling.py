@@ -72,6 +72,9 @@ def main() -> None:
         axis.loglog(n, ratio, "o-", color="#1f5f8b")
         axis.loglog(n, n / here[name], ":", color="#999999")
         axis.set_xlabel(name)
+        axis.set_xticks(n, [f"{value:g}" for value in n])
+        axis.set_yticks([0.125, 0.25, 0.5, 1, 2, 4], ["1/8", "1/4", "1/2", "1", "2", "4"])
+        axis.minorticks_off()
     axes[0].set_ylabel("time relative to W2")
     figure.savefig(FIGURE, dpi=110)
 

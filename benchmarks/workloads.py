@@ -18,7 +18,7 @@ from scipy.ndimage import map_coordinates
 from scipy.special import erfc
 from threadpoolctl import threadpool_limits
 
-from simulator.accumulation import Reach, patch_points
+from simulator.accumulation import PointDoses, Reach, patch_points
 from simulator.case.geometry import Grid
 from simulator.case.structures import Patch
 from simulator.metrics.evaluate import evaluate_metrics
@@ -118,15 +118,17 @@ def workload(name: str) -> Workload:
 def by_simulator(work: Workload, n_courses: int, n_workers: int) -> np.ndarray:
     """Metrics (course, metric) by the simulator's own accumulation, blocks on threads."""
     size = -(-n_courses // (4 * n_workers))
-    firsts = range(0, n_courses, size)
-    motions = [work.motions(first, min(size, n_courses - first)) for first in firsts]
-    rows = {}
-    for name, patch in work.patches.items():
+    threads = Parallel(n_jobs=n_workers, backend="threading")
+    motions = threads(delayed(work.motions)(first, min(size, n_courses - first)) for first in range(0, n_courses, size))
+
+    def lattice(name: str, patch: Patch) -> PointDoses:
         arm = np.abs(patch.points_mm - motions[0][name].centre_mm).max(axis=0)
         reach = Reach.of(motions[0][name], arm)
         for some in motions[1:]:
             reach = reach.union(Reach.of(some[name], arm))
-        rows[name] = patch_points(work.dose, patch, reach, 1, unblur=False)
+        return patch_points(work.dose, patch, reach, 1, unblur=False)
+
+    rows = dict(zip(work.patches, threads(delayed(lattice)(*item) for item in work.patches.items()), strict=True))
 
     def block(motion: dict[str, TissueMotion]) -> np.ndarray:
         columns = []
@@ -142,7 +144,7 @@ def by_simulator(work: Workload, n_courses: int, n_workers: int) -> np.ndarray:
         return np.concatenate(columns, axis=1)
 
     with threadpool_limits(limits=1):
-        return np.concatenate(Parallel(n_jobs=n_workers, backend="threading")(delayed(block)(m) for m in motions))
+        return np.concatenate(threads(delayed(block)(m) for m in motions))
 
 
 def by_scipy(work: Workload, n_courses: int, n_workers: int) -> np.ndarray:
