@@ -338,6 +338,15 @@ def accumulate_gather(quads, shape, node_zyx, arm_zyx, shift, linear, weight, to
                     )
 
 
+@njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
+def _shares(field, mean, sd, farthest, distance, per_mm, share):
+    """Part of each cell within the surface, see `volumes_within`."""
+    zero, half, one = np.float32(0.0), np.float32(0.5), np.float32(1.0)
+    for p in range(field.shape[0]):
+        d = min(max(mean + sd * field[p], -farthest), farthest)
+        share[p] = min(max((d - distance[p]) * per_mm + half, zero), one)
+
+
 @njit(cache=True, nogil=True)
 def volumes_within(basis, factor, mean, sd, farthest, distance, per_mm, cell_cc, volume):
     """Volume of each point that lies within a surface whose distance from another one is a sum of fields.
@@ -355,8 +364,7 @@ def volumes_within(basis, factor, mean, sd, farthest, distance, per_mm, cell_cc,
     for j in range(n_terms):
         base[j] = j * n_points
     start, place = np.empty(TILES_AT_ONCE + TILES, np.int64), np.empty(TILES_AT_ONCE + TILES, np.int64)
-    field = np.empty(LANES * (TILES_AT_ONCE + 1), np.float32)
-    half = np.float32(0.5)
+    field, share = np.empty(LANES * (TILES_AT_ONCE + 1), np.float32), np.empty(LANES * TILES_AT_ONCE, np.float32)
     for first in range(0, n_points, LANES * TILES_AT_ONCE):
         last = min(first + LANES * TILES_AT_ONCE, n_points)
         n_tiles = np.int64(-(-(last - first) // LANES))
@@ -365,9 +373,9 @@ def volumes_within(basis, factor, mean, sd, farthest, distance, per_mm, cell_cc,
             start[t] = first + place[t]
         for c in range(factor.shape[0]):
             _weighted_sums(values, start, n_tiles, base, factor[c], place, field)
-            for p in range(first, last):
-                d = min(max(mean + sd * field[p - first], -farthest), farthest)
-                volume[c, p] = cell_cc * min(max((d - distance[p]) * per_mm + half, np.float32(0.0)), np.float32(1.0))
+            _shares(field[: last - first], mean, sd, farthest, distance[first:last], per_mm, share)
+            for p in range(last - first):
+                volume[c, first + p] = cell_cc * share[p]
 
 
 @njit(cache=True, nogil=True)

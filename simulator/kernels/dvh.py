@@ -58,9 +58,9 @@ def without_empty_points(dose, volume):
     for c in range(volume.shape[0]):
         n = 0
         for p in range(volume.shape[1]):
-            if volume[c, p] > 0.0:
+            if n < n_points:  # a point without volume is written over by the next one
                 kept_dose[c, n], kept_volume[c, n] = dose[c, p], volume[c, p]
-                n += 1
+            n += volume[c, p] > 0.0
         kept_dose[c, n:] = 0.0
         kept_volume[c, n:] = 0.0
     return kept_dose, kept_volume
