@@ -63,7 +63,7 @@ def run(
     else:
         queue = load_cluster(cluster) if cluster else None
         with (
-            kernels_compiled_ahead(workers),
+            kernels_compiled_ahead(workers, _say),
             executor_with(workers, backend, scheduler, queue, _say) as executor,
             progress_on(sys.stderr, quiet) as progress,
         ):
@@ -108,7 +108,7 @@ def init(
     if out.exists():
         raise ConfigError(f"{out}: exists already; choose another file with --out")
     out.write_text(starter_study(site, dicom), encoding="utf-8")
-    _say(f"wrote {out}; next: simulator check {out}")
+    _say(f"wrote {out} for a {site} node (--site changes that); next: simulator check {out}")
 
 
 @app.command()
@@ -117,9 +117,10 @@ def report(folder: Annotated[Path, typer.Argument(help="results folder", metavar
     from simulator.report import render_report
     from simulator.results import open_results
 
+    page = (folder.parent if folder.is_file() else folder) / "report.html"
     with open_results(folder) as results:
-        render_report(results, folder / "report.html")
-    _say(f"wrote {folder / 'report.html'}")
+        render_report(results, page)
+    _say(f"wrote {page}")
 
 
 @app.command()

@@ -117,6 +117,24 @@ class Problem:
         return interval(met.sum(axis=-1), met.shape[-1])
 
     @property
+    def notes(self) -> list[str]:
+        """What the user should know of the study before it runs."""
+        found = []
+        missing = sorted({goal.metric.structure for goal in self.skipped_goals})
+        if missing:
+            found.append(
+                f"{len(self.skipped_goals)} published goals are left out, the case has no {', '.join(missing)}; "
+                "case.aliases maps a clinic's own names"
+            )
+        every = np.ones(self.config.courses, bool)
+        if self.config.sampling != "sobol" and self.interval(every)[0] < self.config.decision.probability:
+            found.append(
+                f"{self.config.courses} courses cannot show a coverage of {100 * self.config.decision.probability:g} %: "
+                "even if all of them reach it, the 95 % interval begins below; simulate more"
+            )
+        return found
+
+    @property
     def n_points(self) -> int:
         """Points of all structures."""
         return sum(len(p.volume_cc) for patches in self.patches.values() for p in patches)

@@ -18,7 +18,7 @@ _PHANTOM = """case:
 
 _DICOM = """case:
   dicom: {folder}
-  target: {target}         # structures: {names}
+  target: {target}         # {remark}structures: {names}
   # aliases: {{SpinalCord: [cord, Myelon]}}   # standard name: your clinic's names
   # densities: {{Lung_L: 0.26}}               # relative to water, where there is no CT
 """
@@ -87,13 +87,20 @@ def starter_study(site: str, dicom: Path | None = None) -> str:
 def _names(dicom: Path) -> list[str]:
     from simulator.case.inventory import inventory
 
-    return [s.name for s in inventory(dicom).structures]
+    names = [s.name for s in inventory(dicom).structures]
+    if not names:
+        raise ConfigError(
+            f"{dicom}: no RTSTRUCT with structures here, and a study needs them; `simulator inspect {dicom}` says what there is"
+        )
+    return names
 
 
 def _target(dicom: Path) -> str:
     names = _names(dicom)
-    return next((n for wanted in ("GTV", "CTV", "PTV") for n in names if n.upper().startswith(wanted)), "GTV")
+    return next((n for wanted in ("GTV", "CTV", "PTV") for n in names if n.upper().startswith(wanted)), names[0])
 
 
 def _dicom_case(dicom: Path) -> str:
-    return _DICOM.format(folder=dicom.resolve(), target=_target(dicom), names=", ".join(_names(dicom)))
+    target = _target(dicom)
+    remark = "" if target.upper().startswith("GTV") else "no GTV found: margins are added to this one; "
+    return _DICOM.format(folder=dicom.resolve(), target=target, names=", ".join(_names(dicom)), remark=remark)

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -120,6 +120,8 @@ def run_study(
     began = time.monotonic()
     progress.stage("reading the case")
     problems = dict(zip(_point_folders(config, out), problems_of(config), strict=True))
+    for note in dict.fromkeys(note for problem in problems.values() for note in problem.notes):
+        progress.stage(f"note: {note}")
     open_folders = {folder: p for folder, p in problems.items() if not is_finished(p.config, folder)}
     for folder, problem in open_folders.items():
         BlockStore(folder / BLOCKS).claim(_identity(problem.config))
@@ -179,12 +181,10 @@ def _simulate(
             finished[task.folder].append(task)
         total = sum(task.n_courses for some in finished.values() for task in some)
         progress.stage(f"courses of {len(tasks)} tasks")
-        done = total - sum(task.n_courses for task in tasks)
-        with _watched(list(problems), total, progress), _task_log(log) as write:
+        with _watched(list(problems), total, progress) as count, _task_log(log) as write:
             for record in executor.map(simulate, tasks):
                 write(record)
-                done += record.n_courses
-                progress.courses(done, total)
+                count(record.n_new)
         runs = {
             folder: run for folder, (_, n) in runs.items() if (run := _next_run(problems, rules, finished, folder, n))
         }
@@ -245,23 +245,42 @@ def _task_log(path: Path) -> Iterator:
 
 
 @contextmanager
-def _watched(folders: list[Path], total: int, progress: Progress) -> Iterator[None]:
-    """Meanwhile tell the progress how many courses are in finished blocks, whoever simulates them."""
+def _watched(folders: list[Path], total: int, progress: Progress) -> Iterator[Callable[[int], None]]:
+    """Meanwhile tell the progress how many courses are in finished blocks, whoever simulates them.
+
+    Yields a function that is told how many courses a finished task has added.
+    """
     over = threading.Event()
+    shown = added = 0
+
+    def tell(done: int) -> None:
+        nonlocal shown
+        shown = max(shown, min(done, total))
+        progress.courses(shown, total)
+
+    def look() -> int:
+        return sum(_courses_in(BlockStore(folder / BLOCKS)) for folder in folders)
+
+    def count(n_new: int) -> None:
+        nonlocal added
+        added += n_new
+        tell(at_begin + added)
 
     def watch() -> None:
         pause = _SECONDS_BETWEEN_LOOKS
         while not over.wait(pause):
             began = time.monotonic()
-            done = sum(_courses_in(BlockStore(folder / BLOCKS)) for folder in folders)
+            done = look()
             pause = max(_SECONDS_BETWEEN_LOOKS, 20 * (time.monotonic() - began))
             if not over.is_set():
-                progress.courses(min(done, total), total)
+                tell(done)
 
+    at_begin = look()
+    tell(at_begin)
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
-        yield
+        yield count
     finally:
         over.set()
         thread.join()

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,12 +33,15 @@ def main() -> None:
 
 
 @contextmanager
-def kernels_compiled_ahead(n_workers: int | None) -> Iterator[None]:
+def kernels_compiled_ahead(n_workers: int | None, say: Callable[[str], None]) -> Iterator[None]:
     """Meanwhile compile the kernels of the courses on another processor, unless they are in numba's cache."""
     from simulator.kernels.accumulate import accumulate_tiles
 
-    has_them = any(Path(accumulate_tiles.stats.cache_path).glob("*accumulate_tiles*.nbc"))
-    if has_them or (n_workers or os.cpu_count()) == 1:
+    if any(Path(accumulate_tiles.stats.cache_path).glob("*accumulate_tiles*.nbc")):
+        yield
+        return
+    say("first run here: kernels are compiled, which takes about half a minute")
+    if (n_workers or os.cpu_count()) == 1:
         yield
         return
     command = [sys.executable, "-m", "simulator.warm_up"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from simulator.config import load_study
+from simulator.config import StudyConfig, load_study
 from simulator.prepare import prepare
 from simulator.spec import SimulatorError
 
@@ -148,9 +148,10 @@ def test_run_init_and_report_from_the_command_line(tmp_path):
         "tasks.csv",
     }
     assert "20/20 courses" in done.stderr
+    assert "note: 20 courses cannot show a coverage of 90 %" in done.stderr
     assert yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["courses"] == 20
     (folder / "report.html").unlink()
-    assert run("report", str(folder), cwd=tmp_path).returncode == 0
+    assert run("report", str(folder / "results.nc"), cwd=tmp_path).returncode == 0
     assert (folder / "report.html").is_file()
     assert run("run", "good.yaml", "--courses", "30", "--no-report", cwd=tmp_path).returncode == 2
     again = run("run", "good.yaml", "--courses", "30", "--no-report", "--fresh", "--quiet", cwd=tmp_path)
@@ -158,6 +159,16 @@ def test_run_init_and_report_from_the_command_line(tmp_path):
     assert run("init", "--site", "abdominal", cwd=tmp_path).returncode == 0
     assert run("check", "study.yaml", cwd=tmp_path).returncode == 0
     assert run("init", "--site", "neck", "--out", "other.yaml", cwd=tmp_path).returncode == 2
+    empty = run("init", "--dicom", "results", "--out", "other.yaml", cwd=tmp_path)
+    assert empty.returncode == 2
+    assert "no RTSTRUCT" in empty.stderr or "DICOM" in empty.stderr
+    assert not (tmp_path / "other.yaml").exists()
+
+
+def test_published_goals_without_their_structure_are_noted():
+    study = {**yaml.safe_load(GOOD), "goals": ["mediastinal-5fx", "GTV D98% >= 95%"]}
+    notes = prepare(StudyConfig.model_validate(study)).notes
+    assert any("published goals are left out, the case has no BronchialTree_Prox" in note for note in notes)
 
 
 @pytest.mark.parametrize("name", [p.name for p in sorted((Path(__file__).parents[1] / "configs").glob("*_node.yaml"))])

@@ -92,7 +92,7 @@ def test_centroid_is_the_centre(name):
 def test_surface_points_lie_on_the_surface():
     ball = Ball((0.1, 0.2, 0.3), 10.0)
     depth = ball.distance_mm(surface_points(Structure("GTV", "target", ball)))
-    assert np.abs(depth).max() < 0.05, "a tenth of the 0.5 mm lattice"
+    assert np.abs(depth).max() < 0.005, "marching cubes alone miss a 1 mm lattice's sphere by 0.08 mm"
 
 
 def test_distance_between_surfaces():
