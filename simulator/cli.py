@@ -189,7 +189,7 @@ def _load(config: Path, assignments: list[str] | None, **replaced: Any) -> Any:
 
 def _answer(folder: Path, no_report: bool) -> None:
     """Write the report, unless it is not wanted, and print the answer."""
-    from simulator.overview import answer_table
+    from simulator.overview import answer_table, recommendation
     from simulator.results import open_results
 
     with open_results(folder) as results:
@@ -198,6 +198,7 @@ def _answer(folder: Path, no_report: bool) -> None:
 
             render_report(results, folder / "report.html")
         _console().print(answer_table(results))
+        _console().print(recommendation(results), markup=False, highlight=False)
     names = ("report.html", "summary.csv", "results.nc", "config.yaml")
     _say(f"results in {folder}: {', '.join(name for name in names if (folder / name).exists())}")
 

@@ -1,5 +1,6 @@
 """Tables for the terminal: a resolved study, and the answer of a finished one."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -141,8 +142,15 @@ def answer_table(results: xr.DataTree) -> Table:
             worst = int(others[np.argmin(goals["probability"].values[i, others])])
             cells.append(f"{goals['goal'].values[worst]}: {_with_interval(goals, i, worst)}")
         rows.append((str(strategy), *cells))
-    columns = ["strategy", *target_goals] + (["least certain OAR goal"] if not is_target.all() else [])
+    columns = ["strategy", *target_goals] + (["OAR goal least likely to be met"] if not is_target.all() else [])
     return text_table(f"{results.attrs['name']}: probability of each goal (95 % interval)", columns, rows)
+
+
+def recommendation(results: xr.DataTree) -> str:
+    """What the decision rule recommends, in a sentence; for a sweep, where the table says it for every point, what to read."""
+    if sweep_axes(results):
+        return "The folders in points/ hold the complete results of each point."
+    return str(json.loads(results["decision"].attrs["reason"])[0])
 
 
 def _sweep_table(results: xr.DataTree) -> Table:

@@ -114,7 +114,7 @@ def _answer(results: xr.DataTree) -> dict[str, Any]:
     goals = results["goals"].to_dataset()
     is_target = goals["role"].values == "target"
     targets, others = np.flatnonzero(is_target), np.flatnonzero(~is_target)
-    coverage, sparing = _lowest(goals, "target"), _lowest(goals, "oar")
+    coverage = _lowest(goals, "target")
     rows = []
     for i, strategy in enumerate(goals["strategy"].values):
         row: dict[str, Any] = {"strategy": str(strategy), "cells": [cell(goals, i, j) for j in targets]}
@@ -123,11 +123,11 @@ def _answer(results: xr.DataTree) -> dict[str, Any]:
             row |= {"worst": cell(goals, i, worst), "worst_goal": readable(goals["goal"].values[worst])}
         rows.append(row)
     headings = [readable(goal) for goal in goals["goal"].values[targets]]
-    sentences = _sentences(goals, coverage, sparing) if len(targets) else ["The study has no goal on a target."]
+    sentences = _sentences(goals, coverage) if len(targets) else ["The study has no goal on a target."]
     return {"headings": headings, "rows": rows, "has_others": len(others) > 0, "sentences": sentences}
 
 
-def _sentences(goals: xr.Dataset, coverage: np.ndarray, sparing: np.ndarray) -> list[str]:
+def _sentences(goals: xr.Dataset, coverage: np.ndarray) -> list[str]:
     names = goals["strategy"].values
     is_target = goals["role"].values == "target"
     reaching = np.flatnonzero(coverage >= GOOD_PROBABILITY)
@@ -140,17 +140,11 @@ def _sentences(goals: xr.Dataset, coverage: np.ndarray, sparing: np.ndarray) -> 
     listed = ", ".join(f"“{names[i]}”" for i in reaching[:_NAMED_STRATEGIES])
     more = f" and {len(reaching) - _NAMED_STRATEGIES} more" if len(reaching) > _NAMED_STRATEGIES else ""
     surely = int((goals["ci_low"].values[:, is_target].min(axis=1) >= GOOD_PROBABILITY).sum())
-    sentences = [
-        f"{len(reaching)} of {len(names)} strategies reach every target goal with a probability of {_GOOD}: "
-        f"{listed}{more}. For {surely} of them the whole 95 % interval lies there."
+    return [
+        f"{len(reaching)} of {len(names)} strategies reach each of the target goals below with a probability of {_GOOD}: "
+        f"{listed}{more}. For {surely} of them the whole 95 % interval lies there. The decision above asks for the wanted "
+        "coverage alone."
     ]
-    if not is_target.all():
-        kind = reaching[int(np.argmax(sparing[reaching]))]
-        sentences.append(
-            f"Among these, organs at risk fare best with “{names[kind]}”, whose least certain goal on them is met "
-            f"in {percent(sparing[kind])} % of courses."
-        )
-    return sentences
 
 
 def _goals(results: xr.DataTree) -> list[dict[str, Any]]:
