@@ -273,6 +273,16 @@ def client_of_slurm(trial: Trial) -> Cost:
     return _slurm_finish(trial, run)
 
 
+def interrupted_slurm(trial: Trial) -> Cost:
+    """Ctrl-C of `simulator run`, SLURM"""
+    run = trial.start("--cluster", "queue.yaml")
+    trial.until_blocks(a_moment(), run)
+    run.send_signal(signal.SIGINT)
+    assert run.wait(PATIENCE_S) == 130, trial.said()
+    until(lambda: not queued(), "the jobs of an interrupted run to end")
+    return _slurm_finish(trial, run)
+
+
 def _slurm_finish(trial: Trial, run: subprocess.Popen) -> Cost:
     cost = finish(trial, run, "--cluster", "queue.yaml")
     until(lambda: not queued(), "an empty queue")
@@ -400,7 +410,18 @@ FAULTS = {
     f.__name__.replace("_", "-"): f
     for f in (
         *(worker_of_processes, worker_of_dask, worker_of_slurm, twenty_kills, job_cancelled, all_jobs_cancelled),
-        *(scheduler, client, client_of_slurm, interrupted, disk_full, truncated, flipped, clock, two_at_once),
+        *(
+            scheduler,
+            client,
+            client_of_slurm,
+            interrupted,
+            interrupted_slurm,
+            disk_full,
+            truncated,
+            flipped,
+            clock,
+            two_at_once,
+        ),
     )
 }
 

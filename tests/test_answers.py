@@ -150,13 +150,15 @@ def test_the_required_margin_of_the_sphere_is_that_of_quadrature(reference_folde
     truth_mm = float(row["value"])
     study = sphere_study(
         radius_mm=15, penumbra_sd_mm=3.2, isodose_percent=95.0, systematic_mm=2, random_mm=2,
-        margins_mm=(3, 5, 8, 10), fractions=int(fractions), max_points=1000,
+        margins_mm=(3, 6, 7, 8, 10), fractions=int(fractions), max_points=1000,
     )  # fmt: skip
     rule = {"target_goals": ["GTV Dmin >= 95%"], "probability": 0.9}
-    found = simulator.run(StudyConfig.model_validate(study.model_dump() | {"decision": rule}))["margins"].to_dataset()
+    study = StudyConfig.model_validate(study.model_dump() | {"decision": rule, "courses": 2000})
+    found = simulator.run(study)["margins"].to_dataset()
     low, at, high = (float(found[key].values[0, 0]) for key in ("low_mm", "required_mm", "high_mm"))
-    assert low - 0.01 <= truth_mm <= high + 0.01
-    assert low < at < high < low + 1.0
+    standard_error_mm = (high - low) / (2 * 1.96)
+    assert abs(at - truth_mm) < 4 * standard_error_mm
+    assert low < at < high < low + 0.6
     recipes = dict(zip(found["recipe"].values, found["recipe_mm"].values[0, :, 0], strict=True))
     assert recipes["van Herk"] == pytest.approx(5.944, abs=1e-3)
     assert recipes["Stroom"] == pytest.approx(5.4)
