@@ -74,14 +74,15 @@ def starter_study(site: str, dicom: Path | None = None) -> str:
 
     Raises
     ------
-    ConfigError : unknown site.
+    ConfigError : unknown site, or a folder without structures.
     """
     if site not in _SITES:
         raise ConfigError(f"--site {site}: has to be one of {', '.join(_SITES)}")
     library, prescription, amplitude = _SITES[site]
-    case = _PHANTOM.format(site=site) if dicom is None else _dicom_case(dicom)
+    names = [] if dicom is None else _names(dicom)
+    case = _PHANTOM.format(site=site) if dicom is None else _dicom_case(dicom, names)
     text = _STUDY.format(site=site, case=case, prescription=prescription, amplitude=amplitude, library=library)
-    return text.replace("GTV D98%", f"{_target(dicom)} D98%") if dicom else text
+    return text.replace("GTV D98%", f"{_target(names)} D98%") if dicom else text
 
 
 def _names(dicom: Path) -> list[str]:
@@ -95,12 +96,11 @@ def _names(dicom: Path) -> list[str]:
     return names
 
 
-def _target(dicom: Path) -> str:
-    names = _names(dicom)
+def _target(names: list[str]) -> str:
     return next((n for wanted in ("GTV", "CTV", "PTV") for n in names if n.upper().startswith(wanted)), names[0])
 
 
-def _dicom_case(dicom: Path) -> str:
-    target = _target(dicom)
+def _dicom_case(dicom: Path, names: list[str]) -> str:
+    target = _target(names)
     remark = "" if target.upper().startswith("GTV") else "no GTV found: margins are added to this one; "
-    return _DICOM.format(folder=dicom.resolve(), target=target, names=", ".join(_names(dicom)), remark=remark)
+    return _DICOM.format(folder=dicom.resolve(), target=target, names=", ".join(names), remark=remark)
