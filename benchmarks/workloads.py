@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from simulator.accumulation import PointDoses, Reach, patch_points
 from simulator.case.geometry import Grid
 from simulator.case.structures import Patch
+from simulator.deciding import DecidingPoints
 from simulator.metrics.evaluate import evaluate_metrics
 from simulator.metrics.goals import Metric, parse_metric
 from simulator.sampling.courses import Setting, TissueMotion, deliver, draw_courses
@@ -122,24 +123,29 @@ def by_simulator(work: Workload, n_courses: int, n_workers: int) -> np.ndarray:
     threads = Parallel(n_jobs=n_workers, backend="threading")
     motions = threads(delayed(work.motions)(first, min(size, n_courses - first)) for first in range(0, n_courses, size))
 
-    def lattice(name: str, patch: Patch) -> PointDoses:
+    def prepared(name: str, patch: Patch) -> tuple[PointDoses, DecidingPoints | None]:
         arm = np.abs(patch.points_mm - motions[0][name].centre_mm).max(axis=0)
         reach = Reach.of(motions[0][name], arm)
         for some in motions[1:]:
             reach = reach.union(Reach.of(some[name], arm))
-        return patch_points(work.dose, patch, reach, 1, unblur=False)
+        points = patch_points(work.dose, patch, reach, 1, unblur=False)
+        return points, DecidingPoints.of([points], patch.volume_cc, work.metrics[name], RX_GY)
 
-    rows = dict(zip(work.patches, threads(delayed(lattice)(*item) for item in work.patches.items()), strict=True))
+    rows = dict(zip(work.patches, threads(delayed(prepared)(*item) for item in work.patches.items()), strict=True))
+
+    def evaluate(name: str, motion: TissueMotion) -> np.ndarray:
+        points, deciding = rows[name]
+        if deciding is not None:
+            return deciding.evaluate(motion)
+        return evaluate_metrics(work.metrics[name], points.accumulate(motion), work.patches[name].volume_cc, RX_GY)
 
     def block(motion: dict[str, TissueMotion]) -> np.ndarray:
         columns = []
-        for name, patch in work.patches.items():
+        for name in work.patches:
+            n = len(motion[name].weight)
             parts = [
-                evaluate_metrics(work.metrics[name], rows[name].accumulate(some), patch.volume_cc, RX_GY)
-                for some in (
-                    motion[name].courses(slice(k, k + COURSES_AT_ONCE))
-                    for k in range(0, len(motion[name].weight), COURSES_AT_ONCE)
-                )
+                evaluate(name, motion[name].courses(slice(k, k + COURSES_AT_ONCE)))
+                for k in range(0, n, COURSES_AT_ONCE)
             ]
             columns.append(np.concatenate(parts))
         return np.concatenate(columns, axis=1)

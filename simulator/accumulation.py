@@ -8,12 +8,13 @@ Where rotation or filling makes points of a structure move differently, its poin
 enough to move alike (`Reach.cell_mm`).
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import map_coordinates, maximum_filter1d, minimum_filter1d
 
 from simulator.case.geometry import Grid
 from simulator.case.structures import Patch
@@ -23,6 +24,7 @@ from simulator.kernels.accumulate import (
     accumulate_tiles,
     cover_with_tiles,
     quads_of,
+    weighted_sums,
 )
 from simulator.kernels.dvh import extremes
 from simulator.kernels.splines import less_laplacian
@@ -138,7 +140,8 @@ class LatticePoints:
         values = _refined(dose, self.grid, unblur)
         self.interpolation_error_gy = _worst_error_gy(dose, values, self.grid, points, reach)
         first = np.rint(coarse.index_zyx(np.asarray(patch.lattice.origin_mm))).astype(np.int64)
-        self._tiles = _Tiles.of(patch.index_zyx + first, reach.cell_mm / point_step)
+        self._reach, self._node_zyx = reach, patch.index_zyx + first
+        self._tiles = _Tiles.of(self._node_zyx, reach.cell_mm / point_step)
         axes = self._tiles.axes
         self._shape = tuple(coarse.shape[a] + 1 for a in axes)
         self._stride = stride
@@ -159,6 +162,96 @@ class LatticePoints:
             self._tiles.cell_tile, self._cell_mm - motion.centre_mm, self._axes, self.step_mm,
             motion.shift_mm, linear, motion.weight, volume, total,
         )  # fmt: skip
+        return total
+
+    @property
+    def moves_alike(self) -> bool:
+        """Whether all points have the same displacement."""
+        return self._reach.turn == 0
+
+    def some(self, kept: np.ndarray) -> "LatticePoints":
+        """Those of the points, boolean (point,), that are kept, in the same dose; for points that move alike."""
+        points = copy.copy(self)
+        points.n_points = int(kept.sum())
+        points._node_zyx = self._node_zyx[kept]
+        points._tiles = _Tiles._along(
+            self._tiles.axes, points._node_zyx, np.zeros(points.n_points, np.int64), self._tiles.cell_zyx
+        )
+        points._start = np.ravel_multi_index(points._tiles.start.T, self._shape)
+        return points
+
+    def limits_gy(self) -> tuple[np.ndarray, np.ndarray]:
+        """Smallest and largest dose float32 (point,) that each point can receive; for points that move alike."""
+        low, high = self._reached_nodes()
+        lowest = highest = self._dose_axes()
+        every: list[slice] = [slice(None)] * 3
+        for axis in range(3):
+            size = int(high[axis] - low[axis]) + 1
+            window = {"size": size, "axis": axis, "origin": int(-low[axis]) - size // 2, "mode": "nearest"}
+            points = (*every[:axis], slice(None, None, self._stride), *every[axis + 1 :])
+            lowest = minimum_filter1d(lowest, **window)[points]
+            highest = maximum_filter1d(highest, **window)[points]
+        node = tuple(self._node_zyx[:, self._tiles.axes].T)
+        return lowest[node], highest[node]
+
+    def mean(self, weight: np.ndarray) -> "MeanDose":
+        """The weighted sum over the points, for weights (point,), of points that move alike."""
+        low, high = self._reached_nodes()
+        low, high = low // self._stride, high // self._stride
+        size = high - low + 1
+        rows = np.arange(0, size[2], LANES)
+        part = np.arange(self._stride**3) * np.prod(self._shape)
+        corner = np.ravel_multi_index((self._node_zyx[:, self._tiles.axes] + low).T, self._shape)
+        start = (
+            part[:, None, None, None]
+            + np.arange(size[0])[:, None, None] * (self._shape[1] * self._shape[2])
+            + np.arange(size[1])[:, None] * self._shape[2]
+            + rows
+        )
+        total = np.empty((start.size, LANES))
+        weighted_sums(self._dose, start.reshape(-1), corner, weight.astype(np.float32), total)
+        found = total.reshape(*start.shape[:3], -1)[..., : size[2]].astype(np.float32)
+        values = _interleaved(found.reshape(-1), tuple(size), self._stride)
+        back = np.argsort(self._tiles.axes)
+        return MeanDose(np.ascontiguousarray(values.transpose(back)), (low * self._stride)[back], self.step_mm)
+
+    def _reached_nodes(self) -> tuple[np.ndarray, np.ndarray]:
+        """First and last dose node (3,), relative to a point and along the lattice's axes, of which it receives dose."""
+        lower, upper = (mm[self._axes] / self.step_mm for mm in (self._reach.lower_mm, self._reach.upper_mm))
+        return np.floor(lower).astype(np.int64), np.floor(upper).astype(np.int64) + 1
+
+    def _dose_axes(self) -> np.ndarray:
+        """The dose along the lattice's axes."""
+        return _interleaved(self._dose[:-LANES], self._shape, self._stride)
+
+
+def _interleaved(split: np.ndarray, shape: tuple[int, ...], stride: int) -> np.ndarray:
+    """The lattice, one step after the other, whose nodes were split by their position modulo `stride`."""
+    parts = split.reshape(stride, stride, stride, *shape)
+    return parts.transpose(3, 0, 4, 1, 5, 2).reshape([stride * n for n in shape])
+
+
+class MeanDose:
+    """A weighted sum of the doses of points that move alike, as a function of their displacement.
+
+    Parameters
+    ----------
+    values : float32 (z, y, x) in Gy on displacements of whole lattice steps.
+    first_zyx : the first of them, in steps. step_mm : of the lattice.
+    """
+
+    n_points = 1
+
+    def __init__(self, values: np.ndarray, first_zyx: np.ndarray, step_mm: float) -> None:
+        self._quads, self._shape, self._step_mm = quads_of(values), values.shape, step_mm
+        self._origin = -first_zyx[None].astype(float)
+
+    def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
+        """See `PointDoses`."""
+        total = np.empty((len(motion.shift_mm), 1), np.float32)
+        shift = np.ascontiguousarray(motion.shift_mm[..., ::-1] / self._step_mm)
+        linear, arm = np.empty((len(shift), 0, 3, 3)), np.zeros((1, 3))
+        accumulate_gather(self._quads, self._shape, self._origin, arm, shift, linear, motion.weight, total)
         return total
 
 
@@ -231,7 +324,7 @@ class StructureDoses:
 
     Attributes
     ----------
-    volume_cc : float64 (point,).
+    parts : its points, patch by patch. volume_cc : float64 (point,), theirs.
     interpolation_error_gy : largest difference between trilinear sums and the planned dose over a fixed sample of
         displaced points (0 for a closed-form dose).
     """
@@ -249,16 +342,16 @@ class StructureDoses:
         self.volume_cc = np.concatenate([p.volume_cc for p in patches])
         self.spacing_mm = patches[0].lattice.spacing_mm[0]
         self.interpolation_error_gy = 0.0
-        self._parts: list[PointDoses]
+        self.parts: list[PointDoses]
         if isinstance(dose, RadialDose):
-            self._parts = [RadialPoints(dose, p.points_mm) for p in patches]
+            self.parts = [RadialPoints(dose, p.points_mm) for p in patches]
             if surface_mm is not None:
                 self._surface = RadialPoints(dose, surface_mm)
             return
         if surface_mm is not None:
             self._surface = ScatteredPoints(dose, surface_mm, reach, min(finest_mm, self.spacing_mm))
         points = [patch_points(dose, p, reach, _stride(p, finest_mm)) for p in patches]
-        self._parts = list(points)
+        self.parts = list(points)
         self.interpolation_error_gy = max(p.interpolation_error_gy for p in points)
 
     @property
@@ -268,9 +361,9 @@ class StructureDoses:
 
     def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
         """Course doses float32 (course, point) in Gy; where a volume (course, point) is 0, the dose need not be right."""
-        if volume_cc is not None and len(self._parts) == 1:
-            return self._parts[0].accumulate(motion, volume_cc)
-        parts = [part.accumulate(motion) for part in self._parts]
+        if volume_cc is not None and len(self.parts) == 1:
+            return self.parts[0].accumulate(motion, volume_cc)
+        parts = [part.accumulate(motion) for part in self.parts]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
     def extremes(self, dose_gy: np.ndarray, motion: TissueMotion) -> np.ndarray | None:

@@ -148,7 +148,7 @@ def _simulate(
     plan = make_plan(problem, problem.requests[index])
     strategy = problem.strategies[index]
     deliveries = executor.map(lambda some: deliver_courses(problem, strategy, some), draws.values())
-    work = prepare_work(problem, strategy, plan, deliveries, executor)
+    work = prepare_work(problem, strategy, plan, deliveries, executor).for_metrics()
 
     def values_of(task: tuple[str, int]) -> np.ndarray:
         variant, first = task

@@ -67,7 +67,7 @@ def rare_event_probability(
     plan = make_plan(problem, problem.requests[chosen])
     with local_executor(workers) as executor:
         deliveries = executor.map(lambda some: deliver_courses(problem, problem.strategies[chosen], some), blocks)
-        work = prepare_work(problem, problem.strategies[chosen], plan, deliveries, executor)
+        work = prepare_work(problem, problem.strategies[chosen], plan, deliveries, executor).for_metrics()
         values = np.concatenate(in_order(executor, work.metrics_of, blocks))
     one = problem.goals[wanted]
     drawn = values[:, problem.metric_labels.index(one.metric.label)].astype(np.float64)

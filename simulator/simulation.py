@@ -2,13 +2,14 @@
 
 import functools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from simulator.accumulation import Reach, StructureDoses
 from simulator.assembly import DOSE_BINS, dose_step_gy
 from simulator.case.structures import Structure
+from simulator.deciding import DecidingPoints
 from simulator.dose_maps import BONE, VisitBox
 from simulator.executors import Executor, SerialExecutor, in_order
 from simulator.kernels.dvh import cumulative_dvh, without_empty_points
@@ -27,13 +28,19 @@ _COURSES_AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Work:
-    """One strategy ready to be simulated, block by block."""
+    """One strategy ready to be simulated, block by block.
+
+    Parameters
+    ----------
+    deciding : by structure, the points that do when only metrics are wanted; see `for_metrics`.
+    """
 
     problem: Problem
     strategy: Strategy
     doses: dict[str, StructureDoses]
     boxes: dict[str, VisitBox]
     dose_step_gy: float
+    deciding: dict[str, DecidingPoints] = field(default_factory=dict)
 
     def block(self, draws: RandomNumbers, delivery: Delivery) -> dict[str, np.ndarray]:
         """Metrics, DVH counts and visits of drawn courses and what the strategy makes of them."""
@@ -48,6 +55,17 @@ class Work:
         """Add the visits of a block to those of other blocks, by tissue."""
         for i, (tissue, box) in enumerate(self.boxes.items()):
             box.add(visits[tissue], block[f"visits_{i}"], block[f"visits_low_{i}"])
+
+    def for_metrics(self) -> "Work":
+        """The same work for metrics alone, by the points that decide them."""
+        deciding: dict[str, DecidingPoints] = {}
+        for structure in self.problem.structures:
+            if structure.role != "target" or self.problem.true_target is None:
+                doses, metrics = self.doses[structure.name], self.problem.metrics[structure.name]
+                some = DecidingPoints.of(doses.parts, doses.volume_cc, metrics, self.problem.prescription_gy)
+                if some is not None:
+                    deciding[structure.name] = some
+        return replace(self, deciding=deciding)
 
     def metrics_of(self, draws: RandomNumbers) -> np.ndarray:
         """Metrics float32 (course, metric) of drawn courses."""
@@ -67,6 +85,9 @@ class Work:
             for start in range(0, n_courses, _COURSES_AT_ONCE):
                 part = slice(start, start + _COURSES_AT_ONCE)
                 some = motion.courses(part)
+                if structure.name in self.deciding:
+                    values[part] = self.deciding[structure.name].evaluate(some)
+                    continue
                 limits, volume_cc = None, doses.volume_cc
                 if true_target is not None and surfaces is not None and structure.role == "target":
                     volume_cc = true_target.volume_cc(surfaces[part])

@@ -19,6 +19,7 @@ ROWS = [
         "words",
         "answers",
         "assembly",
+        "deciding",
         "clusters",
         "executors",
         "checkpoint",

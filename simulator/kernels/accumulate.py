@@ -13,7 +13,7 @@ from numba import njit
 
 from simulator.kernels.vectors import LANES, TILES, sum_tiles, sum_trilinear
 
-TILES_AT_ONCE, _POINTS_AT_ONCE = 64, 256
+TILES_AT_ONCE, _POINTS_AT_ONCE, _TERMS_AT_ONCE = 64, 256, 512
 _TICKS = 2.0**14
 
 
@@ -133,6 +133,30 @@ def _weighted_sums(values, start, n_starts, base, factor, place, result):
         start[t], place[t] = start[n_starts - 1], place[n_starts - 1]
     for t in range(0, n_starts, TILES):
         sum_tiles(values, start, base, factor, base.shape[0], t, place, result)
+
+
+@njit(cache=True, nogil=True)
+def weighted_sums(values, start, base, factor, total):
+    """total[t, i] = sum_n factor[n] * values[start[t] + base[n] + i] for 0 <= i < 8.
+
+    A few hundred terms at a time are summed in float32, and these sums in float64.
+
+    Parameters
+    ----------
+    values : float32 (v,). start : int64 (t,). base : int64 (n,). factor : float32 (n,). total : float64 (t, 8), written.
+    """
+    n_starts = start.shape[0]
+    begin, place = np.empty(n_starts + TILES, np.int64), np.empty(n_starts + TILES, np.int64)
+    for t in range(n_starts):
+        begin[t], place[t] = start[t], LANES * t
+    some = np.empty(LANES * n_starts, np.float32)
+    total[:] = 0.0
+    for n in range(0, base.shape[0], _TERMS_AT_ONCE):
+        terms = slice(n, min(n + _TERMS_AT_ONCE, base.shape[0]))
+        _weighted_sums(values, begin, n_starts, base[terms], factor[terms], place, some)
+        for t in range(n_starts):
+            for i in range(LANES):
+                total[t, i] += some[LANES * t + i]
 
 
 @njit(cache=True, nogil=True)

@@ -1,5 +1,7 @@
 """Metrics of many courses of one structure at once."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from simulator.accumulation import FractionSums
@@ -9,12 +11,26 @@ from simulator.metrics.goals import Metric
 from simulator.spec import ConfigError
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """Points whose doses are not given, each of them hotter or colder than a metric's dose.
+
+    Parameters
+    ----------
+    volume_cc : of all of them. hotter_cc : (metric,), of those that are hotter.
+    """
+
+    volume_cc: float
+    hotter_cc: np.ndarray
+
+
 def evaluate_metrics(
     metrics: list[Metric],
     dose_gy: np.ndarray,
     volume_cc: np.ndarray,
     prescription_gy: float,
     extremes_gy: np.ndarray | None = None,
+    left_out: LeftOut | None = None,
 ) -> np.ndarray:
     """Values of metrics of one structure.
 
@@ -22,22 +38,24 @@ def evaluate_metrics(
     ----------
     dose_gy : float32 (course, point); volume_cc : (point,), or (course, point) where courses differ.
     extremes_gy : smallest and largest dose (course, 2), needed for Dmin and Dmax unless volumes differ between courses.
+    left_out : further points, where only doses at volumes and volumes at doses are asked for.
 
     Returns
     -------
     float64 (course, metric), each in its metric's unit.
     """
     differs, volume_cc = volume_cc.ndim == 2, np.atleast_2d(volume_cc)
-    total_cc = volume_cc.sum(axis=1)
+    left_out = left_out or LeftOut(0.0, np.zeros(len(metrics)))
+    total_cc = volume_cc.sum(axis=1) + left_out.volume_cc
     values = np.empty((len(dose_gy), len(metrics)))
     ranked = [i for i, m in enumerate(metrics) if m.kind in ("dose_at_percent", "dose_at_cc")]
     if ranked:
-        wanted = [_volume_cc(metrics[i], total_cc) for i in ranked]
+        wanted = [wanted_cc(metrics[i], total_cc) - left_out.hotter_cc[i] for i in ranked]
         values[:, ranked] = dose_at_volumes(dose_gy, volume_cc, np.stack(wanted, axis=1))
     above = [i for i, m in enumerate(metrics) if "volume_at" in m.kind]
     if above:
-        thresholds = np.array([_threshold_gy(metrics[i], prescription_gy) for i in above])
-        cc = volume_at_doses(dose_gy, volume_cc, thresholds)
+        thresholds = np.array([threshold_gy(metrics[i], prescription_gy) for i in above])
+        cc = volume_at_doses(dose_gy, volume_cc, thresholds) + left_out.hotter_cc[above]
         for column, i in enumerate(above):
             volume = total_cc - cc[:, column] if metrics[i].kind.startswith("cold") else cc[:, column]
             values[:, i] = volume if metrics[i].unit == "cc" else 100.0 * volume / total_cc
@@ -102,11 +120,16 @@ def check_volume(metric: Metric, volume_cc: float) -> None:
         )
 
 
-def _volume_cc(metric: Metric, total_cc: np.ndarray) -> np.ndarray:
-    return np.full_like(total_cc, metric.argument) if metric.kind == "dose_at_cc" else metric.argument / 100 * total_cc
+def wanted_cc(metric: Metric, total_cc: np.ndarray) -> np.ndarray:
+    """Volume (course,) that a metric of the kind D_x speaks of."""
+    return (
+        np.full_like(total_cc, metric.argument, float)
+        if metric.kind == "dose_at_cc"
+        else metric.argument / 100 * total_cc
+    )
 
 
-def _threshold_gy(metric: Metric, prescription_gy: float) -> float:
+def threshold_gy(metric: Metric, prescription_gy: float) -> float:
     """Dose threshold, lowered by the rounding of float32 so that a dose equal to it counts as reaching it."""
     gy = metric.argument / 100 * prescription_gy if metric.kind == "volume_at_percent" else metric.argument
     return gy * (1 - 1e-6)
