@@ -19,6 +19,7 @@ COURSES = {
     "W2": {"simulator": 2_000, "numba": 20, "scipy": 3},
     "W3": {"simulator": 200, "numba": 20, "scipy": 3},
 }
+WORKLOADS = [*COURSES, "W4"]
 STUDY = ROOT / "configs" / "mediastinal_node.yaml"
 
 
@@ -43,14 +44,23 @@ def commit() -> str:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def main() -> None:
-    """Print one table; with --json write one object as well, with --history add a line to a file."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("workloads", nargs="*", default=["W1", "W2", "W3", "W4"], choices=["W1", "W2", "W3", "W4"])
+def read_arguments(words: list[str]) -> argparse.Namespace:
+    """The command line; all workloads where none is named."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="W1, W2, W3 or W4; all of them by default")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--history", type=Path, help="append the run with date and commit, one line of JSON")
-    asked = parser.parse_args()
+    asked = parser.parse_args(words)
+    if unknown := set(asked.workloads) - set(WORKLOADS):
+        parser.error(f"no workload {', '.join(sorted(unknown))}; there are {', '.join(WORKLOADS)}")
+    asked.workloads = asked.workloads or WORKLOADS
+    return asked
+
+
+def main() -> None:
+    """Print one table; with --json write one object as well, with --history add a line to a file."""
+    asked = read_arguments(sys.argv[1:])
     found: dict[str, dict[str, float]] = {}
     print(
         "| workload | courses/s | against numba | against scipy | worst difference (% of Rx) |\n|---|---|---|---|---|"

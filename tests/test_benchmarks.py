@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.__main__ import read_arguments
 from benchmarks.workloads import RX_GY, WAYS, workload
 
 
@@ -14,3 +15,11 @@ def test_the_fast_way_is_exact(name, baseline):
     in_gy = np.array([m.unit == "Gy" for metrics in work.metrics.values() for m in metrics])
     np.testing.assert_allclose(fast[:, in_gy], plain[:, in_gy], atol=1e-4 * RX_GY)
     np.testing.assert_allclose(fast[:, ~in_gy], plain[:, ~in_gy], atol=0.05)
+
+
+def test_all_workloads_are_measured_unless_some_are_named(capsys):
+    assert read_arguments(["--json", "found.json"]).workloads == ["W1", "W2", "W3", "W4"]
+    assert read_arguments(["W3", "W1"]).workloads == ["W3", "W1"]
+    with pytest.raises(SystemExit):
+        read_arguments(["W5"])
+    assert "no workload W5; there are W1, W2, W3, W4" in capsys.readouterr().err
