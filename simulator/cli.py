@@ -63,9 +63,9 @@ def run(
     else:
         queue = load_cluster(cluster) if cluster else None
         with (
-            kernels_compiled_ahead(workers, _say),
-            executor_with(workers, backend, scheduler, queue, _say) as executor,
             progress_on(sys.stderr, quiet) as progress,
+            kernels_compiled_ahead(workers, progress.stage),
+            executor_with(workers, backend, scheduler, queue, _say) as executor,
         ):
             run_study(study, folder, workers=workers, executor=executor, progress=progress)
     _answer(folder, no_report)
