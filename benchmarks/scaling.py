@@ -16,7 +16,7 @@ from benchmarks.workloads import Workload, by_simulator, workload
 from simulator.case.structures import Patch
 
 FIGURE = Path(__file__).parents[1] / "docs" / "images" / "scaling.png"
-_COURSES, _REPEATS = 1000, 3  # so many that making the lattices, a constant, hardly counts
+_COURSES, _REPEATS = 4000, 3  # so many that making the lattices, a constant, hardly counts
 
 
 def seconds_of(work: Workload, n_courses: int = _COURSES) -> float:
@@ -50,7 +50,7 @@ def main() -> None:
     base = workload("W2")
     one = seconds_of(base)
     found = {
-        "courses": [(n, seconds_of(base, n) / one) for n in (250, 500, 2000)],
+        "courses": [(n, seconds_of(base, n) / one) for n in (1000, 2000, 8000)],
         "fractions": [
             (n, seconds_of(replace(base, setting=replace(base.setting, n_fractions=n))) / one) for n in (1, 3, 10, 20)
         ],
