@@ -37,7 +37,7 @@ _TABLE_STEP_MM = 0.005
 _SPARSE_MM = 3.0
 _VISITS_SAMPLED = 2000
 _CELL_TOLERANCE_MM = 0.2
-_SMALLEST_CELL_POINTS = 4
+SMALLEST_CELL_POINTS = 4
 
 
 @dataclass(frozen=True)
@@ -310,7 +310,7 @@ def patch_points(
     dose: PlannedDose, patch: Patch, reach: Reach, stride: int, *, unblur: bool = True
 ) -> LatticePoints | ScatteredPoints:
     """Points of a patch: each on its own where too few of them move alike for cells to pay."""
-    if reach.cell_mm >= _SMALLEST_CELL_POINTS * patch.lattice.spacing_mm[0]:
+    if reach.cell_mm >= SMALLEST_CELL_POINTS * patch.lattice.spacing_mm[0]:
         return LatticePoints(dose, patch, reach, stride, unblur=unblur)
     return ScatteredPoints(dose, patch.points_mm, reach, patch.lattice.spacing_mm[0] / stride, unblur=unblur)
 

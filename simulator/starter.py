@@ -1,14 +1,49 @@
 """Commented starter studies for `simulator init`."""
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
+from simulator.case.inventory import PlanEntry, inventory
+from simulator.config import library_names
 from simulator.spec import ConfigError
 
+
+@dataclass(frozen=True)
+class _Site:
+    """What is usual at a site; the errors are those of configs/*_strategies.yaml, which names their sources."""
+
+    dose_gy: float
+    fractions: int
+    setup_mm: str
+    baseline: str
+    respiration: str
+    motion: str
+
+
+_BREATHING = """  respiration:
+    amplitude_mm: {amplitude}   # peak to peak
+    course_cv: 0.4         # spread of the amplitude between patients
+    fraction_cv: 0.2       # and between fractions
+"""
+_MANAGED = "[none, itv]      # also mid-ventilation, gating, breath-hold, tracking, compression"
 _SITES = {
-    "mediastinal": ("mediastinal-5fx", "dose_gy: 50, fractions: 5, isodose_percent: 80", "[2.3, 2.1, 4.6]"),
-    "abdominal": ("abdominal-5fx", "dose_gy: 35, fractions: 5, isodose_percent: 80", "[1.5, 2.0, 5.7]"),
-    "pelvic": ("pelvic-3fx", "dose_gy: 30, fractions: 3, isodose_percent: 80", "[0, 0, 0]"),
-}
+    "mediastinal": _Site(
+        50, 5, "[2.7, 2.7, 2.7]", "systematic_mm: [2.1, 1.7, 3.4], random_mm: [2.0, 1.5, 2.3]",
+        _BREATHING.format(amplitude="[2.3, 2.1, 4.6]"), _MANAGED,
+    ),
+    "abdominal": _Site(
+        35, 5, "[2.7, 2.7, 2.7]", "systematic_mm: [1.2, 1.2, 1.2], random_mm: [1.5, 1.5, 1.5]",
+        _BREATHING.format(amplitude="[1.5, 2.0, 5.7]"), _MANAGED,
+    ),
+    "pelvic": _Site(
+        30, 3, "[2.3, 3.0, 2.8]", "systematic_mm: [1.9, 1.9, 1.9], random_mm: [1.4, 1.4, 1.4]",
+        "  # respiration: {amplitude_mm: [0.3, 0.5, 1.0]}         # pelvic nodes hardly breathe\n",
+        "[none]           # with respiration also itv, mid-ventilation, gating, breath-hold, tracking, compression",
+    ),
+}  # fmt: skip
+
+_TARGET_SIGNS = ("^gtv", "^ctv", "tumou?r", "node|lesion|met", "^ptv")
 
 _PHANTOM = """case:
   phantom: {site}          # mediastinal, abdominal, pelvic or sphere; or give your patient's data instead:
@@ -19,31 +54,27 @@ _PHANTOM = """case:
 _DICOM = """case:
   dicom: {folder}
   target: {target}         # {remark}structures: {names}
-  # aliases: {{SpinalCord: [cord, Myelon]}}   # standard name: your clinic's names
+  {aliases}   # standard name: your clinic's names
   # densities: {{Lung_L: 0.26}}               # relative to water, where there is no CT
 """
 
 _STUDY = """# A study: what can go wrong, what is done about it, what counts as success.
 # Every key is explained in docs/configuration.md. Next: simulator check THIS_FILE
-name: my-{site}-node
+name: my-{name}-node
 
 {case}
-prescription: {{{prescription}}}
+prescription: {prescription}
 
 plan:
   model: conformal-arc     # or rtdose: your own plan for each margin, see docs/configuration.md
 
 uncertainty:               # one standard deviation per axis (LR, AP, SI); leave out what you do not want
   setup:
-    systematic_mm: [2.7, 2.7, 2.7]
-    random_mm: [2.7, 2.7, 2.7]
-  respiration:
-    amplitude_mm: {amplitude}   # peak to peak
-    course_cv: 0.4         # spread of the amplitude between patients
-    fraction_cv: 0.2       # and between fractions
-  # More sources; configs/{site}_strategies.yaml gives typical values with their publications:
-  # baseline: {{systematic_mm: 2.0, random_mm: 2.0}}       # of the target against bone
-  # drift: {{sd_mm_per_min: 0.08}}                         # of the patient during the session
+    systematic_mm: {site.setup_mm}
+    random_mm: {site.setup_mm}
+  baseline: {{{site.baseline}}}   # of the target against bone
+  drift: {{sd_mm_per_min: [0.08, 0.08, 0.08]}}   # of the patient during the session
+{site.respiration}  # More sources; configs/{name}_strategies.yaml gives typical values with their publications:
   # organs: {{Bowel_Small: {{random_mm: 4.5, degrees_of_freedom: 3}}}}
   # registration: {{systematic_mm: 2.0}}                   # PET-CT to planning CT
   # delineation: {{sd_mm: 1.5, correlation_deg: 45}}
@@ -51,13 +82,13 @@ uncertainty:               # one standard deviation per axis (LR, AP, SI); leave
 
 strategies:                # every margin with every motion management and every guidance protocol
   margins_mm: [0, 3, 5, 8] # also [5, 5, 8] per axis, or van-herk
-  motion: [none, itv]      # also mid-ventilation, gating, breath-hold, tracking, compression
+  motion: {site.motion}
   guidance: [none, online-bone, online-target]   # also nal, enal
 
 goals:
-  - {library}              # published constraints for this site and number of fractions
-  - "GTV D98% >= 95%"      # your own: STRUCTURE METRIC OP VALUE
-  # - "GTV BED(10):D98% >= 100 Gy"  # biological doses, with the alpha/beta in Gy: BED(10):, EQD2(3):
+  {published}
+  - "{target} D98% >= 95%"      # your own: STRUCTURE METRIC OP VALUE
+  # - "{target} BED(10):D98% >= 100 Gy"  # biological doses, with the alpha/beta in Gy: BED(10):, EQD2(3):
 
 courses: 2000
 seed: 1
@@ -78,29 +109,46 @@ def starter_study(site: str, dicom: Path | None = None) -> str:
     """
     if site not in _SITES:
         raise ConfigError(f"--site {site}: has to be one of {', '.join(_SITES)}")
-    library, prescription, amplitude = _SITES[site]
-    names = [] if dicom is None else _names(dicom)
-    case = _PHANTOM.format(site=site) if dicom is None else _dicom_case(dicom, names)
-    text = _STUDY.format(site=site, case=case, prescription=prescription, amplitude=amplitude, library=library)
-    return text.replace("GTV D98%", f"{_target(names)} D98%") if dicom else text
+    usual = _SITES[site]
+    target, case, plans = "GTV", _PHANTOM.format(site=site), list[PlanEntry]()
+    if dicom is not None:
+        found = inventory(dicom)
+        target, case = _dicom_case(dicom, [s.name for s in found.structures])
+        plans = [p for p in found.plans if p.fractions and p.prescription_gy]
+    dose_gy, fractions, remark = usual.dose_gy, usual.fractions, ""
+    for plan in plans[:1]:
+        dose_gy, fractions = plan.prescription_gy or dose_gy, plan.fractions or fractions
+        remark = f"   # dose and fractions of {plan.source}; the isodose is a guess"
+    return _STUDY.format(
+        name=site,
+        site=usual,
+        case=case,
+        prescription=f"{{dose_gy: {dose_gy:g}, fractions: {fractions}, isodose_percent: 80}}{remark}",
+        published=_published(site, fractions),
+        target=target,
+    )
 
 
-def _names(dicom: Path) -> list[str]:
-    from simulator.case.inventory import inventory
+def _published(site: str, fractions: int) -> str:
+    """The line of the goals that names the published ones."""
+    library = f"{site}-{fractions}fx"
+    if library in library_names():
+        return f"- {library}      # published constraints for this site and number of fractions"
+    others = [name for name in library_names() if name.startswith(site)]
+    return f"# - {others[0]}      # nothing published is known for {fractions} fractions; there are {', '.join(others)}"
 
-    names = [s.name for s in inventory(dicom).structures]
+
+def _dicom_case(dicom: Path, names: list[str]) -> tuple[str, str]:
+    """The target, and the lines about the case."""
     if not names:
         raise ConfigError(
             f"{dicom}: no RTSTRUCT with structures here, and a study needs them; `simulator inspect {dicom}` says what there is"
         )
-    return names
-
-
-def _target(names: list[str]) -> str:
-    return next((n for wanted in ("GTV", "CTV", "PTV") for n in names if n.upper().startswith(wanted)), names[0])
-
-
-def _dicom_case(dicom: Path, names: list[str]) -> str:
-    target = _target(names)
-    remark = "" if target.upper().startswith("GTV") else "no GTV found: margins are added to this one; "
-    return _DICOM.format(folder=dicom.resolve(), target=target, names=", ".join(names), remark=remark)
+    target = next((n for sign in _TARGET_SIGNS for n in names if re.search(sign, n, re.IGNORECASE)), names[-1])
+    blank = {n: re.sub(r"\W+", "_", n) for n in names if not re.fullmatch(r"\S+", n)}
+    aliases = ", ".join(f'{short}: ["{name}"]' for name, short in blank.items())
+    aliases = f"aliases: {{{aliases}}}" if blank else "# aliases: {SpinalCord: [cord, Myelon]}"
+    remark = "" if re.match("gtv", target, re.IGNORECASE) else "no GTV found: margins are added to this one; "
+    target = blank.get(target, target)
+    listed = ", ".join(names)
+    return target, _DICOM.format(folder=dicom.resolve(), target=target, names=listed, remark=remark, aliases=aliases)
