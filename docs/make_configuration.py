@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
-from simulator.config import StudyConfig, library_names
+from simulator.config import StudyConfig
+from simulator.published import library_names
 from simulator.spec import Spec
 
 HEAD = """# Configuration

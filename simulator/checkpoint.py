@@ -8,9 +8,11 @@ import hashlib
 import io
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from simulator.checked_yaml import parse_yaml
 from simulator.files import reserve, whole_file, writer
 from simulator.spec import ConfigError
 
@@ -38,7 +40,7 @@ class BlockStore:
             self._write(mark, study.encode())
         elif (earlier := mark.read_text(encoding="utf-8")) != study:
             raise ConfigError(
-                f"{self._folder.parent}: holds unfinished courses of a different study ({_difference(earlier, study)}); "
+                f"{self._folder.parent}: holds unfinished courses of a different study ({changed_settings(earlier, study)}); "
                 "add --fresh to discard them, or choose another folder with --out"
             )
 
@@ -118,15 +120,25 @@ def _checksum(payload: bytes) -> bytes:
     return hashlib.sha256(payload).digest()
 
 
-def _difference(earlier: str, now: str) -> str:
-    """The settings that two texts do not share, in words."""
-    old, new = earlier.splitlines(), now.splitlines()
-    gone, come = ([line.strip() for line in a if line not in set(b)] for a, b in ((old, new), (new, old)))
-    shown = [f"{a} -> {b}" if a and b else f"{a or '(nothing)'} -> {b or '(nothing)'}" for a, b in _paired(gone, come)]
-    more = len(shown) - _MOST_CHANGES
-    return "; ".join(shown[:_MOST_CHANGES]) + (f"; and {more} more" if more > 0 else "")
+def changed_settings(earlier: str, now: str) -> str:
+    """What differs between two studies, in words: texts of a comment that names the version, and YAML."""
+    old, new = _settings(earlier), _settings(now)
+    keys = [key for key in dict.fromkeys((*old, *new)) if old.get(key) != new.get(key)]
+    shown = [f"{key}: {old.get(key, '(nothing)')} -> {new.get(key, '(nothing)')}" for key in keys[:_MOST_CHANGES]]
+    more = len(keys) - _MOST_CHANGES
+    return "; ".join(shown) + (f"; and {more} more" if more > 0 else "")
 
 
-def _paired(gone: list[str], come: list[str]) -> list[tuple[str, str]]:
-    n = max(len(gone), len(come))
-    return list(zip(gone + [""] * (n - len(gone)), come + [""] * (n - len(come)), strict=True))
+def _settings(study: str) -> dict[str, str]:
+    """Every value of a study by its dotted key, and the version."""
+    found = {"version": study.partition("\n")[0].removeprefix("# simulator ")}
+
+    def collect(value: Any, key: str) -> None:
+        if isinstance(value, dict):
+            for inner, some in value.items():
+                collect(some, f"{key}.{inner}" if key else inner)
+        elif value is not None:
+            found[key] = str(value)
+
+    collect(parse_yaml(study, "study")[0], "")
+    return found

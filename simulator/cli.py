@@ -174,7 +174,8 @@ def _is_wrong_input(error: Exception) -> bool:
 
 
 def _load(config: Path, assignments: list[str] | None, **replaced: Any) -> Any:
-    from simulator.config import load_study, parse_value
+    from simulator.checked_yaml import parse_value
+    from simulator.config import load_study
     from simulator.spec import ConfigError
 
     overrides: dict[str, Any] = {}

@@ -2,19 +2,15 @@
 
 import copy
 import difflib
-from collections.abc import Sequence
-from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import ValidationError
 
 from simulator.case.phantoms import AbdominalPhantom, MediastinalPhantom, PelvicPhantom, SpherePhantom
 from simulator.case.sources import ArchiveCase, DicomCase
-from simulator.metrics.biology import Biology, Complication, PublishedTissue, TumourControl
-from simulator.metrics.goals import Goal, parse_goal
+from simulator.checked_yaml import messages, override, parse_yaml, to_yaml, validated
+from simulator.metrics.biology import Biology
 from simulator.plan.conformal_arc import ConformalArc
 from simulator.plan.imported import ImportedDoses
 from simulator.plan.penumbra import Penumbra
@@ -39,9 +35,7 @@ from simulator.strategy.session import Session
 from simulator.sweep import Axis, SweepValues, axis, combinations
 from simulator.uncertainty import Uncertainty
 
-Checked = TypeVar("Checked", bound=Spec)
 _MOST_COURSES = 20_000
-_YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _case_kind(value: Any) -> str | None:
@@ -285,11 +279,11 @@ class StudyConfig(Spec):
             for key, value in changes.items():
                 if key.split(".")[0] in ("name", "sweep"):
                     raise ValueError(f"sweep.{key}: {key.split('.')[0]} cannot be swept")
-                _override(raw, key, copy.deepcopy(value))
+                override(raw, key, copy.deepcopy(value))
             try:
                 found.append(StudyConfig.model_validate(raw))
             except ValidationError as error:
-                problems |= dict.fromkeys(_messages(error, raw, {}, "sweep"))
+                problems |= dict.fromkeys(messages(error, raw, {}, "sweep"))
         if problems:
             raise ValueError("; ".join(problems))
         return found
@@ -311,27 +305,6 @@ class ClusterSpec(Spec):
     options: dict[str, Any] = Field(default_factory=dict, description="options of that class")
 
 
-class PublishedGoal(Spec):
-    """One row of a goal library."""
-
-    goal: str
-    level: Literal["mandatory", "optimal"] = "mandatory"
-    source: str
-    checked: bool = False
-    endpoint: str = ""
-    reference: str = ""
-    note: str = ""
-
-
-class GoalLibrary(Spec):
-    """Published constraints for one site and number of fractions."""
-
-    name: str
-    site: str = ""
-    fractions: PositiveInt
-    goals: tuple[PublishedGoal, ...]
-
-
 def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> StudyConfig:
     """Read and validate a study file.
 
@@ -349,15 +322,15 @@ def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> Stu
         text = file.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}); give the path of a study file") from None
-    raw, lines = _parse_yaml(text, str(file))
+    raw, lines = parse_yaml(text, str(file))
     if not isinstance(raw, dict):
         raise ConfigError(f"{file}: a study file is a mapping of keys such as name, case and prescription")
     for key, value in (overrides or {}).items():
-        _override(raw, key, value)
+        override(raw, key, value)
     _resolve_paths(raw, file.parent)
     if isinstance(raw.get("sweep"), dict):
         raw["sweep"] = {key: _resolved_sweep(key, values, file.parent) for key, values in raw["sweep"].items()}
-    return _validated(StudyConfig, raw, lines, str(file))
+    return validated(StudyConfig, raw, lines, str(file))
 
 
 def load_cluster(path: str | Path) -> ClusterSpec:
@@ -372,175 +345,13 @@ def load_cluster(path: str | Path) -> ClusterSpec:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"--cluster {file}: cannot be read ({error.strerror}); see configs/clusters") from None
-    raw, lines = _parse_yaml(text, str(file))
-    return _validated(ClusterSpec, raw, lines, str(file))
-
-
-def parse_value(text: str) -> Any:
-    """A value given on the command line, read as YAML."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set: {text!r} is not a YAML value") from None
+    raw, lines = parse_yaml(text, str(file))
+    return validated(ClusterSpec, raw, lines, str(file))
 
 
 def dump_study(config: StudyConfig) -> str:
     """The resolved study as YAML text, enough to repeat it."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
-
-
-def resolve_goals(config: StudyConfig) -> tuple[list[Goal], list[Goal]]:
-    """Goals written in the study, and those of its libraries.
-
-    Raises
-    ------
-    ConfigError : an unreadable goal, an unknown library, or a library for another number of fractions.
-    """
-    own: list[Goal] = []
-    published: list[Goal] = []
-    for entry in config.goals:
-        if any(c.isspace() for c in entry.strip()) and not entry.endswith((".yaml", ".yml")):
-            own.append(parse_goal(entry))
-            continue
-        library = _load_library(entry)
-        if library.fractions != config.prescription.fractions:
-            raise ConfigError(
-                f"goals: library {library.name!r} is for {library.fractions} fractions, the study has "
-                f"{config.prescription.fractions}; limits are never converted between fractionations: "
-                "choose another library or write the goals out"
-            )
-        published += [
-            parse_goal(g.goal, level=g.level, source=g.source, checked=g.checked, note=g.note) for g in library.goals
-        ]
-    return own, published
-
-
-def library_names() -> list[str]:
-    """Names of the goal libraries that come with the simulator."""
-    folder = resources.files("simulator.metrics") / "libraries"
-    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
-
-
-@cache
-def published_tissues() -> dict[str, PublishedTissue]:
-    """Published parameters of tumour control and complications, by tissue."""
-    text = (resources.files("simulator.metrics") / "tissues.yaml").read_text(encoding="utf-8")
-    rows = [PublishedTissue.model_validate(row) for row in yaml.safe_load(text)]
-    return {row.tissue: row for row in rows}
-
-
-def complete_biology(biology: Biology, goals: Sequence[Goal]) -> Biology:
-    """The biology of a study with the keys that it leaves out filled from the publications.
-
-    Parameters
-    ----------
-    goals : those on TCP and NTCP want parameters even where the study has none for the structure.
-
-    Raises
-    ------
-    ConfigError : an unknown tissue, or keys that neither the study nor its publication gives.
-    """
-    wanted = {kind: [g.metric.structure for g in goals if g.metric.kind == kind] for kind in ("tcp", "ntcp")}
-    tcp = dict.fromkeys(wanted["tcp"], TumourControl()) | biology.tcp
-    ntcp = dict.fromkeys(wanted["ntcp"], Complication()) | biology.ntcp
-    return Biology(
-        tcp={name: spec.model_copy(update=_published("tcp", name, spec)) for name, spec in tcp.items()},
-        ntcp={name: spec.model_copy(update=_published("ntcp", name, spec)) for name, spec in ntcp.items()},
-    )
-
-
-_BIOLOGY_EXAMPLES: dict[str, dict[str, float | str]] = {
-    "tcp": {"alpha_per_gy": 0.3, "alpha_beta_gy": 10, "clonogens_per_cc": "1.0e+7"},
-    "ntcp": {"td50_gy": 60, "m": 0.2, "n": 0.1, "alpha_beta_gy": 3},
-}
-
-
-def _published(kind: str, name: str, spec: TumourControl | Complication) -> dict[str, Any]:
-    """Values of the keys that a section of `biology` leaves out, and the tissue that they come from."""
-    tissues = published_tissues()
-    if spec.tissue is not None and spec.tissue not in tissues:
-        near = difflib.get_close_matches(spec.tissue, tissues, 1)
-        hint = f"; did you mean {near[0]!r}" if near else ""
-        raise ConfigError(
-            f"biology.{kind}.{name}.tissue: {spec.tissue!r} is not known{hint}; known are {', '.join(tissues)}"
-        )
-    by_name = next((t for t in tissues.values() if kind == "ntcp" and name in t.structures), None)
-    row = tissues[spec.tissue] if spec.tissue else by_name
-    example = _BIOLOGY_EXAMPLES[kind]
-    absent = [key for key in example if getattr(spec, key) is None]
-    found = {key: value for key, value in (row.parameters if row else {}).items() if key in absent}
-    missing = [key for key in absent if key not in found]
-    if missing:
-        shown = ", ".join(f"{key}: {value}" for key, value in example.items() if key in missing)
-        raise ConfigError(
-            f"biology.{kind}.{name}: {', '.join(missing)} wanted, as no publication that comes with the simulator gives "
-            f"{'it' if len(missing) == 1 else 'them'}; write biology: {{{kind}: {{{name}: {{{shown}}}}}}} with the "
-            "numbers of your source (these only show the form)"
-        )
-    return found | ({"tissue": row.tissue} if row and found else {})
-
-
-def _load_library(entry: str) -> GoalLibrary:
-    if entry.endswith((".yaml", ".yml")):
-        try:
-            text, where = Path(entry).read_text(encoding="utf-8"), entry
-        except OSError as error:
-            raise ConfigError(f"goals: {entry}: cannot be read ({error.strerror})") from None
-    else:
-        if entry not in library_names():
-            near = difflib.get_close_matches(entry, library_names(), 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(
-                f"goals: {entry!r} is neither a goal nor a library{hint} Libraries: {', '.join(library_names())}"
-            )
-        text = (resources.files("simulator.metrics") / "libraries" / f"{entry}.yaml").read_text(encoding="utf-8")
-        where = entry
-    raw, lines = _parse_yaml(text, where)
-    return _validated(GoalLibrary, raw, lines, where)
-
-
-def _parse_yaml(text: str, where: str) -> tuple[Any, dict[tuple, int]]:
-    """The parsed document, and the line of each key path."""
-    try:
-        loader = _YAML(text)
-        root = loader.get_single_node()
-        raw = None if root is None else loader.construct_document(root)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        raise ConfigError(
-            f"{where}:{line}: YAML syntax: {error.problem}; check indentation, colons and brackets"
-        ) from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: YAML syntax: {error}") from None
-    lines: dict[tuple, int] = {}
-    if root is not None:
-        _collect_lines(root, (), lines, where)
-    return raw, lines
-
-
-def _collect_lines(node: yaml.Node, path: tuple, lines: dict[tuple, int], where: str) -> None:
-    lines.setdefault(path, node.start_mark.line + 1)
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            inner = (*path, key.value)
-            if inner in lines:
-                raise ConfigError(f"{where}:{key.start_mark.line + 1}: {'.'.join(map(str, inner))} is given twice")
-            lines[inner] = key.start_mark.line + 1
-            _collect_lines(value, inner, lines, where)
-    elif isinstance(node, yaml.SequenceNode):
-        for i, value in enumerate(node.value):
-            _collect_lines(value, (*path, i), lines, where)
-
-
-def _override(raw: dict, key: str, value: Any) -> None:
-    *parents, last = key.split(".")
-    place = raw
-    for parent in parents:
-        if not isinstance(place.get(parent), dict):
-            place[parent] = {}
-        place = place[parent]
-    place[last] = value
+    return to_yaml(config.model_dump(mode="json"))
 
 
 def _resolve_paths(raw: dict, folder: Path) -> None:
@@ -574,75 +385,8 @@ def _resolved_sweep(key: str, values: Any, folder: Path) -> Any:
 
 def _resolved_value(key: str, value: Any, folder: Path) -> Any:
     raw: dict = {}
-    _override(raw, key, value)
+    override(raw, key, value)
     _resolve_paths(raw, folder)
     for step in key.split("."):
         raw = raw[step]
     return raw
-
-
-def _validated(spec: type[Checked], raw: Any, lines: dict[tuple, int], where: str) -> Checked:
-    """What a file describes; `ConfigError` with every problem at once."""
-    try:
-        return spec.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_messages(error, raw, lines, where))) from None
-
-
-def _messages(error: ValidationError, raw: Any, lines: dict[tuple, int], where: str) -> list[str]:
-    """One line per problem: file:line: key: what is wrong and what is allowed."""
-    found = []
-    for problem in error.errors():
-        path = _path_in_file(problem["loc"], raw, problem["type"])
-        line = next((lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in lines), None)
-        place = f"{where}:{line}" if line else where
-        key = ".".join(str(p) for p in path)
-        found.append(f"{place}: {key + ': ' if key else ''}{_explain(problem, path)}")
-    return list(dict.fromkeys(found))
-
-
-def _path_in_file(location: tuple, raw: Any, kind: str) -> tuple:
-    """The part of a validation path that exists in the file: union tags are left out."""
-    path: list = []
-    place = raw
-    for i, step in enumerate(location):
-        inside = (isinstance(place, dict) and step in place) or (
-            isinstance(place, list) and isinstance(step, int) and step < len(place)
-        )
-        if inside:
-            path.append(step)
-            place = place[step]
-        elif kind == "missing" and i == len(location) - 1:
-            path.append(step)
-    return tuple(path)
-
-
-def _explain(problem: Any, path: tuple) -> str:
-    kind, given, context = problem["type"], problem.get("input"), problem.get("ctx", {})
-    if kind == "extra_forbidden":
-        others = [key for key in _every_key() if key != path[-1]]
-        near = difflib.get_close_matches(str(path[-1]), others, 1, 0.5)
-        return "unknown key" + (f"; did you mean {near[0]!r}?" if near else "; see docs/configuration.md")
-    if kind == "missing":
-        return "this key is missing"
-    if kind == "tuple_type":
-        return f"a list is wanted, got {given!r}"
-    if kind == "value_error":
-        return str(context.get("error", problem["msg"]))
-    if kind == "union_tag_invalid":
-        return f"{context['tag']!r} is not known here; known are {context['expected_tags']}"
-    if kind == "union_tag_not_found":
-        return f"a name or a mapping with {context['discriminator']} is wanted, got {given!r}"
-    if kind in ("greater_than_equal", "greater_than", "less_than_equal", "less_than"):
-        return f"{problem['msg'].removeprefix('Input ').replace('should be', 'has to be')}, got {given!r}"
-    return f"{problem['msg'].removeprefix('Input ').replace('should be', 'has to be')}, got {given!r}"
-
-
-def _every_key() -> list[str]:
-    """Every key that a study file can have."""
-    pending, keys = [Spec], set[str]()
-    while pending:
-        spec = pending.pop()
-        keys.update(spec.model_fields)
-        pending += spec.__subclasses__()
-    return sorted(keys)

@@ -10,7 +10,7 @@ import numpy as np
 from simulator.case.anatomy import Case
 from simulator.case.structures import Patch, Structure, sample_structure, surface_points
 from simulator.case.traces import breathing_signal, one_record, read_trace
-from simulator.config import StudyConfig, complete_biology, resolve_goals
+from simulator.config import StudyConfig
 from simulator.conventions import AXES
 from simulator.dose_maps import MapFrame
 from simulator.metrics.biology import Biology
@@ -19,6 +19,7 @@ from simulator.metrics.goals import Goal, Metric, parse_goal, parse_metric
 from simulator.once import Once
 from simulator.plan.targets import Expansion, TargetVolume, planning_target
 from simulator.population.intervals import clopper_pearson_interval, randomisation_interval, wilson_interval
+from simulator.published import complete_biology, resolve_goals
 from simulator.sampling.courses import Setting
 from simulator.sampling.quasi import N_RANDOMISATIONS
 from simulator.spec import CaseError, ConfigError

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simulator.case.inventory import PlanEntry, inventory
-from simulator.config import library_names
+from simulator.published import library_names
 from simulator.spec import ConfigError
 
 

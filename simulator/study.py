@@ -16,7 +16,7 @@ import xarray as xr
 
 from simulator import __version__
 from simulator.assembly import combine
-from simulator.checkpoint import BlockStore
+from simulator.checkpoint import BlockStore, changed_settings
 from simulator.config import StudyConfig, dump_study
 from simulator.executors import Executor, local_executor
 from simulator.files import whole_file
@@ -311,11 +311,12 @@ def is_finished(config: StudyConfig, folder: Path) -> bool:
     if not _has_results(folder):
         return False
     with open_results(folder) as results:
-        if _identity(config) == f"# simulator {results.attrs['simulator_version']}\n{results.attrs['config']}":
-            return True
+        earlier = f"# simulator {results.attrs['simulator_version']}\n{results.attrs['config']}"
+    if earlier == _identity(config):
+        return True
     raise ConfigError(
-        f"{folder}: holds the results of a different study (the configuration, the seed or the version changed); "
-        "add --fresh to replace them, or choose another folder with --out"
+        f"{folder}: holds the results of a different study ({changed_settings(earlier, _identity(config))}); "
+        "add --fresh to replace them, choose another folder with --out, or give the study another name"
     )
 
 

@@ -2,8 +2,9 @@
 
 import json
 
-from simulator.config import StudyConfig, published_tissues
+from simulator.config import StudyConfig
 from simulator.prepare import Problem
+from simulator.published import published_tissues
 
 _LQ_SUPPORTED_GY, _LQ_ACCEPTABLE_GY = 10, 18
 

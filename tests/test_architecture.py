@@ -14,7 +14,9 @@ ROWS = [
     ["results", "plots", "report"],
     [
         "sweep",
+        "checked_yaml",
         "config",
+        "published",
         "prepare",
         "words",
         "answers",
@@ -39,8 +41,8 @@ ROWS = [
 ]
 HOMES = {
     "numba": ("kernels",),
-    "pydantic": ("spec", "config"),
-    "yaml": ("config",),
+    "pydantic": ("spec", "checked_yaml", "config"),
+    "yaml": ("checked_yaml",),
     "joblib": ("executors",),
     "dask": ("clusters",),
     "distributed": ("clusters",),

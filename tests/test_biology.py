@@ -11,7 +11,7 @@ from test_accumulate import GridDose, motion, ragged_patch
 
 import simulator
 from simulator.accumulation import FractionSums, Reach, StructureDoses
-from simulator.config import StudyConfig, complete_biology, published_tissues
+from simulator.config import StudyConfig
 from simulator.executors import SerialExecutor
 from simulator.kernels.dvh import mean_power
 from simulator.kernels.radiobiology import surviving_volume
@@ -20,6 +20,7 @@ from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics
 from simulator.metrics.goals import parse_goal, parse_metric
 from simulator.plan.penumbra import RadialDose
 from simulator.prepare import prepare
+from simulator.published import complete_biology, published_tissues
 from simulator.sampling.streams import Draws
 from simulator.simulation import course_draws, deliver_courses, make_plan, prepare_work
 from simulator.spec import ConfigError

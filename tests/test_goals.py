@@ -33,6 +33,8 @@ def test_goals_are_read_as_physicists_write_them(text, metric, unit, operator, l
         ("GTV 95%", "goal 'GTV 95%' cannot be read; write it like"),
         ("GTV D98% >= many", "'many' is not a number"),
         ("GTV Q98% >= 95%", "unknown metric 'Q98%'"),
+        ("Tumor Bed D98% >= 95%", "a structure whose name has blanks needs another name, by case.aliases"),
+        ("SpinalCord D0.035 <= 20 Gy", "SpinalCord D0.035: say of what, D0.035cc or D0.035%"),
         ("GTV D0cc >= 95%", "larger than 0 cc"),
         ("GTV D120% >= 95%", "lies in 0-100"),
         ("Lungs V20Gy <= 30 Gy", "its limit is in % or cc, not in Gy"),

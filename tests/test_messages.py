@@ -52,7 +52,7 @@ def test_the_good_study_is_good(tmp_path):
         ),
         (
             ("systematic_mm: [1, 1, 1]", "systematic_mm: [1, -1, 1]"),
-            "DIR/study.yaml:7: uncertainty.setup.systematic_mm.1: has to be greater than or equal to 0, got -1",
+            "DIR/study.yaml:7: uncertainty.setup.systematic_mm.1 (AP): has to be greater than or equal to 0, got -1",
         ),
         (
             ("GTV D98%", "Spinal D98%"),
@@ -94,6 +94,10 @@ def test_the_good_study_is_good(tmp_path):
         (
             ('"GTV D98% >= 95%"', '"GTV D50cc >= 95%"'),
             "goal on 'GTV D50cc': GTV has only 4.19 cc; ask for a smaller volume or for a percentage",
+        ),
+        (
+            ("random_mm: [1, 1, 1]", "random_mm: 1,1,1"),
+            "DIR/study.yaml:8: uncertainty.setup.random_mm: a list is wanted, such as [1, 2, 3], got '1,1,1'",
         ),
         (("[3]", "[3, 3]"), "DIR/study.yaml:1: strategies: none, 3 mm, none is listed twice; remove one"),
     ],

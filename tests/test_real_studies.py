@@ -9,6 +9,7 @@ import pytest
 import simulator
 from simulator.case.inventory import inventory
 from simulator.config import load_study
+from simulator.prepare import prepare
 from simulator.report import render_report
 from simulator.starter import starter_study
 
@@ -53,11 +54,19 @@ def test_an_imported_plan_reproduces_the_clinical_dose(data_folder):
         assert nominal.sel(metric=metric).item() == pytest.approx(gy, rel=0.01), metric
 
 
-def test_init_writes_a_study_that_names_the_patients_structures(data_folder, tmp_path):
-    text = starter_study("pelvic", data_folder / "alderson_pelvis")
+@pytest.mark.parametrize(
+    ("folder", "target", "prescription"),
+    [("alderson_pelvis", "PTV", (60, 20)), ("dicompyler_breast", "Tumor_Bed", (14, 7))],
+)
+def test_init_writes_a_valid_study_with_the_patients_plan_and_structures(
+    folder, target, prescription, data_folder, tmp_path
+):
+    text = starter_study("pelvic", data_folder / folder)
     (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
-    assert load_study(tmp_path / "study.yaml").case.target == "PTV"
-    assert "Rectum" in text
+    study = load_study(tmp_path / "study.yaml")
+    assert study.case.target == target
+    assert (study.prescription.dose_gy, study.prescription.fractions) == prescription
+    assert target in prepare(study).case.structures
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,10 @@ def parse_metric(structure: str, text: str, unit: str = "") -> Metric:
             if kind == "dose_at_cc" and argument <= 0:
                 raise ConfigError(f"{structure} {text}: the volume has to be larger than 0 cc")
             return Metric(structure, kind, argument, _value_unit(structure, text, kind, unit))
+    number = re.fullmatch(rf"[DV]{_NUMBER}", text)
+    if number:
+        units = ("cc", "%") if text.startswith("D") else ("Gy", "%")
+        raise ConfigError(f"{structure} {text}: say of what, {' or '.join(text + unit for unit in units)}")
     raise ConfigError(
         f"{structure} {text}: unknown metric {text!r}; known are D98%, D0.035cc, Dmean, Dmin, Dmax, V20Gy, V95%, "
         "CV19.1Gy, gEUD(a=8), TCP, NTCP, and those of a dose with EQD2(3): or BED(10): before them"
@@ -184,7 +188,9 @@ def parse_goal(text: str, *, level: str = "", source: str = "", checked: bool = 
     """
     match = _GOAL.match(text)
     if not match:
-        raise ConfigError(f"goal {text!r} cannot be read; {_EXAMPLE}")
+        late = any(re.fullmatch(pattern, word) for word in text.split()[2:] for _, pattern in _METRICS)
+        hint = "; a structure whose name has blanks needs another name, by case.aliases" if late else ""
+        raise ConfigError(f"goal {text!r} cannot be read; {_EXAMPLE}{hint}")
     try:
         limit = float(match["value"])
     except ValueError:
