@@ -18,7 +18,7 @@ from simulator.population.sensitivity import first_order, total
 from simulator.prepare import Problem
 from simulator.results import group
 from simulator.sampling.streams import Draws, Exchanged
-from simulator.simulation import course_draws, deliver_courses, make_plan, prepare_work, same_delivery
+from simulator.simulation import COURSES_COMPARED, course_draws, deliver_courses, make_plan, prepare_work, same_delivery
 from simulator.strategy import Strategy
 from simulator.uncertainty.source import RandomNumbers
 
@@ -40,7 +40,6 @@ SOURCES: dict[str, frozenset[Stream]] = {
     "motion management": frozenset(s for s in Stream if s.name.startswith("MOTION")),
 }
 _OTHER_SEED = 2**63
-_COURSES_COMPARED = 8
 
 
 def _second_draws(problem: Problem, first: int, n_courses: int) -> RandomNumbers:
@@ -126,7 +125,7 @@ def _budget(problem: Problem, index: int, store: BlockStore, executor: Executor)
 
 def _acts(problem: Problem, strategy: Strategy, streams: frozenset[Stream]) -> bool:
     """Whether other random numbers of some streams change what a strategy delivers."""
-    base, second = (draw(problem, 0, _COURSES_COMPARED) for draw in (course_draws, _second_draws))
+    base, second = (draw(problem, 0, COURSES_COMPARED) for draw in (course_draws, _second_draws))
     if Stream.DELINEATION in streams:
         return problem.true_target is not None
     if Stream.TCP_ALPHA in streams:

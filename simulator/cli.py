@@ -75,12 +75,16 @@ def run(
 def check(config: ConfigPath, set_: SetOption = None) -> None:
     """Validate a study and print it resolved, with the time and memory it will need. Writes nothing."""
     from simulator.overview import study_tables
+    from simulator.study import notes_of
     from simulator.tasks import problems_of
 
     study = _load(config, set_)
+    problems = problems_of(study)
     console = _console()
-    for table in study_tables(study, problems_of(study)):
+    for table in study_tables(study, problems):
         console.print(table)
+    for note in notes_of(problems):
+        console.print(f"note: {note}", markup=False, highlight=False)
     console.print("The study is valid.")
 
 

@@ -13,11 +13,10 @@ from simulator.config import StudyConfig
 from simulator.prepare import Problem
 from simulator.results import sweep_axes, sweep_points
 from simulator.sampling.courses import Delivery
-from simulator.simulation import course_draws, deliver_courses
+from simulator.simulation import COURSES_COMPARED, course_draws, deliver_courses
 from simulator.tasks import tasks_of
 from simulator.words import biology_in_words
 
-_COURSES_TRIED = 8
 _SUMS_PER_SECOND, _LOOK_UPS_PER_SECOND, _METRICS_AS_SUMS = 2e10, 8e8, 40
 _PLAN_SECONDS, _STUDY_SECONDS = 0.4, 8.0
 
@@ -109,7 +108,7 @@ def _margin(margin_mm: tuple[float, ...]) -> str:
 
 def _simulation_seconds(problem: Problem) -> float:
     """Rough time of all courses, without plans, from the displacements of a few of them; measured on two processors."""
-    draws = course_draws(problem, 0, _COURSES_TRIED)
+    draws = course_draws(problem, 0, COURSES_COMPARED)
     of_roles: dict[str, float] = {}
     total = 0.0
     for strategy in problem.strategies:

@@ -11,11 +11,10 @@ from simulator.population.importance import RareEvent, weighted_probability
 from simulator.prepare import prepare
 from simulator.sampling.streams import Draws, Exchanged
 from simulator.sampling.widened import SCALES, WidenedDraws
-from simulator.simulation import deliver_courses, make_plan, prepare_work, same_delivery
+from simulator.simulation import COURSES_COMPARED, deliver_courses, make_plan, prepare_work, same_delivery
 from simulator.spec import ConfigError
 
 _CANDIDATES = (Stream.SETUP_SYSTEMATIC, Stream.BASELINE_COURSE, Stream.REGISTRATION)
-_COURSES_COMPARED = 8
 _LEAST_COURSES = 2 * len(SCALES)  # two of each scale: a variance needs them
 
 
@@ -52,7 +51,7 @@ def rare_event_probability(
         goals.index(_known("goal", " ".join(goal.split()), goals)),
     )
     start = study.seed if seed is None else seed
-    first, second = (Draws(start + k, 0, _COURSES_COMPARED) for k in (0, 1))
+    first, second = (Draws(start + k, 0, COURSES_COMPARED) for k in (0, 1))
     acting = tuple(
         s
         for s in _CANDIDATES

@@ -23,6 +23,7 @@ from simulator.sampling.streams import Draws
 from simulator.strategy import Strategy
 from simulator.uncertainty.source import RandomNumbers
 
+COURSES_COMPARED = 8
 _COURSES_AT_ONCE = 32
 
 
@@ -187,7 +188,28 @@ def deliver_courses(problem: Problem, strategy: Strategy, draws: RandomNumbers) 
 
 def same_delivery(problem: Problem, strategy: Strategy, draws: RandomNumbers, other: RandomNumbers) -> bool:
     """Whether a strategy delivers the same whichever of two sets of random numbers is drawn."""
-    first, second = (deliver_courses(problem, strategy, d) for d in (draws, other))
+    return _are_alike(problem, *(deliver_courses(problem, strategy, d) for d in (draws, other)))
+
+
+def twins(problem: Problem) -> list[tuple[str, str]]:
+    """Pairs of strategies that deliver the same plan in the same way in this study."""
+    draws = course_draws(problem, 0, COURSES_COMPARED)
+    by_roles: dict[tuple, Delivery] = {}
+    deliveries, found = [], []
+    for strategy in problem.strategies:
+        roles = strategy.motion.model_dump_json(), strategy.guidance.model_dump_json()
+        if roles not in by_roles:
+            by_roles[roles] = deliver_courses(problem, strategy, draws)
+        deliveries.append(by_roles[roles])
+    for i, strategy in enumerate(problem.strategies):
+        same_plan = (j for j in range(i) if problem.requests[j] == problem.requests[i])
+        twin = next((j for j in same_plan if _are_alike(problem, deliveries[i], deliveries[j])), None)
+        if twin is not None:
+            found.append((problem.strategies[twin].label(), strategy.label()))
+    return found
+
+
+def _are_alike(problem: Problem, first: Delivery, second: Delivery) -> bool:
     for name in (BONE, *(s.name for s in problem.structures)):
         one, two = first.motion(name), second.motion(name)
         pairs = ((one.shift_mm, two.shift_mm), (one.weight, two.weight), (one.linear, two.linear))

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +23,7 @@ from simulator.files import whole_file
 from simulator.population.intervals import FixedWidthRule
 from simulator.prepare import Problem
 from simulator.results import open_results, write_results, write_summary
+from simulator.simulation import twins
 from simulator.spec import ConfigError, SimulatorError
 from simulator.tasks import (
     BLOCKS,
@@ -120,7 +121,7 @@ def run_study(
     began = time.monotonic()
     progress.stage("reading the case")
     problems = dict(zip(_point_folders(config, out), problems_of(config), strict=True))
-    for note in dict.fromkeys(note for problem in problems.values() for note in problem.notes):
+    for note in notes_of(list(problems.values())):
         progress.stage(f"note: {note}")
     open_folders = {folder: p for folder, p in problems.items() if not is_finished(p.config, folder)}
     for folder, problem in open_folders.items():
@@ -318,6 +319,18 @@ def is_finished(config: StudyConfig, folder: Path) -> bool:
         f"{folder}: holds the results of a different study ({changed_settings(earlier, _identity(config))}); "
         "add --fresh to replace them, choose another folder with --out, or give the study another name"
     )
+
+
+def notes_of(problems: Sequence[Problem]) -> list[str]:
+    """What the user should know before the study, or the points of its sweep, run."""
+    notes = list(dict.fromkeys(note for problem in problems for note in problem.notes))
+    alike = twins(problems[0])
+    if alike:
+        names = " and ".join(repr(name) for name in alike[0])
+        notes.append(
+            f"{names} give the same results: nothing that the study simulates tells them apart ({len(alike)} such pairs)"
+        )
+    return notes
 
 
 def discard_earlier(folder: Path) -> None:

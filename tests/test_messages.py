@@ -9,7 +9,9 @@ import yaml
 
 from simulator.config import StudyConfig, load_study
 from simulator.prepare import prepare
+from simulator.simulation import twins
 from simulator.spec import SimulatorError
+from simulator.study import notes_of
 
 GOOD = """\
 name: study
@@ -167,6 +169,18 @@ def test_run_init_and_report_from_the_command_line(tmp_path):
     assert empty.returncode == 2
     assert "no RTSTRUCT" in empty.stderr or "DICOM" in empty.stderr
     assert not (tmp_path / "other.yaml").exists()
+
+
+def test_strategies_that_nothing_tells_apart_are_noted():
+    study = yaml.safe_load(GOOD)
+    study["strategies"]["guidance"] = ["none", "online-bone", "online-target"]
+    problem = prepare(StudyConfig.model_validate(study))
+    assert twins(problem) == [("none, 3 mm, online-bone", "none, 3 mm, online-target")]
+    assert any(
+        "nothing that the study simulates tells them apart (1 such pairs)" in note for note in notes_of([problem])
+    )
+    study["uncertainty"]["baseline"] = {"random_mm": [1, 1, 1]}
+    assert not twins(prepare(StudyConfig.model_validate(study)))
 
 
 def test_published_goals_without_their_structure_are_noted():
