@@ -1,0 +1,21 @@
+"""The notebooks run from top to bottom."""
+
+import json
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_every_cell_runs(path, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    mpl.use("Agg")
+    names: dict = {}
+    cells = [c for c in json.loads(path.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code"]
+    assert all(cell["outputs"] or "import" in "".join(cell["source"]) for cell in cells), "saved without its outputs"
+    for cell in cells:
+        exec("".join(cell["source"]).replace("courses=2000", "courses=30"), names)
+    assert names["results"].attrs["n_courses"] == 30
