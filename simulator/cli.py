@@ -64,7 +64,7 @@ def run(
         queue = load_cluster(cluster) if cluster else None
         with (
             progress_on(sys.stderr, quiet) as progress,
-            kernels_compiled_ahead(workers, progress.stage),
+            kernels_compiled_ahead(workers, progress.note),
             executor_with(workers, backend, scheduler, queue, _say) as executor,
         ):
             run_study(study, folder, workers=workers, executor=executor, progress=progress)
@@ -204,7 +204,7 @@ def _answer(folder: Path, no_report: bool) -> None:
             render_report(results, folder / "report.html")
         _console().print(answer_table(results))
         _console().print(recommendation(results), markup=False, highlight=False)
-    names = ("report.html", "summary.csv", "results.nc", "config.yaml")
+    names = ("report.html", "summary.csv", "results.nc", "config.yaml", "tasks.csv")
     _say(f"results in {folder}: {', '.join(name for name in names if (folder / name).exists())}")
 
 

@@ -41,6 +41,9 @@ class _LiveBar:
     def stage(self, text: str) -> None:
         self._bar.update(self._task, description=text)
 
+    def note(self, text: str) -> None:
+        self._bar.console.print(f"note: {text}", markup=False, highlight=False)
+
     def courses(self, done: int, total: int) -> None:
         speed = self._bar.tasks[self._task].speed
         self._bar.update(self._task, completed=done, total=total, rate=f"{speed:.0f}" if speed else "-")
@@ -54,6 +57,9 @@ class _Lines:
 
     def stage(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
+
+    def note(self, text: str) -> None:
+        self.stage(f"note: {text}")
 
     def courses(self, done: int, total: int) -> None:
         now_s = time.monotonic()

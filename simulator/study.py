@@ -49,6 +49,10 @@ class Progress(Protocol):
         """A new stage has begun."""
         ...
 
+    def note(self, text: str) -> None:
+        """Something that the user should know; it stays in sight."""
+        ...
+
     def courses(self, done: int, total: int) -> None:
         """So many courses of all strategies are done."""
         ...
@@ -58,6 +62,9 @@ class Silent:
     """Tells nobody."""
 
     def stage(self, text: str) -> None:
+        """Ignored."""
+
+    def note(self, text: str) -> None:
         """Ignored."""
 
     def courses(self, done: int, total: int) -> None:
@@ -122,7 +129,7 @@ def run_study(
     progress.stage("reading the case")
     problems = dict(zip(_point_folders(config, out), problems_of(config), strict=True))
     for note in notes_of(list(problems.values())):
-        progress.stage(f"note: {note}")
+        progress.note(note)
     open_folders = {folder: p for folder, p in problems.items() if not is_finished(p.config, folder)}
     for folder, problem in open_folders.items():
         BlockStore(folder / BLOCKS).claim(_identity(problem.config))

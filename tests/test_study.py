@@ -137,6 +137,9 @@ class StopAfter:
     def __init__(self, courses):
         self._courses = courses
 
+    def note(self, text):
+        pass
+
     def stage(self, text):
         pass
 
@@ -170,6 +173,9 @@ def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path, results):
 
 def test_a_block_damaged_after_it_was_finished_is_computed_anew(tmp_path, results):
     class Damage(StopAfter):
+        def note(self, text):
+            pass
+
         def stage(self, text):
             if text == "writing results":
                 block = tmp_path / "blocks" / "s001-c00000025-25.block"

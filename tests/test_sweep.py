@@ -117,6 +117,9 @@ def test_same_bits_whoever_simulates(swept, backend):
 
 def test_an_interrupted_sweep_goes_on_with_its_unfinished_points(swept, tmp_path):
     class StopAtFirstTask:
+        def note(self, text):
+            pass
+
         def stage(self, text):
             pass
 
