@@ -18,7 +18,7 @@ from simulator.spec import ConfigError
 
 _SUFFIX = ".block"
 _MARK = "study.yaml"
-_MOST_CHANGES = 5
+_MOST_CHANGES, _LONGEST = 5, 60
 _PLACES, _SHAPE = ".places", ".shape"
 
 
@@ -124,7 +124,12 @@ def changed_settings(earlier: str, now: str) -> str:
     """What differs between two studies, in words: texts of a comment that names the version, and YAML."""
     old, new = _settings(earlier), _settings(now)
     keys = [key for key in dict.fromkeys((*old, *new)) if old.get(key) != new.get(key)]
-    shown = [f"{key}: {old.get(key, '(nothing)')} -> {new.get(key, '(nothing)')}" for key in keys[:_MOST_CHANGES]]
+
+    def shown_in(settings: dict[str, str], key: str) -> str:
+        text = settings.get(key, "(nothing)")
+        return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+
+    shown = [f"{key}: {shown_in(old, key)} -> {shown_in(new, key)}" for key in keys[:_MOST_CHANGES]]
     more = len(keys) - _MOST_CHANGES
     return "; ".join(shown) + (f"; and {more} more" if more > 0 else "")
 

@@ -116,6 +116,24 @@ def init(
 
 
 @app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(help="results folders", metavar="DIR DIR...")],
+    out: Annotated[Path, typer.Option(help="folder for comparison.csv and comparison.svg")] = Path("comparison"),
+) -> None:
+    """Put the results of several studies side by side: a table and a figure."""
+    from simulator.overview import text_table
+    from simulator.side_by_side import differences, open_studies, rows_of, write_comparison
+
+    studies = open_studies(folders)
+    title = "Probability of the wanted coverage (* recommended) and of all organ goals, 95 % intervals"
+    _console().print(text_table(title, ("strategy", "goals", *studies), rows_of(studies)))
+    for name, what in differences(studies).items():
+        _console().print(f"{name} differs from {next(iter(studies))} in: {what}", markup=False, highlight=False)
+    written = write_comparison(studies, folders, out)
+    _say(f"wrote {', '.join(map(str, written))}")
+
+
+@app.command()
 def report(folder: Annotated[Path, typer.Argument(help="results folder", metavar="DIR")]) -> None:
     """Write report.html again from results.nc."""
     from simulator.report import render_report

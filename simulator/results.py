@@ -27,6 +27,9 @@ _SJ, _SIDES = ("strategy", "joint"), ("series", "direction")
 _MPAIR, _JPAIR = ("metric", "strategy", "other"), ("joint", "strategy", "other")
 _MAP = ("strategy", "z", "y", "x")
 
+# What a strategy is judged by: names in the group joint.
+JOINT_SHOWN = ("wanted coverage", "all organ goals")
+
 VARIABLES: dict[str, dict[str, Variable]] = {
     "metrics": {
         "value": Variable(("strategy", "course", "metric"), "", "metric of each course, in its unit"),

@@ -43,7 +43,7 @@ _SITES = {
     ),
 }  # fmt: skip
 
-_TARGET_SIGNS = ("^gtv", "^ctv", "tumou?r", "node|lesion|met", "^ptv")
+_TARGET_SIGNS = ("^gtv", "^ctv", "tumou?r", "node|lesion|metas", "^ptv")
 
 _PHANTOM = """case:
   phantom: {site}          # mediastinal, abdominal, pelvic or sphere; or give your patient's data instead:

@@ -34,6 +34,7 @@ ROWS = [
         "progress",
         "overview",
         "export",
+        "side_by_side",
         "starter",
         "warm_up",
         "cli",

@@ -10,6 +10,7 @@ from simulator.plots.margins import (
     target_d98_against_margin,
 )
 from simulator.plots.population import dose_population_histograms, dose_volume_coverage
+from simulator.plots.side_by_side import side_by_side
 from simulator.plots.style import shown_structures, svg_bytes
 from simulator.plots.sweep import sweep_curves
 
@@ -26,6 +27,7 @@ __all__ = [
     "plan_images",
     "plan_pictures",
     "shown_structures",
+    "side_by_side",
     "svg_bytes",
     "sweep_curves",
     "target_d98_against_margin",

@@ -5,6 +5,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from simulator.plots.style import LETTER, MARKERS, PALETTE, enlarge, legend_below, light_grid, panels, styled
+from simulator.results import JOINT_SHOWN
 
 _MOST_METRICS = 4
 _LEAST_SHOWN = 0.01
@@ -14,7 +15,7 @@ _LEAST_SHOWN = 0.01
 def pareto_front(results: xr.DataTree) -> Figure:
     """Coverage of the target against the risk to organs: every strategy, those on the front joined and named."""
     decision, joint = results["decision"].to_dataset(), results["joint"].to_dataset()
-    coverage, organs = (joint.sel(joint=name) for name in ("wanted coverage", "all organ goals"))
+    coverage, organs = (joint.sel(joint=name) for name in JOINT_SHOWN)
     plans = results["plans"].to_dataset()
     figure, grid = panels(1, 1, 7.4, 4.4, top=0.12)
     axes = grid[0, 0]

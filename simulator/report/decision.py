@@ -8,13 +8,14 @@ import xarray as xr
 
 from simulator.plots.style import readable
 from simulator.report.text import cell, percent, significant
+from simulator.results import JOINT_SHOWN
 
 
 def decision_table(results: xr.DataTree) -> dict[str, Any]:
     """Verdict on each strategy, best coverage with least risk first, and the sentences above the table."""
     decision, joint = results["decision"].to_dataset(), results["joint"].to_dataset()
     ptv_cc = results["plans"].to_dataset()["ptv_cc"].values
-    coverage, organs = (joint.sel(joint=name) for name in ("wanted coverage", "all organ goals"))
+    coverage, organs = (joint.sel(joint=name) for name in JOINT_SHOWN)
     attrs = decision.attrs
     rows = [
         {
@@ -132,7 +133,7 @@ def comparison_table(results: xr.DataTree) -> dict[str, Any]:
     names = [str(n) for n in comparison["strategy"].values]
     at = names.index(chosen)
     metric = f"{results.attrs['target']} D98%"
-    joints = ("wanted coverage", "all organ goals")
+    joints = JOINT_SHOWN
     rows = []
     for i, name in enumerate(names):
         if i == at:
