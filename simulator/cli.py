@@ -134,6 +134,36 @@ def compare(
 
 
 @app.command()
+def validate(
+    out: Annotated[Path, typer.Option(help="folder for commissioning.html and commissioning.csv")] = Path("validation"),
+) -> None:
+    """Commission the simulator here: simulated against closed forms and published values. Takes a minute or two."""
+    from simulator.commissioning import commission
+    from simulator.overview import text_table
+
+    done = commission(out, _say)
+    rows = [
+        (
+            c.group,
+            c.name,
+            f"{c.expected:.5g}",
+            f"{c.found:.5g}",
+            f"{c.allowed:.1g}",
+            c.unit,
+            "pass" if c.passed else "FAIL",
+        )
+        for c in done
+    ]
+    _console().print(
+        text_table("Commissioning", ("group", "check", "expected", "found", "allowed", "unit", "result"), rows)
+    )
+    failed = sum(not c.passed for c in done)
+    _say(f"{len(done) - failed} of {len(done)} checks passed; wrote {out / 'commissioning.html'}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def report(folder: Annotated[Path, typer.Argument(help="results folder", metavar="DIR")]) -> None:
     """Write report.html again from results.nc."""
     from simulator.report import render_report

@@ -35,6 +35,7 @@ ROWS = [
         "overview",
         "export",
         "side_by_side",
+        "commissioning",
         "starter",
         "warm_up",
         "cli",

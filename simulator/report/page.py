@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from jinja2 import Environment, PackageLoader
+from jinja2 import Environment, PackageLoader, Template
 
 from simulator import plots
 from simulator.plots.style import readable
@@ -31,15 +31,12 @@ def render_report(results: xr.DataTree, path: Path) -> None:
     ----------
     results : tree as described by `simulator.results.VARIABLES`; without `/dose` there are no plan pictures.
     """
-    environment = Environment(
-        loader=PackageLoader("simulator.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
     if sweep_axes(results):
-        page = environment.get_template("sweep.html").render(_sweep(results))
+        page = _template("sweep.html").render(_sweep(results))
         path.write_text(page, encoding="utf-8")
         return
     chosen = chosen_strategies(results)
-    page = environment.get_template("study.html").render(
+    page = _template("study.html").render(
         about=results.attrs,
         words=json.loads(results.attrs["words"]),
         decision=decision_table(results),
@@ -237,6 +234,18 @@ def _png(data: bytes) -> str:
 
 def _uri(mime: str, data: bytes) -> str:
     return f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def render_commissioning(facts: dict[str, Any], path: Path) -> None:
+    """Write the page of the commissioning suite: its checks, and where and when they ran."""
+    path.write_text(_template("commissioning.html").render(about={}, **facts), encoding="utf-8")
+
+
+def _template(name: str) -> Template:
+    environment = Environment(
+        loader=PackageLoader("simulator.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(name)
 
 
 def _plans(results: xr.DataTree) -> list[dict[str, Any]]:

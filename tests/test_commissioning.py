@@ -1,0 +1,36 @@
+"""The commissioning suite passes, and would not if the simulator were wrong."""
+
+import csv
+
+import pytest
+
+from simulator import commissioning
+from simulator.commissioning import Check, commission
+
+
+def test_a_check_passes_only_within_what_is_allowed():
+    assert Check("g", "n", 10.0, 10.2, 0.2001, "mm", "s").passed
+    assert not Check("g", "n", 10.0, 10.21, 0.2, "mm", "s").passed
+    assert not Check("g", "n", 10.0, float("nan"), 0.2, "mm", "s").passed
+
+
+@pytest.mark.parametrize("group", [g for g in commissioning._GROUPS if g != "Population of courses"])
+def test_every_check_passes(group):
+    numbers = list(commissioning._GROUPS[group]())
+    assert numbers
+    for name, expected, found, allowed, _, _ in numbers:
+        assert abs(found - expected) <= allowed, name
+
+
+def test_the_page_and_the_table_say_what_passed(tmp_path, monkeypatch):
+    fail = "too high", 1.0, 2.0, 0.5, "Gy", "made up"
+    pass_ = "right", 1.0, 1.0, 0.5, "Gy", "made up"
+    monkeypatch.setattr(commissioning, "_GROUPS", {"Made up": lambda: iter([fail, pass_])})
+    said: list[str] = []
+    done = commission(tmp_path, said.append)
+    assert ([c.passed for c in done], said) == ([False, True], ["made up"])
+    page = (tmp_path / "commissioning.html").read_text(encoding="utf-8")
+    assert "1 of 2 checks passed" in page
+    assert (page.count(">FAIL<"), page.count(">pass<")) == (1, 1)
+    with (tmp_path / "commissioning.csv").open(encoding="utf-8") as file:
+        assert [row["passed"] for row in csv.DictReader(file)] == ["False", "True"]
