@@ -119,6 +119,7 @@ def assemble(
         isodose_percent=config.prescription.isodose_percent,
         case_name=problem.case.name,
         case_description="; ".join(f"{k}: {v}" for k, v in problem.case.provenance.items()),
+        frame_digest=problem.case.frame_digest,
         target=problem.case.target,
         words=study_in_words(problem),
         interval=problem.interval_name,

@@ -327,6 +327,8 @@ def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> Stu
         raise ConfigError(f"{file}: a study file is a mapping of keys such as name, case and prescription")
     for key, value in (overrides or {}).items():
         override(raw, key, value)
+        given = tuple(key.split("."))
+        lines = {path: line for path, line in lines.items() if path[: len(given)] != given} | {given: 0}
     _resolve_paths(raw, file.parent)
     if isinstance(raw.get("sweep"), dict):
         raw["sweep"] = {key: _resolved_sweep(key, values, file.parent) for key, values in raw["sweep"].items()}

@@ -8,6 +8,7 @@ import xarray as xr
 
 from simulator.case.dicom_write import write_rtdose
 from simulator.case.geometry import Grid
+from simulator.checked_yaml import parse_yaml
 from simulator.spec import ConfigError
 
 
@@ -25,7 +26,8 @@ def export_rtdose(
 
     Raises
     ------
-    ConfigError : unknown strategy or map. CaseError : an unusable reference.
+    ConfigError : unknown strategy or map, or a reference for a phantom.
+    CaseError : a reference that cannot be used, or is another patient's.
     """
     if "dose" not in results.children:
         raise ConfigError("export: these results hold no dose maps")
@@ -46,6 +48,8 @@ def export_rtdose(
     dx, dy, dz = (float(a[1] - a[0]) for a in axes)
     nz, ny, nx = dose.shape
     about = results.attrs
+    if reference is not None and "phantom" in parse_yaml(about["config"], "config")[0].get("case", ()):
+        raise ConfigError("export: these results are of a phantom, which is no patient; leave --reference out")
     write_rtdose(
         Path(path),
         dose.values,
@@ -54,6 +58,7 @@ def export_rtdose(
         description=f"{map_name}: {strategy}, {about['n_courses']} courses, research use only",
         pseudonym=str(about["name"]),
         reference=None if reference is None else Path(reference),
+        frame_digest=str(about.get("frame_digest", "")),
     )
 
 

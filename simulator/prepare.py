@@ -1,5 +1,6 @@
 """From a study to a problem ready to simulate: what can be wrong is found here, before any long work."""
 
+import difflib
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -127,6 +128,20 @@ class Problem:
                 f"{len(self.skipped_goals)} published goals are left out, the case has no {', '.join(missing)}; "
                 "case.aliases maps a clinic's own names"
             )
+        for goal in self.goals:
+            is_organ = self.case.structures[goal.metric.structure].role != "target"
+            if is_organ and goal.operator.startswith(">") and not goal.metric.kind.startswith("cold"):
+                found.append(
+                    f"goal {goal.text!r} asks for more dose to an organ; {goal.text.replace('>', '<')!r} limits it"
+                )
+        if self.case.target.upper().startswith("PTV"):
+            found.append(f"margins are added to {self.case.target}, which by its name holds a margin already")
+        if not self.config.decision.target_goals:
+            text = self.wanted[0].text
+            if text not in [goal.text for goal in self.goals]:
+                found.append(
+                    f"strategies are judged by {text!r}, which is not among the goals; decision.target_goals changes that"
+                )
         every = np.ones(self.config.courses, bool)
         if self.config.sampling != "sobol" and self.interval(every)[0] < self.config.decision.probability:
             found.append(
@@ -244,8 +259,10 @@ def prepare(config: StudyConfig) -> Problem:
 def _require(case: Case, goal: Goal) -> None:
     name = goal.metric.structure
     if name not in case.structures:
+        near = difflib.get_close_matches(name, case.structures, 1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ConfigError(
-            f"goal {goal.text!r}: structure {name!r} is not in case {case.name!r}; it has: "
+            f"goal {goal.text!r}: structure {name!r} is not in case {case.name!r}{hint}; it has: "
             f"{', '.join(case.structures)} (names are case-sensitive; case.aliases maps a clinic's own names)"
         )
 

@@ -1,5 +1,6 @@
 """Commented starter studies for `simulator init`."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ _DICOM = """case:
 
 _STUDY = """# A study: what can go wrong, what is done about it, what counts as success.
 # Every key is explained in docs/configuration.md. Next: simulator check THIS_FILE
-name: my-{name}-node
+name: {study}
 
 {case}
 prescription: {prescription}
@@ -74,11 +75,11 @@ uncertainty:               # one standard deviation per axis (LR, AP, SI); leave
     random_mm: {site.setup_mm}
   baseline: {{{site.baseline}}}   # of the target against bone
   drift: {{sd_mm_per_min: [0.08, 0.08, 0.08]}}   # of the patient during the session
-{site.respiration}  # More sources; configs/{name}_strategies.yaml gives typical values with their publications:
-  # organs: {{Bowel_Small: {{random_mm: 4.5, degrees_of_freedom: 3}}}}
-  # registration: {{systematic_mm: 2.0}}                   # PET-CT to planning CT
-  # delineation: {{sd_mm: 1.5, correlation_deg: 45}}
-  # isocentre: {{systematic_mm: 0.4}}
+{site.respiration}  registration: {{systematic_mm: [2.0, 2.0, 2.0]}}   # PET-CT to planning CT (judgement)
+  delineation: {{sd_mm: 1.5, correlation_deg: 45}}   # of the drawn target (judgement)
+  isocentre: {{systematic_mm: [0.4, 0.4, 0.4]}}      # between image and beam
+  # organs: {{Bowel_Small: {{random_mm: 4.5, degrees_of_freedom: 3}}}}   # that move on their own
+  # configs/{name}_strategies.yaml gives typical values of every source with their publications
 
 strategies:                # every margin with every motion management and every guidance protocol
   margins_mm: [0, 3, 5, 8] # also [5, 5, 8] per axis, or van-herk
@@ -88,6 +89,7 @@ strategies:                # every margin with every motion management and every
 goals:
   {published}
   - "{target} D98% >= 95%"      # your own: STRUCTURE METRIC OP VALUE
+  # - "Rectum D1cc <= 28 Gy"     # goals on organs, with your own limits
   # - "{target} BED(10):D98% >= 100 Gy"  # biological doses, with the alpha/beta in Gy: BED(10):, EQD2(3):
 
 courses: 2000
@@ -120,6 +122,7 @@ def starter_study(site: str, dicom: Path | None = None) -> str:
         dose_gy, fractions = plan.prescription_gy or dose_gy, plan.fractions or fractions
         remark = f"   # dose and fractions of {plan.source}; the isodose is a guess"
     return _STUDY.format(
+        study=f"my-{site}-node" if dicom is None else f"{site}-{_pseudonym(dicom)}",
         name=site,
         site=usual,
         case=case,
@@ -127,6 +130,11 @@ def starter_study(site: str, dicom: Path | None = None) -> str:
         published=_published(site, fractions),
         target=target,
     )
+
+
+def _pseudonym(dicom: Path) -> str:
+    """A name for the patient of a folder; the folder's own may be the patient's."""
+    return hashlib.sha256(str(dicom.resolve()).encode()).hexdigest()[:6]
 
 
 def _published(site: str, fractions: int) -> str:

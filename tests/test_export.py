@@ -10,6 +10,8 @@ from dicom_factory import FRAME, IDENTITY, STUDY, write_phantom_dicom
 from synthetic_results import synthetic_results
 
 import simulator
+from simulator.case.anatomy import digest_of_frame
+from simulator.case.dicom import load_dicom
 from simulator.case.dicom_files import read_file
 from simulator.case.dicom_grids import dose_header, read_dose
 from simulator.spec import CaseError, ConfigError
@@ -61,6 +63,23 @@ def test_a_reference_lends_its_identity_and_frame_but_no_instance(results, patie
     for i in (0, 1):
         own = pydicom.dcmread(tmp_path / f"{i}.dcm").ReferencedRTPlanSequence[0]
         assert own.ReferencedSOPInstanceUID == plan
+
+
+def test_a_reference_of_another_patient_or_for_a_phantom_is_refused(results, patient, tmp_path):
+    theirs = results.copy()
+    theirs.attrs["frame_digest"] = f"{digest_of_frame('1.2.3')};{digest_of_frame(FRAME)}"
+    simulator.export_rtdose(theirs, STRATEGY, "mean", tmp_path / "own.dcm", patient / "rp_1.dcm")
+    theirs.attrs["frame_digest"] = digest_of_frame("1.2.3")
+    with pytest.raises(CaseError, match="another frame of reference than the structures that were simulated"):
+        simulator.export_rtdose(theirs, STRATEGY, "mean", tmp_path / "other.dcm", patient / "rp_1.dcm")
+    theirs.attrs["config"] = "case: {phantom: pelvic}"
+    with pytest.raises(ConfigError, match="a phantom, which is no patient"):
+        simulator.export_rtdose(theirs, STRATEGY, "mean", tmp_path / "other.dcm", patient / "rp_1.dcm")
+    assert not (tmp_path / "other.dcm").exists()
+
+
+def test_a_loaded_patient_is_known_by_its_frame(patient):
+    assert load_dicom(patient, target="GTV").frame_digest == digest_of_frame(FRAME)
 
 
 def test_without_a_reference_nobody_is_named(results, patient, tmp_path):

@@ -183,6 +183,27 @@ def test_strategies_that_nothing_tells_apart_are_noted():
     assert not twins(prepare(StudyConfig.model_validate(study)))
 
 
+def test_what_is_probably_a_slip_is_noted():
+    study = yaml.safe_load(GOOD)
+    study["case"] = {"phantom": "pelvic"}
+    study["goals"] = ["Rectum D1cc >= 20 Gy", "Bladder Dmean <= 10 Gy"]
+    notes = prepare(StudyConfig.model_validate(study | {"plan": {"model": "conformal-arc"}})).notes
+    assert any(
+        "'Rectum D1cc >= 20 Gy' asks for more dose to an organ; 'Rectum D1cc <= 20 Gy' limits it" in n for n in notes
+    )
+    assert not any("Bladder" in n for n in notes)
+    assert any("judged by 'GTV D98% >= 95%', which is not among the goals" in n for n in notes)
+
+
+def test_a_wrong_setting_of_the_command_line_is_not_blamed_on_a_line_of_the_file(tmp_path):
+    (tmp_path / "study.yaml").write_text(GOOD, encoding="utf-8")
+    file = tmp_path / "study.yaml"
+    for key, value in (("prescription.dose_gy", "fifty"), ("prescription.dose", 50)):
+        with pytest.raises(SimulatorError) as error:
+            load_study(file, {key: value})
+        assert str(error.value).startswith(f"{file}: {key}: ")
+
+
 def test_published_goals_without_their_structure_are_noted():
     study = {**yaml.safe_load(GOOD), "goals": ["mediastinal-5fx", "GTV D98% >= 95%"]}
     notes = prepare(StudyConfig.model_validate(study)).notes

@@ -1,5 +1,6 @@
 """A case: one patient's (or phantom's) planning anatomy and any imported plans."""
 
+import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +19,11 @@ class ImportedDose:
     uid: str = ""
 
 
+def digest_of_frame(uid: str) -> str:
+    """A frame of reference, made unreadable."""
+    return hashlib.sha256(uid.encode()).hexdigest()[:16]
+
+
 @dataclass(frozen=True)
 class Case:
     """Geometry, density and imported doses in one frame of reference.
@@ -30,6 +36,7 @@ class Case:
     density : mass density relative to water (lung about 0.26), unit-free.
     isocentre_mm : from the plan, or None.
     doses : imported dose distributions.
+    frame_uids : DICOM frames of reference that the geometry belongs to; none for phantoms and case files.
     provenance : short facts for the report ("RTSTRUCT 1.2.3...", "analytic phantom").
     """
 
@@ -41,7 +48,13 @@ class Case:
     doses: tuple[ImportedDose, ...] = ()
     prescription_gy: float | None = None
     fractions: int | None = None
+    frame_uids: frozenset[str] = frozenset()
     provenance: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def frame_digest(self) -> str:
+        """What results keep of the frames of reference, to tell patients apart without naming one; empty without frames."""
+        return ";".join(sorted(digest_of_frame(uid) for uid in self.frame_uids))
 
     def structure(self, name: str) -> Structure:
         """The structure of that name; `CaseError` names the ones that exist."""

@@ -150,6 +150,7 @@ def load_dicom(
         doses=tuple(doses),
         prescription_gy=facts.prescription_gy if facts else None,
         fractions=facts.fractions if facts else None,
+        frame_uids=frozenset(structure_set.frame_uids),
         provenance=notes,
     )
 

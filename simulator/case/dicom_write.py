@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
+from simulator.case.anatomy import digest_of_frame
 from simulator.case.geometry import Grid
 from simulator.spec import CaseError
 
@@ -31,6 +32,7 @@ def write_rtdose(
     description: str,
     pseudonym: str,
     reference: Path | None = None,
+    frame_digest: str = "",
 ) -> None:
     """Write a dose map as RTDOSE (DICOM PS3.3 A.18.3) with 16-bit pixels and new UIDs.
 
@@ -44,16 +46,22 @@ def write_rtdose(
     pseudonym : patient name and ID without a reference.
     reference : a DICOM file of the patient (RTDOSE, RTPLAN, RTSTRUCT or CT); the map takes its patient, study and frame of
         reference, and refers to its plan where it has one.
+    frame_digest : of the frames of reference that the map belongs to (`Case.frame_digest`); empty when it is not known.
 
     Raises
     ------
-    CaseError : doses that cannot be stored, or a reference that is no DICOM file or has no frame of reference.
+    CaseError : doses that cannot be stored, or a reference that is no DICOM file, has no frame of reference or another one.
     """
     if not np.isfinite(dose_gy).all() or dose_gy.min() < 0:
         raise CaseError(
             f"{path}: a dose map has to be finite and at least 0 Gy; this one holds {np.nanmin(dose_gy):g} Gy"
         )
     known = _reference(reference) if reference is not None else Dataset()
+    if frame_digest and known and digest_of_frame(str(known.FrameOfReferenceUID)) not in frame_digest.split(";"):
+        raise CaseError(
+            f"{reference}: lies in another frame of reference than the structures that were simulated; "
+            "the map would be filed under another patient or image: give a file of the same plan"
+        )
     file = FileDataset(str(path), {}, file_meta=_meta(), preamble=b"\0" * 128)
     _identity(file, known, pseudonym, description)
     _dose(file, known, dose_gy, grid, kind, description)

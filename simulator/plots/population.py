@@ -34,7 +34,7 @@ def dose_volume_coverage(results: xr.DataTree, strategy: str, structures: Sequen
         axes.axvline(float(results.attrs["prescription_gy"]), color="#888888", linewidth=0.9, linestyle=":")
         reached = np.flatnonzero(share.max(axis=0) > min(_LEVELS))
         axes.set(title=structure, xlabel="dose (Gy)", ylabel="volume (%)", ylim=(0, 102))
-        axes.set_xlim(0, 1.1 * dose_gy[reached[-1]] if len(reached) else dose_gy[-1])
+        axes.set_xlim(0, 1.1 * max(dose_gy[reached[-1]], dose_gy[1]) if len(reached) else dose_gy[-1])
         light_grid(axes)
     keys = [Line2D([], [], color=colour, label=f"{100 * level:g} % of courses") for level, colour in _LEVELS.items()]
     keys.append(Line2D([], [], color="#D55E00", linestyle="--", linewidth=1.1, label="planned dose"))

@@ -192,7 +192,7 @@ def _figures(results: xr.DataTree, chosen: dict[str, str]) -> dict[str, Any]:
         spread = results["dose"].to_dataset()["sd"]
         asked = [name for name in chosen if bool(spread.sel(strategy=name).notnull().any())]
         figures["percentiles"] = dict(zip(asked, map(_png, plots.percentile_images(results, asked)), strict=True))
-    if goals.sizes["strategy"] > 1:
+    if goals.sizes["strategy"] > 1 and (goals["role"] != "target").any():
         figures["front"] = _svg(plots.pareto_front(results))
     if "budget" in results.children:
         named = results["budget"].to_dataset()["strategy"].values
