@@ -138,7 +138,7 @@ def run_study(
     with local_executor(workers) as threads:
         try:
             finished = _simulate(open_folders, executor or threads, progress, out / "tasks.csv")
-            progress.stage("writing results")
+            progress.stage("required margins and results")
             assemblies = [Assembly(f, tuple(tasks), time.monotonic() - began) for f, tasks in finished.items()]
             _assemble([a for a in assemblies if not _has_results(a.folder)], bool(config.sweep), executor, threads)
         except (SimulatorError, OSError):

@@ -177,7 +177,7 @@ def test_a_block_damaged_after_it_was_finished_is_computed_anew(tmp_path, result
             pass
 
         def stage(self, text):
-            if text == "writing results":
+            if text == "required margins and results":
                 block = tmp_path / "blocks" / "s001-c00000025-25.block"
                 block.write_bytes(block.read_bytes()[::-1])
 

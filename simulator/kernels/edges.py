@@ -7,6 +7,8 @@ from numba import njit
 
 _EXACT_MM = 5e-3
 _MOST_STEPS, _NEWTON_STEPS = 60, 8
+_STEEP_MM, _ON_SURFACE = 6.0, 1e-6
+_REACH_MM, _FARTHEST_MM = 1.5, 60.0
 
 
 @njit(cache=True, nogil=True)
@@ -64,16 +66,19 @@ def margins_needed(
                     polar[k] = min(int((offset[k, 2] / max(away[k], 1e-9) + 1) / 2 * n_polar), n_polar - 1)
                     turn = math.atan2(offset[k, 1], offset[k, 0]) / (2 * math.pi) + 0.5
                     azimuth[k] = min(int(turn * n_azimuth), n_azimuth - 1)
+            below = above = 0.0
+            known_low = known_high = isotropic
+            reach = _REACH_MM
             if isotropic:
                 low, high = nearest - radius_mm + shallow, farthest - radius_mm + deep
             else:
-                low, high = size_mm[0] - 30.0, size_mm[-1] + 60.0
-            below = above = 0.0
+                guess = needed_mm[c, p - 1] if p > 0 else 0.5 * (size_mm[0] + size_mm[-1])
+                low, high = guess - reach, guess + reach
             for step in range(_MOST_STEPS):
-                if high - low < _EXACT_MM:
+                if known_low and known_high and high - low < _EXACT_MM:
                     break
-                at = 0.5 * (low + high)
-                if step % 3 < 2 and below < 0.0 < above:
+                at = low if not known_low else high if not known_high else 0.5 * (low + high)
+                if known_low and known_high and high - low < _STEEP_MM and step % 3 < 2 and below < 0.0 < above:
                     at = min(
                         max(low - below * (high - low) / (above - below), low + 0.25 * _EXACT_MM),
                         high - 0.25 * _EXACT_MM,
@@ -86,10 +91,23 @@ def margins_needed(
                     if not isotropic:
                         depth = radius_mm - _from_ellipsoid(offset[k], side)
                     excess += weight[c, k] * _interpolated(table[polar[k], azimuth[k]], (depth - first_mm) / step_mm)
+                beyond = at < size_mm[0] - _FARTHEST_MM or at > size_mm[-1] + _FARTHEST_MM
                 if excess < 0:
                     low, below = at, excess
+                    if known_low and not known_high and not beyond:
+                        reach *= 2
+                        high += reach
+                    else:
+                        known_high = known_high or beyond
+                    known_low = True
                 else:
                     high, above = at, excess
+                    if not known_low and not beyond:
+                        reach *= 2
+                        low -= reach
+                    else:
+                        known_low = True
+                    known_high = True
             needed_mm[c, p] = 0.5 * (low + high)
 
 
@@ -172,7 +190,7 @@ def _from_ellipsoid(point, side):
         if gauge2 == 0.0:
             break
         gauge = math.sqrt(gauge2)
-        if gauge <= 1.0 and step == 0:
+        if (gauge <= 1.0 and step == 0) or abs(gauge - 1.0) < _ON_SURFACE:
             break
         t += (gauge - 1.0) * gauge2 / slope
     distance2 = 0.0
