@@ -125,7 +125,8 @@ def _explain(problem: Any, path: tuple) -> str:
     if kind == "missing":
         return "this key is missing"
     if kind == "tuple_type":
-        return f"a list is wanted, such as [1, 2, 3], got {given!r}"
+        hint = f"; write it in brackets, [{given}]" if isinstance(given, str) and "," in given else ""
+        return f"a list is wanted, got {given!r}{hint}"
     if kind == "value_error":
         return str(context.get("error", problem["msg"]))
     if kind == "union_tag_invalid":

@@ -192,6 +192,10 @@ def export(
     with open_results(folder) as results:
         export_rtdose(results, strategy, map_name, out, reference)
     _say(f"wrote {out}")
+    if reference is None:
+        _say(
+            "note: without --reference the map has a frame of reference of its own, and does not register with any image"
+        )
 
 
 def main() -> None:

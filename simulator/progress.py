@@ -53,7 +53,7 @@ class _Lines:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._begin: tuple[float, int] | None = None
-        self._last_s = 0.0
+        self._last_s, self._last_done = 0.0, -1
 
     def stage(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
@@ -65,9 +65,9 @@ class _Lines:
         now_s = time.monotonic()
         if self._begin is None:
             self._begin = now_s, done
-        if done < total and now_s - self._last_s < _SECONDS_BETWEEN_LINES:
+        if done == self._last_done or (done < total and now_s - self._last_s < _SECONDS_BETWEEN_LINES):
             return
-        self._last_s = now_s
+        self._last_s, self._last_done = now_s, done
         began_s, at_begin = self._begin
         line = f"{done}/{total} courses"
         if done > at_begin:

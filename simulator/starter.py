@@ -67,7 +67,9 @@ name: {study}
 prescription: {prescription}
 
 plan:
-  model: conformal-arc     # or rtdose: your own plan for each margin, see docs/configuration.md
+  model: conformal-arc     # or your own plan for each margin, by file name or UID:
+  # model: rtdose
+  # doses: [{{margin_mm: 5, dose: RD.plan-with-5-mm.dcm}}]
 
 uncertainty:               # one standard deviation per axis (LR, AP, SI); leave out what you do not want
   setup:

@@ -180,8 +180,11 @@ def test_a_block_damaged_after_it_was_finished_is_computed_anew(tmp_path, result
             if text == "required margins and results":
                 block = tmp_path / "blocks" / "s001-c00000025-25.block"
                 block.write_bytes(block.read_bytes()[::-1])
+                damaged.append(block)
 
+    damaged: list = []
     run_study(small_study(), tmp_path, progress=Damage(1000))
+    assert len(damaged) == 1
     with open_results(tmp_path) as mended:
         assert mended.attrs["result_hash"] == results.attrs["result_hash"]
 

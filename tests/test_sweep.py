@@ -157,7 +157,7 @@ def test_check_says_how_much_work_a_sweep_is(tmp_path):
     [
         ("{uncertainty.setup.systematic: [1]}", "unknown key; did you mean 'systematic_mm'?"),
         ("{uncertainty.setup.systematic_mm: [1, -1]}", "has to be greater than or equal to 0, got -1"),
-        ("{seed: 3}", "sweep.seed: a list is wanted, such as [1, 2, 3], got 3"),
+        ("{seed: 3}", "sweep.seed: a list is wanted, got 3"),
         ("{seed: [1, 1]}", "sweep.seed: 1 stands twice"),
         ("{name: [a]}", "name cannot be swept"),
         ("{x: {together: {seed: [1, 2], courses: [1]}}}", "seed has 2, courses has 1"),
