@@ -237,6 +237,14 @@ def _worst_organs(problem: Problem, values: np.ndarray, spared: np.ndarray) -> s
     return f"Its least certain goals on organs: {named}.{plainly}"
 
 
+def _margin_in_mm(problem: Problem, strategy: int) -> str:
+    """What a recipe's margin is in numbers; nothing for margins that are named by theirs."""
+    if problem.strategies[strategy].margin.recipe in ("fixed", "asymmetric"):
+        return ""
+    lr, ap, si = problem.requests[strategy].margin_mm[::2]
+    return f" ({lr:.1f} / {ap:.1f} / {si:.1f} mm along LR / AP / SI)"
+
+
 def _reason(
     problem: Problem, values: np.ndarray, joint: np.ndarray, decision: Decision, ptv_cc: np.ndarray, labels: list[str]
 ) -> list[str]:
@@ -261,8 +269,8 @@ def _reason(
     best = decision.recommended
     n_feasible = int(decision.feasible.sum())
     sentences = [
-        f"“{labels[best]}” is recommended. It meets {goal} with {interval(best)}, and {wanted:g} % are wanted at the "
-        f"lower end of the interval; {n_feasible} of {len(labels)} strategies achieve that.",
+        f"“{labels[best]}”{_margin_in_mm(problem, best)} is recommended. It meets {goal} with {interval(best)}, and "
+        f"{wanted:g} % are wanted at the lower end of the interval; {n_feasible} of {len(labels)} strategies achieve that.",
     ]
     if not goals_of(problem, "all organ goals"):
         return [*sentences, "There are no goals on organs; of the feasible strategies its PTV is the smallest."]

@@ -259,3 +259,14 @@ def test_joint_probabilities_and_the_decision_are_direct_counts():
     assert none.attrs["recommended"] == ""
     assert none.attrs["nearest_miss"] == "none, 9 mm, none"
     assert "Nothing is feasible" in json.loads(none.attrs["reason"])[0]
+
+
+def test_a_recommended_recipe_is_said_in_mm():
+    study = sphere_study(
+        radius_mm=10, penumbra_sd_mm=3.2, isodose_percent=95.0, systematic_mm=1, random_mm=1, margins_mm=("van-herk", 0),
+        fractions=3, max_points=1000,
+    )  # fmt: skip
+    decision = simulator.run(study.model_copy(update={"courses": 300}))["decision"].attrs
+    (first, *_) = json.loads(decision["reason"])
+    mm = 2.5003 + 1.6449 * (np.hypot(1, 3.2) - 3.2)
+    assert f"“none, van Herk, none” ({mm:.1f} / {mm:.1f} / {mm:.1f} mm along LR / AP / SI) is recommended" in first
