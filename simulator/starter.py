@@ -158,7 +158,9 @@ def _dicom_case(dicom: Path, names: list[str]) -> tuple[str, str]:
     blank = {n: re.sub(r"\W+", "_", n) for n in names if not re.fullmatch(r"\S+", n)}
     aliases = ", ".join(f'{short}: ["{name}"]' for name, short in blank.items())
     aliases = f"aliases: {{{aliases}}}" if blank else "# aliases: {SpinalCord: [cord, Myelon]}"
-    remark = "" if re.match("gtv", target, re.IGNORECASE) else "no GTV found: margins are added to this one; "
+    remark = (
+        "" if re.match("gtv", target, re.IGNORECASE) else "no structure is called GTV: margins are added to this one; "
+    )
     target = blank.get(target, target)
     listed = ", ".join(names)
     return target, _DICOM.format(folder=dicom.resolve(), target=target, names=listed, remark=remark, aliases=aliases)

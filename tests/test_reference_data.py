@@ -339,13 +339,15 @@ class TestInventory:
         (plan,) = found.plans
         assert (plan.fractions, plan.prescription_gy, plan.n_beams) == (20, 60.0, 1)
         assert any("two RTDOSE hold the same values" in note for note in found.notes)
+        assert "no structure is called GTV: case.target says what margins are added to" in found.notes
         text = repr(found.sections())
         assert "ALDERSON" not in text
         assert "TRAINING" not in text
 
     def test_dicompyler(self, data_folder):
         found = inventory(data_folder / "dicompyler_breast")
-        assert "CT: 1 slice only" in found.notes
+        assert any(note.startswith("CT: 1 slice only") for note in found.notes)
+        assert not any("called GTV" in note for note in found.notes)
         assert "DVHs stored in RTDOSE rtdose.dcm: 9" in found.notes
         assert [s.name for s in found.structures if s.is_empty] == ["Areola"]
         (dose,) = found.doses

@@ -268,6 +268,8 @@ class _Found:
         spacing = self._ct(of_kind(files, "CT"))
         for structure_set in of_kind(files, "RTSTRUCT"):
             self._structure_set(structure_set, spacing)
+        if self.structures and not any(s.kind == "GTV" or s.name.upper().startswith("GTV") for s in self.structures):
+            self.notes.append("no structure is called GTV: case.target says what margins are added to")
         plans = of_kind(files, "RTPLAN")
         for plan in plans:
             facts = plan_facts(plan)
@@ -314,7 +316,7 @@ class _Found:
                 ImageEntry(f"CT {uid[-12:]}", len(members), shape, (dx, dy, step or thickness), z, frame)
             )
             if len(members) == 1:
-                self.notes.append("CT: 1 slice only")
+                self.notes.append("CT: 1 slice only, so density is water inside the body outline, and case.densities")
             if lacking := missing_heights(heights):
                 self.notes.append(f"CT: missing slices at {', '.join(f'{h:g}' for h in lacking)} mm")
         return spacing
