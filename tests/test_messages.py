@@ -101,6 +101,7 @@ def test_the_good_study_is_good(tmp_path):
             ("random_mm: [1, 1, 1]", "random_mm: 1,1,1"),
             "DIR/study.yaml:8: uncertainty.setup.random_mm: a list is wanted, got '1,1,1'; write it in brackets, [1,1,1]",
         ),
+        (("[3]", "[]"), "DIR/study.yaml:10: strategies.margins_mm: at least 1 wanted, got 0"),
         (("[3]", "[3, 3]"), "DIR/study.yaml:1: strategies: none, 3 mm, none is listed twice; remove one"),
     ],
 )  # fmt: skip
