@@ -120,8 +120,13 @@ def _checksum(payload: bytes) -> bytes:
     return hashlib.sha256(payload).digest()
 
 
+def study_text(version: str, config: str) -> str:
+    """What identifies the numbers of a study: the simulator's version and the resolved configuration."""
+    return f"# simulator {version}\n{config}"
+
+
 def changed_settings(earlier: str, now: str) -> str:
-    """What differs between two studies, in words: texts of a comment that names the version, and YAML."""
+    """What differs between two studies, each as `study_text`, in words."""
     old, new = _settings(earlier), _settings(now)
     keys = [key for key in dict.fromkeys((*old, *new)) if old.get(key) != new.get(key)]
 

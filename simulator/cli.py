@@ -148,7 +148,7 @@ def validate(
             c.name,
             f"{c.expected:.5g}",
             f"{c.found:.5g}",
-            f"{c.allowed:.1g}",
+            f"{c.allowed:.2g}",
             c.unit,
             "pass" if c.passed else "FAIL",
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from simulator.checkpoint import changed_settings
+from simulator.checkpoint import changed_settings, study_text
 from simulator.files import whole_file
 from simulator.plots import side_by_side
 from simulator.plots.style import svg_bytes
@@ -38,7 +38,7 @@ def open_studies(folders: Sequence[Path]) -> dict[str, xr.DataTree]:
 def differences(studies: Mapping[str, xr.DataTree]) -> dict[str, str]:
     """For each study but the first, the settings in which it differs from it."""
     texts = {
-        name: f"# simulator {results.attrs['simulator_version']}\n{results.attrs['config']}"
+        name: study_text(results.attrs["simulator_version"], results.attrs["config"])
         for name, results in studies.items()
     }
     first, *others = texts
@@ -66,16 +66,21 @@ def _probability(results: xr.DataTree, strategy: str, what: str) -> str:
     return f"{p:.1f} % ({low:.1f}-{high:.1f}){mark}"
 
 
+def _summary(place: Path) -> list[dict[str, str]]:
+    """The rows of summary.csv, given the results folder or results.nc in it."""
+    path = (place.parent if place.is_file() else place) / "summary.csv"
+    if not path.is_file():
+        raise ConfigError(f"{path}: missing; run the study again with --fresh")
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def write_comparison(studies: Mapping[str, xr.DataTree], folders: Sequence[Path], out: Path) -> list[Path]:
     """Write comparison.csv, the summaries of all studies in one table, and comparison.svg."""
     table, figure = out / TABLE, out / FIGURE
     out.mkdir(parents=True, exist_ok=True)
     with whole_file(table) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        rows = [
-            {"study": name, **row}
-            for name, folder in zip(studies, folders, strict=True)
-            for row in csv.DictReader((folder / "summary.csv").open(encoding="utf-8"))
-        ]
+        rows = [{"study": name, **row} for name, place in zip(studies, folders, strict=True) for row in _summary(place)]
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

@@ -16,7 +16,7 @@ import xarray as xr
 
 from simulator import __version__
 from simulator.assembly import combine
-from simulator.checkpoint import BlockStore, changed_settings
+from simulator.checkpoint import BlockStore, changed_settings, study_text
 from simulator.config import StudyConfig, dump_study
 from simulator.executors import Executor, local_executor
 from simulator.files import whole_file
@@ -319,7 +319,7 @@ def is_finished(config: StudyConfig, folder: Path) -> bool:
     if not _has_results(folder):
         return False
     with open_results(folder) as results:
-        earlier = f"# simulator {results.attrs['simulator_version']}\n{results.attrs['config']}"
+        earlier = study_text(results.attrs["simulator_version"], results.attrs["config"])
     if earlier == _identity(config):
         return True
     raise ConfigError(
@@ -349,5 +349,4 @@ def discard_earlier(folder: Path) -> None:
 
 
 def _identity(config: StudyConfig) -> str:
-    """What identifies the numbers of a study: the simulator's version and the resolved configuration."""
-    return f"# simulator {__version__}\n{dump_study(config)}"
+    return study_text(__version__, dump_study(config))

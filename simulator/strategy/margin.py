@@ -1,5 +1,6 @@
 """Margins: how far the PTV reaches beyond the planning target."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -26,19 +27,19 @@ class Spread:
         )
 
 
-class _Kind(Spec):
+class _PerAxis(Spec):
     """Shared by the recipes: the same distance in both directions of an axis."""
 
+    @abstractmethod
     def margin(self, spread: Spread) -> np.ndarray:
         """Margin (3,) per axis in mm."""
-        raise NotImplementedError
 
     def directions(self, spread: Spread) -> np.ndarray:
         """Margin (3, 2) in mm: per axis (LR, AP, SI) towards negative and towards positive coordinates."""
         return np.repeat(self.margin(spread)[:, None], 2, axis=1)
 
 
-class FixedMargin(_Kind):
+class FixedMargin(_PerAxis):
     """The same margin for every patient, isotropic or one value per axis."""
 
     recipe: Literal["fixed"] = "fixed"
@@ -54,7 +55,7 @@ class FixedMargin(_Kind):
         return f"{values[0]:g} mm" if len(values) == 1 else "/".join(f"{m:g}" for m in self.margin_mm) + " mm"
 
 
-class AsymmetricMargin(_Kind):
+class AsymmetricMargin(Spec):
     """One margin for each of the six directions."""
 
     recipe: Literal["asymmetric"] = "asymmetric"
@@ -81,7 +82,7 @@ class AsymmetricMargin(_Kind):
         return " ".join(f"{k}{v:g}" for k, v in (*pairs, ("I", self.inferior_mm), ("S", self.superior_mm))) + " mm"
 
 
-class VanHerkMargin(_Kind):
+class VanHerkMargin(_PerAxis):
     """M = α Σ + β sqrt(σ² + σp²) - β σp per axis: the stated share of patients gets at least the isodose at the edge.
 
     α is the quantile of the chi distribution with 3 degrees of freedom, β the standard-normal quantile of the isodose
@@ -131,7 +132,7 @@ class FiniteFractionMargin(VanHerkMargin):
         return super().label().replace("van Herk", "finite-fraction")
 
 
-class StroomMargin(_Kind):
+class StroomMargin(_PerAxis):
     """M = 2 Σ + 0.7 σ per axis: on average 99 % of the target gets at least 95 %.
 
     Source: Stroom 1999 (recipe as quoted in Radiat Oncol 2016 11:724, table 5).
