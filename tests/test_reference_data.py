@@ -346,7 +346,7 @@ class TestInventory:
 
     def test_dicompyler(self, data_folder):
         found = inventory(data_folder / "dicompyler_breast")
-        assert any(note.startswith("CT: 1 slice only") for note in found.notes)
+        assert "CT: 1 slice only, so density is water inside the body outline, and case.densities" in found.notes
         assert not any("called GTV" in note for note in found.notes)
         assert "DVHs stored in RTDOSE rtdose.dcm: 9" in found.notes
         assert [s.name for s in found.structures if s.is_empty] == ["Areola"]
