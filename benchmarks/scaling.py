@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks.workloads import Workload, by_simulator, workload
-from simulator.case.structures import Patch
+from simulator.case.cells import Patch
 
 FIGURE = Path(__file__).parents[1] / "docs" / "images" / "scaling.png"
 _COURSES, _REPEATS = 4000, 3  # so many that making the lattices, a constant, hardly counts

@@ -19,8 +19,8 @@ from scipy.special import erfc
 from threadpoolctl import threadpool_limits
 
 from simulator.accumulation import PointDoses, Reach, patch_points
+from simulator.case.cells import Patch
 from simulator.case.geometry import Grid
-from simulator.case.structures import Patch
 from simulator.deciding import DecidingPoints
 from simulator.metrics.evaluate import evaluate_metrics
 from simulator.metrics.goals import Metric, parse_metric

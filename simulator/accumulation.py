@@ -9,15 +9,15 @@ enough to move alike (`Reach.cell_mm`).
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from scipy.ndimage import map_coordinates, maximum_filter1d, minimum_filter1d
 
+from simulator.case.cells import Cells, Patch
 from simulator.case.geometry import Grid
-from simulator.case.structures import Patch
 from simulator.kernels.accumulate import (
     accumulate_gather,
     accumulate_radial,
@@ -26,6 +26,7 @@ from simulator.kernels.accumulate import (
     quads_of,
     weighted_sums,
 )
+from simulator.kernels.cells import most_spread, steepest
 from simulator.kernels.dvh import extremes
 from simulator.kernels.splines import less_laplacian
 from simulator.kernels.vectors import LANES
@@ -34,7 +35,9 @@ from simulator.plan.penumbra import RadialDose
 from simulator.sampling.courses import TissueMotion
 
 _TABLE_STEP_MM = 0.005
-_SPARSE_MM = 3.0
+_SPARSE_MM, _FINEST_MM, _BLOCK_MM = 1.5, 0.5, 2.25
+_LATTICE_ERROR, _MOST_NODES = 0.005, 5e7
+_SAFETY = np.float32(1.5)
 _VISITS_SAMPLED = 2000
 _CELL_TOLERANCE_MM = 0.2
 SMALLEST_CELL_POINTS = 4
@@ -79,6 +82,11 @@ class Reach:
             np.maximum(self.upper_mm, other.upper_mm),
             max(self.turn, other.turn),
         )
+
+    @property
+    def is_point(self) -> bool:
+        """Whether nothing but one displacement occurs."""
+        return self.turn == 0 and bool(np.all(self.upper_mm - self.lower_mm == np.abs(self.lower_mm + self.upper_mm)))
 
     @property
     def cell_mm(self) -> float:
@@ -127,6 +135,7 @@ class LatticePoints:
     Attributes
     ----------
     interpolation_error_gy : largest error over a fixed sample of displaced points.
+    cell_reach_gy : float32 (point,), bound on the difference in dose between a point and the cell around it.
     """
 
     def __init__(self, dose: PlannedDose, patch: Patch, reach: Reach, stride: int, *, unblur: bool = True) -> None:
@@ -139,6 +148,8 @@ class LatticePoints:
         self.grid = Grid(coarse.origin_mm, (self.step_mm,) * 3, (shape[0], shape[1], shape[2]))
         values = _refined(dose, self.grid, unblur)
         self.interpolation_error_gy = _worst_error_gy(dose, values, self.grid, points, reach)
+        self.highest_gy = float(values.max())
+        self.cell_reach_gy = _cell_reach_gy(values, stride, self.grid, points, reach)
         first = np.rint(coarse.index_zyx(np.asarray(patch.lattice.origin_mm))).astype(np.int64)
         self._reach, self._node_zyx = reach, patch.index_zyx + first
         self._tiles = _Tiles.of(self._node_zyx, reach.cell_mm / point_step)
@@ -265,6 +276,7 @@ class RadialPoints:
         farthest = dose.radius50_mm + 8 * dose.sd_mm
         radii = np.arange(0.0, farthest + 2 * _TABLE_STEP_MM, _TABLE_STEP_MM)
         self._table_gy = dose.at(np.asarray(dose.centre_mm) + np.outer(radii, [1.0, 0.0, 0.0]))
+        self.steepest_gy_per_mm = float(np.abs(np.diff(self._table_gy)).max()) / _TABLE_STEP_MM
 
     def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
         """See `PointDoses`."""
@@ -283,7 +295,14 @@ class ScatteredPoints:
     """
 
     def __init__(
-        self, dose: PlannedDose, points_mm: np.ndarray, reach: Reach, step_mm: float, *, unblur: bool = True
+        self,
+        dose: PlannedDose,
+        points_mm: np.ndarray,
+        reach: Reach,
+        step_mm: float,
+        stride: int = 1,
+        *,
+        unblur: bool = True,
     ) -> None:
         self.n_points = len(points_mm)
         lower, upper = points_mm.min(axis=0) + reach.lower_mm, points_mm.max(axis=0) + reach.upper_mm
@@ -291,6 +310,8 @@ class ScatteredPoints:
         self.step_mm = step_mm
         values = _refined(dose, self.grid, unblur)
         self.interpolation_error_gy = _worst_error_gy(dose, values, self.grid, points_mm, reach)
+        self.highest_gy = float(values.max())
+        self.cell_reach_gy = _cell_reach_gy(values, stride, self.grid, points_mm, reach)
         self._quads = quads_of(values)
         self._points_mm = points_mm
         self._node_zyx = np.ascontiguousarray(self.grid.index_zyx(points_mm))
@@ -310,13 +331,24 @@ def patch_points(
     dose: PlannedDose, patch: Patch, reach: Reach, stride: int, *, unblur: bool = True
 ) -> LatticePoints | ScatteredPoints:
     """Points of a patch: each on its own where too few of them move alike for cells to pay."""
-    if reach.cell_mm >= SMALLEST_CELL_POINTS * patch.lattice.spacing_mm[0]:
+    if reach.cell_mm >= SMALLEST_CELL_POINTS * patch.spacing_mm:
         return LatticePoints(dose, patch, reach, stride, unblur=unblur)
-    return ScatteredPoints(dose, patch.points_mm, reach, patch.lattice.spacing_mm[0] / stride, unblur=unblur)
+    return ScatteredPoints(dose, patch.points_mm, reach, patch.spacing_mm / stride, stride, unblur=unblur)
+
+
+def _fine_points(dose: PlannedDose, patch: Patch, reach: Reach, finest_mm: float) -> LatticePoints | ScatteredPoints:
+    """Points of a patch on a lattice whose step is halved until its error is small, or the lattice too large."""
+    stride = 1 if patch.spacing_mm >= _SPARSE_MM else max(1, int(np.ceil(patch.spacing_mm / finest_mm - 1e-9)))
+    while True:
+        points = patch_points(dose, patch, reach, stride)
+        is_fine = points.interpolation_error_gy <= _LATTICE_ERROR * points.highest_gy
+        if is_fine or points.step_mm <= _FINEST_MM or 8 * np.prod(points.grid.shape) > _MOST_NODES:
+            return points
+        stride *= 2
 
 
 class StructureDoses:
-    """All points of one structure: patches one after the other, with their volumes.
+    """All cells of one structure: patches one after the other, and the nodes whose doses they need.
 
     Parameters
     ----------
@@ -324,57 +356,84 @@ class StructureDoses:
 
     Attributes
     ----------
-    parts : its points, patch by patch. volume_cc : float64 (point,), theirs.
+    cells : see `Cells`. parts : the nodes, patch by patch. volume_cc, points_mm : theirs, float64 (node,) and (node, 3).
+    cell_reach_gy : float32 (cell,), bound on the difference in dose between its node and any part of it.
     interpolation_error_gy : largest difference between trilinear sums and the planned dose over a fixed sample of
-        displaced points (0 for a closed-form dose).
+        displaced points of the finest patch (0 for a closed-form dose).
     """
 
     def __init__(
         self,
         dose: PlannedDose,
-        patches: list[Patch],
+        patches: Sequence[Patch],
         reach: Reach,
         finest_mm: float,
         surface_mm: np.ndarray | None = None,
     ) -> None:
-        self._inside = np.concatenate([p.volume_cc >= (1 - 1e-6) * p.lattice.voxel_cc for p in patches])
+        self.cells, nodes = Cells.of(patches)
+        self._dose, self.points_mm = dose, np.concatenate([p.points_mm for p in nodes])
+        self.volume_cc = np.concatenate([p.volume_cc for p in nodes])
+        self._inside = np.concatenate([p.volume_cc >= (1 - 1e-6) * p.lattice.voxel_cc for p in nodes])
         self._surface: PointDoses | None = None
-        self.volume_cc = np.concatenate([p.volume_cc for p in patches])
-        self.spacing_mm = patches[0].lattice.spacing_mm[0]
+        self._surface_mm = surface_mm
+        self.spacing_mm = patches[0].spacing_mm
         self.interpolation_error_gy = 0.0
         self.parts: list[PointDoses]
         if isinstance(dose, RadialDose):
-            self.parts = [RadialPoints(dose, p.points_mm) for p in patches]
+            radial = [RadialPoints(dose, p.points_mm) for p in nodes]
+            self.parts = list(radial)
+            steepest_gy = [r.steepest_gy_per_mm * p.spacing_mm for r, p in zip(radial, nodes, strict=True)]
+            self.cell_reach_gy = np.repeat(np.array(steepest_gy, np.float32), np.diff(self.cells.start))
             if surface_mm is not None:
                 self._surface = RadialPoints(dose, surface_mm)
             return
         if surface_mm is not None:
             self._surface = ScatteredPoints(dose, surface_mm, reach, min(finest_mm, self.spacing_mm))
-        points = [patch_points(dose, p, reach, _stride(p, finest_mm)) for p in patches]
+        points = [_fine_points(dose, p, reach, finest_mm) for p in nodes]
         self.parts = list(points)
-        self.interpolation_error_gy = max(p.interpolation_error_gy for p in points)
+        self.cell_reach_gy = np.concatenate([p.cell_reach_gy for p in points])[self.cells.node]
+        self.interpolation_error_gy = points[0].interpolation_error_gy
 
     @property
     def n_points(self) -> int:
-        """Number of points."""
+        """Number of nodes."""
         return len(self.volume_cc)
 
     def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
-        """Course doses float32 (course, point) in Gy; where a volume (course, point) is 0, the dose need not be right."""
+        """Course doses float32 (course, node) in Gy; where a volume (course, node) is 0, the dose need not be right."""
         if volume_cc is not None and len(self.parts) == 1:
             return self.parts[0].accumulate(motion, volume_cc)
         parts = [part.accumulate(motion) for part in self.parts]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def narrow(self, motions: Sequence[TissueMotion]) -> None:
+        """Take `cell_reach_gy` down to what doses differ by within each cell in some courses, and half as much again."""
+        spread_gy = np.zeros(len(self.cells.node), np.float32)
+        for motion in motions:
+            most_spread(self.accumulate(motion), self.cells.node, self.cells.around, spread_gy)
+        self.cell_reach_gy = np.minimum(self.cell_reach_gy, _SAFETY * spread_gy)
+
+    def planned(self, offset_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """The planned dose itself where the structure is displaced by an offset (3,) and nothing else moves.
+
+        Returns
+        -------
+        dose_gy : float32 (1, node). limits_gy : smallest and largest dose (1, 2); None without surface points.
+        """
+        dose_gy = self._dose.at(self.points_mm + offset_mm)[None].astype(np.float32)
+        if self._surface_mm is None:
+            return dose_gy, None
+        return dose_gy, self._limits(dose_gy, self._dose.at(self._surface_mm + offset_mm)[None].astype(np.float32))
 
     def extremes(self, dose_gy: np.ndarray, motion: TissueMotion) -> np.ndarray | None:
         """Smallest and largest dose (course, 2) in Gy over the surface and the cells wholly inside.
 
         `dose_gy` is what `accumulate` gave for the same courses; None without surface points.
         """
-        if self._surface is None:
-            return None
-        surface = self._surface.accumulate(motion)
-        outer = extremes(surface, np.ones((1, self._surface.n_points)))
+        return None if self._surface is None else self._limits(dose_gy, self._surface.accumulate(motion))
+
+    def _limits(self, dose_gy: np.ndarray, surface_gy: np.ndarray) -> np.ndarray:
+        outer = extremes(surface_gy, np.ones((1, surface_gy.shape[1])))
         inner = extremes(dose_gy, np.where(self._inside, self.volume_cc, 0.0)[None])
         return np.stack([np.minimum(outer[:, 0], inner[:, 0]), np.maximum(outer[:, 1], inner[:, 1])], axis=1)
 
@@ -404,12 +463,6 @@ def _sum_of_squares(
     for fraction in motion.fractions(n_fractions):
         squares += np.square(accumulate(fraction))
     return squares
-
-
-def _stride(patch: Patch, finest_mm: float) -> int:
-    """Dose-lattice steps per point step: at most `finest_mm`, and two per point where points are 3 mm apart or more."""
-    spacing = patch.lattice.spacing_mm[0]
-    return 2 if spacing >= _SPARSE_MM else max(1, int(np.ceil(spacing / finest_mm - 1e-9)))
 
 
 def _linear_zyx(motion: TissueMotion) -> np.ndarray:
@@ -484,3 +537,16 @@ def _worst_error_gy(dose: PlannedDose, values: np.ndarray, grid: Grid, points_mm
     points = points + visits.uniform(reach.lower_mm, reach.upper_mm, points.shape)
     trilinear = map_coordinates(values, grid.index_zyx(points).T, order=1, mode="nearest")
     return float(np.abs(trilinear - dose.at(points)).max())
+
+
+def _cell_reach_gy(values: np.ndarray, stride: int, grid: Grid, points_mm: np.ndarray, reach: Reach) -> np.ndarray:
+    """Bound float32 (point,) on the difference in dose between a point and the cell of `stride` nodes around it."""
+    block = max(1, round(_BLOCK_MM / grid.spacing_mm[0]))
+    most = steepest(values, stride, block)
+    node = np.floor(grid.index_zyx(points_mm)).astype(np.int64)
+    steps = np.stack([reach.lower_mm, reach.upper_mm])[:, ::-1] / (grid.spacing_mm[0] * block)
+    low, high = np.floor(steps[0]).astype(int) - -(-stride // block), np.floor(steps[1]).astype(int) + 1
+    for axis in range(3):
+        size = int(high[axis] - low[axis]) + 1
+        most = maximum_filter1d(most, size, axis, origin=int(-low[axis]) - size // 2, mode="nearest")
+    return most[tuple((node // block).T)]

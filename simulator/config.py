@@ -124,8 +124,8 @@ class Numerics(Spec):
     target_lattice_mm: PositiveFloat = Field(1.0, description="largest step of the refined dose lattice in the target")
     oar_lattice_mm: PositiveFloat = Field(1.0, description="largest step of the refined dose lattice in organs at risk")
     max_points: Annotated[int, Field(ge=1000)] = Field(
-        12_000,
-        description="points of an organ at risk before it is thinned far from the target; a target gets 3 x as many",
+        6_000,
+        description="cells of an organ at risk before those that decide its metrics are divided; a target gets 6 x as many",
     )
     block_courses: PositiveInt = Field(250, description="courses per unit of work and per checkpoint file")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.accumulation import LatticePoints, MeanDose, PointDoses
-from simulator.metrics.evaluate import LeftOut, evaluate_metrics, threshold_gy, wanted_cc
+from simulator.metrics.evaluate import Extent, LeftOut, evaluate_metrics, threshold_gy, wanted_cc
 from simulator.metrics.goals import Metric
 from simulator.sampling.courses import TissueMotion
 
@@ -29,6 +29,7 @@ class DecidingPoints:
     parts : the points kept, and `volume_cc` (point,) theirs.
     left_out : the others.
     means : sums that make up the mean dose, when a metric asks for it.
+    extent : the cells that are kept, of which the points are nodes; None when points have no extent.
     """
 
     metrics: tuple[Metric, ...]
@@ -37,12 +38,18 @@ class DecidingPoints:
     volume_cc: np.ndarray
     left_out: LeftOut
     means: tuple[MeanDose, ...]
+    extent: Extent | None = None
 
     @classmethod
     def of(
-        cls, parts: Sequence[PointDoses], volume_cc: np.ndarray, metrics: Sequence[Metric], prescription_gy: float
+        cls,
+        parts: Sequence[PointDoses],
+        volume_cc: np.ndarray,
+        metrics: Sequence[Metric],
+        prescription_gy: float,
+        extent: Extent | None = None,
     ) -> "DecidingPoints | None":
-        """The deciding ones of some points; None where nearly all of them decide."""
+        """The deciding ones of some points, or of the cells whose nodes they are; None where nearly all of them decide."""
         if any(m.is_biological or m.kind not in (*_RANKED, *_COUNTED, "mean") for m in metrics):
             return None
         lattices = [part for part in parts if isinstance(part, LatticePoints) and part.moves_alike]
@@ -50,14 +57,19 @@ class DecidingPoints:
             return None
         limits = [part.limits_gy() for part in lattices]
         low, high = (np.concatenate(gy).astype(float) for gy in zip(*limits, strict=True))
+        cc, weights_cc = volume_cc, volume_cc
+        if extent is not None:
+            cells = extent.cells
+            cc, weights_cc = cells.volume_cc, extent.mean_weights[0]
+            low, high = low[cells.node] - extent.reach_gy, high[cells.node] + extent.reach_gy
         rounding_gy = _ROUNDING * float(np.abs(high).max())
         hotter, kept = np.zeros((len(metrics), len(low)), bool), np.zeros(len(low), bool)
         for i, metric in enumerate(metrics):
             if metric.kind == "mean":
                 continue
             if metric.kind in _RANKED:
-                wanted = float(wanted_cc(metric, volume_cc.sum()))
-                coldest, hottest = _limits_of_dose_at_volume(low, high, volume_cc, wanted)
+                wanted = float(wanted_cc(metric, cc.sum()))
+                coldest, hottest = _limits_of_dose_at_volume(low, high, cc, wanted)
                 kept |= high >= low.max() - rounding_gy
             else:
                 coldest = hottest = threshold_gy(metric, prescription_gy)
@@ -66,19 +78,25 @@ class DecidingPoints:
         kept[np.argmax(high)] = True
         if kept.mean() > _WORTHWHILE:
             return None
+        needed, some = kept, None
+        if extent is not None:
+            fewer, needed = extent.cells.some(kept)
+            some = Extent(fewer, extent.reach_gy[kept])
         ends = np.cumsum([part.n_points for part in lattices])[:-1]
-        in_part = [(part, some) for part, some in zip(lattices, np.split(kept, ends), strict=True) if some.any()]
+        in_part = [(part, want) for part, want in zip(lattices, np.split(needed, ends), strict=True) if want.any()]
         means: list[MeanDose] = []
         if any(m.kind == "mean" for m in metrics):
-            shares = np.split(volume_cc / volume_cc.sum(), ends)
+            shares = np.split(weights_cc / weights_cc.sum(), ends)
             means = [part.mean(share) for part, share in zip(lattices, shares, strict=True)]
+        own_cc = volume_cc if extent is None else np.bincount(extent.cells.node[kept], cc[kept], len(volume_cc))
         return cls(
             metrics=tuple(metrics),
             prescription_gy=prescription_gy,
-            parts=tuple(part.some(some) for part, some in in_part),
-            volume_cc=volume_cc[kept],
-            left_out=LeftOut(float(volume_cc[~kept].sum()), np.where(kept, 0.0, hotter) @ volume_cc),
+            parts=tuple(part.some(want) for part, want in in_part),
+            volume_cc=own_cc[needed],
+            left_out=LeftOut(float(cc[~kept].sum()), np.where(kept, 0.0, hotter) @ cc),
             means=tuple(means),
+            extent=some,
         )
 
     def evaluate(self, motion: TissueMotion) -> np.ndarray:
@@ -90,7 +108,9 @@ class DecidingPoints:
             values[:, is_mean] = np.sum([mean.accumulate(motion) for mean in self.means], axis=0)
         others = [m for m in self.metrics if m.kind != "mean"]
         left_out = LeftOut(self.left_out.volume_cc, self.left_out.hotter_cc[~is_mean])
-        values[:, ~is_mean] = evaluate_metrics(others, dose_gy, self.volume_cc, self.prescription_gy, left_out=left_out)
+        values[:, ~is_mean] = evaluate_metrics(
+            others, dose_gy, self.volume_cc, self.prescription_gy, left_out=left_out, extent=self.extent
+        )
         return values
 
 

@@ -13,8 +13,8 @@ from scipy.ndimage import map_coordinates
 
 from simulator.accumulation import LatticePoints, Reach, patch_points
 from simulator.case.anatomy import Case
+from simulator.case.cells import Patch
 from simulator.case.geometry import Grid
-from simulator.case.structures import Patch
 from simulator.kernels.accumulate import count_visits
 from simulator.plan.dose import PlannedDose
 from simulator.plan.targets import TargetVolume

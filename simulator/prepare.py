@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from simulator.case.anatomy import Case
-from simulator.case.structures import Patch, Structure, sample_structure, surface_points
+from simulator.case.cells import Patch
+from simulator.case.structures import Structure, sample_structure, surface_points
 from simulator.case.traces import breathing_signal, one_record, read_trace
 from simulator.config import StudyConfig
 from simulator.conventions import AXES
@@ -36,7 +37,7 @@ _MAP_BORDER_MM = 35.0
 
 # Points of a sweep that share a case share its anatomy.
 _cases: Once[Case] = Once(2)
-_samples: Once[list[Patch]] = Once(100)
+_samples: Once[Patch] = Once(100)
 _true_targets: Once[TrueTarget] = Once(4)
 
 
@@ -227,9 +228,9 @@ def prepare(config: StudyConfig) -> Problem:
     setting = _setting(config, case)
     true_target, delineation = None, config.uncertainty.delineation
     patches = {
-        s.name: _samples.get(
-            (source, max_points, s.name), partial(sample_structure, s, case.gtv, max_points=max_points)
-        )
+        s.name: [
+            _samples.get((source, max_points, s.name), partial(sample_structure, s, case.gtv, max_points=max_points))
+        ]
         for s in structures
     }
     if delineation is not None:

@@ -135,7 +135,9 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "volume_cc": Variable(("structure",), "cc", "volume of the structure"),
         "points": Variable(("structure",), "1", "number of points that stand for the structure"),
         "spacing_mm": Variable(("structure",), "mm", "finest distance between the points"),
-        "interpolation_error_gy": Variable(_SS, "Gy", "largest trilinear error seen on the refined dose lattice"),
+        "interpolation_error_gy": Variable(
+            _SS, "Gy", "bound on the error of doses at volumes by structure cells and dose lattice"
+        ),
     },
     "plans": {
         "margin_label": Variable(("strategy",), "", "margin as named in the study"),

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -13,17 +14,19 @@ from simulator.deciding import DecidingPoints
 from simulator.dose_maps import BONE, VisitBox
 from simulator.executors import Executor, SerialExecutor, in_order
 from simulator.kernels.dvh import cumulative_dvh, without_empty_points
-from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics
+from simulator.metrics.evaluate import Extent, evaluate_biology, evaluate_metrics
 from simulator.plan.quality import Plan
 from simulator.population.bands import VOLUME_LEVELS, count_levels
 from simulator.prepare import PlanRequest, Problem
+from simulator.refinement import Deciding, positions
 from simulator.sampling.courses import Delivery, TissueMotion, deliver, draw_courses
 from simulator.sampling.quasi import SobolDraws
 from simulator.sampling.streams import Draws
 from simulator.strategy import Strategy
 from simulator.uncertainty.source import RandomNumbers
 
-COURSES_COMPARED = 8
+COURSES_COMPARED, COURSES_SAMPLED, COURSES_FOLLOWED = 8, 512, 32
+NOMINAL_FINEST_MM, NOMINAL_ERROR = 0.4, 0.001
 _COURSES_AT_ONCE = 32
 
 
@@ -33,15 +36,23 @@ class Work:
 
     Parameters
     ----------
+    error_gy : by structure, bound on the error of doses at volumes by cells and dose lattice.
     deciding : by structure, the points that do when only metrics are wanted; see `for_metrics`.
     """
 
     problem: Problem
     strategy: Strategy
+    plan: Plan
     doses: dict[str, StructureDoses]
     boxes: dict[str, VisitBox]
     dose_step_gy: float
+    error_gy: dict[str, float]
     deciding: dict[str, DecidingPoints] = field(default_factory=dict)
+
+    @cached_property
+    def _extents(self) -> dict[str, Extent]:
+        """How the points of each structure stand for tissue."""
+        return {name: Extent(doses.cells, doses.cell_reach_gy) for name, doses in self.doses.items()}
 
     def block(self, draws: RandomNumbers, delivery: Delivery) -> dict[str, np.ndarray]:
         """Metrics, DVH counts and visits of drawn courses and what the strategy makes of them."""
@@ -63,7 +74,8 @@ class Work:
         for structure in self.problem.structures:
             if structure.role != "target" or self.problem.true_target is None:
                 doses, metrics = self.doses[structure.name], self.problem.metrics[structure.name]
-                some = DecidingPoints.of(doses.parts, doses.volume_cc, metrics, self.problem.prescription_gy)
+                extent = self._extents[structure.name]
+                some = DecidingPoints.of(doses.parts, doses.volume_cc, metrics, self.problem.prescription_gy, extent)
                 if some is not None:
                     deciding[structure.name] = some
         return replace(self, deciding=deciding)
@@ -90,15 +102,18 @@ class Work:
                     values[part] = self.deciding[structure.name].evaluate(some)
                     continue
                 limits, volume_cc = None, doses.volume_cc
+                extent: Extent | None = self._extents[structure.name]
                 if true_target is not None and surfaces is not None and structure.role == "target":
-                    volume_cc = true_target.volume_cc(surfaces[part])
+                    volume_cc, extent = true_target.volume_cc(surfaces[part]), None
                     gy = doses.accumulate(some, volume_cc)
                 else:
                     gy = doses.accumulate(some)
                     limits = doses.extremes(gy, some)
                 numbers = draws.part(start, len(gy))
                 counted = (gy, volume_cc) if volume_cc.ndim == 1 else without_empty_points(gy, volume_cc)
-                values[part] = self._metrics(structure.name, some, gy, volume_cc, counted, limits, numbers)
+                values[part] = self._metrics(
+                    structure.name, doses, some, gy, volume_cc, counted, limits, numbers, extent
+                )
                 if counts is not None:
                     count_levels(self._dvh_percent(*counted), counts[s])
             columns.append(values)
@@ -108,14 +123,24 @@ class Work:
         """Metrics (metric,) and DVHs (structure, dose) in percent of the planned dose without errors."""
         columns, dvhs = [], []
         for structure in self.problem.structures:
-            doses = self.doses[structure.name]
-            still = TissueMotion.still(self.strategy.motion.offset_mm(self.problem.setting.planned, structure.name))
-            gy = doses.accumulate(still)
-            limits = doses.extremes(gy, still)
-            points = (gy, doses.volume_cc)
-            columns.append(self._metrics(structure.name, still, *points, points, limits, None)[0])
+            offset_mm = self.strategy.motion.offset_mm(self.problem.setting.planned, structure.name)
+            still = TissueMotion.still(offset_mm)
+            doses = self._nominal_doses(structure, still)
+            gy, limits = doses.planned(offset_mm)
+            points, extent = (gy, doses.volume_cc), Extent(doses.cells, doses.cell_reach_gy)
+            columns.append(self._metrics(structure.name, doses, still, *points, points, limits, None, extent)[0])
             dvhs.append(self._dvh_percent(gy, doses.volume_cc)[0])
         return np.concatenate(columns).astype(np.float32), np.stack(dvhs).astype(np.float32)
+
+    def _nominal_doses(self, structure: Structure, still: TissueMotion) -> StructureDoses:
+        """Doses of a structure with its cells divided where its metrics are decided without errors."""
+        name, reach, lattice_mm = structure.name, Reach.of(still), self.problem.config.numerics.oar_lattice_mm
+        if structure.role == "target":
+            return self.doses[name]
+        metrics = self.problem.metrics[name], self.problem.prescription_gy
+        deciding = Deciding(*metrics, self.plan.dose, reach, (still,), lattice_mm, NOMINAL_FINEST_MM, NOMINAL_ERROR)
+        patches = deciding.divided(structure.region, *self.problem.patches[name])
+        return StructureDoses(self.plan.dose, patches, reach, lattice_mm, self.problem.surfaces.get(name))
 
     def _dvh_percent(self, dose_gy: np.ndarray, volume_cc: np.ndarray) -> np.ndarray:
         """Cumulative DVHs in percent, float64 (course, dose)."""
@@ -124,21 +149,23 @@ class Work:
     def _metrics(
         self,
         name: str,
+        doses: StructureDoses,
         motion: TissueMotion,
         dose_gy: np.ndarray,
         volume_cc: np.ndarray,
         counted: tuple[np.ndarray, np.ndarray],
         extremes_gy: np.ndarray | None,
         draws: RandomNumbers | None,
+        extent: Extent | None,
     ) -> np.ndarray:
         """Metrics float64 (course, metric) of a structure; without draws, its response is that of mean parameters.
 
         `counted` holds doses and volumes, of the points with a volume alone where that is quicker.
         """
-        metrics, doses, rx = self.problem.metrics[name], self.doses[name], self.problem.config.prescription
+        metrics, rx = self.problem.metrics[name], self.problem.config.prescription
         is_biological = np.array([m.is_biological for m in metrics])
         if not is_biological.any():
-            return evaluate_metrics(metrics, *counted, rx.dose_gy, extremes_gy)
+            return evaluate_metrics(metrics, *counted, rx.dose_gy, extremes_gy, extent=extent)
         physical, biological = ([m for m in metrics if m.is_biological is kind] for kind in (False, True))
         points = doses.fraction_sums(dose_gy, motion, rx.fractions)
         edge = None
@@ -146,8 +173,8 @@ class Work:
             edge = doses.edge_sums(points, motion, rx.fractions)
         responses = self.problem.biology.responses(name, draws)
         values = np.empty((len(dose_gy), len(metrics)))
-        values[:, ~is_biological] = evaluate_metrics(physical, *counted, rx.dose_gy, extremes_gy)
-        values[:, is_biological] = evaluate_biology(biological, points, edge, volume_cc, responses)
+        values[:, ~is_biological] = evaluate_metrics(physical, *counted, rx.dose_gy, extremes_gy, extent=extent)
+        values[:, is_biological] = evaluate_biology(biological, points, edge, volume_cc, responses, extent)
         return values
 
 
@@ -222,17 +249,30 @@ def prepare_work(
     problem: Problem, strategy: Strategy, plan: Plan, deliveries: Iterable[Delivery], executor: Executor
 ) -> Work:
     """Doses of a plan around every structure, as far as some deliveries move it."""
-    reach = _reach(problem, strategy, deliveries)
+    n_sampled = min(COURSES_SAMPLED, problem.config.courses)
+    sample = deliver_courses(problem, strategy, course_draws(problem, 0, n_sampled))
+    reach = _reach(problem, strategy, [sample, *deliveries])
     numerics = problem.config.numerics
 
     def around(structure: Structure) -> StructureDoses:
         name = structure.name
         finest_mm = numerics.target_lattice_mm if structure.role == "target" else numerics.oar_lattice_mm
-        return StructureDoses(plan.dose, problem.patches[name], reach[name], finest_mm, problem.surfaces.get(name))
+        motion, patches = sample.motion(name), problem.patches[name]
+        motions = (motion.courses(slice(0, COURSES_FOLLOWED)), positions(motion))
+        metrics = problem.metrics[name], problem.prescription_gy
+        limits = (NOMINAL_FINEST_MM, NOMINAL_ERROR) if reach[name].is_point else ()
+        deciding = Deciding(*metrics, plan.dose, reach[name], motions, finest_mm, *limits)
+        if structure.role != "target":
+            patches = deciding.divided(structure.region, *patches)
+        doses = StructureDoses(plan.dose, patches, reach[name], finest_mm, problem.surfaces.get(name))
+        doses.narrow(motions)
+        errors_gy[name] = deciding.error_gy(doses) + doses.interpolation_error_gy
+        return doses
 
+    errors_gy: dict[str, float] = {}
     doses = dict(zip((s.name for s in problem.structures), in_order(executor, around, problem.structures), strict=True))
     boxes = {name: VisitBox.covering(reach[name]) for name in (BONE, *problem.moving)}
-    return Work(problem, strategy, doses, boxes, dose_step_gy(problem))
+    return Work(problem, strategy, plan, doses, boxes, dose_step_gy(problem), errors_gy)
 
 
 def _reach(problem: Problem, strategy: Strategy, deliveries: Iterable[Delivery]) -> dict[str, Reach]:

@@ -227,7 +227,7 @@ def _part(task: Task, work: Work, plan: Plan, frame: MapFrame, visits: dict[str,
         "quality": np.array(json.dumps(asdict(plan.quality))),
         "metrics": nominal,
         "dvh": nominal_dvh,
-        "error_gy": np.array([work.doses[s.name].interpolation_error_gy for s in problem.structures], np.float32),
+        "error_gy": np.array([work.error_gy[s.name] for s in problem.structures], np.float32),
         "nominal": frame.planned_dose_gy(plan.dose, offset_mm),
         "ptv_mask": frame.ptv_mask(plan.ptv, offset_mm[problem.setting.target]),
     }

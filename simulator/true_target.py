@@ -9,10 +9,12 @@ quarter of a cell of the true surface counts in part; over a whole cell, partial
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import binary_dilation
 from scipy.spatial import cKDTree
 
+from simulator.case.cells import Patch, sample_lattice
 from simulator.case.geometry import Grid
-from simulator.case.structures import Patch, Structure, sample_structure, surface
+from simulator.case.structures import Structure, sample_structure, surface
 from simulator.kernels.accumulate import volumes_within
 from simulator.uncertainty.delineation import Delineation, SurfaceField
 
@@ -38,22 +40,24 @@ class TrueTarget:
     @classmethod
     def around(cls, target: Structure, delineation: Delineation, max_points: int) -> "TrueTarget":
         """The true target of a drawn one, on the lattice that the drawn one would have, or a coarser one."""
-        (drawn,) = sample_structure(target, target, max_points=max_points)
-        step = drawn.lattice.spacing_mm[0]
+        step = sample_structure(target, target, max_points=max_points).spacing_mm
         reach = delineation.farthest_mm + step
         lower, upper = target.region.bounds_mm
         size = np.prod(upper - lower + 2 * reach) / step**3 / 2
-        if size > 3 * max_points:
-            step = np.ceil(4 * step * (size / (3 * max_points)) ** (1 / 3)) / 4
+        if size > 6 * max_points:
+            step = np.ceil(4 * step * (size / (6 * max_points)) ** (1 / 3)) / 4
             reach = delineation.farthest_mm + step
         lattice = Grid.covering(lower - reach, upper + reach, float(step))
-        occupancy = target.region.occupancy(lattice)
+        drawn = sample_lattice(target.region, lattice)
+        filled = np.zeros(lattice.shape)
+        filled[tuple(drawn.index_zyx.T)] = drawn.volume_cc / lattice.voxel_cc
         nodes = np.argwhere(np.ones(lattice.shape, bool)).astype(np.int32)
         points = lattice.points_mm(nodes)
-        share = occupancy[tuple(nodes.T)].astype(float)
-        signed = _signed_distance_mm(points, target, share >= 0.5, reach)
-        is_near = (signed <= reach) | (share > 0)
-        patch = Patch(lattice, nodes[is_near], share[is_near] * lattice.voxel_cc)
+        signed = _signed_distance_mm(points, target, filled.ravel() >= 0.5, reach)
+        is_near = (signed <= reach) | binary_dilation(filled > 0).ravel()
+        place = np.cumsum(is_near) - 1
+        cut = place[np.ravel_multi_index(drawn.index_zyx[drawn.cut].T, lattice.shape)].astype(np.int32)
+        patch = Patch(lattice, nodes[is_near], filled.ravel()[is_near] * lattice.voxel_cc, cut, drawn.shape)
         directions = points[is_near] - target.centroid_mm
         return cls(
             delineation,

@@ -8,8 +8,8 @@ from scipy.ndimage import laplace
 from scipy.spatial.transform import Rotation
 
 from simulator.accumulation import LatticePoints, RadialPoints, Reach
+from simulator.case.cells import Patch
 from simulator.case.geometry import Grid, Volume
-from simulator.case.structures import Patch
 from simulator.kernels.accumulate import (
     accumulate_gather,
     accumulate_radial,

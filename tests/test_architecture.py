@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "simulator"
 ROWS = [
     ["conventions", "files", "once", "spec", "kernels"],
     [("case", "plan"), "uncertainty", "strategy"],
-    ["sampling", "accumulation", "dose_maps", "true_target", "metrics", "population"],
+    ["sampling", "accumulation", "dose_maps", "true_target", "metrics", "refinement", "population"],
     ["results", "plots", "report"],
     [
         "sweep",

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from simulator.case.archive import MaskRegion, load_archive, read_nrrd
+from simulator.case.cells import sample_region
 from simulator.case.geometry import Grid, in_house_axes
-from simulator.case.structures import Structure, sample_region
+from simulator.case.structures import Structure
 from simulator.case.traces import Trace, one_record, read_trace
 from simulator.spec import CaseError
 

@@ -44,7 +44,8 @@ def equal_fractions(total_gy, n_fractions):
 
 def doses_in(dose, surface_mm=None):
     reach = Reach(np.full(3, -6.0), np.full(3, 6.0))
-    return StructureDoses(dose, [ragged_patch(1.5, 5)], reach, 0.5, surface_mm), ragged_patch(1.5, 5).points_mm
+    doses = StructureDoses(dose, [ragged_patch(1.5, 5)], reach, 0.5, surface_mm)
+    return doses, doses.points_mm
 
 
 # Accumulation, fraction by fraction

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from dicom_factory import circle
 
+from simulator.case.cells import sample_region
 from simulator.case.contours import ContourRegion, slice_spacing
 from simulator.case.geometry import Grid
-from simulator.case.structures import Structure, sample_region
+from simulator.case.structures import Structure
 from simulator.kernels.polygons import even_odd_coverage
 from simulator.spec import CaseError
 

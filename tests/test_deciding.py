@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from simulator.accumulation import LatticePoints, Reach
+from simulator.case.cells import Patch
 from simulator.case.geometry import Grid
-from simulator.case.structures import Patch
 from simulator.config import StudyConfig
 from simulator.deciding import DecidingPoints
 from simulator.executors import SerialExecutor

@@ -5,10 +5,10 @@ import pytest
 from drawing import delivered
 
 from simulator.accumulation import LatticePoints, Reach
+from simulator.case.cells import Cells, sample_region, sub_voxel_moments
 from simulator.case.geometry import Grid, Volume
 from simulator.case.shapes import Ball, EllipticColumn
-from simulator.case.structures import sample_region
-from simulator.metrics.evaluate import evaluate_metrics
+from simulator.metrics.evaluate import Extent, evaluate_metrics
 from simulator.metrics.goals import parse_metric
 from simulator.plan.dose import SplineDose
 from simulator.sampling.courses import TissueMotion
@@ -37,11 +37,15 @@ class Cone:
         depth = np.stack([-self.distance_mm(grid.nodes_mm() + offset) for offset in offsets])
         return np.clip(0.5 + 3 * depth / step[0], 0, 1).mean(axis=0).astype(np.float32)
 
+    def moments(self, grid, index_zyx):
+        return sub_voxel_moments(self.occupancy, grid, index_zyx)
+
 
 def metrics_of(shape, axis):
-    patch = sample_region(shape, 0.5)
-    dose = (CENTRE + GRADIENT * patch.points_mm[:, axis]).astype(np.float32)[None]
-    return evaluate_metrics(METRICS, dose, patch.volume_cc, 50.0)[0]
+    cells, (nodes,) = Cells.of([sample_region(shape, 0.5)])
+    dose = (CENTRE + GRADIENT * nodes.points_mm[:, axis]).astype(np.float32)[None]
+    extent = Extent(cells, np.full(len(cells.node), GRADIENT, np.float32))
+    return evaluate_metrics(METRICS, dose, nodes.volume_cc, 50.0, extent=extent)[0]
 
 
 def cone_levels(*shares):

@@ -15,12 +15,12 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from simulator.case.archive import load_archive
+from simulator.case.cells import sample_region
 from simulator.case.contours import ContourRegion
 from simulator.case.dicom import load_dicom
 from simulator.case.dicom_files import contours_by_roi, items, scan
 from simulator.case.dicom_grids import read_dose
 from simulator.case.inventory import inventory
-from simulator.case.structures import sample_region
 
 
 class Dvh:

@@ -5,9 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from simulator.case.cells import places, refined, sample_region
 from simulator.case.geometry import Grid
 from simulator.case.shapes import Ball, Difference, Ellipsoid, EllipticColumn, Tube, Union, surface_distance_mm
-from simulator.case.structures import Structure, sample_region, sample_structure, surface_points
+from simulator.case.structures import Structure, surface_points
 
 SHAPES = {
     "ball": (Ball((0.3, -0.2, 0.1), 9.0), 4 / 3 * np.pi * 9**3),
@@ -100,16 +101,25 @@ def test_distance_between_surfaces():
     assert surface_distance_mm(Ball((0, 0, 0), 10), Tube(((15, 0, -50), (15, 0, 50)), 2)) == pytest.approx(3, abs=0.15)
 
 
-def test_split_points_tile_the_organ_exactly_once():
-    target = Structure("GTV", "target", Ball((0, 0, 0), 10))
-    organ = Structure("Liver", "oar", Ellipsoid((60, 5, 10), (70, 60, 80)))
-    near, far = sample_structure(organ, target)
-    assert near.lattice.spacing_mm[0] * 3 == far.lattice.spacing_mm[0]
-    total = near.volume_cc.sum() + far.volume_cc.sum()
-    assert total == pytest.approx(4 / 3 * np.pi * 7 * 6 * 8, rel=2e-3)
-    coarse = {tuple(np.rint(p).astype(int)) for p in far.points_mm / far.lattice.spacing_mm[0]}
-    cells_of_near = np.rint(near.points_mm / far.lattice.spacing_mm[0]).astype(int)
-    assert not coarse & {tuple(c) for c in cells_of_near}
+def test_parts_of_cells_tile_them_exactly_once():
+    organ = Ellipsoid((60, 5, 10), (70, 60, 80))
+    coarse = sample_region(organ, 9.0)
+    chosen = coarse.points_mm[:, 0] < 20
+    fine = refined(organ, coarse, chosen)
+    rest = coarse.some(~chosen)
+    assert fine.volume_cc.sum() + rest.volume_cc.sum() == pytest.approx(4 / 3 * np.pi * 7 * 6 * 8, rel=1e-3)
+    assert set(places(fine, 3)) == set(places(coarse.some(chosen)))
+    assert not set(places(fine, 3)) & set(places(rest))
+
+
+def test_moments_of_a_cut_cell():
+    """A half space cuts a cell of 2 mm: centroid and variance of a slab."""
+    slab = EllipticColumn((0, 0, 0), (300, 300), 20.5)
+    found = slab.moments(Grid((0.0, 0.0, 20.0), (2.0, 2.0, 2.0), (1, 1, 1)), np.zeros((1, 3), int))[0]
+    thickness, centre = 0.75, -0.125  # of 2 mm, from the lower face at 19 mm to the end at 20.5 mm
+    np.testing.assert_allclose(found[:4], [thickness, thickness * centre, 0, 0], atol=1e-9)
+    np.testing.assert_allclose(found[4] / thickness - centre**2, thickness**2 / 12, atol=1e-3)
+    np.testing.assert_allclose(found[5:], [thickness / 12, thickness / 12, 0, 0, 0], atol=1e-9)
 
 
 def test_grid_indices_and_points_are_inverse():

@@ -6,9 +6,10 @@ from drawing import delivered
 
 import simulator
 from simulator.accumulation import LatticePoints, Reach
+from simulator.case.cells import Patch
 from simulator.case.geometry import Grid, Volume
 from simulator.case.shapes import Ball
-from simulator.case.structures import Patch, Structure
+from simulator.case.structures import Structure
 from simulator.config import StudyConfig
 from simulator.plan.dose import SplineDose
 from simulator.sampling.streams import Draws

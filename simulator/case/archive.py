@@ -19,12 +19,13 @@ import nrrd
 import numpy as np
 
 from simulator.case.anatomy import Case, ImportedDose
+from simulator.case.cells import Region, sub_voxel_moments
 from simulator.case.contours import ContourRegion, EndCaps, slice_spacing
 from simulator.case.density import density_of_hu
 from simulator.case.geometry import Grid, Volume, in_house_axes
 from simulator.case.naming import StructureNames, select_structures
 from simulator.case.shapes import Ball
-from simulator.case.structures import Region, Structure
+from simulator.case.structures import Structure
 from simulator.spec import CaseError
 
 _LAYOUTS = {
@@ -73,6 +74,10 @@ class MaskRegion:
             share = (np.maximum(overlap, 0) / step).astype(np.float32)
             part = np.moveaxis(np.tensordot(share, part, axes=(1, axis)), 0, axis)
         return np.clip(part, 0, 1, out=np.ascontiguousarray(part))
+
+    def moments(self, grid: Grid, index_zyx: np.ndarray) -> np.ndarray:
+        """Moments float64 (n, 10) within some voxels, see `Region`."""
+        return sub_voxel_moments(self.occupancy, grid, index_zyx)
 
 
 @dataclass(frozen=True)

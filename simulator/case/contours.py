@@ -28,6 +28,7 @@ from typing import Literal
 
 import numpy as np
 
+from simulator.case.cells import sub_voxel_moments
 from simulator.case.geometry import Grid
 from simulator.kernels.polygons import even_odd_coverage
 from simulator.spec import CaseError
@@ -151,6 +152,10 @@ class ContourRegion:
                 if share > 0:
                     occupancy[k, j0:j1, i0:i1] += np.float32(share) * coverage
         return np.minimum(occupancy, 1.0, out=occupancy)
+
+    def moments(self, grid: Grid, index_zyx: np.ndarray) -> np.ndarray:
+        """Moments float64 (n, 10) within some voxels, see `Region`."""
+        return sub_voxel_moments(self.occupancy, grid, index_zyx)
 
 
 def slice_spacing(z_mm: Sequence[float] | np.ndarray) -> float | None:

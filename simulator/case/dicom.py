@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from simulator.case.anatomy import Case, ImportedDose
+from simulator.case.cells import Region
 from simulator.case.contours import ContourRegion, EndCaps, slice_spacing
 from simulator.case.density import AIR_DENSITY, density_of_hu
 from simulator.case.dicom_files import (
@@ -28,7 +29,7 @@ from simulator.case.dicom_files import (
 from simulator.case.dicom_grids import ct_heights, dose_header, read_ct, read_dose
 from simulator.case.geometry import Grid, Volume, cropped
 from simulator.case.naming import StructureNames, select_structures
-from simulator.case.structures import Region, Structure
+from simulator.case.structures import Structure
 from simulator.spec import CaseError
 
 DoseIs = Literal["total", "per-fraction"]

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from simulator.case.archive import MaskRegion, is_cut, read_archive, read_nrrd
+from simulator.case.cells import Region
 from simulator.case.contours import ContourRegion, slice_spacing
 from simulator.case.dicom import plan_facts
 from simulator.case.dicom_files import DicomFile, contours_by_roi, items, of_kind, read_file, scan
 from simulator.case.dicom_grids import ct_heights, dose_header, missing_heights, read_dose
 from simulator.case.geometry import Grid, Volume
-from simulator.case.structures import Region, Structure
+from simulator.case.structures import Structure
 from simulator.case.traces import Trace, one_record, read_trace
 from simulator.spec import CaseError
 

@@ -3,7 +3,8 @@
 import difflib
 from collections.abc import Mapping, Sequence
 
-from simulator.case.structures import Region, Role, Structure
+from simulator.case.cells import Region
+from simulator.case.structures import Role, Structure
 from simulator.spec import CaseError
 
 _EXTERNAL_NAMES = ("body", "external")

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from simulator.case.cells import SUB_CELLS
 from simulator.case.geometry import Grid
 from simulator.kernels.shapes import (
     CARVE,
@@ -19,9 +20,11 @@ from simulator.kernels.shapes import (
     UNITE,
     fill_voxels,
     signed_distances,
+    voxel_moments,
 )
 
 _SUBCELLS = 3
+_SMALLEST_CELL_MM = 0.55
 _REACH_MM = 12.0
 _CUT_DIAGONALS = 0.6
 
@@ -82,6 +85,14 @@ class Shape(ABC):
         fill_voxels(*self._program, *axes, step, _SUBCELLS, _CUT_DIAGONALS * float(np.linalg.norm(step)), part)
         filled[box] = part
         return filled
+
+    def moments(self, grid: Grid, index_zyx: np.ndarray) -> np.ndarray:
+        """Moments float64 (n, 10) within some voxels, see `Region`."""
+        moments = np.empty((len(index_zyx), 10))
+        voxel_moments(
+            *self._program, grid.points_mm(index_zyx), grid.spacing_mm[0], SUB_CELLS, _SMALLEST_CELL_MM, moments
+        )
+        return moments
 
 
 @dataclass(frozen=True)

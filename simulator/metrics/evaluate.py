@@ -1,10 +1,13 @@
 """Metrics of many courses of one structure at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from simulator.accumulation import FractionSums
+from simulator.case.cells import Cells
+from simulator.kernels.cells import mean_doses, metrics_of_cells
 from simulator.kernels.dvh import dose_at_volumes, extremes, mean_power, volume_at_doses
 from simulator.metrics.biology import Response
 from simulator.metrics.goals import Metric
@@ -24,6 +27,49 @@ class LeftOut:
     hotter_cc: np.ndarray
 
 
+@dataclass(frozen=True)
+class Extent:
+    """How points stand for tissue around them: cells, each with doses that differ over it.
+
+    Parameters
+    ----------
+    cells : what the points are nodes of. reach_gy : float32 (cell,), bound on the difference in
+        dose between its node and any part of it.
+    """
+
+    cells: Cells
+    reach_gy: np.ndarray
+
+    @cached_property
+    def _arrays(self) -> tuple[np.ndarray, ...]:
+        c = self.cells
+        return c.volume_cc, c.node, c.around, c.part, c.shape, self.reach_gy
+
+    def doses_and_volumes(
+        self, dose_gy: np.ndarray, volume_cc: np.ndarray, wanted_cc: np.ndarray, wanted_gy: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Minimum dose in Gy to the hottest volumes (v,), and the volume in cc that receives at least the doses (d,).
+
+        `volume_cc` (1, node) is that of the nodes.
+
+        Returns
+        -------
+        float64 (course, v) and (course, d).
+        """
+        guess = dose_at_volumes(dose_gy, volume_cc, wanted_cc[None])
+        return metrics_of_cells(dose_gy, *self._arrays, wanted_cc, guess, wanted_gy)
+
+    def mean_doses(self, dose_gy: np.ndarray) -> np.ndarray:
+        """Mean dose of each cell in Gy, float32 (course, cell)."""
+        c = self.cells
+        return mean_doses(dose_gy, c.node, c.around, c.part, c.shape)
+
+    @cached_property
+    def mean_weights(self) -> np.ndarray:
+        """Volumes (1, node) in cc that give the mean dose of all cells, see `Cells.mean_weights`."""
+        return self.cells.mean_weights()[None]
+
+
 def evaluate_metrics(
     metrics: list[Metric],
     dose_gy: np.ndarray,
@@ -31,6 +77,7 @@ def evaluate_metrics(
     prescription_gy: float,
     extremes_gy: np.ndarray | None = None,
     left_out: LeftOut | None = None,
+    extent: Extent | None = None,
 ) -> np.ndarray:
     """Values of metrics of one structure.
 
@@ -39,6 +86,7 @@ def evaluate_metrics(
     dose_gy : float32 (course, point); volume_cc : (point,), or (course, point) where courses differ.
     extremes_gy : smallest and largest dose (course, 2), needed for Dmin and Dmax unless volumes differ between courses.
     left_out : further points, where only doses at volumes and volumes at doses are asked for.
+    extent : of the points, when they stand for cells; else each is taken to have one dose.
 
     Returns
     -------
@@ -49,13 +97,17 @@ def evaluate_metrics(
     total_cc = volume_cc.sum(axis=1) + left_out.volume_cc
     values = np.empty((len(dose_gy), len(metrics)))
     ranked = [i for i, m in enumerate(metrics) if m.kind in ("dose_at_percent", "dose_at_cc")]
-    if ranked:
-        wanted = [wanted_cc(metrics[i], total_cc) - left_out.hotter_cc[i] for i in ranked]
-        values[:, ranked] = dose_at_volumes(dose_gy, volume_cc, np.stack(wanted, axis=1))
     above = [i for i, m in enumerate(metrics) if "volume_at" in m.kind]
-    if above:
+    if ranked or above:
+        wanted = [wanted_cc(metrics[i], total_cc) - left_out.hotter_cc[i] for i in ranked]
+        hot_cc = np.stack(wanted, axis=1) if wanted else np.empty((1, 0))
         thresholds = np.array([threshold_gy(metrics[i], prescription_gy) for i in above])
-        cc = volume_at_doses(dose_gy, volume_cc, thresholds) + left_out.hotter_cc[above]
+        if extent is None:
+            values[:, ranked] = dose_at_volumes(dose_gy, volume_cc, hot_cc)
+            cc = volume_at_doses(dose_gy, volume_cc, thresholds)
+        else:
+            values[:, ranked], cc = extent.doses_and_volumes(dose_gy, volume_cc, hot_cc[0], thresholds)
+        cc = cc + left_out.hotter_cc[above]
         for column, i in enumerate(above):
             volume = total_cc - cc[:, column] if metrics[i].kind.startswith("cold") else cc[:, column]
             values[:, i] = volume if metrics[i].unit == "cc" else 100.0 * volume / total_cc
@@ -67,9 +119,12 @@ def evaluate_metrics(
                 raise ValueError(f"{metric.label} needs the doses of the surface")
             values[:, i] = extremes_gy[:, int(metric.kind == "maximum")]
         elif metric.kind == "mean":
-            values[:, i] = mean_power(dose_gy, volume_cc, 1.0)
+            values[:, i] = mean_power(dose_gy, volume_cc if extent is None else extent.mean_weights, 1.0)
         elif metric.kind == "geud":
-            values[:, i] = mean_power(dose_gy, volume_cc, metric.argument) ** (1 / metric.argument)
+            points = (
+                (dose_gy, volume_cc) if extent is None else (extent.mean_doses(dose_gy), extent.cells.volume_cc[None])
+            )
+            values[:, i] = mean_power(*points, metric.argument) ** (1 / metric.argument)
     return values
 
 
@@ -79,6 +134,7 @@ def evaluate_biology(
     edge: FractionSums | None,
     volume_cc: np.ndarray,
     responses: dict[str, Response],
+    extent: Extent | None = None,
 ) -> np.ndarray:
     """Values of biological metrics of one structure.
 
@@ -93,13 +149,18 @@ def evaluate_biology(
     float64 (course, metric), each in its metric's unit.
     """
     values = np.empty((len(points.dose_gy), len(metrics)))
+    if extent is not None:
+        extent = replace(extent, reach_gy=np.full_like(extent.reach_gy, np.inf))
     for dose in dict.fromkeys(m.dose for m in metrics if m.dose is not None):
         some = [i for i, m in enumerate(metrics) if m.dose == dose]
         gy = dose.of(points)
         limits = None
         if edge is not None:
             limits = extremes(dose.of(edge), np.ones((1, edge.dose_gy.shape[1])))
-        values[:, some] = evaluate_metrics([metrics[i] for i in some], gy, volume_cc, np.nan, limits)
+        values[:, some] = evaluate_metrics([metrics[i] for i in some], gy, volume_cc, np.nan, limits, extent=extent)
+    if extent is not None:
+        points = FractionSums(extent.mean_doses(points.dose_gy), extent.mean_doses(points.squares_gy2))
+        volume_cc = extent.cells.volume_cc
     for i, metric in enumerate(metrics):
         if metric.dose is None:
             values[:, i] = 100.0 * responses[metric.kind].probability(points, volume_cc)

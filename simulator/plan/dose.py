@@ -1,13 +1,14 @@
 """Planned doses: totals of the course in Gy, known everywhere."""
 
 import copy
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from scipy.ndimage import map_coordinates, spline_filter
 
 from simulator.case.geometry import Grid, Volume
-from simulator.kernels.splines import combine_four
+from simulator.kernels.splines import combine_four, limits_of_cells
 
 
 class PlannedDose(Protocol):
@@ -71,6 +72,39 @@ class SplineDose:
         index = np.clip(self.grid.index_zyx(points_mm), 0, np.asarray(self.grid.shape) - 1)
         dose = map_coordinates(self._coefficients, index.T, order=3, mode="mirror", prefilter=False)
         return np.maximum(dose, 0)
+
+
+class LimitedSplineDose(SplineDose):
+    """A gridded dose interpolated by cubic B-splines that do not overshoot where it has an edge, such as the skin.
+
+    Between nodes the spline is cut off beyond what the nodes around allow (`simulator.kernels.splines.limits_of_cells`).
+    """
+
+    def __init__(self, volume: Volume) -> None:
+        super().__init__(volume)
+        values = np.asarray(volume.values, np.float32)
+        self._values = np.pad(values, [(0, 1 if n == 1 else 0) for n in values.shape], mode="edge")
+
+    @cached_property
+    def _limits(self) -> tuple[np.ndarray, np.ndarray]:
+        return limits_of_cells(self._values)
+
+    def on_grid(self, grid: Grid) -> np.ndarray:
+        """Dose float32 (z, y, x) in Gy at the nodes of a grid."""
+        cells = [self._cell(grid.axes_mm[2 - axis], axis) for axis in range(3)]
+        low, high = (limit[np.ix_(*cells)] for limit in self._limits)
+        return np.clip(super().on_grid(grid), low, high)
+
+    def at(self, points_mm: np.ndarray) -> np.ndarray:
+        """Dose float64 (n,) in Gy at points (n, 3)."""
+        cells = tuple(self._cell(points_mm[:, 2 - axis], axis) for axis in range(3))
+        low, high = (limit[cells] for limit in self._limits)
+        return np.clip(super().at(points_mm), low, high)
+
+    def _cell(self, mm: np.ndarray, axis: int) -> np.ndarray:
+        """Cell of each coordinate along an axis of (z, y, x)."""
+        index = (mm - self.grid.origin_mm[2 - axis]) / self.grid.spacing_mm[2 - axis]
+        return np.clip(np.floor(index + 1e-9).astype(np.int64), 0, self._values.shape[axis] - 2)
 
 
 def _cubic_basis(index: np.ndarray, n_coefficients: int) -> tuple[int, np.ndarray, np.ndarray]:

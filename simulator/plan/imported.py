@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from simulator.case.anatomy import Case, ImportedDose
-from simulator.plan.dose import SplineDose
+from simulator.plan.dose import LimitedSplineDose
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Plan, plan_quality
 from simulator.plan.targets import Expansion, TargetVolume, expand
@@ -45,7 +45,7 @@ class ImportedDoses(Spec):
                 f"dose {imported.label!r} of case {case.name!r} does not cover the PTV of margin "
                 f"{_words(entry.margin_mm)}; export it on a larger grid"
             )
-        dose = SplineDose(imported.dose_gy)
+        dose = LimitedSplineDose(imported.dose_gy)
         return Plan(dose, ptv, plan_quality(dose, ptv, prescription, grid), grid)
 
     def plans(

@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 from scipy.ndimage import map_coordinates
 
+from simulator.case.cells import Region
 from simulator.case.geometry import Grid
-from simulator.case.structures import Region
 from simulator.spec import CaseError
 
 _PATH_STEP_MM = 0.5

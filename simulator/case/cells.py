@@ -1,0 +1,241 @@
+"""Cells: how the tissue of a structure fills the cells of a lattice.
+
+The dose of a cell is that of its inside part: near the surface the centre of a cell may lie outside. A part is known by its
+volume, its centroid and its second moments; with the dose at the centre and at the six neighbouring nodes, that gives the
+mean dose of the part and its range to second order (`simulator.kernels.cells`).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from scipy.ndimage import binary_dilation
+
+from simulator.case.geometry import Grid
+
+SUB_CELLS = 6
+_NEIGHBOURS = np.array([[-1, 0, 0], [1, 0, 0], [0, -1, 0], [0, 1, 0], [0, 0, -1], [0, 0, 1]])
+_WHOLE = 1 - 1e-6
+_WHOLE_CELL = np.array([[0, 0, 0, 1 / 12, 1 / 12, 1 / 12, 0, 0, 0]], np.float32)
+_BLOCK, _FARTHEST = 4, 2**19
+
+
+class Region(Protocol):
+    """A closed set of tissue. Everything a structure needs derives from its occupancy of a grid."""
+
+    @property
+    def bounds_mm(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper corner of a box that encloses the region, two (3,) arrays (x, y, z)."""
+        ...
+
+    def occupancy(self, grid: Grid) -> np.ndarray:
+        """Share of each voxel of `grid` that the region fills, float32 (z, y, x) in 0-1.
+
+        Sub-voxel accurate: the sum of occupancy times voxel volume converges fast to the region's volume,
+        also where voxels are as large as the region's smallest diameter.
+        """
+        ...
+
+    def moments(self, grid: Grid, index_zyx: np.ndarray) -> np.ndarray:
+        """Moments of the region within some voxels, float64 (n, 10), lengths in voxel edges from the voxel's centre.
+
+        Volume, then the integrals of z, y, x, zz, yy, xx, zy, zx and yx, for voxels of index int (n, 3).
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Part of a structure sampled on one lattice.
+
+    Parameters
+    ----------
+    lattice : grid whose nodes are whole multiples of its (isotropic) spacing.
+    index_zyx : int32 (n, 3), node indices.
+    volume_cc : float64 (n,), volume that each node stands for.
+    cut : int32 (m,), which of the nodes stand for a part of their cell.
+    shape : float32 (m, 9), centroid of that part (z, y, x) from the node, and its covariance (zz, yy, xx, zy, zx, yx), in
+        cell edges.
+    """
+
+    lattice: Grid
+    index_zyx: np.ndarray
+    volume_cc: np.ndarray
+    cut: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
+    shape: np.ndarray = field(default_factory=lambda: np.empty((0, 9), np.float32))
+
+    @property
+    def points_mm(self) -> np.ndarray:
+        """Node positions (n, 3) as (x, y, z)."""
+        return self.lattice.points_mm(self.index_zyx)
+
+    @property
+    def spacing_mm(self) -> float:
+        """Edge of a cell."""
+        return self.lattice.spacing_mm[0]
+
+    def some(self, kept: np.ndarray) -> "Patch":
+        """The cells, boolean (n,), that are kept."""
+        place = np.cumsum(kept) - 1
+        cut = kept[self.cut]
+        return Patch(
+            self.lattice,
+            self.index_zyx[kept],
+            self.volume_cc[kept],
+            place[self.cut[cut]].astype(np.int32),
+            self.shape[cut],
+        )
+
+
+def sample_region(region: Region, spacing_mm: float) -> Patch:
+    """Cells of a region on the lattice of whole multiples of `spacing_mm`."""
+    lower, upper = region.bounds_mm
+    return sample_lattice(region, Grid.covering(lower - spacing_mm, upper + spacing_mm, spacing_mm))
+
+
+def sample_lattice(region: Region, lattice: Grid, wanted: np.ndarray | None = None) -> Patch:
+    """Cells of a region on a lattice, of those that are wanted, boolean (z, y, x), if given.
+
+    They follow each other in blocks of 64 that lie together, so that the doses of a block are alike.
+    """
+    occupancy = region.occupancy(lattice)
+    may_be_filled = binary_dilation(occupancy > 0, np.ones((3, 3, 3)))
+    if wanted is not None:
+        may_be_filled &= wanted
+    index = np.argwhere(may_be_filled).astype(np.int32)
+    index = index[np.lexsort((index // _BLOCK).T[::-1])]
+    volume = occupancy[tuple(index.T)].astype(np.float64)
+    cut = np.flatnonzero(volume < _WHOLE).astype(np.int32)
+    total, first, second = np.split(region.moments(lattice, index[cut]), [1, 4], axis=1)
+    volume[cut] = total[:, 0]
+    total = np.maximum(total, 1e-12)
+    centroid, second = first / total, second / total
+    z, y, x = centroid.T
+    covariance = second - np.stack([z * z, y * y, x * x, z * y, z * x, y * x], axis=1)
+    shape = np.concatenate([centroid, covariance], axis=1).astype(np.float32)
+    return Patch(lattice, index, volume * lattice.voxel_cc, cut, shape).some(volume > 0)
+
+
+def refined(region: Region, patch: Patch, chosen: np.ndarray) -> Patch:
+    """The cells, boolean (n,), that are chosen, each divided into 27."""
+    step = patch.spacing_mm / 3
+    centre_mm = patch.points_mm[chosen]
+    lattice = Grid.covering(centre_mm.min(axis=0) - step, centre_mm.max(axis=0) + step, step)
+    wanted = np.zeros(lattice.shape, bool)
+    centre = np.rint(lattice.index_zyx(centre_mm)).astype(int)
+    for offset in np.ndindex(3, 3, 3):
+        wanted[tuple((centre + offset - 1).T)] = True
+    return sample_lattice(region, lattice, wanted)
+
+
+def places(patch: Patch, per_edge: int = 1) -> np.ndarray:
+    """A number int64 (n,) for each cell, or for the larger one of which it is a part of 1 / `per_edge` of the edge."""
+    steps = np.rint(np.array(patch.lattice.origin_mm[::-1]) / patch.spacing_mm).astype(np.int64)
+    place = (patch.index_zyx + steps + per_edge // 2) // per_edge + _FARTHEST
+    return np.asarray(np.ravel_multi_index(place.T, (2 * _FARTHEST,) * 3))
+
+
+def sub_voxel_moments(occupancy: Callable[[Grid], np.ndarray], grid: Grid, index_zyx: np.ndarray) -> np.ndarray:
+    """Moments, see `Region`, from the occupancy of 216 sub-voxels of each voxel, layer by layer."""
+    moments = np.zeros((len(index_zyx), 10))
+    offset = (np.arange(SUB_CELLS) - (SUB_CELLS - 1) / 2) / SUB_CELLS
+    z, y, x = (a.ravel() for a in np.meshgrid(offset, offset, offset, indexing="ij"))
+    own = 1 / (12 * SUB_CELLS**2)
+    factors = np.stack(
+        [np.ones_like(z), z, y, x, z * z + own, y * y + own, x * x + own, z * y, z * x, y * x], axis=1
+    ) / len(z)  # fmt: skip
+    step = np.array(grid.spacing_mm) / SUB_CELLS
+    for layer in np.unique(index_zyx[:, 0]):
+        here = np.flatnonzero(index_zyx[:, 0] == layer)
+        low, high = index_zyx[here].min(axis=0), index_zyx[here].max(axis=0)
+        n = (high - low + 1) * SUB_CELLS
+        x0, y0, z0 = (float(v) for v in grid.points_mm(low) + offset[0] * np.array(grid.spacing_mm))
+        sx, sy, sz = (float(v) for v in step)
+        filled = occupancy(Grid((x0, y0, z0), (sx, sy, sz), (int(n[0]), int(n[1]), int(n[2]))))
+        blocks = filled.reshape(*np.ravel(np.stack([n // SUB_CELLS, np.full(3, SUB_CELLS)], axis=1)))
+        blocks = blocks.transpose(0, 2, 4, 1, 3, 5).reshape(*(n // SUB_CELLS), -1)
+        moments[here] = blocks[tuple((index_zyx[here] - low).T)] @ factors
+    return moments
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Cells of a structure and the nodes whose doses they need: their own, and its six neighbours.
+
+    Parameters
+    ----------
+    volume_cc : float64 (cell,). node : uint32 (cell,), the node of each. around : uint32 (cell, 6), the nodes before and
+        after it along z, y and x.
+    part : uint32 (cell,), row of `shape`. shape : float32 (m, 9), see `Patch`; its first row is that of whole cells.
+    start : int64 (patch + 1,), first cell of each patch. n_nodes : of all patches.
+    spacing_mm : by patch.
+    """
+
+    volume_cc: np.ndarray
+    node: np.ndarray
+    around: np.ndarray
+    part: np.ndarray
+    shape: np.ndarray
+    start: np.ndarray
+    n_nodes: int
+    spacing_mm: tuple[float, ...]
+
+    @classmethod
+    def of(cls, patches: Sequence[Patch]) -> tuple["Cells", list[Patch]]:
+        """Cells with a volume of some patches, and the patches with all nodes that they need, in C order."""
+        volume, node, around, part, nodes = [], [], [], [], []
+        n_nodes, n_parts = 0, 1
+        for patch in patches:
+            index = patch.index_zyx.astype(np.int64)
+            filled = patch.volume_cc > 0
+            lowest, size = index.min(axis=0) - 1, np.ptp(index, axis=0) + 3
+            own = np.ravel_multi_index((index - lowest).T, size)
+            beside = np.stack([np.ravel_multi_index((index[filled] + d - lowest).T, size) for d in _NEIGHBOURS], axis=1)
+            every = np.unique(np.concatenate([own, beside.ravel()]))
+            at_own, at_beside = np.searchsorted(every, own[filled]), np.searchsorted(every, beside)
+            node_cc = np.zeros(len(every))
+            node_cc[np.searchsorted(every, own)] = patch.volume_cc
+            at = np.stack(np.unravel_index(every, size), axis=1) + lowest
+            nodes.append(Patch(patch.lattice, at.astype(np.int32), node_cc))
+            rows = np.zeros(len(index), np.int32)
+            rows[patch.cut] = n_parts + np.arange(len(patch.cut))
+            volume.append(patch.volume_cc[filled])
+            node.append(at_own + n_nodes)
+            around.append(at_beside + n_nodes)
+            part.append(rows[filled])
+            n_nodes, n_parts = n_nodes + len(every), n_parts + len(patch.cut)
+        cells = cls(
+            np.concatenate(volume),
+            np.concatenate(node).astype(np.uint32),
+            np.concatenate(around).astype(np.uint32),
+            np.concatenate(part).astype(np.uint32),
+            np.concatenate([_WHOLE_CELL, *(p.shape for p in patches)]),
+            np.cumsum([0, *(len(v) for v in volume)]),
+            n_nodes,
+            tuple(p.spacing_mm for p in patches),
+        )
+        return cells, nodes
+
+    def some(self, kept: np.ndarray) -> tuple["Cells", np.ndarray]:
+        """The cells, boolean (cell,), that are kept, and which nodes, boolean (node,), they need, in their order."""
+        needed = np.zeros(self.n_nodes, bool)
+        needed[self.node[kept]] = needed[self.around[kept]] = True
+        place = (np.cumsum(needed) - 1).astype(np.uint32)
+        start = np.concatenate([[0], np.cumsum(kept)])[self.start]
+        cells = Cells(
+            self.volume_cc[kept], place[self.node[kept]], place[self.around[kept]], self.part[kept], self.shape, start,
+            int(needed.sum()), self.spacing_mm,
+        )  # fmt: skip
+        return cells, needed
+
+    def mean_weights(self) -> np.ndarray:
+        """Volumes (node,) in cc whose sum with node doses is the integral of dose: means of parts are linear in them."""
+        shape = self.shape[self.part].astype(float)
+        offset, square = shape[:, :3], shape[:, 3:6] + shape[:, :3] ** 2
+        weights = np.bincount(self.node, self.volume_cc * (1 - square.sum(axis=1)), self.n_nodes)
+        for axis in range(3):
+            for side, sign in enumerate((-1, 1)):
+                share = self.volume_cc * (square[:, axis] + sign * offset[:, axis]) / 2
+                weights += np.bincount(self.around[:, 2 * axis + side], share, self.n_nodes)
+        return weights
