@@ -50,6 +50,7 @@ _SAME_OUTLINE_MM = 0.1
 _UNKNOWN_SPACING_MM = 0.3
 _DOUBLE_WITHIN = 0.1
 _INTERLEAVED_SHARE = 0.75
+_FARTHEST_MM = 1e4
 _MIN_AREA_MM2 = 1e-6
 _SCANLINE_MM = 0.02
 
@@ -210,8 +211,12 @@ def _outlines(contours: Iterable[np.ndarray], name: str) -> list[_Outline]:
         points = np.asarray(contour, float).reshape(-1, 3)
         if len(points) < 3:
             continue
-        if not np.isfinite(points).all():
-            raise CaseError(f"structure {name!r}: a contour has a coordinate that is not a number; export it again")
+        if not np.abs(points).max() < _FARTHEST_MM:
+            farthest = points[int(np.argmax(np.abs(points).max(axis=1)))]
+            raise CaseError(
+                f"structure {name!r}: a contour reaches to ({', '.join(f'{v:g}' for v in farthest)}) mm, outside of any "
+                "patient; draw or export it again"
+            )
         low, high = float(points[:, 2].min()), float(points[:, 2].max())
         if high - low > _MOST_TILT_MM:
             raise _not_transverse(name, low, high)
