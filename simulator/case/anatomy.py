@@ -114,6 +114,7 @@ class Case:
     doses : imported dose distributions.
     plan : what the RTPLAN says; None without one.
     frame_uids : DICOM frames of reference that the geometry belongs to; none for phantoms and case files.
+    left_out : why a structure of the patient is not among them, by name.
     provenance : short facts for the report ("RTSTRUCT 1.2.3...", "analytic phantom").
     """
 
@@ -124,6 +125,7 @@ class Case:
     doses: tuple[ImportedDose, ...] = ()
     plan: PlanFacts | None = None
     frame_uids: frozenset[str] = frozenset()
+    left_out: dict[str, str] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -151,6 +153,8 @@ class Case:
         try:
             return self.structures[name]
         except KeyError:
+            if name in self.left_out:
+                raise CaseError(self.left_out[name]) from None
             known = ", ".join(self.structures) or "none"
             raise CaseError(f"structure {name!r} is not in case {self.name!r}; it has: {known}") from None
 
