@@ -67,6 +67,7 @@ class ImportedDose:
     Parameters
     ----------
     plan : what its own RTPLAN says, where there is one.
+    source : its file.
 
     Raises
     ------
@@ -77,6 +78,7 @@ class ImportedDose:
     dose_gy: Volume
     uid: str = ""
     plan: PlanFacts | None = None
+    source: str = ""
 
     def __post_init__(self) -> None:
         if reason := flaw_of_dose(self.dose_gy.values):
@@ -96,8 +98,8 @@ def flaw_of_dose(dose_gy: np.ndarray) -> str:
     return ""
 
 
-def digest_of_frame(uid: str) -> str:
-    """A frame of reference, made unreadable."""
+def digest_of_uid(uid: str) -> str:
+    """A DICOM UID, made unreadable."""
     return hashlib.sha256(uid.encode()).hexdigest()[:16]
 
 
@@ -115,7 +117,8 @@ class Case:
     plan : what the RTPLAN says; None without one.
     frame_uids : DICOM frames of reference that the geometry belongs to; none for phantoms and case files.
     left_out : why a structure of the patient is not among them, by name.
-    provenance : short facts for the report ("RTSTRUCT 1.2.3...", "analytic phantom").
+    provenance : short facts ("RTSTRUCT 1.2.3...", "analytic phantom").
+    identifying : keys of those that are not for a report, as they lead to the patient.
     """
 
     name: str
@@ -127,11 +130,17 @@ class Case:
     frame_uids: frozenset[str] = frozenset()
     left_out: dict[str, str] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
+    identifying: tuple[str, ...] = ()
+
+    @property
+    def description(self) -> str:
+        """The facts for the report."""
+        return "; ".join(f"{key}: {value}" for key, value in self.provenance.items() if key not in self.identifying)
 
     @property
     def frame_digest(self) -> str:
         """What results keep of the frames of reference, to tell patients apart without naming one; empty without frames."""
-        return ";".join(sorted(digest_of_frame(uid) for uid in self.frame_uids))
+        return ";".join(sorted(digest_of_uid(uid) for uid in self.frame_uids))
 
     @property
     def prescription_gy(self) -> float | None:

@@ -35,7 +35,6 @@ from typing import Literal
 import numpy as np
 
 from simulator.case.geometry import Grid
-from simulator.conventions import CC_PER_MM3
 from simulator.kernels.polygons import even_odd_coverage
 from simulator.spec import CaseError
 
@@ -44,6 +43,7 @@ EndCaps = Literal["half-slice", "none"]
 PLANE_TOLERANCE_MM = 0.1
 GAP_FACTOR = 1.5
 _SAME_SLICE_MM = 0.02
+_FARTHEST_MM = 1e4
 _MOST_TILT_MM = 1.0
 _SAME_SLICE_SHARE = 1 / 3
 _HOLE_TILT_MM = 0.25
@@ -51,10 +51,8 @@ _SAME_OUTLINE_MM = 0.1
 _UNKNOWN_SPACING_MM = 0.3
 _DOUBLE_WITHIN = 0.1
 _INTERLEAVED_SHARE = 0.75
-_FARTHEST_MM = 1e4
 _MIN_AREA_MM2 = 1e-6
 _SCANLINE_MM = 0.02
-_AREA_PIXELS = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,13 +94,6 @@ class ContourSlice:
         """Lower and upper corner (x, y) of the outline."""
         points = np.concatenate(self.polygons)
         return points.min(axis=0), points.max(axis=0)
-
-    @cached_property
-    def area_mm2(self) -> float:
-        """Area of the outline by the even-odd rule."""
-        low, high = self.box_mm
-        step = np.maximum((high - low) / _AREA_PIXELS, _SCANLINE_MM)
-        return float(self.coverage(low + step / 2, step, (_AREA_PIXELS,) * 2).sum(dtype=float) * step.prod())
 
     def coverage(self, first_xy: np.ndarray, step_xy: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """Share of each pixel (y, x) inside the outline; `first_xy` is the centre of pixel [0, 0]."""
@@ -160,11 +151,6 @@ class ContourRegion:
             slices += own
             gaps += lacking
         return cls(tuple(sorted(slices, key=lambda s: s.z_mm)), tuple(sorted(gaps)))
-
-    @property
-    def volume_cc(self) -> float:
-        """Volume of the slabs."""
-        return sum(s.area_mm2 * (s.upper_mm - s.lower_mm) for s in self.slices) * CC_PER_MM3
 
     @property
     def n_contours(self) -> int:
@@ -225,7 +211,9 @@ def _outlines(contours: Iterable[np.ndarray], name: str) -> list[_Outline]:
         points = np.asarray(contour, float).reshape(-1, 3)
         if len(points) < 3:
             continue
-        if not np.abs(points).max() < _FARTHEST_MM:
+        if not np.isfinite(points).all():
+            raise CaseError(f"structure {name!r}: a contour has a coordinate that is not a number; export it again")
+        if np.abs(points).max() > _FARTHEST_MM:
             farthest = points[int(np.argmax(np.abs(points).max(axis=1)))]
             raise CaseError(
                 f"structure {name!r}: a contour reaches to ({', '.join(f'{v:g}' for v in farthest)}) mm, outside of any "

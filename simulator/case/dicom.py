@@ -25,7 +25,7 @@ from simulator.case.dicom_files import (
 )
 from simulator.case.dicom_grids import ct_heights, dose_header, has_grid, read_ct, read_dose
 from simulator.case.dicom_plans import choose_plan_and_structures, plan_facts
-from simulator.case.dicom_rois import Roi, namesakes, rois_of
+from simulator.case.dicom_rois import Roi, elsewhere, namesakes, rois_of
 from simulator.case.geometry import Grid, Volume, cropped
 from simulator.case.naming import StructureNames, select_structures
 from simulator.case.structures import Region, Structure
@@ -63,7 +63,7 @@ def load_dicom(
     dose_is : what an RTDOSE tagged FRACTION holds. Several `dose_uids` give several doses, one per plan; beam doses
         are summed when every treatment beam of the plan has one.
     end_caps : see `simulator.case.contours`.
-    keep_identity : name the case after the patient instead of a pseudonym.
+    keep_identity : name the case after the patient instead of a pseudonym, and show UIDs in reports.
 
     Raises
     ------
@@ -93,12 +93,20 @@ def load_dicom(
     rois = rois_of(structure_set)
     names = StructureNames([r.name for r in rois], aliases, f"RTSTRUCT {structure_set.name}", namesakes(rois))
     regions, kinds, problems = _read_regions(rois, names, image_z_mm, end_caps)
+    for roi in elsewhere(rois, _frames_used(chosen_doses, ct_slices, plan)):
+        name = names.standard[roi.name]
+        regions.pop(name, None)
+        problems[name] = (
+            f"{names.where}: structure {name!r} is drawn in another frame of reference than the dose or the CT; "
+            "register it to the planning CT and export it again"
+        )
     kept = select_structures(regions, kinds, problems, names, target, structures)
 
     notes = {"RTSTRUCT": structure_set.uid}
     if plan:
         notes["RTPLAN"] = plan.uid
     notes.update({f"RTDOSE {dose.label}": dose.uid for dose in doses})
+    identifying = () if keep_identity else tuple(notes)
     if problems:
         notes["structures left out"] = "; ".join(problems.values())
     gaps = [f"{n} z {low:g} to {high:g} mm" for n, r in regions.items() for low, high in r.gaps_mm if n in kept]
@@ -121,6 +129,7 @@ def load_dicom(
         frame_uids=frozenset(structure_set.frame_uids),
         left_out=problems | {name: names.refusal(name) for name in names.namesakes if name not in kept},
         provenance=notes,
+        identifying=identifying,
     )
 
 
@@ -129,6 +138,14 @@ def _case_name(file: DicomFile, keep_identity: bool) -> str:
         return str(file.header.PatientName)
     study = str(file.header.get("StudyInstanceUID") or file.uid)
     return "case-" + hashlib.sha256(study.encode()).hexdigest()[:8]
+
+
+def _frames_used(doses: list[DicomFile], ct_slices: list[DicomFile], plan: DicomFile | None) -> frozenset[str]:
+    """The frames of reference that structures have to be drawn in: those of the doses, else of the CT, else of the plan."""
+    for files in (doses, ct_slices[:1], [plan] if plan else []):
+        if frames := frozenset(uid for file in files for uid in file.frame_uids):
+            return frames
+    return frozenset()
 
 
 def _doses_of_plan(doses: list[DicomFile], plan: DicomFile | None) -> list[DicomFile]:
@@ -179,7 +196,7 @@ def _read_doses(
     volumes = [_course_total(f, own or plan, dose_is) for f, own in zip(files, plans, strict=True)]
     if not beam_doses:
         return [
-            ImportedDose(Path(f.name).stem if len(files) > 1 else f.label or "RTDOSE", v, f.uid, own)
+            ImportedDose(Path(f.name).stem if len(files) > 1 else f.label or "RTDOSE", v, f.uid, own, f.name)
             for f, v, own in zip(files, volumes, plans, strict=True)
         ]
     _require_all_beams(beam_doses, plan)
@@ -258,7 +275,7 @@ def _read_regions(
 def _check_dose_covers(
     structures: Mapping[str, Structure], doses: Sequence[ImportedDose], notes: dict[str, str]
 ) -> None:
-    for dose in doses:
+    for i, dose in enumerate(doses, 1):
         grid = dose.dose_gy.grid
         outside = [s for s in structures.values() if not np.all(grid.contains(np.array(s.region.bounds_mm)))]
         for s in outside:
@@ -268,7 +285,8 @@ def _check_dose_covers(
                     f"{dose.label!r} ({_extent(grid.origin_mm, grid.upper_mm)}); export the dose on a larger grid"
                 )
         if outside:
-            notes[f"partly outside the dose grid of {dose.label}"] = ", ".join(s.name for s in outside)
+            name = dose.label if len(doses) == 1 else f"dose {i}"
+            notes[f"partly outside the dose grid of {name}"] = ", ".join(s.name for s in outside)
 
 
 def _extent(lower: Sequence[float] | np.ndarray, upper: Sequence[float] | np.ndarray) -> str:

@@ -84,6 +84,11 @@ def rois_of(structure_set: DicomFile) -> list[Roi]:
     ]
 
 
+def elsewhere(rois: Sequence[Roi], frames: frozenset[str]) -> list[Roi]:
+    """The drawn ROIs that say that they are in none of some frames of reference."""
+    return [r for r in rois if r.contours and r.frame_uid and frames and r.frame_uid not in frames]
+
+
 def namesakes(rois: Sequence[Roi]) -> dict[str, list[str]]:
     """The names of drawn ROIs that the file calls alike, by what it calls them."""
     alike: dict[str, list[str]] = {}
@@ -105,7 +110,7 @@ def _contours(drawn: Sequence[Elements]) -> tuple[tuple[np.ndarray, ...], tuple[
     closed: list[np.ndarray] = []
     others: Counter[str] = Counter()
     for contour in drawn:
-        if not contour.has("ContourData"):
+        if not contour.get("ContourData"):
             continue
         kind = str(contour.get("ContourGeometricType") or "").strip().upper()
         points = _points_mm(contour)

@@ -19,11 +19,10 @@ from simulator.case.dicom_elements import REMEDY
 from simulator.case.dicom_files import KINDS, LOCALIZER, DicomFile, items, of_kind, read_file, scan
 from simulator.case.dicom_grids import ct_heights, dose_header, missing_heights, read_dose
 from simulator.case.dicom_plans import misfit, plan_facts
-from simulator.case.dicom_rois import namesakes, rois_of
+from simulator.case.dicom_rois import elsewhere, namesakes, rois_of
 from simulator.case.geometry import Grid, Volume
-from simulator.case.structures import Region
+from simulator.case.structures import Region, Structure
 from simulator.case.traces import Trace, one_record, read_trace
-from simulator.conventions import CC_PER_MM3
 from simulator.reading import reading
 from simulator.spec import CaseError
 
@@ -301,9 +300,16 @@ class _Found:
                 )
         image_z_mm = self._ct(self._placed_slices(of_kind(files, "CT")))
         self._other_kinds(files, bool(self.images))
+        images = of_kind(files, "RTDOSE") or of_kind(files, "CT")
         for structure_set in of_kind(files, "RTSTRUCT"):
             with self._noting(f"RTSTRUCT {structure_set.name}"):
                 self._structure_set(structure_set, image_z_mm)
+                strangers = elsewhere(rois_of(structure_set), frozenset(uid for f in images for uid in f.frame_uids))
+                if strangers:
+                    self.notes.append(
+                        f"RTSTRUCT {structure_set.name}: drawn in another frame of reference than the {images[0].kind}: "
+                        + ", ".join(roi.name for roi in strangers)
+                    )
         if self.structures and not any(s.kind == "GTV" or s.name.upper().startswith("GTV") for s in self.structures):
             self.notes.append("no structure is called GTV: case.target says what margins are added to")
         plans = of_kind(files, "RTPLAN")
@@ -472,7 +478,7 @@ class _Found:
             self._image(name, archive.ct_hu.grid)
         for structure, region in archive.regions.items():
             if isinstance(region, ContourRegion):
-                self.structures.append(_contour_entry(name, structure, "", region, uncapped[structure]))  # type: ignore[arg-type]
+                self.structures.append(_contour_entry(name, structure, "", region, uncapped[structure]))
             else:
                 self.structures.append(_mask_entry(name, structure, region))
         self.structures += [StructureEntry(name, structure, "", None) for structure in archive.problems]
@@ -503,12 +509,10 @@ def _alike(names: Iterable[str]) -> list[list[str]]:
 
 
 def _contour_entry(
-    source: str, name: str, kind: str, region: ContourRegion, uncapped: ContourRegion, unread: str = ""
+    source: str, name: str, kind: str, region: ContourRegion, uncapped: Region, unread: str = ""
 ) -> StructureEntry:
     z = np.unique([s.z_mm for s in region.slices])
-    volume = region.volume_cc
-    without = sum(a.area_mm2 * (b.upper_mm - b.lower_mm) for a, b in zip(region.slices, uncapped.slices, strict=True))
-    without *= CC_PER_MM3
+    volume, without = (Structure(name, "oar", r).volume_cc for r in (region, uncapped))
     remarks = [f"gap at z {low:g} to {high:g} mm" for low, high in region.gaps_mm]
     if unread:
         remarks.append(f"{unread} left out")
