@@ -258,15 +258,15 @@ def _on_one_slice(z_mm: np.ndarray, image_spacing_mm: float | None) -> list[np.n
     """Indices of ascending heights that lie on one slice: the widest groups that are narrow beside their distances."""
     steps = np.diff(z_mm)
     near = steps[(steps > _SAME_SLICE_MM) & (steps <= _MOST_TILT_MM)]
-    groups = []
+    starts = np.zeros(1, int)
     for tolerance in (*np.unique(np.ceil(near * 100) / 100)[::-1], _SAME_SLICE_MM):
-        groups = np.split(np.arange(len(z_mm)), np.flatnonzero(steps > tolerance) + 1)
-        widest = max(z_mm[own[-1]] - z_mm[own[0]] for own in groups)
-        middles = [z_mm[own].mean() for own in groups]
-        apart = np.diff(middles).min() if len(groups) > 1 else image_spacing_mm or _UNKNOWN_SPACING_MM
-        if widest <= _SAME_SLICE_SHARE * apart:
+        starts = np.append(0, np.flatnonzero(steps > tolerance) + 1)
+        ends = np.append(starts[1:], len(z_mm)) - 1
+        middles = np.add.reduceat(z_mm, starts) / (ends - starts + 1)
+        apart = np.diff(middles).min() if len(starts) > 1 else image_spacing_mm or _UNKNOWN_SPACING_MM
+        if (z_mm[ends] - z_mm[starts]).max() <= _SAME_SLICE_SHARE * apart:
             break
-    return groups
+    return np.split(np.arange(len(z_mm)), starts[1:])
 
 
 def _on_slices(outlines: Sequence[_Outline], image_spacing_mm: float | None) -> list[list[_Outline]]:
