@@ -18,7 +18,7 @@ from pathlib import Path
 import nrrd
 import numpy as np
 
-from simulator.case.anatomy import Case, ImportedDose
+from simulator.case.anatomy import Case, ImportedDose, flaw_of_dose
 from simulator.case.contours import ContourRegion, EndCaps, slice_spacing
 from simulator.case.density import density_of_hu
 from simulator.case.geometry import Grid, Volume, in_house_axes
@@ -230,6 +230,8 @@ def load_archive(
     CaseError : what is missing or inconsistent, and how to mend it.
     """
     archive = read_archive(path, end_caps)
+    if archive.dose_gy and (reason := flaw_of_dose(archive.dose_gy.values)):
+        raise CaseError(f"case file {path}: its dose: {reason}")
     names = StructureNames([*archive.regions, *archive.problems], aliases, Path(path).name)
     regions = {names.standard[name]: region for name, region in archive.regions.items()}
     problems = {names.standard[name]: problem for name, problem in archive.problems.items()}

@@ -1,6 +1,7 @@
 """Finding and choosing DICOM files: what a folder holds, by SOP class, and which file the study means."""
 
 import logging
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,11 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from simulator.case.dicom_elements import REMEDY, Elements, is_cut_short
+from simulator.reading import reading
 from simulator.spec import CaseError
 
 KINDS = {
@@ -22,17 +26,29 @@ KINDS = {
 PLANAR_TYPES = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR")
 STUDY_KEYS = {"RTSTRUCT": "case.structure_set", "RTPLAN": "case.rtplan", "RTDOSE": "case.rtdoses"}
 
+_STANDARD_CLASSES = "1.2.840.10008."
+
 logging.getLogger("pydicom").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", module="pydicom")
 
 
 @dataclass(frozen=True)
 class DicomFile:
-    """One file: its kind by SOP class, and its header without pixels."""
+    """One file: its kind by SOP class, and its header without pixels.
+
+    Parameters
+    ----------
+    kind : CT, RTSTRUCT, RTDOSE or RTPLAN; empty where the file is damaged beyond telling.
+    problem : why the file must not be used, as a message; empty for a sound one.
+    private_class : the SOP class of a vendor, where the Modality had to tell the kind.
+    """
 
     path: Path
     name: str
     kind: str
     header: Any
+    problem: str = ""
+    private_class: str = ""
 
     @property
     def uid(self) -> str:
@@ -46,6 +62,11 @@ class DicomFile:
         found.update(f.get("FrameOfReferenceUID") for f in items(self.header, "ReferencedFrameOfReferenceSequence"))
         found.update(r.get("ReferencedFrameOfReferenceUID") for r in items(self.header, "StructureSetROISequence"))
         return frozenset(str(uid) for uid in found if uid)
+
+    @property
+    def patient_id(self) -> str:
+        """For comparison alone: never shown."""
+        return str(self.header.get("PatientID") or "").strip()
 
     @property
     def plan_uid(self) -> str:
@@ -67,18 +88,20 @@ class DicomFile:
 
     def with_pixels(self) -> Any:
         """The whole data set, ready for `.pixel_array`."""
-        data = pydicom.dcmread(self.path, force=True)
-        if "TransferSyntaxUID" not in data.file_meta:
-            is_implicit, is_little = data.original_encoding
-            explicit = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
-            data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else explicit
+        with reading(f"{self.kind} {self.name}", REMEDY):
+            data = pydicom.dcmread(self.path, force=True)
+            if "TransferSyntaxUID" not in data.file_meta:
+                is_implicit, is_little = data.original_encoding
+                explicit = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
+                data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else explicit
         return data
 
 
 def scan(folder: str | Path) -> tuple[DicomFile, ...]:
     """Every CT, RTSTRUCT, RTDOSE and RTPLAN file below a folder, sorted by path.
 
-    The SOP class decides, not the Modality; a file without the Part-10 preamble is read all the same.
+    The SOP class decides; the Modality only where a vendor has a class of its own. A file without the Part-10 preamble is
+    read all the same.
 
     Raises
     ------
@@ -93,23 +116,26 @@ def scan(folder: str | Path) -> tuple[DicomFile, ...]:
 
 
 def read_file(path: Path, name: str) -> DicomFile | None:
-    """The header of one file; None when it is not CT, RTSTRUCT, RTDOSE or RTPLAN, or is damaged."""
-    if not _looks_like_dicom(path):
-        return None
+    """The header of one file, or the problem with it; None when it is not CT, RTSTRUCT, RTDOSE or RTPLAN."""
+    is_dicom = True
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
-        sop_class = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID", "")
-        kind = KINDS.get(str(sop_class), "") if sop_class else str(header.get("Modality", ""))
-    except Exception:
+        with reading(name, "copy it again, or take it out of the folder"):
+            with path.open("rb") as file:
+                start = file.read(132)
+            is_dicom = start[128:] == b"DICM"
+            if not is_dicom and start[:2] not in (b"\x02\x00", b"\x08\x00", b"\x00\x08"):
+                return None
+            data = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+            sop_class = str(data.get("SOPClassUID") or data.file_meta.get("MediaStorageSOPClassUID", ""))
+            is_private = not sop_class.startswith(_STANDARD_CLASSES)
+            kind = str(data.get("Modality", "")) if is_private else KINDS.get(sop_class, "")
+            is_cut = is_cut_short(data, path.stat().st_size)
+    except CaseError as error:
+        return DicomFile(path, name, "", Elements(Dataset(), name), str(error)) if is_dicom else None
+    if kind not in KINDS.values():
         return None
-    return DicomFile(path, name, kind, header) if kind in KINDS.values() else None
-
-
-def _looks_like_dicom(path: Path) -> bool:
-    """Preamble, or a first element of group 0002 or 0008."""
-    with path.open("rb") as file:
-        start = file.read(132)
-    return start[128:] == b"DICM" or start[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x08")
+    problem = f"{kind} {name}: the file is cut short; copy it again, or take it out of the folder" if is_cut else ""
+    return DicomFile(path, name, kind, Elements(data, f"{kind} {name}"), problem, sop_class if is_private else "")
 
 
 def of_kind(files: Sequence[DicomFile], kind: str) -> list[DicomFile]:

@@ -3,20 +3,24 @@
 Nothing is refused here: what is missing or inconsistent becomes a note. No identity is read.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from simulator.case.anatomy import flaw_of_dose
 from simulator.case.archive import MaskRegion, is_cut, read_archive, read_nrrd
 from simulator.case.contours import ContourRegion, slice_spacing
-from simulator.case.dicom import plan_facts
+from simulator.case.dicom_elements import REMEDY
 from simulator.case.dicom_files import DicomFile, contours_by_roi, items, of_kind, read_file, scan
 from simulator.case.dicom_grids import ct_heights, dose_header, missing_heights, read_dose
+from simulator.case.dicom_plans import misfit, plan_facts
 from simulator.case.geometry import Grid, Volume
 from simulator.case.structures import Region, Structure
 from simulator.case.traces import Trace, one_record, read_trace
+from simulator.reading import reading
 from simulator.spec import CaseError
 
 _SHOWN = 24
@@ -75,11 +79,18 @@ class DoseEntry:
     max_dose: float
     plan: str = ""
     n_dvhs: int = 0
+    plan_uid: str = ""
 
 
 @dataclass(frozen=True)
 class PlanEntry:
-    """An RTPLAN; None where it does not say."""
+    """An RTPLAN; None where it does not say.
+
+    Parameters
+    ----------
+    misfit : why it does not belong to any structure set beside it.
+    remarks : what is not plain in it.
+    """
 
     source: str
     uid: str
@@ -88,6 +99,8 @@ class PlanEntry:
     prescription_gy: float | None
     isocentre_mm: tuple[float, float, float] | None
     n_beams: int
+    misfit: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -215,7 +228,8 @@ def inventory(path: str | Path) -> Inventory:
             found.file(file, file.name if root.is_file() else file.relative_to(root).as_posix())
     result = found.result(str(path))
     if not (result.images or result.structures or result.doses or result.plans or result.traces):
-        raise CaseError(f"{path}: nothing found that can be read (DICOM-RT, .npz case, .nrrd dose, motion trace)")
+        why = "\n".join(["", *found.problems])
+        raise CaseError(f"{path}: nothing found that can be read (DICOM-RT, .npz case, .nrrd dose, motion trace){why}")
     return result
 
 
@@ -230,6 +244,7 @@ class _Found:
         self.traces: list[TraceEntry] = []
         self.frames: set[str] = set()
         self.notes: list[str] = []
+        self.problems: list[str] = []
         self.other_files: list[str] = []
         self.dicom_paths: set[Path] = set()
 
@@ -242,12 +257,21 @@ class _Found:
             tuple(self.plans),
             tuple(self.traces),
             tuple(sorted(self.frames)),
-            tuple(self.notes),
+            tuple(dict.fromkeys((*self.problems, *self.notes))),
             tuple(self.other_files),
         )
 
-    def file(self, file: Path, name: str) -> None:
+    @contextmanager
+    def _noting(self, where: str) -> Iterator[None]:
+        """A file that cannot be read becomes a note; the rest is listed all the same."""
         try:
+            with reading(where, REMEDY):
+                yield
+        except CaseError as problem:
+            self.problems.append(str(problem))
+
+    def file(self, file: Path, name: str) -> None:
+        with self._noting(name):
             if file.suffix == ".npz":
                 self._archive(file, name)
             elif file.suffix == ".nrrd":
@@ -256,35 +280,30 @@ class _Found:
                 self.traces.append(_trace_entry(name, trace))
             else:
                 self.other_files.append(name)
-        except CaseError as problem:
-            self.notes.append(str(problem))
 
     def dicom(self, files: Sequence[DicomFile]) -> None:
         self.dicom_paths = {f.path for f in files}
+        self.problems += [f.problem for f in files if f.problem]
+        files = [f for f in files if not f.problem]
         if not files:
             return
         for f in files:
-            self.frames |= f.frame_uids
-        spacing = self._ct(of_kind(files, "CT"))
+            with self._noting(f"{f.kind} {f.name}"):
+                self.frames |= f.frame_uids
+            if f.private_class:
+                self.notes.append(
+                    f"{f.name}: {f.kind} in the private SOP class {f.private_class}, read by its Modality"
+                )
+        spacing = self._ct(self._placed_slices(of_kind(files, "CT")))
         for structure_set in of_kind(files, "RTSTRUCT"):
-            self._structure_set(structure_set, spacing)
+            with self._noting(f"RTSTRUCT {structure_set.name}"):
+                self._structure_set(structure_set, spacing)
         if self.structures and not any(s.kind == "GTV" or s.name.upper().startswith("GTV") for s in self.structures):
             self.notes.append("no structure is called GTV: case.target says what margins are added to")
         plans = of_kind(files, "RTPLAN")
         for plan in plans:
-            facts = plan_facts(plan)
-            centre = None if facts.isocentre_mm is None else tuple(float(v) for v in facts.isocentre_mm)
-            self.plans.append(
-                PlanEntry(
-                    plan.name,
-                    plan.uid,
-                    facts.label,
-                    facts.fractions,
-                    facts.prescription_gy,
-                    centre,  # type: ignore[arg-type]
-                    len(facts.beam_numbers),
-                )
-            )
+            with self._noting(f"RTPLAN {plan.name}"):
+                self._plan(plan, of_kind(files, "RTSTRUCT"))
         self._rtdoses(of_kind(files, "RTDOSE"), {p.uid: p.label or p.uid for p in plans})
         for kind, why in (("RTSTRUCT", "structures"), ("RTPLAN", "fractions and prescription"), ("RTDOSE", "dose")):
             if not of_kind(files, kind):
@@ -295,6 +314,44 @@ class _Found:
             uids = [f.uid for f in of_kind(files, kind)]
             if len(set(uids)) < len(uids):
                 self.notes.append(f"several {kind} files carry the same UID: choose by file name")
+
+    def _plan(self, file: DicomFile, structure_sets: Sequence[DicomFile]) -> None:
+        facts = plan_facts(file)
+        centre = None if facts.isocentre_mm is None else tuple(float(v) for v in facts.isocentre_mm)
+        misfits = [misfit(file, s) for s in structure_sets]
+        reason = misfits[0] if misfits and all(misfits) else ""
+        if reason:
+            belongs = f"RTPLAN {file.name} does not belong to RTSTRUCT {structure_sets[0].name}: it {reason}"
+            self.notes.append(belongs)
+        self.notes += facts.remarks
+        self.plans.append(
+            PlanEntry(
+                file.name,
+                file.uid,
+                facts.label,
+                facts.fractions,
+                facts.prescription_gy,
+                centre,  # type: ignore[arg-type]
+                len(facts.beam_numbers),
+                reason,
+                tuple(facts.remarks),
+            )
+        )
+
+    def _placed_slices(self, slices: Sequence[DicomFile]) -> list[DicomFile]:
+        """The CT slices whose place is known; one note for all others."""
+        placed, problems = [], []
+        for f in slices:
+            try:
+                ct_heights([f])
+                f.header.numbers("PixelSpacing", 2)
+                placed.append(f)
+            except CaseError as problem:
+                problems.append(str(problem))
+        if problems:
+            more = f" (and {len(problems) - 1} more CT files likewise)" if len(problems) > 1 else ""
+            self.problems.append(problems[0] + more)
+        return placed
 
     def _ct(self, slices: Sequence[DicomFile]) -> float | None:
         series: dict[str, list[DicomFile]] = {}
@@ -339,12 +396,13 @@ class _Found:
     def _rtdoses(self, files: Sequence[DicomFile], plan_labels: dict[str, str]) -> None:
         values: list[tuple[str, Volume]] = []
         for file in files:
-            said = dose_header(file)
-            try:
-                volume = read_dose(file)
-            except CaseError as problem:
-                self.notes.append(str(problem))
+            volume = None
+            with self._noting(f"RTDOSE {file.name}"):
+                said, volume = dose_header(file), read_dose(file)
+            if volume is None:
                 continue
+            if reason := flaw_of_dose(volume.values):
+                self.problems.append(f"RTDOSE {file.name}: {reason}")
             for other, same in values:
                 if same.grid == volume.grid and np.array_equal(same.values, volume.values):
                     self.notes.append(f"two RTDOSE hold the same values: {other} and {file.name}; never add them")
@@ -355,7 +413,16 @@ class _Found:
             highest = float(volume.values.max())
             self.doses.append(
                 DoseEntry(
-                    file.name, file.uid, grid.shape, grid.spacing_mm, said.units, said.summation, highest, plan, n_dvhs
+                    file.name,
+                    file.uid,
+                    grid.shape,
+                    grid.spacing_mm,
+                    said.units,
+                    said.summation,
+                    highest,
+                    plan,
+                    n_dvhs,
+                    file.plan_uid,
                 )
             )
             if n_dvhs:
@@ -387,6 +454,8 @@ class _Found:
 
     def _dose_volume(self, source: str, dose: Volume) -> None:
         grid = dose.grid
+        if reason := flaw_of_dose(dose.values):
+            self.problems.append(f"{source}: its dose: {reason}")
         self.doses.append(
             DoseEntry(source, "", grid.shape, grid.spacing_mm, "GY (by convention)", "", float(dose.values.max()))
         )
