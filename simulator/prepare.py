@@ -18,6 +18,8 @@ from simulator.metrics.biology import Biology
 from simulator.metrics.evaluate import check_volume
 from simulator.metrics.goals import Goal, Metric, parse_goal, parse_metric
 from simulator.once import Once
+from simulator.plan.agreement import check_agreement, contradictions, isocentre_of
+from simulator.plan.imported import ImportedDoses
 from simulator.plan.targets import Expansion, TargetVolume, planning_target
 from simulator.population.intervals import clopper_pearson_interval, randomisation_interval, wilson_interval
 from simulator.published import complete_biology, resolve_goals
@@ -73,6 +75,7 @@ class Problem:
     skipped_goals : published goals on structures that the case does not have.
     true_target : the target under delineation error; None without.
     biology : parameters of TCP and NTCP, completed from the publications.
+    notes_on_plan : how the study and the patient's own plan go together.
     """
 
     config: StudyConfig
@@ -89,6 +92,7 @@ class Problem:
     setting: Setting
     true_target: TrueTarget | None
     biology: Biology
+    notes_on_plan: tuple[str, ...] = ()
 
     @property
     def metric_labels(self) -> list[str]:
@@ -121,7 +125,7 @@ class Problem:
     @property
     def notes(self) -> list[str]:
         """What the user should know of the study before it runs."""
-        found = []
+        found = list(self.notes_on_plan)
         missing = sorted({goal.metric.structure for goal in self.skipped_goals})
         if missing:
             found.append(
@@ -220,6 +224,7 @@ def prepare(config: StudyConfig) -> Problem:
         if structure.volume_cc <= 0:
             raise CaseError(f"structure {structure.name!r} of case {case.name!r} is empty; leave it out or contour it")
     _check_sources(config, case)
+    notes_on_plan = _notes_on_plan(config, case)
     biology = complete_biology(config.biology, (*goals, *wanted))
     for goal in (*goals, *wanted):
         check_volume(goal.metric, case.structures[goal.metric.structure].volume_cc)
@@ -253,6 +258,7 @@ def prepare(config: StudyConfig) -> Problem:
         setting=setting,
         true_target=true_target,
         biology=biology,
+        notes_on_plan=tuple(notes_on_plan),
     )
 
 
@@ -311,7 +317,7 @@ def _setting(config: StudyConfig, case: Case) -> Setting:
     """What draws need to know of the anatomy."""
     uncertainty = config.uncertainty
     setup = uncertainty.setup
-    isocentre = case.gtv.centroid_mm if setup is None or setup.isocentre_mm is None else np.array(setup.isocentre_mm)
+    isocentre, _ = _isocentre(config, case)
     turns = setup is not None and setup.rotates
     centred = (
         case.structures if turns else {case.target: case.gtv} | {n: case.structures[n] for n in uncertainty.organs}
@@ -331,6 +337,34 @@ def _setting(config: StudyConfig, case: Case) -> Setting:
         isocentre_mm=isocentre,
         waveform=waveform,
     )
+
+
+def _isocentre(config: StudyConfig, case: Case) -> tuple[np.ndarray, list[str]]:
+    """What rotations turn about: the study's own point, the isocentre of an imported plan, or the target's centre; notes."""
+    setup = config.uncertainty.setup
+    if setup is not None and setup.isocentre_mm is not None:
+        return np.array(setup.isocentre_mm), []
+    if isinstance(config.plan, ImportedDoses):
+        of_plan, notes = isocentre_of(case, config.plan.used(case))
+        if of_plan is not None:
+            return of_plan, notes
+        return case.gtv.centroid_mm, notes
+    return case.gtv.centroid_mm, []
+
+
+def _notes_on_plan(config: StudyConfig, case: Case) -> list[str]:
+    """How the study and the patient's plan go together.
+
+    Raises
+    ------
+    ConfigError : they contradict each other, and the plan's dose is used.
+    """
+    if not isinstance(config.plan, ImportedDoses):
+        found = contradictions(case.plan, config.prescription) if case.plan else []
+        return [f"{text}; the plans of this study are its own" for text in found]
+    setup = config.uncertainty.setup
+    _, turning = _isocentre(config, case) if setup is not None and setup.rotates else (None, [])
+    return [*check_agreement(case, config.plan, config.prescription), *turning]
 
 
 def _record(respiration: Respiration) -> tuple[np.ndarray, float] | None:

@@ -10,7 +10,6 @@ from simulator.case.structures import Structure
 from simulator.spec import CaseError
 
 _NEGATIVE = 0.01
-_MOST_GY = 1000.0
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,6 @@ def flaw_of_dose(dose_gy: np.ndarray) -> str:
         return f"no voxel is above 0 Gy (the highest is {high:g}); export the dose again"
     if low < -_NEGATIVE * high:
         return f"it goes down to {low:g} Gy; export the dose itself, not a difference"
-    if high > _MOST_GY:
-        return f"it goes up to {high:g} Gy; export it in Gy (not cGy), or with the right DoseGridScaling"
     return ""
 
 

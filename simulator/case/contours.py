@@ -37,6 +37,7 @@ EndCaps = Literal["half-slice", "none"]
 PLANE_TOLERANCE_MM = 0.1
 GAP_FACTOR = 1.5
 _SAME_SLICE_MM = 0.02
+_FARTHEST_MM = 1e4
 _MIN_AREA_MM2 = 1e-6
 _SCANLINE_MM = 0.02
 
@@ -172,6 +173,12 @@ def _by_slice(contours: Iterable[np.ndarray], name: str) -> list[tuple[float, li
         points = np.asarray(contour, float).reshape(-1, 3)
         if len(points) < 3:
             continue
+        if not np.abs(points).max() < _FARTHEST_MM:
+            farthest = points[int(np.argmax(np.abs(points).max(axis=1)))]
+            raise CaseError(
+                f"structure {name!r}: a contour reaches to ({', '.join(f'{v:g}' for v in farthest)}) mm, outside of any "
+                "patient; draw or export it again"
+            )
         if np.ptp(points[:, 2]) > PLANE_TOLERANCE_MM:
             low, high = points[:, 2].min(), points[:, 2].max()
             raise CaseError(

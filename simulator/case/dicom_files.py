@@ -185,15 +185,15 @@ def contours_by_roi(structure_set: DicomFile) -> dict[str, tuple[str, list[np.nd
     """
     header = structure_set.header
     types = {
-        int(o.ReferencedROINumber): str(o.get("RTROIInterpretedType") or "").upper()
+        o.whole("ReferencedROINumber"): str(o.get("RTROIInterpretedType") or "").upper()
         for o in items(header, "RTROIObservationsSequence")
     }
-    drawn = {int(r.ReferencedROINumber): items(r, "ContourSequence") for r in items(header, "ROIContourSequence")}
+    drawn = {r.whole("ReferencedROINumber"): items(r, "ContourSequence") for r in items(header, "ROIContourSequence")}
     rois: dict[str, tuple[str, list[np.ndarray]]] = {}
     for roi in items(header, "StructureSetROISequence"):
-        number, name = int(roi.ROINumber), str(roi.get("ROIName") or f"ROI {roi.ROINumber}").strip()
+        number, name = roi.whole("ROINumber"), str(roi.get("ROIName") or f"ROI {roi.ROINumber}").strip()
         contours = [
-            np.array(c.ContourData[: len(c.ContourData) // 3 * 3], float).reshape(-1, 3)
+            _points_mm(c)
             for c in drawn.get(number, [])
             if c.get("ContourGeometricType", PLANAR_TYPES[0]) in PLANAR_TYPES and c.get("ContourData")
         ]
@@ -202,3 +202,11 @@ def contours_by_roi(structure_set: DicomFile) -> dict[str, tuple[str, list[np.nd
         if name not in rois or contours:
             rois[name] = (types.get(number, ""), contours)
     return rois
+
+
+def _points_mm(contour: Elements) -> np.ndarray:
+    """Points (n, 3) of a contour."""
+    values = contour.numbers("ContourData")
+    if len(values) % 3:
+        raise contour.refusal("ContourData", f"has {len(values)} numbers, three for each point wanted")
+    return values.reshape(-1, 3)

@@ -87,7 +87,7 @@ def pixels(file: DicomFile) -> np.ndarray:
     with reading(f"{where}: PixelData", REMEDY):
         data = file.with_pixels()
         if not data.file_meta.TransferSyntaxUID.is_encapsulated and "PixelData" in data:
-            stated, found = int(np.prod(shape)) * int(data.BitsAllocated) // 8, len(data.PixelData)
+            stated, found = int(np.prod(shape)) * int(data.BitsAllocated) // 8, len(data.PixelData or b"")
             if found < stated:
                 raise CaseError(f"{where}: PixelData is cut short, {found} of {stated} bytes; copy the file again")
         values = data.pixel_array

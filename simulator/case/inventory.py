@@ -24,6 +24,7 @@ from simulator.reading import reading
 from simulator.spec import CaseError
 
 _SHOWN = 24
+_MOST_GY = 1000.0
 
 Section = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 
@@ -429,6 +430,10 @@ class _Found:
                 self.notes.append(f"DVHs stored in RTDOSE {file.name}: {n_dvhs}")
             if said.summation not in ("PLAN", "MULTI_PLAN", "BEAM"):
                 self.notes.append(f"RTDOSE {said.summation or 'without summation type'}: {file.name}; say case.dose_is")
+            if highest > _MOST_GY:
+                self.notes.append(
+                    f"RTDOSE {file.name} goes up to {highest:g} Gy: is it in cGy, or its DoseGridScaling wrong?"
+                )
             if said.units != "GY":
                 self.notes.append(f"RTDOSE in {said.units or 'unknown units'}: {file.name}; only GY can be used")
 

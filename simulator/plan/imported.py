@@ -28,6 +28,16 @@ class ImportedDoses(Spec):
     model: Literal["rtdose"] = "rtdose"
     doses: tuple[MarginDose, ...] = Field(min_length=1, description="which dose of the case belongs to which margin")
 
+    def used(self, case: Case) -> list[ImportedDose]:
+        """The doses that the study names, each once.
+
+        Raises
+        ------
+        ConfigError : a name fits none or several of the case's doses.
+        """
+        found = [_find(case, entry.dose) for entry in self.doses]
+        return list({id(dose): dose for dose in found}.values())
+
     def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> Plan:
         """The imported plan for a margin.
 

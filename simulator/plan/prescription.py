@@ -13,6 +13,9 @@ class Prescription(Spec):
     isodose_percent: Annotated[float, Field(ge=30, le=100)] = Field(
         80.0, description="prescription isodose in percent of the maximum dose (RTOG 0813/0915 allow 60-90)"
     )
+    overrides_plan: bool = Field(
+        False, description="keep the study's dose and fractions where the RTPLAN of an imported dose has others"
+    )
 
     @property
     def highest_gy(self) -> float:

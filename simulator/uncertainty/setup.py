@@ -35,7 +35,8 @@ class Setup(Spec):
     mean_deg: Mm3 = Field((0, 0, 0), description="population mean of rotations about LR, AP and SI in degrees")
     isocentre_mm: Mm3 | None = Field(
         None,
-        description="centre of rotation (x, y, z) in mm, DICOM patient coordinates; the target's centre by default",
+        description="centre of rotation (x, y, z) in mm, DICOM patient coordinates; by default the isocentre of an imported "
+        "plan, else the target's centre",
     )
 
     @field_validator("correlation")
