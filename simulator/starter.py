@@ -1,11 +1,12 @@
 """Commented starter studies for `simulator init`."""
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from simulator.case.inventory import PlanEntry, inventory
+from simulator.case.inventory import Inventory, inventory
 from simulator.published import library_names
 from simulator.spec import ConfigError
 
@@ -114,24 +115,67 @@ def starter_study(site: str, dicom: Path | None = None) -> str:
     if site not in _SITES:
         raise ConfigError(f"--site {site}: has to be one of {', '.join(_SITES)}")
     usual = _SITES[site]
-    target, case, plans = "GTV", _PHANTOM.format(site=site), list[PlanEntry]()
+    target, case, found = "GTV", _PHANTOM.format(site=site), Inventory("")
     if dicom is not None:
         found = inventory(dicom)
         target, case = _dicom_case(dicom, [s.name for s in found.structures])
-        plans = [p for p in found.plans if p.fractions and p.prescription_gy]
-    dose_gy, fractions, remark = usual.dose_gy, usual.fractions, ""
-    for plan in plans[:1]:
-        dose_gy, fractions = plan.prescription_gy or dose_gy, plan.fractions or fractions
-        remark = f"   # dose and fractions of {plan.source}; the isodose is a guess"
+        case += _which_plan(found)
+    prescription, fractions = _prescription(usual, found)
     return _STUDY.format(
         study=f"my-{site}-node" if dicom is None else f"{site}-{_pseudonym(dicom)}",
         name=site,
         site=usual,
         case=case,
-        prescription=f"{{dose_gy: {dose_gy:g}, fractions: {fractions}, isodose_percent: 80}}{remark}",
+        prescription=prescription,
         published=_published(site, fractions),
         target=target,
     )
+
+
+def _which_plan(found: Inventory) -> str:
+    """The line that chooses one of several plans; nothing where there is no choice."""
+    plans = [p for p in found.plans if not p.misfit]
+    if len(plans) < 2:
+        return ""
+    each = ", ".join(f"{p.source} ({_said(p.prescription_gy)} Gy in {_said(p.fractions)})" for p in plans)
+    doses = [d.source for d in found.doses if d.plan_uid in {p.uid for p in plans}]
+    return _in_one_line(f"  rtplan: {json.dumps(plans[0].source)}   # CHOOSE one of {len(plans)} plans: {each}") + (
+        _in_one_line(f"  # rtdoses: {json.dumps(doses)}   # their doses, for plan.model rtdose below") if doses else ""
+    )
+
+
+def _prescription(usual: _Site, found: Inventory) -> tuple[str, int]:
+    """The prescription with a remark on where it comes from, and its fractions."""
+    plan = next((p for p in found.plans if not p.misfit), None)
+    if plan is None:
+        strangers = "; ".join(f"{p.source} {p.misfit}, and is not used" for p in found.plans)
+        return _prescribed(usual.dose_gy, usual.fractions, 80, strangers), usual.fractions
+    given = {"dose": plan.prescription_gy, "fractions": plan.fractions}
+    own = " and ".join(name for name, value in given.items() if value)
+    lacking = " and ".join(name for name, value in given.items() if not value)
+    dose_gy, fractions = plan.prescription_gy or usual.dose_gy, plan.fractions or usual.fractions
+    remarks = [f"{own} of {plan.source}"] if own else []
+    remarks += [f"{plan.source} does not give the {lacking}, usual ones of the site are"] if lacking else []
+    highest = [(d.max_dose, d.source) for d in found.doses if d.plan_uid == plan.uid and d.units == "GY"]
+    isodose = 100 * dose_gy / highest[0][0] if highest and plan.prescription_gy and highest[0][0] > 0 else 0
+    is_known = 30 <= isodose <= 100
+    remarks.append(f"isodose from the highest dose of {highest[0][1]}" if is_known else "the isodose is a guess")
+    remarks += plan.remarks
+    return _prescribed(dose_gy, fractions, round(isodose) if is_known else 80, "; ".join(remarks)), fractions
+
+
+def _prescribed(dose_gy: float, fractions: int, isodose: int, remark: str) -> str:
+    values = f"{{dose_gy: {dose_gy:g}, fractions: {fractions}, isodose_percent: {isodose}}}"
+    return _in_one_line(f"{values}   # {remark}").rstrip() if remark else values
+
+
+def _said(value: float | None) -> str:
+    return "?" if value is None else f"{value:g}"
+
+
+def _in_one_line(text: str) -> str:
+    """A line of the file; line breaks in names of files become spaces."""
+    return "".join(c if c.isprintable() else " " for c in text) + "\n"
 
 
 def _pseudonym(dicom: Path) -> str:

@@ -67,6 +67,7 @@ class ImportedDose:
     Parameters
     ----------
     plan : what its own RTPLAN says, where there is one.
+    source : its file.
 
     Raises
     ------
@@ -77,6 +78,7 @@ class ImportedDose:
     dose_gy: Volume
     uid: str = ""
     plan: PlanFacts | None = None
+    source: str = ""
 
     def __post_init__(self) -> None:
         if reason := flaw_of_dose(self.dose_gy.values):

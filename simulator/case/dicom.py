@@ -22,6 +22,7 @@ from simulator.case.dicom_files import (
     listing,
     of_kind,
     refuse_several,
+    rois_elsewhere,
     scan,
 )
 from simulator.case.dicom_grids import ct_heights, dose_header, has_grid, read_ct, read_dose
@@ -93,6 +94,13 @@ def load_dicom(
     rois = contours_by_roi(structure_set)
     names = StructureNames(list(rois), aliases, f"RTSTRUCT {structure_set.name}")
     regions, kinds, problems = _read_regions(rois, names, ct_spacing, end_caps)
+    for roi in rois_elsewhere(structure_set, _frames_used(chosen_doses, ct_slices, plan)):
+        name = names.standard[roi]
+        regions.pop(name, None)
+        problems[name] = (
+            f"{names.where}: structure {name!r} is drawn in another frame of reference than the dose or the CT; "
+            "register it to the planning CT and export it again"
+        )
     kept = select_structures(regions, kinds, problems, names, target, structures)
 
     notes = {"RTSTRUCT": structure_set.uid}
@@ -125,6 +133,14 @@ def _case_name(file: DicomFile, keep_identity: bool) -> str:
         return str(file.header.PatientName)
     study = str(file.header.get("StudyInstanceUID") or file.uid)
     return "case-" + hashlib.sha256(study.encode()).hexdigest()[:8]
+
+
+def _frames_used(doses: list[DicomFile], ct_slices: list[DicomFile], plan: DicomFile | None) -> frozenset[str]:
+    """The frames of reference that structures have to be drawn in: those of the doses, else of the CT, else of the plan."""
+    for files in (doses, ct_slices[:1], [plan] if plan else []):
+        if frames := frozenset(uid for file in files for uid in file.frame_uids):
+            return frames
+    return frozenset()
 
 
 def _doses_of_plan(doses: list[DicomFile], plan: DicomFile | None) -> list[DicomFile]:
@@ -175,7 +191,7 @@ def _read_doses(
     volumes = [_course_total(f, own or plan, dose_is) for f, own in zip(files, plans, strict=True)]
     if not beam_doses:
         return [
-            ImportedDose(Path(f.name).stem if len(files) > 1 else f.label or "RTDOSE", v, f.uid, own)
+            ImportedDose(Path(f.name).stem if len(files) > 1 else f.label or "RTDOSE", v, f.uid, own, f.name)
             for f, v, own in zip(files, volumes, plans, strict=True)
         ]
     _require_all_beams(beam_doses, plan)

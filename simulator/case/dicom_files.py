@@ -178,6 +178,20 @@ def items(data: Any, sequence: str) -> list[Any]:
     return list(data.get(sequence) or [])
 
 
+def frames_by_roi(structure_set: DicomFile) -> dict[str, frozenset[str]]:
+    """Frames of reference that each ROI is drawn in, by name; empty where it does not say."""
+    frames: dict[str, set[str]] = {}
+    for roi in items(structure_set.header, "StructureSetROISequence"):
+        own = str(roi.get("ReferencedFrameOfReferenceUID") or "")
+        frames.setdefault(str(roi.get("ROIName") or "").strip(), set()).update({own} if own else ())
+    return {name: frozenset(own) for name, own in frames.items()}
+
+
+def rois_elsewhere(structure_set: DicomFile, frames: frozenset[str]) -> list[str]:
+    """Names of the ROIs that are drawn in none of some frames of reference, or in others too."""
+    return [name for name, own in frames_by_roi(structure_set).items() if own and frames and not own <= frames]
+
+
 def contours_by_roi(structure_set: DicomFile) -> dict[str, tuple[str, list[np.ndarray]]]:
     """Every ROI of a structure set by name: interpreted type, and closed planar contours (n, 3) in mm.
 

@@ -15,6 +15,7 @@ from simulator.spec import CaseError
 
 _ALIGNED = 1e-3
 _POSITION_MM = 0.02
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _SMALLEST_STEP_MM = 0.05
 
 
@@ -86,6 +87,8 @@ def pixels(file: DicomFile) -> np.ndarray:
     )
     with reading(f"{where}: PixelData", REMEDY):
         data = file.with_pixels()
+        if not any(key in data for key in _PIXELS):
+            raise CaseError(f"{where} has no PixelData (DVHs alone?); export the {file.kind} itself")
         if not data.file_meta.TransferSyntaxUID.is_encapsulated and "PixelData" in data:
             stated, found = int(np.prod(shape)) * int(data.BitsAllocated) // 8, len(data.PixelData or b"")
             if found < stated:

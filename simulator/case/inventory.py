@@ -14,7 +14,7 @@ from simulator.case.anatomy import flaw_of_dose
 from simulator.case.archive import MaskRegion, is_cut, read_archive, read_nrrd
 from simulator.case.contours import ContourRegion, slice_spacing
 from simulator.case.dicom_elements import REMEDY
-from simulator.case.dicom_files import DicomFile, contours_by_roi, items, of_kind, read_file, scan
+from simulator.case.dicom_files import DicomFile, contours_by_roi, items, of_kind, read_file, rois_elsewhere, scan
 from simulator.case.dicom_grids import ct_heights, dose_header, missing_heights, read_dose
 from simulator.case.dicom_plans import misfit, plan_facts
 from simulator.case.geometry import Grid, Volume
@@ -296,9 +296,16 @@ class _Found:
                     f"{f.name}: {f.kind} in the private SOP class {f.private_class}, read by its Modality"
                 )
         spacing = self._ct(self._placed_slices(of_kind(files, "CT")))
+        images = of_kind(files, "RTDOSE") or of_kind(files, "CT")
         for structure_set in of_kind(files, "RTSTRUCT"):
             with self._noting(f"RTSTRUCT {structure_set.name}"):
                 self._structure_set(structure_set, spacing)
+                elsewhere = rois_elsewhere(structure_set, frozenset(uid for f in images for uid in f.frame_uids))
+                if elsewhere:
+                    self.notes.append(
+                        f"RTSTRUCT {structure_set.name}: drawn in another frame of reference than the {images[0].kind}: "
+                        + ", ".join(elsewhere)
+                    )
         if self.structures and not any(s.kind == "GTV" or s.name.upper().startswith("GTV") for s in self.structures):
             self.notes.append("no structure is called GTV: case.target says what margins are added to")
         plans = of_kind(files, "RTPLAN")

@@ -19,7 +19,7 @@ class MarginDose(Spec):
     """The dose that belongs to one margin."""
 
     margin_mm: NonNegativeMm3 = Field(description="margin per axis (LR, AP, SI) in mm; one number for all axes")
-    dose: str = Field(description="label of the dose, or its SOP instance UID (a unique end of it suffices)")
+    dose: str = Field(description="label of the dose, its file, or its SOP instance UID (a unique end of it suffices)")
 
 
 class ImportedDoses(Spec):
@@ -83,9 +83,9 @@ class ImportedDoses(Spec):
 
 
 def _find(case: Case, name: str) -> ImportedDose:
-    """The dose with that label, that UID or a UID that ends so."""
-    found = [d for d in case.doses if name in (d.label, d.uid)]
-    found = found or [d for d in case.doses if d.uid.endswith(name)]
+    """The dose with that label or UID, of that file, or with a UID that ends so."""
+    found = [d for d in case.doses if name in (d.label, d.uid, d.source)]
+    found = found or [d for d in case.doses if d.uid.endswith(name) or d.source.endswith(f"/{name}")]
     if len(found) != 1:
         known = ", ".join(f"{d.label} ({d.uid})" if d.uid else d.label for d in case.doses) or "none"
         problem = "fits several doses" if found else "is not a dose"
