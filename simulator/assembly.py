@@ -118,7 +118,7 @@ def assemble(
         fractions=config.prescription.fractions,
         isodose_percent=config.prescription.isodose_percent,
         case_name=problem.case.name,
-        case_description="; ".join(f"{k}: {v}" for k, v in problem.case.provenance.items()),
+        case_description=problem.case.description,
         frame_digest=problem.case.frame_digest,
         target=problem.case.target,
         words=study_in_words(problem),

@@ -222,7 +222,7 @@ def prepare_work(
     problem: Problem, strategy: Strategy, plan: Plan, deliveries: Iterable[Delivery], executor: Executor
 ) -> Work:
     """Doses of a plan around every structure, as far as some deliveries move it."""
-    reach = _reach(problem, strategy, deliveries)
+    reach = reach_of(problem, strategy, deliveries)
     numerics = problem.config.numerics
 
     def around(structure: Structure) -> StructureDoses:
@@ -235,7 +235,7 @@ def prepare_work(
     return Work(problem, strategy, doses, boxes, dose_step_gy(problem))
 
 
-def _reach(problem: Problem, strategy: Strategy, deliveries: Iterable[Delivery]) -> dict[str, Reach]:
+def reach_of(problem: Problem, strategy: Strategy, deliveries: Iterable[Delivery]) -> dict[str, Reach]:
     """Displacements that occur over all courses: of each structure, and of bone at the isocentre."""
     names = (BONE, *(s.name for s in problem.structures))
     planned = strategy.motion.offset_mm

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from simulator.assembly import DOSE_BINS, Outcome, assemble
+from simulator.beyond_grid import without_unknown
 from simulator.budget import budget_group, budget_strategies
 from simulator.checkpoint import BlockStore
 from simulator.config import StudyConfig, dump_study, load_study
@@ -87,7 +88,7 @@ def _problem_of(config: StudyConfig) -> Problem:
     ------
     ConfigError, CaseError : see `prepare`.
     """
-    return _problems.get((dump_study(config), case_key(config)), lambda: prepare(config))
+    return _problems.get((dump_study(config), case_key(config)), lambda: without_unknown(prepare(config)))
 
 
 def problems_of(config: StudyConfig) -> list[Problem]:

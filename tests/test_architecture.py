@@ -26,6 +26,7 @@ ROWS = [
         "executors",
         "checkpoint",
         "simulation",
+        "beyond_grid",
         "margin_causes",
         "budget",
         "rare",

@@ -98,8 +98,8 @@ def flaw_of_dose(dose_gy: np.ndarray) -> str:
     return ""
 
 
-def digest_of_frame(uid: str) -> str:
-    """A frame of reference, made unreadable."""
+def digest_of_uid(uid: str) -> str:
+    """A DICOM UID, made unreadable."""
     return hashlib.sha256(uid.encode()).hexdigest()[:16]
 
 
@@ -116,7 +116,8 @@ class Case:
     doses : imported dose distributions.
     plan : what the RTPLAN says; None without one.
     frame_uids : DICOM frames of reference that the geometry belongs to; none for phantoms and case files.
-    provenance : short facts for the report ("RTSTRUCT 1.2.3...", "analytic phantom").
+    provenance : short facts ("RTSTRUCT 1.2.3...", "analytic phantom").
+    identifying : keys of those that are not for a report, as they lead to the patient.
     """
 
     name: str
@@ -127,11 +128,17 @@ class Case:
     plan: PlanFacts | None = None
     frame_uids: frozenset[str] = frozenset()
     provenance: dict[str, str] = field(default_factory=dict)
+    identifying: tuple[str, ...] = ()
+
+    @property
+    def description(self) -> str:
+        """The facts for the report."""
+        return "; ".join(f"{key}: {value}" for key, value in self.provenance.items() if key not in self.identifying)
 
     @property
     def frame_digest(self) -> str:
         """What results keep of the frames of reference, to tell patients apart without naming one; empty without frames."""
-        return ";".join(sorted(digest_of_frame(uid) for uid in self.frame_uids))
+        return ";".join(sorted(digest_of_uid(uid) for uid in self.frame_uids))
 
     @property
     def prescription_gy(self) -> float | None:

@@ -64,7 +64,7 @@ def load_dicom(
     dose_is : what an RTDOSE tagged FRACTION holds. Several `dose_uids` give several doses, one per plan; beam doses
         are summed when every treatment beam of the plan has one.
     end_caps : see `simulator.case.contours`.
-    keep_identity : name the case after the patient instead of a pseudonym.
+    keep_identity : name the case after the patient instead of a pseudonym, and show UIDs in reports.
 
     Raises
     ------
@@ -107,6 +107,7 @@ def load_dicom(
     if plan:
         notes["RTPLAN"] = plan.uid
     notes.update({f"RTDOSE {dose.label}": dose.uid for dose in doses})
+    identifying = () if keep_identity else tuple(notes)
     if problems:
         notes["structures left out"] = "; ".join(problems.values())
     gaps = [f"{n} z {low:g} to {high:g} mm" for n, r in regions.items() for low, high in r.gaps_mm if n in kept]
@@ -125,6 +126,7 @@ def load_dicom(
         plan=facts,
         frame_uids=frozenset(structure_set.frame_uids),
         provenance=notes,
+        identifying=identifying,
     )
 
 
@@ -274,7 +276,7 @@ def _read_regions(
 def _check_dose_covers(
     structures: Mapping[str, Structure], doses: Sequence[ImportedDose], notes: dict[str, str]
 ) -> None:
-    for dose in doses:
+    for i, dose in enumerate(doses, 1):
         grid = dose.dose_gy.grid
         outside = [s for s in structures.values() if not np.all(grid.contains(np.array(s.region.bounds_mm)))]
         for s in outside:
@@ -284,7 +286,8 @@ def _check_dose_covers(
                     f"{dose.label!r} ({_extent(grid.origin_mm, grid.upper_mm)}); export the dose on a larger grid"
                 )
         if outside:
-            notes[f"partly outside the dose grid of {dose.label}"] = ", ".join(s.name for s in outside)
+            name = dose.label if len(doses) == 1 else f"dose {i}"
+            notes[f"partly outside the dose grid of {name}"] = ", ".join(s.name for s in outside)
 
 
 def _extent(lower: Sequence[float] | np.ndarray, upper: Sequence[float] | np.ndarray) -> str:

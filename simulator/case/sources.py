@@ -29,7 +29,7 @@ class DicomCase(Spec):
     end_caps: Literal["half-slice", "none"] = Field(
         "half-slice", description="whether the first and the last contour reach half a slice further (Eclipse: none)"
     )
-    keep_identity: bool = Field(False, description="keep the patient's name in results and reports")
+    keep_identity: bool = Field(False, description="keep the patient's name and UIDs in results and reports")
 
     def build(self) -> Case:
         """Read the folder; raises `CaseError`."""

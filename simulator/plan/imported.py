@@ -38,6 +38,15 @@ class ImportedDoses(Spec):
         found = [_find(case, entry.dose) for entry in self.doses]
         return list({id(dose): dose for dose in found}.values())
 
+    def dose_of(self, case: Case, expansion: Expansion) -> ImportedDose:
+        """The dose of a margin.
+
+        Raises
+        ------
+        ConfigError : no dose for this margin, or its name fits none or several of the case's doses.
+        """
+        return _find(case, self._entry(expansion).dose)
+
     def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> Plan:
         """The imported plan for a margin.
 
