@@ -126,10 +126,13 @@ class Problem:
     def notes(self) -> list[str]:
         """What the user should know of the study before it runs."""
         found = list(self.notes_on_plan)
-        missing = sorted({goal.metric.structure for goal in self.skipped_goals})
+        lacking = [goal.metric.structure for goal in self.skipped_goals]
+        for name in sorted(set(lacking) & set(self.case.left_out)):
+            found.append(f"published goals on {name} are left out: {self.case.left_out[name]}")
+        missing = [name for name in lacking if name not in self.case.left_out]
         if missing:
             found.append(
-                f"{len(self.skipped_goals)} published goals are left out, the case has no {', '.join(missing)}; "
+                f"{len(missing)} published goals are left out, the case has no {', '.join(sorted(set(missing)))}; "
                 "case.aliases maps a clinic's own names"
             )
         for goal in self.goals:
@@ -264,6 +267,8 @@ def prepare(config: StudyConfig) -> Problem:
 
 def _require(case: Case, goal: Goal) -> None:
     name = goal.metric.structure
+    if name in case.left_out:
+        raise ConfigError(f"goal {goal.text!r}: {case.left_out[name]}")
     if name not in case.structures:
         near = difflib.get_close_matches(name, case.structures, 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
@@ -300,6 +305,8 @@ def _check_sources(config: StudyConfig, case: Case) -> None:
             raise ConfigError("strategies.motion.gating: there is no breathing to gate; add uncertainty.respiration")
     for key, names in named.items():
         unknown = [name for name in names if name not in case.structures]
+        if unknown and unknown[0] in case.left_out:
+            raise ConfigError(f"{key}: {case.left_out[unknown[0]]}")
         if unknown:
             raise ConfigError(
                 f"{key}: {', '.join(unknown)} not in case {case.name!r}; it has: {', '.join(case.structures)}"

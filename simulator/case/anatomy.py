@@ -116,6 +116,7 @@ class Case:
     doses : imported dose distributions.
     plan : what the RTPLAN says; None without one.
     frame_uids : DICOM frames of reference that the geometry belongs to; none for phantoms and case files.
+    left_out : why a structure of the patient is not among them, by name.
     provenance : short facts ("RTSTRUCT 1.2.3...", "analytic phantom").
     identifying : keys of those that are not for a report, as they lead to the patient.
     """
@@ -127,6 +128,7 @@ class Case:
     doses: tuple[ImportedDose, ...] = ()
     plan: PlanFacts | None = None
     frame_uids: frozenset[str] = frozenset()
+    left_out: dict[str, str] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
     identifying: tuple[str, ...] = ()
 
@@ -160,6 +162,8 @@ class Case:
         try:
             return self.structures[name]
         except KeyError:
+            if name in self.left_out:
+                raise CaseError(self.left_out[name]) from None
             known = ", ".join(self.structures) or "none"
             raise CaseError(f"structure {name!r} is not in case {self.name!r}; it has: {known}") from None
 

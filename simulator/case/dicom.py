@@ -12,21 +12,20 @@ from typing import Literal
 import numpy as np
 
 from simulator.case.anatomy import Case, ImportedDose, PlanFacts, flaw_of_dose
-from simulator.case.contours import ContourRegion, EndCaps, slice_spacing
+from simulator.case.contours import ContourRegion, EndCaps, drawn_spacing, slice_spacing
 from simulator.case.density import AIR_DENSITY, density_of_hu
 from simulator.case.dicom_files import (
     DicomFile,
     choose,
-    contours_by_roi,
     items,
     listing,
     of_kind,
     refuse_several,
-    rois_elsewhere,
     scan,
 )
 from simulator.case.dicom_grids import ct_heights, dose_header, has_grid, read_ct, read_dose
 from simulator.case.dicom_plans import choose_plan_and_structures, plan_facts
+from simulator.case.dicom_rois import Roi, elsewhere, namesakes, rois_of
 from simulator.case.geometry import Grid, Volume, cropped
 from simulator.case.naming import StructureNames, select_structures
 from simulator.case.structures import Region, Structure
@@ -90,12 +89,12 @@ def load_dicom(
     doses = _read_doses(chosen_doses, facts, by_plan, dose_is)
 
     ct_slices = _ct_series(files, structure_set)
-    ct_spacing = slice_spacing(ct_heights(ct_slices)) if ct_slices else None
-    rois = contours_by_roi(structure_set)
-    names = StructureNames(list(rois), aliases, f"RTSTRUCT {structure_set.name}")
-    regions, kinds, problems = _read_regions(rois, names, ct_spacing, end_caps)
-    for roi in rois_elsewhere(structure_set, _frames_used(chosen_doses, ct_slices, plan)):
-        name = names.standard[roi]
+    image_z_mm = ct_heights(ct_slices)
+    rois = rois_of(structure_set)
+    names = StructureNames([r.name for r in rois], aliases, f"RTSTRUCT {structure_set.name}", namesakes(rois))
+    regions, kinds, problems = _read_regions(rois, names, image_z_mm, end_caps)
+    for roi in elsewhere(rois, _frames_used(chosen_doses, ct_slices, plan)):
+        name = names.standard[roi.name]
         regions.pop(name, None)
         problems[name] = (
             f"{names.where}: structure {name!r} is drawn in another frame of reference than the dose or the CT; "
@@ -111,6 +110,9 @@ def load_dicom(
     if problems:
         notes["structures left out"] = "; ".join(problems.values())
     gaps = [f"{n} z {low:g} to {high:g} mm" for n, r in regions.items() for low, high in r.gaps_mm if n in kept]
+    unread = [f"{names.standard[r.name]}: {r.remark}" for r in rois if r.remark and names.standard[r.name] in kept]
+    if unread:
+        notes["contours left out"] = "; ".join(unread)
     if gaps:
         notes["gaps between slices, left empty"] = "; ".join(gaps)
     _check_dose_covers(kept, doses, notes)
@@ -125,6 +127,7 @@ def load_dicom(
         doses=tuple(doses),
         plan=facts,
         frame_uids=frozenset(structure_set.frame_uids),
+        left_out=problems | {name: names.refusal(name) for name in names.namesakes if name not in kept},
         provenance=notes,
         identifying=identifying,
     )
@@ -252,22 +255,18 @@ def _course_total(file: DicomFile, plan: PlanFacts | None, dose_is: DoseIs | Non
 
 
 def _read_regions(
-    rois: Mapping[str, tuple[str, list[np.ndarray]]],
-    names: StructureNames,
-    ct_spacing_mm: float | None,
-    end_caps: EndCaps,
+    rois: Sequence[Roi], names: StructureNames, image_z_mm: np.ndarray, end_caps: EndCaps
 ) -> tuple[dict[str, ContourRegion], dict[str, str], dict[str, str]]:
     """Regions, interpreted types and reasons for having no region, by standard name."""
-    spacings = [slice_spacing(np.unique([c[0, 2] for c in contours])) for _, contours in rois.values() if contours]
-    spacing = ct_spacing_mm or min((s for s in spacings if s), default=None)
+    spacing = slice_spacing(image_z_mm) or min(filter(None, (drawn_spacing(r.contours) for r in rois)), default=None)
     regions: dict[str, ContourRegion] = {}
     kinds: dict[str, str] = {}
     problems: dict[str, str] = {}
-    for roi, (kind, contours) in rois.items():
-        name = names.standard[roi]
-        kinds[name] = kind
+    for roi in rois:
+        name = names.standard[roi.name]
+        kinds[name] = roi.kind
         try:
-            regions[name] = ContourRegion.from_contours(contours, spacing, name, end_caps)
+            regions[name] = roi.region(name, spacing, end_caps, image_z_mm)
         except CaseError as problem:
             problems[name] = f"{names.where}: {problem}"
     return regions, kinds, problems
@@ -311,6 +310,8 @@ def _ct_series(files: Sequence[DicomFile], structure_set: DicomFile) -> list[Dic
         for s in items(study, "RTReferencedSeriesSequence")
     }
     drawn_on = [slices for uid, slices in series.items() if uid in referenced] or list(series.values())
+    if len(drawn_on) > 1:
+        drawn_on = [slices for slices in drawn_on if len(slices) > 1] or drawn_on
     if len(drawn_on) > 1:
         raise CaseError(
             f"{len(drawn_on)} CT series share the structure set's frame of reference and it does not say on which it "

@@ -3,6 +3,8 @@
 from typing import Any
 
 import numpy as np
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
@@ -50,12 +52,18 @@ class Elements:
     def numbers(self, keyword: str, n: int | None = None) -> np.ndarray:
         """Finite numbers, float64 (n,); as many as wanted where that is said."""
         with reading(f"{self._where}: {keyword}", REMEDY):
-            values = np.atleast_1d(np.array(getattr(self, keyword), float)).ravel()
+            values = np.atleast_1d(np.array(self._decimals(keyword) or getattr(self, keyword), float)).ravel()
         if n is not None and len(values) != n:
             raise self.refusal(keyword, f"has {len(values)} numbers, {n} wanted")
         if not np.isfinite(values).all():
             raise self.refusal(keyword, "is not finite")
         return values
+
+    def _decimals(self, keyword: str) -> list[bytes]:
+        """The texts of the numbers of an element not yet converted; a thousand ROIs have millions of them."""
+        raw = self._data.get_item(keyword)
+        is_text = isinstance(raw, RawDataElement) and (raw.VR or dictionary_VR(raw.tag)) == "DS"
+        return raw.value.rstrip(b"\0 ").split(b"\\") if is_text and raw.value else []
 
     def number(self, keyword: str) -> float:
         """A finite number."""

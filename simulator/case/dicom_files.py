@@ -1,5 +1,7 @@
 """Finding and choosing DICOM files: what a folder holds, by SOP class, and which file the study means."""
 
+import gzip
+import io
 import logging
 import warnings
 from collections.abc import Sequence
@@ -7,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from simulator.case.dicom_elements import REMEDY, Elements, is_cut_short
-from simulator.reading import reading
+from simulator.reading import check_room, reading
 from simulator.spec import CaseError
 
 KINDS = {
@@ -23,10 +24,12 @@ KINDS = {
     "1.2.840.10008.5.1.4.1.1.481.5": "RTPLAN",
     "1.2.840.10008.5.1.4.1.1.481.8": "RTPLAN",
 }
-PLANAR_TYPES = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR")
 STUDY_KEYS = {"RTSTRUCT": "case.structure_set", "RTPLAN": "case.rtplan", "RTDOSE": "case.rtdoses"}
 
+LOCALIZER = "CT localizer"
 _STANDARD_CLASSES = "1.2.840.10008."
+_GZIP = b"\x1f\x8b"
+_MOST_BYTES = 1 << 30
 
 logging.getLogger("pydicom").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", module="pydicom")
@@ -38,7 +41,7 @@ class DicomFile:
 
     Parameters
     ----------
-    kind : CT, RTSTRUCT, RTDOSE or RTPLAN; empty where the file is damaged beyond telling.
+    kind : CT, RTSTRUCT, RTDOSE or RTPLAN; the name of any other SOP class; empty where the file is damaged beyond telling.
     problem : why the file must not be used, as a message; empty for a sound one.
     private_class : the SOP class of a vendor, where the Modality had to tell the kind.
     """
@@ -89,7 +92,7 @@ class DicomFile:
     def with_pixels(self) -> Any:
         """The whole data set, ready for `.pixel_array`."""
         with reading(f"{self.kind} {self.name}", REMEDY):
-            data = pydicom.dcmread(self.path, force=True)
+            data = pydicom.dcmread(_uncompressed(self.path), force=True)
             if "TransferSyntaxUID" not in data.file_meta:
                 is_implicit, is_little = data.original_encoding
                 explicit = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
@@ -98,10 +101,10 @@ class DicomFile:
 
 
 def scan(folder: str | Path) -> tuple[DicomFile, ...]:
-    """Every CT, RTSTRUCT, RTDOSE and RTPLAN file below a folder, sorted by path.
+    """Every DICOM file below a folder, sorted by path; only CT, RTSTRUCT, RTDOSE and RTPLAN are read further.
 
-    The SOP class decides; the Modality only where a vendor has a class of its own. A file without the Part-10 preamble is
-    read all the same.
+    The SOP class decides; the Modality only where a vendor has a class of its own. A file without the Part-10 preamble, or
+    compressed with gzip, is read all the same.
 
     Raises
     ------
@@ -116,26 +119,46 @@ def scan(folder: str | Path) -> tuple[DicomFile, ...]:
 
 
 def read_file(path: Path, name: str) -> DicomFile | None:
-    """The header of one file, or the problem with it; None when it is not CT, RTSTRUCT, RTDOSE or RTPLAN."""
+    """The header of one file, or the problem with it; None when it is not DICOM."""
     is_dicom = True
     try:
         with reading(name, "copy it again, or take it out of the folder"):
             with path.open("rb") as file:
                 start = file.read(132)
+            if start[:2] == _GZIP:
+                is_dicom = False
+                with gzip.open(path) as file:
+                    start = file.read(132)
             is_dicom = start[128:] == b"DICM"
             if not is_dicom and start[:2] not in (b"\x02\x00", b"\x08\x00", b"\x00\x08"):
                 return None
-            data = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+            source = _uncompressed(path)
+            data = pydicom.dcmread(source, stop_before_pixels=True, force=True)
             sop_class = str(data.get("SOPClassUID") or data.file_meta.get("MediaStorageSOPClassUID", ""))
             is_private = not sop_class.startswith(_STANDARD_CLASSES)
             kind = str(data.get("Modality", "")) if is_private else KINDS.get(sop_class, "")
-            is_cut = is_cut_short(data, path.stat().st_size)
+            n_bytes = path.stat().st_size if isinstance(source, Path) else source.getbuffer().nbytes
+            is_cut = is_cut_short(data, n_bytes)
+            if kind == "CT" and "LOCALIZER" in map(str, data.get("ImageType") or ()):
+                kind = LOCALIZER
     except CaseError as error:
         return DicomFile(path, name, "", Elements(Dataset(), name), str(error)) if is_dicom else None
     if kind not in KINDS.values():
-        return None
+        kind = kind or UID(sop_class).name.removesuffix(" Storage")
+        return DicomFile(path, name, kind, Elements(data, f"{kind} {name}")) if kind else None
     problem = f"{kind} {name}: the file is cut short; copy it again, or take it out of the folder" if is_cut else ""
     return DicomFile(path, name, kind, Elements(data, f"{kind} {name}"), problem, sop_class if is_private else "")
+
+
+def _uncompressed(path: Path) -> Path | io.BytesIO:
+    """What to read a file from: itself, or its content where it is compressed with gzip."""
+    with path.open("rb") as file:
+        if file.read(2) != _GZIP:
+            return path
+    with gzip.open(path) as file:
+        content = file.read(_MOST_BYTES + 1)
+    check_room(len(content), path.name, "take it out of the folder")
+    return io.BytesIO(content)
 
 
 def of_kind(files: Sequence[DicomFile], kind: str) -> list[DicomFile]:
@@ -176,51 +199,3 @@ def listing(candidates: Sequence[DicomFile]) -> str:
 def items(data: Any, sequence: str) -> list[Any]:
     """Items of a sequence, empty when it is absent or has no value."""
     return list(data.get(sequence) or [])
-
-
-def frames_by_roi(structure_set: DicomFile) -> dict[str, frozenset[str]]:
-    """Frames of reference that each ROI is drawn in, by name; empty where it does not say."""
-    frames: dict[str, set[str]] = {}
-    for roi in items(structure_set.header, "StructureSetROISequence"):
-        own = str(roi.get("ReferencedFrameOfReferenceUID") or "")
-        frames.setdefault(str(roi.get("ROIName") or "").strip(), set()).update({own} if own else ())
-    return {name: frozenset(own) for name, own in frames.items()}
-
-
-def rois_elsewhere(structure_set: DicomFile, frames: frozenset[str]) -> list[str]:
-    """Names of the ROIs that are drawn in none of some frames of reference, or in others too."""
-    return [name for name, own in frames_by_roi(structure_set).items() if own and frames and not own <= frames]
-
-
-def contours_by_roi(structure_set: DicomFile) -> dict[str, tuple[str, list[np.ndarray]]]:
-    """Every ROI of a structure set by name: interpreted type, and closed planar contours (n, 3) in mm.
-
-    A name that occurs twice keeps the ROI that has contours; if both have some, the later is called `name (2)`.
-    """
-    header = structure_set.header
-    types = {
-        o.whole("ReferencedROINumber"): str(o.get("RTROIInterpretedType") or "").upper()
-        for o in items(header, "RTROIObservationsSequence")
-    }
-    drawn = {r.whole("ReferencedROINumber"): items(r, "ContourSequence") for r in items(header, "ROIContourSequence")}
-    rois: dict[str, tuple[str, list[np.ndarray]]] = {}
-    for roi in items(header, "StructureSetROISequence"):
-        number, name = roi.whole("ROINumber"), str(roi.get("ROIName") or f"ROI {roi.ROINumber}").strip()
-        contours = [
-            _points_mm(c)
-            for c in drawn.get(number, [])
-            if c.get("ContourGeometricType", PLANAR_TYPES[0]) in PLANAR_TYPES and c.get("ContourData")
-        ]
-        if name in rois and contours and rois[name][1]:
-            name = f"{name} (2)"
-        if name not in rois or contours:
-            rois[name] = (types.get(number, ""), contours)
-    return rois
-
-
-def _points_mm(contour: Elements) -> np.ndarray:
-    """Points (n, 3) of a contour."""
-    values = contour.numbers("ContourData")
-    if len(values) % 3:
-        raise contour.refusal("ContourData", f"has {len(values)} numbers, three for each point wanted")
-    return values.reshape(-1, 3)

@@ -3,20 +3,23 @@
 Nothing is refused here: what is missing or inconsistent becomes a note. No identity is read.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from simulator.case.anatomy import flaw_of_dose
 from simulator.case.archive import MaskRegion, is_cut, read_archive, read_nrrd
-from simulator.case.contours import ContourRegion, slice_spacing
+from simulator.case.contours import ContourRegion, drawn_spacing, slice_spacing
 from simulator.case.dicom_elements import REMEDY
-from simulator.case.dicom_files import DicomFile, contours_by_roi, items, of_kind, read_file, rois_elsewhere, scan
+from simulator.case.dicom_files import KINDS, LOCALIZER, DicomFile, items, of_kind, read_file, scan
 from simulator.case.dicom_grids import ct_heights, dose_header, missing_heights, read_dose
 from simulator.case.dicom_plans import misfit, plan_facts
+from simulator.case.dicom_rois import elsewhere, namesakes, rois_of
 from simulator.case.geometry import Grid, Volume
 from simulator.case.structures import Region, Structure
 from simulator.case.traces import Trace, one_record, read_trace
@@ -295,16 +298,17 @@ class _Found:
                 self.notes.append(
                     f"{f.name}: {f.kind} in the private SOP class {f.private_class}, read by its Modality"
                 )
-        spacing = self._ct(self._placed_slices(of_kind(files, "CT")))
+        image_z_mm = self._ct(self._placed_slices(of_kind(files, "CT")))
+        self._other_kinds(files, bool(self.images))
         images = of_kind(files, "RTDOSE") or of_kind(files, "CT")
         for structure_set in of_kind(files, "RTSTRUCT"):
             with self._noting(f"RTSTRUCT {structure_set.name}"):
-                self._structure_set(structure_set, spacing)
-                elsewhere = rois_elsewhere(structure_set, frozenset(uid for f in images for uid in f.frame_uids))
-                if elsewhere:
+                self._structure_set(structure_set, image_z_mm)
+                strangers = elsewhere(rois_of(structure_set), frozenset(uid for f in images for uid in f.frame_uids))
+                if strangers:
                     self.notes.append(
                         f"RTSTRUCT {structure_set.name}: drawn in another frame of reference than the {images[0].kind}: "
-                        + ", ".join(elsewhere)
+                        + ", ".join(roi.name for roi in strangers)
                     )
         if self.structures and not any(s.kind == "GTV" or s.name.upper().startswith("GTV") for s in self.structures):
             self.notes.append("no structure is called GTV: case.target says what margins are added to")
@@ -361,45 +365,68 @@ class _Found:
             self.problems.append(problems[0] + more)
         return placed
 
-    def _ct(self, slices: Sequence[DicomFile]) -> float | None:
+    def _ct(self, slices: Sequence[DicomFile]) -> np.ndarray:
+        """List every CT series; the heights of the slices of the largest one."""
         series: dict[str, list[DicomFile]] = {}
         for f in slices:
             series.setdefault(str(f.header.get("SeriesInstanceUID", "")), []).append(f)
-        if not series:
-            self.notes.append("no CT: density comes from the body outline and case.densities")
-        spacing = None
+        largest = np.zeros(0)
         for uid, members in series.items():
-            heights, header = ct_heights(members), members[0].header
-            step = slice_spacing(heights)
-            spacing = spacing or step
-            thickness = float(header.get("SliceThickness") or 0)
-            dy, dx = (float(v) for v in header.PixelSpacing)
-            frame = next(iter(members[0].frame_uids), "")
-            shape = (len(members), int(header.Rows), int(header.Columns))
-            z = (float(heights[0]), float(heights[-1]))
-            self.images.append(
-                ImageEntry(f"CT {uid[-12:]}", len(members), shape, (dx, dy, step or thickness), z, frame)
-            )
-            if len(members) == 1:
-                self.notes.append("CT: 1 slice only, so density is water inside the body outline, and case.densities")
-            if lacking := missing_heights(heights):
-                self.notes.append(f"CT: missing slices at {', '.join(f'{h:g}' for h in lacking)} mm")
-        return spacing
+            with self._noting(f"CT {uid[-12:]}"):
+                heights, header = ct_heights(members), members[0].header
+                largest = heights if len(heights) > len(largest) else largest
+                thickness = float(header.get("SliceThickness") or 0)
+                dy, dx = (float(v) for v in header.PixelSpacing)
+                frame = next(iter(members[0].frame_uids), "")
+                shape = (len(members), int(header.Rows), int(header.Columns))
+                z = (float(heights[0]), float(heights[-1]))
+                spacing = (dx, dy, slice_spacing(heights) or thickness)
+                self.images.append(ImageEntry(f"CT {uid[-12:]}", len(members), shape, spacing, z, frame))
+                if len(members) == 1:
+                    self.notes.append(
+                        "CT: 1 slice only, so density is water inside the body outline, and case.densities"
+                    )
+                if lacking := missing_heights(heights):
+                    self.notes.append(f"CT: missing slices at {', '.join(f'{h:g}' for h in lacking)} mm")
+        return largest
 
-    def _structure_set(self, file: DicomFile, ct_spacing: float | None) -> None:
-        rois = contours_by_roi(file)
-        spacings = [slice_spacing(np.unique([c[0, 2] for c in contours])) for _, contours in rois.values() if contours]
-        spacing = ct_spacing or min((s for s in spacings if s), default=None)
+    def _other_kinds(self, files: Sequence[DicomFile], has_ct: bool) -> None:
+        """Name the DICOM files that are not read."""
+        kinds = Counter(f.kind for f in files if f.kind not in KINDS.values())
+        n_localizers = kinds.pop(LOCALIZER, 0)
+        if n_localizers:
+            self.notes.append(f"{n_localizers} CT localizer (topogram), left out")
+        images = [kind for kind in kinds if "Image" in kind and "Capture" not in kind]
+        for kind, n in kinds.items():
+            text = f"{kind}: {n} file{'s' if n > 1 else ''}, not read"
+            self.notes.append(text + ("; a density needs a plain axial CT" if kind in images else ""))
+        if not has_ct:
+            what = f"no CT that can be read (there is {', '.join(images)})" if images else "no CT"
+            self.notes.append(f"{what}: density comes from the body outline and case.densities")
+
+    def _structure_set(self, file: DicomFile, image_z_mm: np.ndarray) -> None:
+        rois = rois_of(file)
+        spacing = slice_spacing(image_z_mm) or min(
+            filter(None, (drawn_spacing(r.contours) for r in rois)), default=None
+        )
+        for own_name, names in namesakes(rois).items():
+            self.notes.append(f"{len(names)} structures are called {own_name!r}; they are listed as {', '.join(names)}")
+        for names in _alike([r.name for r in rois]):
+            self.notes.append(
+                f"{' and '.join(map(repr, names))} differ only in case: write the one that is meant exactly so"
+            )
         source = file.name
-        for name, (kind, contours) in rois.items():
+        for roi in rois:
             try:
-                region = ContourRegion.from_contours(contours, spacing, name)
+                region = roi.region(roi.name, spacing, "half-slice", image_z_mm)
+                uncapped = roi.region(roi.name, spacing, "none", image_z_mm)
             except CaseError as problem:
-                note = "" if not contours else str(problem)
-                self.structures.append(StructureEntry(source, name, kind, None, len(contours), 0, note=note))
+                note = str(problem) if roi.contours or roi.others else ""
+                self.structures.append(
+                    StructureEntry(source, roi.name, roi.kind, None, len(roi.contours), 0, note=note)
+                )
                 continue
-            uncapped = ContourRegion.from_contours(contours, spacing, name, "none")
-            self.structures.append(_contour_entry(source, name, kind, region, uncapped))
+            self.structures.append(_contour_entry(source, roi.name, roi.kind, region, uncapped, roi.remark))
 
     def _rtdoses(self, files: Sequence[DicomFile], plan_labels: dict[str, str]) -> None:
         values: list[tuple[str, Volume]] = []
@@ -473,10 +500,25 @@ class _Found:
         )
 
 
-def _contour_entry(source: str, name: str, kind: str, region: ContourRegion, uncapped: Region) -> StructureEntry:
-    z = np.array([s.z_mm for s in region.slices])
+def _alike(names: Iterable[str]) -> list[list[str]]:
+    """Names that differ only in case."""
+    by_lower: dict[str, list[str]] = {}
+    for name in names:
+        by_lower.setdefault(name.casefold(), []).append(name)
+    return [alike for alike in by_lower.values() if len(alike) > 1]
+
+
+def _contour_entry(
+    source: str, name: str, kind: str, region: ContourRegion, uncapped: Region, unread: str = ""
+) -> StructureEntry:
+    z = np.unique([s.z_mm for s in region.slices])
     volume, without = (Structure(name, "oar", r).volume_cc for r in (region, uncapped))
     remarks = [f"gap at z {low:g} to {high:g} mm" for low, high in region.gaps_mm]
+    if unread:
+        remarks.append(f"{unread} left out")
+    steps = np.diff(z)[[(a, b) not in region.gaps_mm for a, b in pairwise(z)]]
+    if len(steps) and steps.max() > 1.4 * steps.min() and len(z) == len(region.slices):
+        remarks.append(f"slices {steps.min():.3g} to {steps.max():.3g} mm apart, each reaching half-way to the next")
     if volume - without > 0.01 * volume:
         remarks.append(f"{_volume(without)} cc without end caps")
     return StructureEntry(
