@@ -13,7 +13,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from simulator.case.dicom_elements import REMEDY, Elements, is_cut_short
+from simulator.case.dicom_elements import REMEDY, Elements, is_cut_short, pixel_bytes
 from simulator.reading import check_room, reading
 from simulator.spec import CaseError
 
@@ -138,7 +138,9 @@ def read_file(path: Path, name: str) -> DicomFile | None:
             is_private = not sop_class.startswith(_STANDARD_CLASSES)
             kind = str(data.get("Modality", "")) if is_private else KINDS.get(sop_class, "")
             n_bytes = path.stat().st_size if isinstance(source, Path) else source.getbuffer().nbytes
-            is_cut = is_cut_short(data, n_bytes)
+            if is_dicom and not sop_class and not kind:
+                raise ValueError("it has no SOP class")
+            is_cut = is_cut_short(data, n_bytes, pixel_bytes(data) if kind == "CT" else 0)
             if kind == "CT" and "LOCALIZER" in map(str, data.get("ImageType") or ()):
                 kind = LOCALIZER
     except CaseError as error:
