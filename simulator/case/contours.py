@@ -35,6 +35,7 @@ from typing import Literal
 import numpy as np
 
 from simulator.case.geometry import Grid
+from simulator.conventions import CC_PER_MM3
 from simulator.kernels.polygons import even_odd_coverage
 from simulator.spec import CaseError
 
@@ -53,6 +54,7 @@ _DOUBLE_WITHIN = 0.1
 _INTERLEAVED_SHARE = 0.75
 _MIN_AREA_MM2 = 1e-6
 _SCANLINE_MM = 0.02
+_AREA_PIXELS = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +96,13 @@ class ContourSlice:
         """Lower and upper corner (x, y) of the outline."""
         points = np.concatenate(self.polygons)
         return points.min(axis=0), points.max(axis=0)
+
+    @cached_property
+    def area_mm2(self) -> float:
+        """Area of the outline by the even-odd rule."""
+        low, high = self.box_mm
+        step = np.maximum((high - low) / _AREA_PIXELS, _SCANLINE_MM)
+        return float(self.coverage(low + step / 2, step, (_AREA_PIXELS,) * 2).sum(dtype=float) * step.prod())
 
     def coverage(self, first_xy: np.ndarray, step_xy: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """Share of each pixel (y, x) inside the outline; `first_xy` is the centre of pixel [0, 0]."""
@@ -151,6 +160,11 @@ class ContourRegion:
             slices += own
             gaps += lacking
         return cls(tuple(sorted(slices, key=lambda s: s.z_mm)), tuple(sorted(gaps)))
+
+    @property
+    def volume_cc(self) -> float:
+        """Volume of the slabs."""
+        return sum(s.area_mm2 * (s.upper_mm - s.lower_mm) for s in self.slices) * CC_PER_MM3
 
     @property
     def n_contours(self) -> int:

@@ -45,6 +45,11 @@ class Elements:
     def __contains__(self, keyword: str) -> bool:
         return keyword in self._data
 
+    def has(self, keyword: str) -> bool:
+        """Whether an element is there and has a value, which is not read."""
+        element = self._data.get_item(keyword)
+        return element is not None and bool(element.value)
+
     def refusal(self, keyword: str, reason: str) -> CaseError:
         """The error that an element is wrong."""
         return CaseError(f"{self._where}: {keyword} {reason}; {REMEDY}")

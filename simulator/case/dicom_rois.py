@@ -110,7 +110,7 @@ def _contours(drawn: Sequence[Elements]) -> tuple[tuple[np.ndarray, ...], tuple[
     closed: list[np.ndarray] = []
     others: Counter[str] = Counter()
     for contour in drawn:
-        if not contour.get("ContourData"):
+        if not contour.has("ContourData"):
             continue
         kind = str(contour.get("ContourGeometricType") or "").strip().upper()
         points = _points_mm(contour)

@@ -21,8 +21,9 @@ from simulator.case.dicom_grids import ct_heights, dose_header, missing_heights,
 from simulator.case.dicom_plans import misfit, plan_facts
 from simulator.case.dicom_rois import elsewhere, namesakes, rois_of
 from simulator.case.geometry import Grid, Volume
-from simulator.case.structures import Region, Structure
+from simulator.case.structures import Region
 from simulator.case.traces import Trace, one_record, read_trace
+from simulator.conventions import CC_PER_MM3
 from simulator.reading import reading
 from simulator.spec import CaseError
 
@@ -478,7 +479,7 @@ class _Found:
             self._image(name, archive.ct_hu.grid)
         for structure, region in archive.regions.items():
             if isinstance(region, ContourRegion):
-                self.structures.append(_contour_entry(name, structure, "", region, uncapped[structure]))
+                self.structures.append(_contour_entry(name, structure, "", region, uncapped[structure]))  # type: ignore[arg-type]
             else:
                 self.structures.append(_mask_entry(name, structure, region))
         self.structures += [StructureEntry(name, structure, "", None) for structure in archive.problems]
@@ -509,10 +510,12 @@ def _alike(names: Iterable[str]) -> list[list[str]]:
 
 
 def _contour_entry(
-    source: str, name: str, kind: str, region: ContourRegion, uncapped: Region, unread: str = ""
+    source: str, name: str, kind: str, region: ContourRegion, uncapped: ContourRegion, unread: str = ""
 ) -> StructureEntry:
     z = np.unique([s.z_mm for s in region.slices])
-    volume, without = (Structure(name, "oar", r).volume_cc for r in (region, uncapped))
+    volume = region.volume_cc
+    without = sum(a.area_mm2 * (b.upper_mm - b.lower_mm) for a, b in zip(region.slices, uncapped.slices, strict=True))
+    without *= CC_PER_MM3
     remarks = [f"gap at z {low:g} to {high:g} mm" for low, high in region.gaps_mm]
     if unread:
         remarks.append(f"{unread} left out")
