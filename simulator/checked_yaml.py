@@ -71,6 +71,14 @@ def to_yaml(raw: Any) -> str:
     return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True, width=110)
 
 
+def to_scalar(text: str, *, quoted: bool = False) -> str:
+    """A text as YAML on one line that reads back as this text; in quotes where it must be, or where they are wanted."""
+    plain = yaml.safe_dump(text, allow_unicode=True, width=float("inf")).removesuffix("...\n").removesuffix("\n")
+    if not quoted and "\n" not in plain and (plain == text or text.isprintable()):
+        return plain
+    return yaml.safe_dump(text, allow_unicode=True, width=float("inf"), default_style='"').removesuffix("\n")
+
+
 def validated(spec: type[Checked], raw: Any, lines: dict[tuple, int], where: str) -> Checked:
     """What a file describes; `ConfigError` with every problem at once."""
     try:

@@ -1,9 +1,9 @@
 """Where a case on disk comes from: a DICOM-RT folder or a case file, as the study names it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from simulator.case.anatomy import Case
-from simulator.spec import Field, PositiveFloat, Spec
+from simulator.spec import Field, PositiveFloat, Spec, field_validator
 
 _Density = Annotated[float, Field(gt=0, lt=20)]
 
@@ -30,6 +30,13 @@ class DicomCase(Spec):
         "half-slice", description="whether the first and the last contour reach half a slice further (Eclipse: none)"
     )
     keep_identity: bool = Field(False, description="keep the patient's name and UIDs in results and reports")
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _is_chosen(cls, target: Any) -> Any:
+        if target is None:
+            raise ValueError("no target is chosen; write the name of the structure that has to be covered")
+        return target
 
     def build(self) -> Case:
         """Read the folder; raises `CaseError`."""
