@@ -24,6 +24,7 @@ from simulator.case.dicom_files import (
     scan,
 )
 from simulator.case.dicom_grids import ct_heights, dose_header, has_grid, read_ct, read_dose
+from simulator.case.dicom_planes import with_whole_doses
 from simulator.case.dicom_plans import choose_plan_and_structures, plan_facts
 from simulator.case.dicom_rois import Roi, elsewhere, namesakes, rois_of
 from simulator.case.geometry import Grid, Volume, cropped
@@ -69,7 +70,7 @@ def load_dicom(
     ------
     CaseError : what is missing or inconsistent, and how to mend it.
     """
-    files = scan(folder)
+    files = with_whole_doses(scan(folder))
     for file in files:
         if file.problem:
             raise CaseError(file.problem)

@@ -44,6 +44,7 @@ class DicomFile:
     kind : CT, RTSTRUCT, RTDOSE or RTPLAN; the name of any other SOP class; empty where the file is damaged beyond telling.
     problem : why the file must not be used, as a message; empty for a sound one.
     private_class : the SOP class of a vendor, where the Modality had to tell the kind.
+    planes : the files of a dose that was exported plane by plane, this one first.
     """
 
     path: Path
@@ -52,6 +53,12 @@ class DicomFile:
     header: Any
     problem: str = ""
     private_class: str = ""
+    planes: tuple["DicomFile", ...] = ()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Every file that belongs to it."""
+        return tuple(plane.path for plane in self.planes) or (self.path,)
 
     @property
     def uid(self) -> str:

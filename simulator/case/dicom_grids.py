@@ -1,14 +1,16 @@
 """Voxel data of DICOM files in house axes: CT in HU, RTDOSE in its own unit."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+from pydicom.pixels import get_decoder
 
 from simulator.case.contours import GAP_FACTOR, slice_spacing
 from simulator.case.dicom_elements import REMEDY
 from simulator.case.dicom_files import DicomFile
+from simulator.case.dicom_planes import stacked
 from simulator.case.geometry import Grid, Volume, in_house_axes
 from simulator.reading import check_room, reading
 from simulator.spec import CaseError
@@ -60,6 +62,8 @@ def read_dose(file: DicomFile) -> Volume:
     ------
     CaseError : no scaling, oblique orientation or frames at uneven distances.
     """
+    if file.planes:
+        return stacked(file, [read_dose(replace(plane, planes=())) for plane in file.planes])
     if not has_grid(file):
         raise CaseError(f"RTDOSE {file.name} holds no dose grid (DVHs alone?); export the dose itself")
     scaling = dose_header(file).scaling
@@ -87,9 +91,14 @@ def pixels(file: DicomFile) -> np.ndarray:
     )
     with reading(f"{where}: PixelData", REMEDY):
         data = file.with_pixels()
+        syntax = data.file_meta.TransferSyntaxUID
+        if syntax.is_encapsulated and not get_decoder(syntax).is_available:
+            raise CaseError(
+                f"{where}: PixelData is compressed as {syntax.name}, which cannot be read; export it uncompressed"
+            )
         if not any(key in data for key in _PIXELS):
             raise CaseError(f"{where} has no PixelData (DVHs alone?); export the {file.kind} itself")
-        if not data.file_meta.TransferSyntaxUID.is_encapsulated and "PixelData" in data:
+        if not syntax.is_encapsulated and "PixelData" in data:
             stated, found = int(np.prod(shape)) * int(data.BitsAllocated) // 8, len(data.PixelData or b"")
             if found < stated:
                 raise CaseError(f"{where}: PixelData is cut short, {found} of {stated} bytes; copy the file again")

@@ -18,6 +18,7 @@ from simulator.case.contours import ContourRegion, drawn_spacing, slice_spacing
 from simulator.case.dicom_elements import REMEDY
 from simulator.case.dicom_files import KINDS, LOCALIZER, DicomFile, items, of_kind, read_file, scan
 from simulator.case.dicom_grids import ct_heights, dose_header, missing_heights, read_dose
+from simulator.case.dicom_planes import with_whole_doses
 from simulator.case.dicom_plans import misfit, plan_facts
 from simulator.case.dicom_rois import elsewhere, namesakes, rois_of
 from simulator.case.geometry import Grid, Volume
@@ -226,7 +227,7 @@ def inventory(path: str | Path) -> Inventory:
         raise CaseError(f"{path} does not exist; name a DICOM folder, a case file or a folder of motion traces")
     found = _Found()
     single = read_file(root, root.name) if root.is_file() else None
-    found.dicom(scan(root) if root.is_dir() else [single] if single else [])
+    found.dicom(with_whole_doses(scan(root)) if root.is_dir() else [single] if single else [])
     seen = found.dicom_paths
     for file in [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file()):
         if file not in seen:
@@ -287,7 +288,7 @@ class _Found:
                 self.other_files.append(name)
 
     def dicom(self, files: Sequence[DicomFile]) -> None:
-        self.dicom_paths = {f.path for f in files}
+        self.dicom_paths = {path for f in files for path in f.paths}
         self.problems += [f.problem for f in files if f.problem]
         files = [f for f in files if not f.problem]
         if not files:
@@ -461,6 +462,8 @@ class _Found:
                     file.plan_uid,
                 )
             )
+            if file.planes:
+                self.notes.append(f"RTDOSE {file.name}: {len(file.planes)} files of one plane each, put together")
             if n_dvhs:
                 self.notes.append(f"DVHs stored in RTDOSE {file.name}: {n_dvhs}")
             if said.summation not in ("PLAN", "MULTI_PLAN", "BEAM"):
