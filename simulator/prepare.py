@@ -141,7 +141,7 @@ class Problem:
                 found.append(
                     f"goal {goal.text!r} asks for more dose to an organ; {goal.text.replace('>', '<')!r} limits it"
                 )
-        if self.case.target.upper().startswith("PTV"):
+        if self.case.target.upper().startswith("PTV") and not isinstance(self.config.plan, ImportedDoses):
             found.append(f"margins are added to {self.case.target}, which by its name holds a margin already")
         if not self.config.decision.target_goals:
             text = self.wanted[0].text
