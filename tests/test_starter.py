@@ -191,8 +191,10 @@ def test_without_a_target_the_user_has_to_choose_one(tmp_path):
     with pytest.raises(ConfigError) as raised:
         load_study(study)
     assert str(raised.value).endswith(": no target is chosen; write the name of the structure that has to be covered")
-    study.write_text(study.read_text().replace("target: ", "target: Cord ").replace("TARGET", "Cord"), encoding="utf-8")
-    assert prepare(load_study(study)).case.target == "Cord"
+    study.write_text(
+        study.read_text().replace("target: ", "target: SpinalCord ").replace("TARGET", "SpinalCord"), encoding="utf-8"
+    )
+    assert prepare(load_study(study)).case.target == "SpinalCord"
 
 
 def test_one_of_several_structure_sets_is_named(tmp_path):
@@ -214,7 +216,8 @@ def test_the_example_of_an_organ_goal_is_of_the_site(site):
     [
         ("Lt Lung", "Lung_L"), ("LUNG_RT", "Lung_R"), ("Lung, left", "Lung_L"), ("lungL", "Lung_L"), ("Lungs", "Lungs"),
         ("Total Lung", "Lungs"), ("Lung", None), ("R Kidney", "Kidney_R"), ("kidneys", "Kidneys"),
-        ("spinal cord", "SpinalCord"), ("CORD", "SpinalCord"), ("Oesophagus", "Esophagus"), ("Small Bowel", "Bowel_Small"), ("Bowel_small", "Bowel_Small"),
+        ("spinal cord", "SpinalCord"), ("CORD", "SpinalCord"),
+        ("Oesophagus", "Esophagus"), ("Small Bowel", "Bowel_Small"), ("Bowel_small", "Bowel_Small"),
         ("FemoralHead_L", "Femur_Head_L"), ("Femoral Head Rt", "Femur_Head_R"), ("Chest wall", "ChestWall"), ("HEART", "Heart"),
         ("Great vessels", "GreatVes"), ("urinary bladder", "Bladder"), ("Liver", "Liver"), ("Brain Stem", "Brainstem"),
         ("Lung_L-GTV", None), ("Lungs minus GTV", None), ("PRV cord", None), ("Cord + 3 mm", None), ("Cord2", None),

@@ -403,7 +403,9 @@ class _Found:
             text = f"{kind}: {n} file{'s' if n > 1 else ''}, not read"
             self.notes.append(text + ("; a density needs a plain axial CT" if kind in images else ""))
         if not has_ct:
-            what = f"no CT that can be read (there is {', '.join(images)})" if images else "no CT"
+            unread = ["a CT that is noted above"] if of_kind(files, "CT") else []
+            there = ", ".join([*images, *unread])
+            what = f"no CT that can be read (there is {there})" if there else "no CT"
             self.notes.append(f"{what}: density comes from the body outline and case.densities")
 
     def _structure_set(self, file: DicomFile, image_z_mm: np.ndarray) -> None:
