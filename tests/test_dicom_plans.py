@@ -170,7 +170,7 @@ def test_init_asks_which_of_several_plans_and_writes_a_valid_study(tmp_path):
         lambda p: setattr(p.ReferencedStructureSetSequence[0], "ReferencedSOPInstanceUID", f"{ROOT}.3.1"),
     )
     text = starter_study("pelvic", tmp_path)
-    assert '  rtplan: rp_1.dcm   # CHOOSE one of 2 plans: rp_1.dcm (50 Gy in 5), rp_2.dcm (50 Gy in 5)' in text
+    assert "  rtplan: rp_1.dcm   # CHOOSE one of 2 plans: rp_1.dcm (50 Gy in 5), rp_2.dcm (50 Gy in 5)" in text
     assert '# rtdoses: ["rd_1.dcm", "rd_2.dcm"]' in text
     (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
     assert prepare(load_study(tmp_path / "study.yaml")).case.plan.source == "rp_1.dcm"
