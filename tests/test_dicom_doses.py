@@ -120,6 +120,20 @@ def test_a_file_cut_short_in_transfer_is_refused(folder, name, share):
     refused(folder, name, "cut short")
 
 
+@pytest.mark.parametrize("name", ["rd_1.dcm", "rp_1.dcm", "rs_1.dcm"])
+def test_a_frame_of_reference_of_several_values_is_another_one(folder, name):
+    def edit(data):
+        if name == "rs_1.dcm":
+            for roi in data.StructureSetROISequence:
+                roi.ReferencedFrameOfReferenceUID = ["1.2", "3.4"]
+        else:
+            data.FrameOfReferenceUID = ["1.2", "3.4"]
+
+    change(folder / name, edit)
+    inventory(folder)
+    refused(folder, "another frame of reference")
+
+
 def test_a_damaged_dicom_file_is_named(folder):
     (folder / "garbage.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff\xfe" * 40)
     assert any("garbage.dcm" in note for note in inventory(folder).notes)

@@ -68,9 +68,9 @@ class DicomFile:
     @property
     def frame_uids(self) -> frozenset[str]:
         """Frames of reference that the file is in; empty when it does not say."""
-        found = {self.header.get("FrameOfReferenceUID")}
-        found.update(f.get("FrameOfReferenceUID") for f in items(self.header, "ReferencedFrameOfReferenceSequence"))
-        found.update(r.get("ReferencedFrameOfReferenceUID") for r in items(self.header, "StructureSetROISequence"))
+        found = [self.header.get("FrameOfReferenceUID")]
+        found += [f.get("FrameOfReferenceUID") for f in items(self.header, "ReferencedFrameOfReferenceSequence")]
+        found += [r.get("ReferencedFrameOfReferenceUID") for r in items(self.header, "StructureSetROISequence")]
         return frozenset(str(uid) for uid in found if uid)
 
     @property
