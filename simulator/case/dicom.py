@@ -94,7 +94,8 @@ def load_dicom(
     rois = rois_of(structure_set)
     names = StructureNames([r.name for r in rois], aliases, f"RTSTRUCT {structure_set.name}", namesakes(rois))
     regions, kinds, problems = _read_regions(rois, names, image_z_mm, end_caps)
-    for roi in elsewhere(rois, _frames_used(chosen_doses, ct_slices, plan)):
+    of_target = frozenset(r.frame_uid for r in rois if names.standard[r.name] == names.find(target) and r.frame_uid)
+    for roi in elsewhere(rois, _frames_used(chosen_doses, ct_slices, plan) or of_target):
         name = names.standard[roi.name]
         regions.pop(name, None)
         problems[name] = (

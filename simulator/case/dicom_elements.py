@@ -82,12 +82,25 @@ class Elements:
         return int(value)
 
 
-def is_cut_short(data: Any, n_bytes: int) -> bool:
-    """Whether a file of `n_bytes` ends before one of its elements does; pixels, and what is deflated, are not looked at."""
+def is_cut_short(data: Any, n_bytes: int, pixels: int = 0) -> bool:
+    """Whether a file of `n_bytes` ends before one of its elements does, or before so many bytes of pixels are over.
+
+    What is deflated is not looked at.
+    """
     raw = [e for e in map(data.get_item, data.keys()) if getattr(e, "is_raw", False) and e.length < 0xFFFFFFFF]
     if any(len(e.value or b"") < e.length for e in raw) or not len(data):
         return True
     is_deflated = data.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
-    ends_raw = bool(raw) and raw[-1].tag == max(data.keys())
-    rest = n_bytes - raw[-1].value_tell - raw[-1].length if ends_raw and not is_deflated else 0
-    return 0 < rest < _ELEMENT_BYTES
+    if is_deflated or not raw or raw[-1].tag != max(data.keys()):
+        return False
+    rest = n_bytes - raw[-1].value_tell - raw[-1].length
+    return 0 < rest < _ELEMENT_BYTES or rest < pixels
+
+
+def pixel_bytes(data: Any) -> int:
+    """Size of the pixels of a single image by its header; 0 where they are compressed or it does not say."""
+    syntax = data.file_meta.get("TransferSyntaxUID")
+    if syntax is not None and (syntax.is_compressed or syntax.is_private):
+        return 0
+    rows, columns, bits = (data.get(key) or 0 for key in ("Rows", "Columns", "BitsAllocated"))
+    return int(rows) * int(columns) * int(bits) // 8

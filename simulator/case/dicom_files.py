@@ -13,7 +13,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from simulator.case.dicom_elements import REMEDY, Elements, is_cut_short
+from simulator.case.dicom_elements import REMEDY, Elements, is_cut_short, pixel_bytes
 from simulator.reading import check_room, reading
 from simulator.spec import CaseError
 
@@ -68,9 +68,9 @@ class DicomFile:
     @property
     def frame_uids(self) -> frozenset[str]:
         """Frames of reference that the file is in; empty when it does not say."""
-        found = {self.header.get("FrameOfReferenceUID")}
-        found.update(f.get("FrameOfReferenceUID") for f in items(self.header, "ReferencedFrameOfReferenceSequence"))
-        found.update(r.get("ReferencedFrameOfReferenceUID") for r in items(self.header, "StructureSetROISequence"))
+        found = [self.header.get("FrameOfReferenceUID")]
+        found += [f.get("FrameOfReferenceUID") for f in items(self.header, "ReferencedFrameOfReferenceSequence")]
+        found += [r.get("ReferencedFrameOfReferenceUID") for r in items(self.header, "StructureSetROISequence")]
         return frozenset(str(uid) for uid in found if uid)
 
     @property
@@ -145,7 +145,9 @@ def read_file(path: Path, name: str) -> DicomFile | None:
             is_private = not sop_class.startswith(_STANDARD_CLASSES)
             kind = str(data.get("Modality", "")) if is_private else KINDS.get(sop_class, "")
             n_bytes = path.stat().st_size if isinstance(source, Path) else source.getbuffer().nbytes
-            is_cut = is_cut_short(data, n_bytes)
+            if is_dicom and not sop_class and not kind:
+                raise ValueError("it has no SOP class")
+            is_cut = is_cut_short(data, n_bytes, pixel_bytes(data) if kind == "CT" else 0)
             if kind == "CT" and "LOCALIZER" in map(str, data.get("ImageType") or ()):
                 kind = LOCALIZER
     except CaseError as error:

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from simulator.case.anatomy import Case
+from simulator.reading import reading
 from simulator.spec import Field, PositiveFloat, Spec, field_validator
 
 _Density = Annotated[float, Field(gt=0, lt=20)]
@@ -39,22 +40,23 @@ class DicomCase(Spec):
         return target
 
     def build(self) -> Case:
-        """Read the folder; raises `CaseError`."""
+        """Read the folder; raises `CaseError`, whatever is wrong with its files."""
         from simulator.case.dicom import load_dicom
 
-        return load_dicom(
-            self.dicom,
-            target=self.target,
-            structures=self.structures,
-            aliases=self.aliases,
-            densities=self.densities,
-            structure_set_uid=self.structure_set,
-            plan_uid=self.rtplan,
-            dose_uids=self.rtdoses,
-            dose_is=self.dose_is,
-            end_caps=self.end_caps,
-            keep_identity=self.keep_identity,
-        )
+        with reading(f"DICOM folder {self.dicom}", "`simulator inspect` says what each file holds; export it again"):
+            return load_dicom(
+                self.dicom,
+                target=self.target,
+                structures=self.structures,
+                aliases=self.aliases,
+                densities=self.densities,
+                structure_set_uid=self.structure_set,
+                plan_uid=self.rtplan,
+                dose_uids=self.rtdoses,
+                dose_is=self.dose_is,
+                end_caps=self.end_caps,
+                keep_identity=self.keep_identity,
+            )
 
 
 class BallTarget(Spec):

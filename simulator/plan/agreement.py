@@ -15,6 +15,7 @@ _SAME_ISODOSE_PERCENT = 2.0
 _USUAL_MEAN = (0.8, 1.7)
 _POSSIBLE_MEAN = (0.02, 10.0)
 _FAR_MM = 150.0
+_MOST_GY = 1000.0
 
 
 def contradictions(facts: PlanFacts, prescription: Prescription) -> list[str]:
@@ -68,6 +69,8 @@ def _notes_on_dose(case: Case, dose: ImportedDose, prescription: Prescription) -
         raise ConfigError(f"{said}; change prescription.dose_gy, or export the dose of the whole course in Gy")
     if not _USUAL_MEAN[0] < share < _USUAL_MEAN[1]:
         return [said]
+    if highest_gy > _MOST_GY:
+        return [f"dose {dose.label!r} goes up to {highest_gy:.4g} Gy: is its DoseGridScaling wrong?"]
     isodose = 100 * prescription.dose_gy / highest_gy
     if abs(isodose - prescription.isodose_percent) > _SAME_ISODOSE_PERCENT:
         return [
