@@ -87,7 +87,9 @@ def dask_executor(n_workers: int, scheduler: str | None, spec: ClusterSpec | Non
     """
     needed = "dask_jobqueue" if spec is not None else "distributed"
     if find_spec(needed) is None:
-        raise ConfigError(f'Dask is not installed ({needed} is missing); pip install "simulator[cluster]"')
+        raise ConfigError(
+            f'Dask is not installed ({needed} is missing); run pip install ".[cluster]" in the folder of the source code'
+        )
     import dask
     from distributed import Client, LocalCluster
 

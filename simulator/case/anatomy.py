@@ -38,6 +38,7 @@ class Case:
     doses : imported dose distributions.
     frame_uids : DICOM frames of reference that the geometry belongs to; none for phantoms and case files.
     provenance : short facts for the report ("RTSTRUCT 1.2.3...", "analytic phantom").
+    inputs : what each file was to the case, with the SHA-256 of its content, by the file's name.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Case:
     fractions: int | None = None
     frame_uids: frozenset[str] = frozenset()
     provenance: dict[str, str] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
 
     @property
     def frame_digest(self) -> str:

@@ -29,6 +29,7 @@ from simulator.case.dicom_grids import ct_heights, dose_header, read_ct, read_do
 from simulator.case.geometry import Grid, Volume, cropped
 from simulator.case.naming import StructureNames, select_structures
 from simulator.case.structures import Region, Structure
+from simulator.files import digest_of
 from simulator.spec import CaseError
 
 DoseIs = Literal["total", "per-fraction"]
@@ -152,7 +153,15 @@ def load_dicom(
         fractions=facts.fractions if facts else None,
         frame_uids=frozenset(structure_set.frame_uids),
         provenance=notes,
+        inputs=_inputs([structure_set, *([plan] if plan else []), *ct_slices], chosen_doses),
     )
+
+
+def _inputs(files: Sequence[DicomFile], doses: Sequence[DicomFile]) -> dict[str, str]:
+    """Digest of every file that the case was made of; of several doses, each with the label that a study knows it by."""
+    roles = [(file, file.kind) for file in files]
+    roles += [(dose, f"RTDOSE {Path(dose.name).stem}" if len(doses) > 1 else "RTDOSE") for dose in doses]
+    return {file.name: f"{role} {digest_of(file.path)}" for file, role in roles}
 
 
 def _case_name(file: DicomFile, keep_identity: bool) -> str:
