@@ -367,7 +367,7 @@ def _names_files(config: StudyConfig) -> bool:
 
 
 def is_run_folder(folder: Path) -> bool:
-    """Whether a run made this folder: it is marked, or results or blocks, its own or its first point's, are of its config.yaml."""
+    """Whether a run made this folder: it is marked, or holds results, blocks or points of the study in its config.yaml."""
     if is_marked(folder):
         return True
     try:
