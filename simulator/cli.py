@@ -1,5 +1,6 @@
 """The command line: run, check, inspect, init, report and export."""
 
+import atexit
 import errno
 import os
 import signal
@@ -7,9 +8,10 @@ import sys
 import tempfile
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -227,9 +229,18 @@ def main() -> None:
     except Exception as error:
         status = _reported(error) if not stopped_by else 0
     if stopped_by:
-        status = _BY_SIGNAL + stopped_by[0]
         say(f"interrupted; {_GOES_ON}")
+        _leave(_BY_SIGNAL + stopped_by[0])
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _leave(status: int) -> NoReturn:
+    """End now, though threads may be within compiled code: the interpreter's own end would abort in it."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    atexit._run_exitfuncs()
+    os._exit(status)
 
 
 def _stopped_by() -> list[int]:

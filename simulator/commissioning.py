@@ -61,13 +61,13 @@ class Check:
 def commission(out: Path, say: Callable[[str], None]) -> list[Check]:
     """Run every check, and write commissioning.html and commissioning.csv into a folder."""
     require_own(out)
+    mark_own(out)
     began = time.monotonic()
     done: list[Check] = []
     for check in checks():
         if not done or done[-1].group != check.group:
             say(check.group.lower())
         done.append(check)
-    mark_own(out)
     write_table(
         out / "commissioning.csv",
         [*(field.name for field in fields(Check)), "passed"],
