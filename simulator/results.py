@@ -320,6 +320,8 @@ def results_file(path: str | Path) -> Path:
 def _require_unchanged(path: Path) -> None:
     """Compare the stored digest with the content; results of earlier versions have none."""
     with h5py.File(path, "r") as file:
+        if "result_hash" not in file.attrs:
+            raise SimulatorError("no run wrote it")
         stored = file.attrs.get(_DIGEST)
         if stored is None and file.attrs.get("simulator_version") != __version__:
             return

@@ -1,4 +1,4 @@
-"""A run that is stopped while courses are simulated keeps what is finished, says so by its exit code, and goes on to the same numbers."""
+"""A run that is stopped while courses are simulated keeps what is finished, and goes on to the same numbers."""
 
 import signal
 import subprocess
