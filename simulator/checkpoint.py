@@ -202,8 +202,9 @@ def _settings(study: str) -> dict[str, Any]:
             found[key] = str(value)
 
     raw = parse_yaml(study, "study")[0]
-    if not isinstance(raw, dict):
+    inputs = raw.pop(_INPUTS, {}) if isinstance(raw, dict) else None
+    if not isinstance(inputs, dict):
         raise ConfigError("no study")
-    found[_INPUTS] = raw.pop(_INPUTS, {})
+    found[_INPUTS] = {str(name): str(what) for name, what in inputs.items()}
     collect(raw, "")
     return found

@@ -20,7 +20,7 @@ from simulator.checked_yaml import parse_yaml, to_yaml
 from simulator.checkpoint import BlockStore, changes_between, identity_text, merged_inputs
 from simulator.config import StudyConfig, dump_study, map_paths
 from simulator.executors import Executor, local_executor
-from simulator.files import MARK, is_marked, mark_own, require_own, whole_file
+from simulator.files import MARK, inert, is_marked, mark_own, require_own, whole_file
 from simulator.population.intervals import FixedWidthRule
 from simulator.prepare import Problem
 from simulator.results import open_results, stored_study, write_results, write_summary
@@ -259,7 +259,7 @@ def _task_log(path: Path) -> Iterator:
             file.flush()
 
         def write(record: TaskRecord) -> None:
-            table.writerow(dataclasses.asdict(record))
+            table.writerow({key: inert(value) for key, value in dataclasses.asdict(record).items()})
             file.flush()
 
         yield write

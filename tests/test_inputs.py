@@ -8,6 +8,7 @@ import pytest
 import yaml
 from dicom_factory import write_phantom_dicom
 
+from simulator.checkpoint import BlockStore, identity_text
 from simulator.config import load_study
 from simulator.prepare import prepare
 from simulator.results import open_results
@@ -194,3 +195,14 @@ def test_every_patient_of_a_sweep_is_known(tmp_path):
     _flip(tmp_path / "B" / "case.npz")
     with pytest.raises(ConfigError, match=r"case\.npz has changed"):
         is_finished(config, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "record", ["", "{[", "inputs: 3", "inputs: [a]", "a: {b: [}", "\x00", "name: other\ninputs: {a: {b: 1}}"]
+)
+def test_blocks_whose_record_is_damaged_are_not_believed(record, tmp_path):
+    store = BlockStore(tmp_path / "blocks")
+    store.claim(identity_text("1", "name: a\n", {"case: x": "CT 12"}))
+    (tmp_path / "blocks" / "study.yaml").write_text(record, encoding="utf-8")
+    with pytest.raises(ConfigError, match="unfinished courses of a different study"):
+        store.claim(identity_text("1", "name: a\n", {"case: x": "CT 12"}))
