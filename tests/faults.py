@@ -321,7 +321,7 @@ def stopped(trial: Trial, number: signal.Signals) -> tuple[int, int]:
     return before, len(trial.blocks())
 
 
-SMALL_BLOCKS = ("--set", "numerics.block_courses=2")  # many, so that many stops find some unfinished
+SMALL_BLOCKS = ("--set", "numerics.block_courses=1")  # many, so that each of many stops finds some unfinished
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
 
 
@@ -330,7 +330,7 @@ def twenty_stops(trial: Trial) -> Cost:
     for stop in range(20):
         before, after = stopped(trial, STOPS[stop % len(STOPS)])
         print(
-            f"{STOPS[stop % len(STOPS)].name}: {before} blocks before, {after} of {N_COURSES // 2} after",
+            f"{STOPS[stop % len(STOPS)].name}: {before} blocks before, {after} of {N_COURSES} after",
             file=sys.stderr,
         )
     finished, done = trial.n_finished(), trial.n_simulated()
