@@ -8,6 +8,7 @@ import xarray as xr
 
 from simulator import __version__
 from simulator.answers import answer_groups
+from simulator.checked_yaml import to_yaml
 from simulator.config import StudyConfig, dump_study
 from simulator.dose_maps import MapFrame
 from simulator.plan.quality import PlanQuality
@@ -120,6 +121,7 @@ def assemble(
         case_name=problem.case.name,
         case_description=problem.case.description,
         frame_digest=problem.case.frame_digest,
+        inputs=to_yaml(problem.inputs),
         target=problem.case.target,
         words=study_in_words(problem),
         interval=problem.interval_name,

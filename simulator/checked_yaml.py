@@ -135,6 +135,8 @@ def _explain(problem: Any, path: tuple) -> str:
     if kind == "tuple_type":
         hint = f"; write it in brackets, [{given}]" if isinstance(given, str) and "," in given else ""
         return f"a list is wanted, got {given!r}{hint}"
+    if kind == "string_pattern_mismatch" and path == ("name",):
+        return f"letters, digits, '_', '-' and '.' make a name, which begins with another one than '.'; got {given!r}"
     if kind == "too_short":
         return f"at least {context['min_length']} wanted, got {len(given)}"
     if kind == "value_error":

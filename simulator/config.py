@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -164,7 +165,9 @@ class Budget(Spec):
 class StudyConfig(Spec):
     """A study: what can go wrong, what is done about it, and what counts as success."""
 
-    name: Annotated[str, Field(pattern=r"^[\w.-]+$")] = Field(description="name of the study and of its results folder")
+    name: Annotated[str, Field(pattern=r"^[\w-][\w.-]*$")] = Field(
+        description="name of the study and of its results folder"
+    )
     case: CaseSource = Field(description="the anatomy: a phantom, a DICOM-RT folder or a case file")
     prescription: Prescription = Field(description="dose, fractions and prescription isodose")
     plan: PlanModel = Field(description="where each candidate margin's planned dose comes from")
@@ -356,23 +359,31 @@ def dump_study(config: StudyConfig) -> str:
     return to_yaml(config.model_dump(mode="json"))
 
 
+def map_paths(raw: dict, change: Callable[[str], str]) -> None:
+    """Change the path of every file and folder that a study names, outside its sweep."""
+
+    def replace(place: Any, *keys: str | int) -> None:
+        for key in keys:
+            place[key] = change(place[key]) if isinstance(place[key], str) else place[key]
+
+    case, uncertainty, goals = raw.get("case"), raw.get("uncertainty"), raw.get("goals")
+    if isinstance(case, dict):
+        replace(case, *(key for key in ("dicom", "file") if key in case))
+    respiration = uncertainty.get("respiration") if isinstance(uncertainty, dict) else None
+    if isinstance(respiration, dict) and "trace" in respiration:
+        replace(respiration, "trace")
+    if isinstance(goals, list):
+        replace(goals, *(i for i, goal in enumerate(goals) if is_library_file(goal)))
+
+
+def is_library_file(goal: Any) -> bool:
+    """Whether an entry of `goals` is the path of a library of one's own."""
+    return isinstance(goal, str) and goal.endswith((".yaml", ".yml"))
+
+
 def _resolve_paths(raw: dict, folder: Path) -> None:
     """Make the paths inside a study absolute, starting from its folder."""
-    case = raw.get("case")
-    if isinstance(case, dict):
-        for key in ("dicom", "file"):
-            if isinstance(case.get(key), str):
-                case[key] = str((folder / case[key]).resolve())
-    respiration = (
-        (raw.get("uncertainty") or {}).get("respiration") if isinstance(raw.get("uncertainty"), dict) else None
-    )
-    if isinstance(respiration, dict) and isinstance(respiration.get("trace"), str):
-        respiration["trace"] = str((folder / respiration["trace"]).resolve())
-    if isinstance(raw.get("goals"), list):
-        raw["goals"] = [
-            str((folder / g).resolve()) if isinstance(g, str) and g.endswith((".yaml", ".yml")) else g
-            for g in raw["goals"]
-        ]
+    map_paths(raw, lambda path: str((folder / path).resolve()))
 
 
 def _resolved_sweep(key: str, values: Any, folder: Path) -> Any:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from rich.markup import escape
 from rich.table import Table
 
 from simulator.accumulation import SMALLEST_CELL_POINTS, Reach
@@ -15,20 +14,11 @@ from simulator.results import sweep_axes, sweep_points
 from simulator.sampling.courses import Delivery
 from simulator.simulation import COURSES_COMPARED, course_draws, deliver_courses
 from simulator.tasks import tasks_of
+from simulator.terminal import text_table
 from simulator.words import biology_in_words
 
 _SUMS_PER_SECOND, _LOOK_UPS_PER_SECOND, _METRICS_AS_SUMS = 2e10, 8e8, 40
 _PLAN_SECONDS, _STUDY_SECONDS = 0.4, 8.0
-
-
-def text_table(title: str, columns: tuple[str, ...] | list[str], rows: list) -> Table:
-    """A plain table."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
-    return table
 
 
 def study_tables(config: StudyConfig, problems: list[Problem]) -> list[Table]:

@@ -11,9 +11,10 @@ import numpy as np
 from simulator.case.anatomy import Case
 from simulator.case.structures import Patch, Structure, sample_structure, surface_points
 from simulator.case.traces import breathing_signal, one_record, read_trace
-from simulator.config import StudyConfig
+from simulator.config import StudyConfig, is_library_file
 from simulator.conventions import AXES
 from simulator.dose_maps import MapFrame
+from simulator.files import digest_of
 from simulator.metrics.biology import Biology
 from simulator.metrics.evaluate import check_volume
 from simulator.metrics.goals import Goal, Metric, parse_goal, parse_metric
@@ -76,6 +77,7 @@ class Problem:
     true_target : the target under delineation error; None without.
     biology : parameters of TCP and NTCP, completed from the publications.
     notes_on_plan : how the study and the patient's own plan go together.
+    inputs : what each file was to the study, with the SHA-256 of its content, by key and name.
     """
 
     config: StudyConfig
@@ -92,6 +94,7 @@ class Problem:
     setting: Setting
     true_target: TrueTarget | None
     biology: Biology
+    inputs: dict[str, str]
     notes_on_plan: tuple[str, ...] = ()
 
     @property
@@ -204,6 +207,27 @@ def case_key(config: StudyConfig) -> Hashable:
     return config.case.model_dump_json(), tuple((state.st_size, state.st_mtime_ns) for state in states)
 
 
+def input_states(config: StudyConfig) -> Hashable:
+    """The state of every file that a study is made of."""
+    states = [file.stat() for file in _files_beside_the_case(config).values() if file.exists()]
+    return case_key(config), tuple((state.st_size, state.st_mtime_ns) for state in states)
+
+
+def _files_beside_the_case(config: StudyConfig) -> dict[str, Path]:
+    """Breathing record and goal libraries of one's own, by key."""
+    respiration = config.uncertainty.respiration
+    traces = {"uncertainty.respiration.trace": respiration.trace} if respiration and respiration.trace else {}
+    libraries = {f"goals.{i}": goal for i, goal in enumerate(config.goals) if is_library_file(goal)}
+    return {key: Path(path) for key, path in (traces | libraries).items()}
+
+
+def _inputs(config: StudyConfig, case: Case) -> dict[str, str]:
+    """Digest of every file that the study is made of."""
+    of_case = {f"case: {name}": what for name, what in case.inputs.items()}
+    beside = _files_beside_the_case(config)
+    return of_case | {f"{key}: {path.name}": f"{key} {digest_of(path)}" for key, path in beside.items()}
+
+
 def prepare(config: StudyConfig) -> Problem:
     """Load the case and resolve goals, structures, strategies and plans.
 
@@ -262,6 +286,7 @@ def prepare(config: StudyConfig) -> Problem:
         true_target=true_target,
         biology=biology,
         notes_on_plan=tuple(notes_on_plan),
+        inputs=_inputs(config, case),
     )
 
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from simulator import __version__
 from simulator.assembly import DOSE_BINS, Outcome, assemble
 from simulator.beyond_grid import without_unknown
 from simulator.budget import budget_group, budget_strategies
-from simulator.checkpoint import BlockStore
+from simulator.checkpoint import BlockStore, identity_text
 from simulator.config import StudyConfig, dump_study, load_study
 from simulator.dose_maps import MapFrame
 from simulator.executors import Executor, SerialExecutor
@@ -27,7 +28,7 @@ from simulator.once import Once
 from simulator.plan.quality import Plan, PlanQuality
 from simulator.population.bands import VOLUME_LEVELS, band_quantiles
 from simulator.population.coverage import dose_volume_coverage
-from simulator.prepare import PlanRequest, Problem, case_key, prepare
+from simulator.prepare import PlanRequest, Problem, case_key, input_states, prepare
 from simulator.results import write_results, write_summary
 from simulator.sampling.courses import Delivery
 from simulator.simulation import Work, course_draws, deliver_courses, make_plans, prepare_work
@@ -88,7 +89,7 @@ def _problem_of(config: StudyConfig) -> Problem:
     ------
     ConfigError, CaseError : see `prepare`.
     """
-    return _problems.get((dump_study(config), case_key(config)), lambda: without_unknown(prepare(config)))
+    return _problems.get((dump_study(config), input_states(config)), lambda: without_unknown(prepare(config)))
 
 
 def problems_of(config: StudyConfig) -> list[Problem]:
@@ -107,8 +108,16 @@ def problems_of(config: StudyConfig) -> list[Problem]:
     return found
 
 
+def identity_of(problem: Problem) -> str:
+    """What identifies the numbers of a prepared study."""
+    return identity_text(__version__, dump_study(problem.config), problem.inputs)
+
+
 def _problem_in(folder: Path) -> Problem:
-    return _problem_of(load_study(folder / CONFIG))
+    """The prepared study of a run folder, whose files have to be those with which the run began."""
+    problem = _problem_of(load_study(folder / CONFIG))
+    BlockStore(folder / BLOCKS).claim(identity_of(problem))
+    return problem
 
 
 def _planned_together(problem: Problem, strategy: int) -> tuple[PlanRequest, ...]:

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "simulator"
 
 ROWS = [
-    ["conventions", "files", "once", "spec", "reading", "kernels"],
+    ["conventions", "spec", "once", "files", "reading", "kernels"],
     [("case", "plan"), "uncertainty", "strategy"],
     ["sampling", "accumulation", "dose_maps", "true_target", "metrics", "population"],
     ["results", "plots", "report"],
@@ -32,6 +32,7 @@ ROWS = [
         "rare",
         "tasks",
         "study",
+        "terminal",
         "progress",
         "overview",
         "export",
@@ -55,7 +56,7 @@ HOMES = {
     "matplotlib": ("plots",),
     "jinja2": ("report",),
     "typer": ("cli",),
-    "rich": ("cli", "progress", "overview"),
+    "rich": ("terminal", "progress", "overview"),
 }
 FREE = {"", "__main__", "__init__"}
 

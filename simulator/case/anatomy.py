@@ -119,6 +119,7 @@ class Case:
     left_out : why a structure of the patient is not among them, by name.
     provenance : short facts ("RTSTRUCT 1.2.3...", "analytic phantom").
     identifying : keys of those that are not for a report, as they lead to the patient.
+    inputs : what each file was to the case, with the SHA-256 of its content, by the file's name.
     """
 
     name: str
@@ -131,6 +132,7 @@ class Case:
     left_out: dict[str, str] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
     identifying: tuple[str, ...] = ()
+    inputs: dict[str, str] = field(default_factory=dict)
 
     @property
     def description(self) -> str:

@@ -25,6 +25,7 @@ from simulator.case.geometry import Grid, Volume, in_house_axes
 from simulator.case.naming import StructureNames, select_structures
 from simulator.case.shapes import Ball
 from simulator.case.structures import Region, Structure
+from simulator.files import digest_of
 from simulator.spec import CaseError
 
 _LAYOUTS = {
@@ -84,6 +85,7 @@ class Archive:
     problems: dict[str, str]
     ct_hu: Volume | None
     dose_gy: Volume | None
+    dose_file: Path | None = None
 
 
 def read_archive(path: str | Path, end_caps: EndCaps = "half-slice") -> Archive:
@@ -178,7 +180,8 @@ def _read_contours(arrays: Mapping[str, np.ndarray], file: Path, end_caps: EndCa
     doses = sorted(file.parent.glob(f"{beginning}*ose*.nrrd"))
     if len(doses) > 1:
         raise CaseError(f"{len(doses)} dose files fit {file.name}: {', '.join(d.name for d in doses)}; keep one")
-    return Archive("contours", regions, problems, None, read_nrrd(doses[0]) if doses else None)
+    dose_file = doses[0] if doses else None
+    return Archive("contours", regions, problems, None, read_nrrd(dose_file) if dose_file else None, dose_file)
 
 
 def read_nrrd(path: str | Path) -> Volume:
@@ -255,7 +258,14 @@ def load_archive(
         density=_density(archive, notes),
         doses=(ImportedDose("dose", archive.dose_gy),) if archive.dose_gy else (),
         provenance=notes,
+        inputs=_inputs(Path(path), archive.dose_file),
     )
+
+
+def _inputs(file: Path, dose_file: Path | None) -> dict[str, str]:
+    """Digest of every file that the case was made of."""
+    of_dose = {dose_file.name: f"dose {digest_of(dose_file)}"} if dose_file else {}
+    return {file.name: f"case file {digest_of(file)}"} | of_dose
 
 
 def is_cut(region: MaskRegion) -> bool:

@@ -30,6 +30,7 @@ from simulator.case.dicom_rois import Roi, elsewhere, namesakes, rois_of
 from simulator.case.geometry import Grid, Volume, cropped
 from simulator.case.naming import StructureNames, select_structures
 from simulator.case.structures import Region, Structure
+from simulator.files import digest_of
 from simulator.spec import CaseError
 
 DoseIs = Literal["total", "per-fraction"]
@@ -132,7 +133,16 @@ def load_dicom(
         left_out=problems | {name: names.refusal(name) for name in names.namesakes if name not in kept},
         provenance=notes,
         identifying=identifying,
+        inputs=_inputs([structure_set, *(p for p in plans if p is plan or p.uid in by_plan), *ct_slices], chosen_doses),
     )
+
+
+def _inputs(files: Sequence[DicomFile], doses: Sequence[DicomFile]) -> dict[str, str]:
+    """Digest of every file that the case was made of; of several doses, each with the label that a study knows it by."""
+    roles = [(file, file.kind) for file in files]
+    labels = [f"RTDOSE {Path(dose.name).stem}" if len(doses) > 1 else "RTDOSE" for dose in doses]
+    roles += [(plane, label) for dose, label in zip(doses, labels, strict=True) for plane in dose.planes or (dose,)]
+    return {file.name: f"{role} {digest_of(file.path)}" for file, role in roles}
 
 
 def _case_name(file: DicomFile, keep_identity: bool) -> str:
