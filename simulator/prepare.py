@@ -292,6 +292,13 @@ def _check_sources(config: StudyConfig, case: Case) -> None:
             named[f"strategies.motion.{motion.label()}.geometry_mm"] = list(motion.geometry_mm)
         if motion.kind == "gating" and uncertainty.respiration is None:
             raise ConfigError("strategies.motion.gating: there is no breathing to gate; add uncertainty.respiration")
+        guidance, n_fractions = strategy.guidance, config.prescription.fractions
+        if guidance.fractions_before_correction() >= n_fractions:
+            raise ConfigError(
+                f"strategies.guidance.{guidance.label()}: would correct from fraction "
+                f"{guidance.fractions_before_correction() + 1} on, but prescription.fractions is {n_fractions}; measure fewer "
+                "fractions (measured_fractions), or choose another guidance"
+            )
     for key, names in named.items():
         unknown = [name for name in names if name not in case.structures]
         if unknown:

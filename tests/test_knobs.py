@@ -55,7 +55,7 @@ MOTIONS = [
 ]
 GUIDANCES = [
     guidances.NoActionLevel(measured_fractions=1, couch_mm=0.3),
-    guidances.ExtendedNoActionLevel(measured_fractions=1, then_every=2, couch_mm=0.3),
+    guidances.ExtendedNoActionLevel(measured_fractions=1, then_every=2, then_from=3, couch_mm=0.3),
     guidances.OnlineBone(action_level_mm=2, couch_mm=0.3, couch="6D", reimage_every_min=1.0),
     guidances.OnlineTarget(action_level_mm=2, couch_mm=0.3, couch="6D", reimage_every_min=1.0),
 ]
