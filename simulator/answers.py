@@ -144,6 +144,7 @@ def _margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
     }
     for key in ("motion", "guidance"):
         arrays[key] = arrays[key].astype(str).astype(object)
+    arrays["recipe_penumbra_mm"] = np.array(problem.setting.penumbra_sd_mm)
     return group("margins", arrays, {"recipe": list(RECIPES), "direction": list(DIRECTIONS)})
 
 
@@ -173,26 +174,27 @@ def _excesses(problem: Problem, values: np.ndarray, at: list[int]) -> list[np.nd
     return excesses
 
 
-def _recipe(name: str, problem: Problem) -> Margin:
+def _recipe(name: str, problem: Problem) -> Margin | None:
+    """A published recipe; None for those of the plan's isodose where that is the maximum, which no margin holds."""
     coverage, isodose = 100 * problem.config.decision.probability, problem.config.prescription.isodose_percent
-    recipes: dict[str, Margin] = {
-        "van Herk": VanHerkMargin(coverage_percent=coverage),
-        "van Herk, isodose of the plan": VanHerkMargin(coverage_percent=coverage, isodose_percent=max(50.0, isodose)),
-        "finite fractions, isodose of the plan": FiniteFractionMargin(
-            coverage_percent=coverage, isodose_percent=max(50.0, isodose)
-        ),
-        "Stroom": StroomMargin(),
-    }
-    return recipes[name]
+    if name == "Stroom":
+        return StroomMargin()
+    if name == "van Herk":
+        return VanHerkMargin(coverage_percent=coverage)
+    if isodose == 100:
+        return None
+    kind = FiniteFractionMargin if name.startswith("finite") else VanHerkMargin
+    return kind(coverage_percent=coverage, isodose_percent=max(50.0, isodose))
 
 
 RECIPES = ("van Herk", "van Herk, isodose of the plan", "finite fractions, isodose of the plan", "Stroom")
 
 
 def _recipes_mm(problem: Problem, strategy: int) -> np.ndarray:
-    """Margins of the published recipes for the same errors, (recipe, direction)."""
+    """Margins of the published recipes for the same errors, (recipe, direction); NaN where there is none."""
     spread = margin_spread(problem.setting, problem.strategies[strategy])
-    return np.stack([_recipe(name, problem).directions(spread).ravel() for name in RECIPES])
+    recipes = [_recipe(name, problem) for name in RECIPES]
+    return np.stack([np.full(6, np.nan) if r is None else r.directions(spread).ravel() for r in recipes])
 
 
 def _decision_group(

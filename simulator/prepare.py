@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from simulator.sampling.courses import Setting
 from simulator.sampling.quasi import N_RANDOMISATIONS
 from simulator.spec import CaseError, ConfigError
 from simulator.strategy import Strategy
-from simulator.strategy.margin import Spread
+from simulator.strategy.margin import WATER_PENUMBRA_MM, Spread
 from simulator.true_target import TrueTarget
 from simulator.uncertainty.respiration import Respiration
 
@@ -256,6 +256,19 @@ def prepare(config: StudyConfig) -> Problem:
     )
 
 
+def check_plans(problem: Problem) -> None:
+    """Refuse plans that cannot be made, before any is.
+
+    Raises
+    ------
+    ConfigError, CaseError : see the plan's model.
+    """
+    requests = dict.fromkeys(problem.requests)
+    for path, target in problem.planning_targets.items():
+        expansions = [r.expansion for r in requests if r.target_path_mm == path]
+        problem.config.plan.check(problem.case, target, expansions, problem.config.prescription)
+
+
 def _require(case: Case, goal: Goal) -> None:
     name = goal.metric.structure
     if name not in case.structures:
@@ -337,6 +350,7 @@ def _setting(config: StudyConfig, case: Case) -> Setting:
         volume_cc={name: case.structures[name].volume_cc for name in uncertainty.organs},
         isocentre_mm=isocentre,
         waveform=waveform,
+        penumbra_sd_mm=getattr(config.plan, "penumbra_sd_mm", WATER_PENUMBRA_MM),
     )
 
 
@@ -373,7 +387,8 @@ def margin_spread(setting: Setting, strategy: Strategy) -> Spread:
     managed = strategy.motion.spread(setting.planned, setting.target)
     unseen = Spread(*setting.uncertainty.unseen_sd_mm(), n)
     left = strategy.guidance.residual(patient, internal)
-    return left.plus(Spread(managed.systematic_mm, managed.random_mm, n)).plus(unseen)
+    spread = left.plus(Spread(managed.systematic_mm, managed.random_mm, n)).plus(unseen)
+    return replace(spread, penumbra_sd_mm=setting.penumbra_sd_mm)
 
 
 def _plan_request(setting: Setting, strategy: Strategy) -> PlanRequest:

@@ -97,6 +97,7 @@ VARIABLES: dict[str, dict[str, Variable]] = {
             "bound of the error of interpolating between candidates, which the interval does not hold",
         ),
         "recipe_mm": Variable(("series", "recipe", "direction"), "mm", "margin of a published recipe, same errors"),
+        "recipe_penumbra_mm": Variable((), "mm", "penumbra of the recipes, one SD: the plan's, 3.2 mm if it has none"),
         "cause_mm": Variable(
             ("series", "recipe", "cause", "direction"),
             "mm",

@@ -26,7 +26,7 @@ from simulator.once import Once
 from simulator.plan.quality import Plan, PlanQuality
 from simulator.population.bands import VOLUME_LEVELS, band_quantiles
 from simulator.population.coverage import dose_volume_coverage
-from simulator.prepare import PlanRequest, Problem, case_key, prepare
+from simulator.prepare import PlanRequest, Problem, case_key, check_plans, prepare
 from simulator.results import write_results, write_summary
 from simulator.sampling.courses import Delivery
 from simulator.simulation import Work, course_draws, deliver_courses, make_plans, prepare_work
@@ -91,16 +91,21 @@ def _problem_of(config: StudyConfig) -> Problem:
 
 
 def problems_of(config: StudyConfig) -> list[Problem]:
-    """The prepared study at every point of its sweep.
+    """The prepared study at every point of its sweep, with plans that can be made: all that `check` checks and `run` refuses.
 
     Raises
     ------
-    ConfigError, CaseError : see `prepare`; the message names the point.
+    ConfigError, CaseError : see `prepare` and `check_plans`; the message names the point.
     """
-    found = []
+    found, checked = [], set[Hashable]()
     for name, point in zip(point_names(config.axes()), config.points(), strict=True):
         try:
-            found.append(_problem_of(point))
+            problem = _problem_of(point)
+            key = case_key(point), point.plan.model_dump_json(), point.prescription, problem.requests
+            if key not in checked:
+                check_plans(problem)
+            checked.add(key)
+            found.append(problem)
         except SimulatorError as error:
             raise type(error)(f"sweep point {name}: {error}" if name else str(error)) from None
     return found

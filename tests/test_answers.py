@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from scipy.stats import binom, norm
+from scipy.stats import binom, chi, norm
 from test_sphere_truth import rows, sphere_study
 
 import simulator
@@ -24,6 +24,7 @@ from simulator.population.required_margin import (
     margin_of_courses,
     required_margin,
 )
+from simulator.strategy.margin import Spread, VanHerkMargin
 
 
 @pytest.mark.parametrize("n", [20, 300])
@@ -259,6 +260,33 @@ def test_joint_probabilities_and_the_decision_are_direct_counts():
     assert none.attrs["recommended"] == ""
     assert none.attrs["nearest_miss"] == "none, 9 mm, none"
     assert "Nothing is feasible" in json.loads(none.attrs["reason"])[0]
+
+
+@pytest.mark.parametrize("penumbra_mm", [2.0, 3.2, 6.4])
+def test_recipes_take_the_penumbra_of_the_plan(penumbra_mm):
+    """As candidates and beside the required margin; a penumbra of the margin's own comes first."""
+    own = {"recipe": "van-herk", "penumbra_sd_mm": 5.0, "coverage_percent": 91}
+    strategies = {"margins_mm": [3, 9, "van-herk", "finite-fraction", own], "motion": ["none"], "guidance": ["none"]}
+    plan = {"model": "penumbra", "penumbra_sd_mm": penumbra_mm, "normalisation": "plateau"}
+    results = simulator.run(study(courses=20, strategies=strategies, plan=plan))
+
+    def van_herk(sigma, small, edge, share=0.9):
+        return chi.ppf(share, 3) * sigma + norm.ppf(0.95) * (np.hypot(small, edge) - edge)
+
+    recipe = results["margins/recipe_mm"].isel(series=0, direction=0)
+    assert results["margins/recipe_penumbra_mm"].item() == penumbra_mm
+    assert recipe.sel(recipe="van Herk").item() == pytest.approx(van_herk(2, 2, penumbra_mm), abs=1e-6)
+    finite = van_herk(np.sqrt(4 + 4 / 2), np.sqrt(2), penumbra_mm)
+    name = "finite fractions, isodose of the plan"
+    assert recipe.sel(recipe=name).item() == pytest.approx(finite, abs=1e-6)
+    candidate = results["plans/margin_mm"].isel(direction=0).values[2:]
+    assert candidate == pytest.approx([van_herk(2, 2, penumbra_mm), finite, van_herk(2, 2, 5.0, 0.91)], abs=1e-3)
+
+
+def test_a_plan_without_a_penumbra_leaves_the_recipes_that_of_water():
+    assert VanHerkMargin().margin(Spread(np.zeros(3), np.full(3, 2.0))) == pytest.approx(
+        norm.ppf(0.95) * (np.hypot(2, 3.2) - 3.2)
+    )
 
 
 def test_a_recommended_recipe_is_said_in_mm():

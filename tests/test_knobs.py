@@ -62,8 +62,8 @@ GUIDANCES = [
 MARGINS = [
     FIXED,
     margins.AsymmetricMargin(right_mm=1, left_mm=2, anterior_mm=3, posterior_mm=4, inferior_mm=5, superior_mm=6),
-    margins.VanHerkMargin(),
-    margins.FiniteFractionMargin(),
+    margins.VanHerkMargin(penumbra_sd_mm=3.2),
+    margins.FiniteFractionMargin(penumbra_sd_mm=3.2),
 ]
 
 

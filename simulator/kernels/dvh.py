@@ -332,25 +332,47 @@ def volume_at_doses(dose, volume, wanted_gy):
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
-def _moment(dose, volume, power):
+def _moment(dose, volume):
     total = 0.0
-    if power == 1.0:
-        for p in range(dose.shape[0]):
-            total += volume[p] * dose[p]
-    else:
-        for p in range(dose.shape[0]):
-            total += volume[p] * np.float64(dose[p]) ** power
+    for p in range(dose.shape[0]):
+        total += volume[p] * dose[p]
     return total
 
 
 @njit(cache=True, nogil=True)
-def mean_power(dose, volume, power):
-    """Volume-weighted mean of dose**power, float64 (course,)."""
-    result = np.empty(dose.shape[0])
+def mean_dose(dose, volume):
+    """Volume-weighted mean dose in Gy, float64 (course,); 0 where there is no volume."""
+    result = np.zeros(dose.shape[0])
     totals = _totals(volume)
     for c in range(dose.shape[0]):
         row = c if volume.shape[0] > 1 else 0
-        result[c] = _moment(dose[c], volume[row], power) / totals[row]
+        if totals[row] > 0.0:
+            result[c] = _moment(dose[c], volume[row]) / totals[row]
+    return result
+
+
+@njit(cache=True, nogil=True)
+def generalised_mean(dose, volume, power):
+    """(Volume-weighted mean of dose**power)**(1 / power) in Gy, float64 (course,); power is not 0.
+
+    Doses are divided by the largest one (the smallest, for a negative power), so that no power overflows and the sum keeps the
+    term that decides. Doses below 0 count as 0; 0 where there is no volume.
+    """
+    result = np.zeros(dose.shape[0])
+    for c in range(dose.shape[0]):
+        cell_cc = volume[c if volume.shape[0] > 1 else 0]
+        unit, total_cc = 0.0 if power > 0.0 else np.inf, 0.0
+        for p in range(dose.shape[1]):
+            if cell_cc[p] > 0.0:
+                gy = max(np.float64(dose[c, p]), 0.0)
+                unit = max(unit, gy) if power > 0.0 else min(unit, gy)
+                total_cc += cell_cc[p]
+        if 0.0 < unit < np.inf:
+            total = 0.0
+            for p in range(dose.shape[1]):
+                if cell_cc[p] > 0.0:
+                    total += cell_cc[p] * (max(np.float64(dose[c, p]), 0.0) / unit) ** power
+            result[c] = unit * (total / total_cc) ** (1.0 / power)
     return result
 
 

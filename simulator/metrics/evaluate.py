@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.accumulation import FractionSums
-from simulator.kernels.dvh import dose_at_volumes, extremes, mean_power, volume_at_doses
+from simulator.kernels.dvh import dose_at_volumes, extremes, generalised_mean, mean_dose, volume_at_doses
 from simulator.metrics.biology import Response
 from simulator.metrics.goals import Metric
 from simulator.spec import ConfigError
@@ -67,9 +67,9 @@ def evaluate_metrics(
                 raise ValueError(f"{metric.label} needs the doses of the surface")
             values[:, i] = extremes_gy[:, int(metric.kind == "maximum")]
         elif metric.kind == "mean":
-            values[:, i] = mean_power(dose_gy, volume_cc, 1.0)
+            values[:, i] = mean_dose(dose_gy, volume_cc)
         elif metric.kind == "geud":
-            values[:, i] = mean_power(dose_gy, volume_cc, metric.argument) ** (1 / metric.argument)
+            values[:, i] = generalised_mean(dose_gy, volume_cc, metric.argument)
     return values
 
 

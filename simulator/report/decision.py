@@ -67,6 +67,7 @@ def margin_table(results: xr.DataTree) -> dict[str, Any]:
     return {
         "rows": rows,
         "recipes": [str(r) for r in margins["recipe"].values],
+        "penumbra": f"{margins['recipe_penumbra_mm'].item():g}",
         "causes": [str(c) for c in margins["cause"].values],
     }
 
@@ -119,8 +120,8 @@ def _interval(margins: xr.Dataset, i: int) -> str:
 
 
 def _sides(side_mm: np.ndarray) -> str:
-    """One number for an isotropic margin, three where the axes differ, six where directions do."""
-    texts = [f"{v:.1f}" for v in side_mm]
+    """One number for an isotropic margin, three where the axes differ, six where directions do; a dash for none."""
+    texts = [_millimetres(v) for v in side_mm]
     if len(set(texts)) == 1:
         return texts[0]
     return " / ".join(texts[::2] if texts[::2] == texts[1::2] else texts)
