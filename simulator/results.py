@@ -108,6 +108,7 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "organ_risk": Variable(("strategy",), "1", "probability that any organ misses a goal"),
         "feasible": Variable(("strategy",), "1", "whether the wanted coverage is reached at its lower interval end"),
         "on_front": Variable(("strategy",), "1", "on the Pareto front of coverage against organ risk"),
+        "wanted_probability": Variable((), "1", "wanted probability of the wanted coverage"),
         "recommended": Variable((), "", "recommended strategy; empty if nothing is feasible"),
         "nearest_miss": Variable((), "", "strategy that comes nearest where nothing is feasible"),
     },
@@ -281,6 +282,13 @@ def sweep_points(results: xr.DataTree) -> list[dict[str, int]]:
     axes = sweep_axes(results)
     sizes = [results["goals/probability"].sizes[axis] for axis in axes]
     return [dict(zip(axes, (int(i) for i in at), strict=True)) for at in np.ndindex(*sizes)]
+
+
+def joint_probability(results: xr.DataTree, name: str) -> xr.Dataset:
+    """A joint probability with its interval; NaN where it has no members, since a goal that is not set is not met either."""
+    joint = results["joint"].to_dataset().sel(joint=name)
+    numbers = joint[["probability", "ci_low", "ci_high"]]
+    return numbers.where(joint["members"].astype(str) != "").assign(members=joint["members"])
 
 
 def write_summary(results: xr.DataTree, path: Path) -> None:

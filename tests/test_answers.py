@@ -9,6 +9,7 @@ from test_sphere_truth import rows, sphere_study
 
 import simulator
 from simulator.config import StudyConfig
+from simulator.conventions import percent
 from simulator.population.comparison import compare_metric, distinguishable, paired_difference
 from simulator.population.decision import decide, pareto_front
 from simulator.population.intervals import (
@@ -24,6 +25,7 @@ from simulator.population.required_margin import (
     margin_of_courses,
     required_margin,
 )
+from simulator.results import joint_probability
 from simulator.strategy.margin import Spread, VanHerkMargin
 
 
@@ -256,10 +258,38 @@ def test_joint_probabilities_and_the_decision_are_direct_counts():
     assert 0 < enough.sum() < 3
     assert decision.attrs["recommended"] == results["plans/strategy"].values[np.argmax(enough)]
     assert "is recommended" in json.loads(decision.attrs["reason"])[0]
-    none = simulator.run(study(courses=300, decision={"probability": 0.9999}))["decision"]
+    unsure = simulator.run(study(courses=300, decision={"probability": 0.9999}))["decision"]
+    assert unsure.attrs["recommended"] == ""
+    assert unsure.attrs["nearest_miss"] == "none, 9 mm, none"
+    assert "Nothing is feasible" not in unsure.attrs["reason"]
+    narrow = {"margins_mm": [0, 3], "motion": ["none"], "guidance": ["none"]}
+    none = simulator.run(study(courses=300, decision={"probability": 0.9999}, strategies=narrow))["decision"]
     assert none.attrs["recommended"] == ""
-    assert none.attrs["nearest_miss"] == "none, 9 mm, none"
+    assert none.attrs["nearest_miss"] == "none, 3 mm, none"
     assert "Nothing is feasible" in json.loads(none.attrs["reason"])[0]
+
+
+@pytest.mark.parametrize("n_courses", [20, 50, 100])
+def test_too_few_courses_are_not_called_infeasible(n_courses):
+    """The sphere at 6 mm is covered in 93 to 95 % of courses: 90 % lies in the interval of so few."""
+    strategies = {"margins_mm": [3, 6], "motion": ["none"], "guidance": ["none"]}
+    results = simulator.run(study(courses=n_courses, strategies=strategies))
+    coverage = joint_probability(results, "wanted coverage")
+    assert (coverage["ci_low"] < 0.9).all()
+    assert coverage["ci_low"][1] < 0.9 < coverage["ci_high"][1]
+    first, second = json.loads(results["decision"].attrs["reason"])
+    n_unsure = int((coverage["ci_high"] >= 0.9).sum())
+    assert first == (
+        f"{n_courses} courses are too few to tell: no strategy is shown to meet GTV D98% >= 95% with a probability of 90 %, "
+        f"but the 95 % intervals of {n_unsure} of 2 strategies reach that; simulate more courses."
+    )
+    assert second.startswith("The nearest is “none, 6 mm, none” with ")
+
+
+def test_certain_answers_are_not_rounded_to_certainty():
+    """A risk of 99.96 % is no certainty, and 100 % of courses is."""
+    assert [percent(p) for p in (0, 4e-4, 0.0449, 0.9996, 1)] == ["0", "<0.1", "4.5", ">99.9", "100"]
+    assert percent(float("nan")) == "–"
 
 
 @pytest.mark.parametrize("penumbra_mm", [2.0, 3.2, 6.4])
