@@ -12,7 +12,7 @@ from simulator.accumulation import SMALLEST_CELL_POINTS, Reach
 from simulator.config import StudyConfig
 from simulator.conventions import percent
 from simulator.prepare import Problem
-from simulator.results import JOINT_SHOWN, joint_probability, sweep_axes, sweep_points
+from simulator.results import JOINT_SHOWN, joint_probability, lost_targets, sweep_axes, sweep_points
 from simulator.sampling.courses import Delivery
 from simulator.simulation import COURSES_COMPARED, course_draws, deliver_courses
 from simulator.tasks import tasks_of
@@ -169,9 +169,13 @@ def answer_table(results: xr.DataTree) -> Table:
 
 def recommendation(results: xr.DataTree) -> str:
     """What the decision rule recommends, in a sentence; for a sweep, where the table says it for every point, what to read."""
-    if sweep_axes(results):
-        return "The folders in points/ hold the complete results of each point."
-    return str(json.loads(results["decision"].attrs["reason"])[0])
+    first = (
+        "The folders in points/ hold the complete results of each point."
+        if sweep_axes(results)
+        else str(json.loads(results["decision"].attrs["reason"])[0])
+    )
+    lost = lost_targets(results)
+    return f"{first}\nnote: {lost}" if lost else first
 
 
 def _sweep_table(results: xr.DataTree) -> Table:

@@ -36,6 +36,9 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "unit": Variable(("metric",), "", "unit of the metric"),
         "structure": Variable(("metric",), "", "structure of the metric"),
         "nominal": Variable(("strategy", "metric"), "", "metric of the planned dose without errors"),
+        "n_without_target": Variable(
+            (), "1", "courses whose true target vanishes under delineation error: not covered"
+        ),
         "mean": Variable(("strategy", "metric"), "", "mean over courses; of TCP and NTCP, that of the population"),
         "mean_low": Variable(("strategy", "metric"), "", "lower end of the 95 % interval of mean (Student t)"),
         "mean_high": Variable(("strategy", "metric"), "", "upper end of the 95 % interval of mean (Student t)"),
@@ -282,6 +285,17 @@ def sweep_points(results: xr.DataTree) -> list[dict[str, int]]:
     axes = sweep_axes(results)
     sizes = [results["goals/probability"].sizes[axis] for axis in axes]
     return [dict(zip(axes, (int(i) for i in at), strict=True)) for at in np.ndindex(*sizes)]
+
+
+def lost_targets(results: xr.DataTree) -> str:
+    """A sentence about courses without a true target, the most of any point of a sweep; empty if there are none."""
+    n = int(results["metrics/n_without_target"].max())
+    if not n:
+        return ""
+    return (
+        f"In {n} of {results.attrs['n_courses']} courses the delineation error leaves nothing of the true target; they count "
+        "as not covered, with 0 Gy to the target. Is the error meant to be as large as the target?"
+    )
 
 
 def joint_probability(results: xr.DataTree, name: str) -> xr.Dataset:

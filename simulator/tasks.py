@@ -303,7 +303,7 @@ def _blocks_of(problem: Problem, store: BlockStore, task: Task) -> Iterator[tupl
 def _outcome(problem: Problem, store: BlockStore, tasks: list[Task], values: np.ndarray) -> Outcome:
     """What all tasks of a strategy found; metrics are written to `values` (course, metric)."""
     counts = np.zeros((len(problem.structures), DOSE_BINS, VOLUME_LEVELS), np.int64)
-    total_gy, n_courses = np.zeros(0), 0
+    total_gy, n_courses, n_lost = np.zeros(0), 0, 0
     for task in sorted(tasks, key=lambda task: task.first):
         part = _loaded(store, task.key)
         if task.first == 0:
@@ -312,6 +312,7 @@ def _outcome(problem: Problem, store: BlockStore, tasks: list[Task], values: np.
         n_courses += task.n_courses
         for at, block in _blocks_of(problem, store, task):
             counts += block["counts"]
+            n_lost += int(block["n_lost"])
             values[at] = block["values"]
     maps = {key: whole[key] for key in ("nominal", "ptv_mask", "sd", "percentile") if key in whole}
     return Outcome(
@@ -321,5 +322,6 @@ def _outcome(problem: Problem, store: BlockStore, tasks: list[Task], values: np.
         coverage=dose_volume_coverage(counts),
         nominal_dvh=whole["dvh"],
         interpolation_error_gy=whole["error_gy"],
+        n_without_target=n_lost,
         maps=maps | {"mean": np.asarray(total_gy / n_courses, np.float32)},
     )

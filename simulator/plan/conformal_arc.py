@@ -264,7 +264,7 @@ class ConformalArc(Spec):
         distance = (_corners_mm(density.grid) - beam.source_mm) @ beam.axes[2]
         lower, upper = np.array([*fan[0], distance.min()]), np.array([*fan[1], distance.max()])
         step = np.array(_FAN_STEP_MM)
-        depth = np.empty(tuple(int(n) for n in np.ceil((upper - lower) / step - 1e-9) + 1), np.float32)
+        depth = np.empty(tuple(int(n) for n in np.maximum(np.ceil((upper - lower) / step - 1e-9), 1) + 1), np.float32)
         values = np.ascontiguousarray(density.values, np.float32)
         origin, spacing = np.array(density.grid.origin_mm), np.array(density.grid.spacing_mm)
         radiological_depths(values, origin, spacing, *beam.geometry, lower, step, depth)

@@ -9,7 +9,7 @@ import xarray as xr
 from simulator.conventions import percent
 from simulator.plots.style import readable
 from simulator.report.text import cell, significant
-from simulator.results import JOINT_SHOWN, joint_probability
+from simulator.results import JOINT_SHOWN, joint_probability, lost_targets
 
 
 def decision_table(results: xr.DataTree) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def decision_table(results: xr.DataTree) -> dict[str, Any]:
     order = np.lexsort((decision["organ_risk"].values, ~decision["feasible"].values.astype(bool)))
     return {
         "rows": [rows[i] for i in order],
-        "sentences": [readable(s) for s in json.loads(attrs["reason"])],
+        "sentences": [readable(s) for s in json.loads(attrs["reason"])] + [s for s in (lost_targets(results),) if s],
         "wanted": readable(attrs["wanted"]),
         "probability": f"{100 * float(attrs['probability']):g}",
         "organ_goals": readable(str(organs["members"].item())),

@@ -9,7 +9,7 @@ from simulator.conventions import percent
 from simulator.plots.style import LINES_PER_PANEL
 from simulator.report.decision import bounded, interval_mm
 from simulator.report.text import cell
-from simulator.results import JOINT_SHOWN, joint_probability, sweep_axes, sweep_points
+from simulator.results import JOINT_SHOWN, joint_probability, lost_targets, sweep_axes, sweep_points
 
 _MOST_NAMED = 2
 
@@ -40,7 +40,9 @@ def sweep_table(results: xr.DataTree) -> dict[str, Any]:
     decided = decision["recommended"].values.astype(str) != ""
     n_undecided = int((undecided.transpose(*axes).values & ~decided).sum())
     more = f"; at {n_undecided} more there are too few courses to tell" if n_undecided else ""
-    sentence = f"A strategy is feasible at {int(decided.sum())} of {len(rows)} points{more}."
+    sentence = (
+        f"A strategy is feasible at {int(decided.sum())} of {len(rows)} points{more}. {lost_targets(results)}".strip()
+    )
     return {"axes": axes, "rows": rows, "sentence": sentence}
 
 
