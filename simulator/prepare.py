@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from simulator.sampling.courses import Setting
 from simulator.sampling.quasi import N_RANDOMISATIONS
 from simulator.spec import CaseError, ConfigError
 from simulator.strategy import Strategy
-from simulator.strategy.margin import Spread
+from simulator.strategy.margin import WATER_PENUMBRA_MM, Spread
 from simulator.true_target import TrueTarget
 from simulator.uncertainty.respiration import Respiration
 
@@ -290,6 +290,19 @@ def prepare(config: StudyConfig) -> Problem:
     )
 
 
+def check_plans(problem: Problem) -> None:
+    """Refuse plans that cannot be made, before any is.
+
+    Raises
+    ------
+    ConfigError, CaseError : see the plan's model.
+    """
+    requests = dict.fromkeys(problem.requests)
+    for path, target in problem.planning_targets.items():
+        expansions = [r.expansion for r in requests if r.target_path_mm == path]
+        problem.config.plan.check(problem.case, target, expansions, problem.config.prescription)
+
+
 def _require(case: Case, goal: Goal) -> None:
     name = goal.metric.structure
     if name in case.left_out:
@@ -328,6 +341,13 @@ def _check_sources(config: StudyConfig, case: Case) -> None:
             named[f"strategies.motion.{motion.label()}.geometry_mm"] = list(motion.geometry_mm)
         if motion.kind == "gating" and uncertainty.respiration is None:
             raise ConfigError("strategies.motion.gating: there is no breathing to gate; add uncertainty.respiration")
+        guidance, n_fractions = strategy.guidance, config.prescription.fractions
+        if guidance.fractions_before_correction() >= n_fractions:
+            raise ConfigError(
+                f"strategies.guidance.{guidance.label()}: would correct from fraction "
+                f"{guidance.fractions_before_correction() + 1} on, but prescription.fractions is {n_fractions}; measure fewer "
+                "fractions (measured_fractions), or choose another guidance"
+            )
     for key, names in named.items():
         unknown = [name for name in names if name not in case.structures]
         if unknown and unknown[0] in case.left_out:
@@ -368,6 +388,7 @@ def _setting(config: StudyConfig, case: Case) -> Setting:
         volume_cc={name: case.structures[name].volume_cc for name in uncertainty.organs},
         isocentre_mm=isocentre,
         waveform=waveform,
+        penumbra_sd_mm=getattr(config.plan, "penumbra_sd_mm", WATER_PENUMBRA_MM),
     )
 
 
@@ -432,7 +453,8 @@ def margin_spread(setting: Setting, strategy: Strategy) -> Spread:
     managed = strategy.motion.spread(setting.planned, setting.target)
     unseen = Spread(*setting.uncertainty.unseen_sd_mm(), n)
     left = strategy.guidance.residual(patient, internal)
-    return left.plus(Spread(managed.systematic_mm, managed.random_mm, n)).plus(unseen)
+    spread = left.plus(Spread(managed.systematic_mm, managed.random_mm, n)).plus(unseen)
+    return replace(spread, penumbra_sd_mm=setting.penumbra_sd_mm)
 
 
 def _plan_request(setting: Setting, strategy: Strategy) -> PlanRequest:

@@ -39,6 +39,9 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "unit": Variable(("metric",), "", "unit of the metric"),
         "structure": Variable(("metric",), "", "structure of the metric"),
         "nominal": Variable(("strategy", "metric"), "", "metric of the planned dose without errors"),
+        "n_without_target": Variable(
+            (), "1", "courses whose true target vanishes under delineation error: not covered"
+        ),
         "mean": Variable(("strategy", "metric"), "", "mean over courses; of TCP and NTCP, that of the population"),
         "mean_low": Variable(("strategy", "metric"), "", "lower end of the 95 % interval of mean (Student t)"),
         "mean_high": Variable(("strategy", "metric"), "", "upper end of the 95 % interval of mean (Student t)"),
@@ -100,6 +103,7 @@ VARIABLES: dict[str, dict[str, Variable]] = {
             "bound of the error of interpolating between candidates, which the interval does not hold",
         ),
         "recipe_mm": Variable(("series", "recipe", "direction"), "mm", "margin of a published recipe, same errors"),
+        "recipe_penumbra_mm": Variable((), "mm", "penumbra of the recipes, one SD: the plan's, 3.2 mm if it has none"),
         "cause_mm": Variable(
             ("series", "recipe", "cause", "direction"),
             "mm",
@@ -110,6 +114,7 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "organ_risk": Variable(("strategy",), "1", "probability that any organ misses a goal"),
         "feasible": Variable(("strategy",), "1", "whether the wanted coverage is reached at its lower interval end"),
         "on_front": Variable(("strategy",), "1", "on the Pareto front of coverage against organ risk"),
+        "wanted_probability": Variable((), "1", "wanted probability of the wanted coverage"),
         "recommended": Variable((), "", "recommended strategy; empty if nothing is feasible"),
         "nearest_miss": Variable((), "", "strategy that comes nearest where nothing is feasible"),
     },
@@ -348,6 +353,24 @@ def sweep_points(results: xr.DataTree) -> list[dict[str, int]]:
     axes = sweep_axes(results)
     sizes = [results["goals/probability"].sizes[axis] for axis in axes]
     return [dict(zip(axes, (int(i) for i in at), strict=True)) for at in np.ndindex(*sizes)]
+
+
+def lost_targets(results: xr.DataTree) -> str:
+    """A sentence about courses without a true target, the most of any point of a sweep; empty if there are none."""
+    n = int(results["metrics/n_without_target"].max())
+    if not n:
+        return ""
+    return (
+        f"In {n} of {results.attrs['n_courses']} courses the delineation error leaves nothing of the true target; they count "
+        "as not covered, with 0 Gy to the target. Is the error meant to be as large as the target?"
+    )
+
+
+def joint_probability(results: xr.DataTree, name: str) -> xr.Dataset:
+    """A joint probability with its interval; NaN where it has no members, since a goal that is not set is not met either."""
+    joint = results["joint"].to_dataset().sel(joint=name)
+    numbers = joint[["probability", "ci_low", "ci_high"]]
+    return numbers.where(joint["members"].astype(str) != "").assign(members=joint["members"])
 
 
 def summary_rows(results: xr.DataTree) -> Iterator[list[Any]]:

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 
 from simulator.checkpoint import changes_between, study_text
 from simulator.files import mark_own, require_own, whole_file, write_table
 from simulator.plots import side_by_side
 from simulator.plots.style import svg_bytes
-from simulator.results import JOINT_SHOWN, SUMMARY_COLUMNS, open_results, summary_rows, sweep_axes
+from simulator.results import JOINT_SHOWN, SUMMARY_COLUMNS, joint_probability, open_results, summary_rows, sweep_axes
 from simulator.spec import ConfigError
 
 TABLE, FIGURE = "comparison.csv", "comparison.svg"
@@ -55,12 +56,13 @@ def rows_of(studies: Mapping[str, xr.DataTree]) -> list[tuple[str, ...]]:
 
 
 def _probability(results: xr.DataTree, strategy: str, what: str) -> str:
-    joint = results["joint"].to_dataset()
-    if strategy not in joint["strategy"].values or what not in joint["joint"].values:
+    joint = joint_probability(results, what)
+    if strategy not in joint["strategy"].values:
         return "-"
-    p, low, high = (
-        100 * float(joint[key].sel(strategy=strategy, joint=what)) for key in ("probability", "ci_low", "ci_high")
-    )
+    one = joint.sel(strategy=strategy)
+    p, low, high = (100 * float(one[key]) for key in ("probability", "ci_low", "ci_high"))
+    if np.isnan(p):
+        return "no such goals"
     mark = " *" if what == JOINT_SHOWN[0] and strategy == results["decision"].attrs["recommended"] else ""
     return f"{p:.1f} % ({low:.1f}-{high:.1f}){mark}"
 

@@ -13,7 +13,7 @@ from simulator.deciding import DecidingPoints
 from simulator.dose_maps import BONE, VisitBox
 from simulator.executors import Executor, SerialExecutor, in_order
 from simulator.kernels.dvh import cumulative_dvh, without_empty_points
-from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics
+from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics, values_without_target
 from simulator.plan.quality import Plan
 from simulator.population.bands import VOLUME_LEVELS, count_levels
 from simulator.prepare import PlanRequest, Problem
@@ -46,11 +46,12 @@ class Work:
     def block(self, draws: RandomNumbers, delivery: Delivery) -> dict[str, np.ndarray]:
         """Metrics, DVH counts and visits of drawn courses and what the strategy makes of them."""
         counts = np.zeros((len(self.problem.structures), DOSE_BINS, VOLUME_LEVELS), np.uint32)
-        values = self.evaluate(delivery, draws, counts)
+        is_lost = np.zeros(len(delivery.weight), bool)
+        values = self.evaluate(delivery, draws, counts, is_lost)
         visits: dict[str, np.ndarray] = {}
         for i, (name, box) in enumerate(self.boxes.items()):
             visits |= {f"visits_{i}": box.count(delivery.motion(name)), f"visits_low_{i}": box.low_zyx}
-        return {"values": values, "counts": counts, **visits}
+        return {"values": values, "counts": counts, "n_lost": is_lost.sum(), **visits}
 
     def add_visits(self, block: dict[str, np.ndarray], visits: dict[str, np.ndarray]) -> None:
         """Add the visits of a block to those of other blocks, by tissue."""
@@ -72,8 +73,20 @@ class Work:
         """Metrics float32 (course, metric) of drawn courses."""
         return self.evaluate(deliver_courses(self.problem, self.strategy, draws), draws)
 
-    def evaluate(self, delivery: Delivery, draws: RandomNumbers, counts: np.ndarray | None = None) -> np.ndarray:
-        """Metrics float32 (course, metric); DVH levels are added to `counts` uint32 (structure, dose, level) if given."""
+    def evaluate(
+        self,
+        delivery: Delivery,
+        draws: RandomNumbers,
+        counts: np.ndarray | None = None,
+        is_lost: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Metrics float32 (course, metric).
+
+        Parameters
+        ----------
+        counts : uint32 (structure, dose, level), to which DVH levels are added if given.
+        is_lost : boolean (course,), set if given where delineation error leaves no true target.
+        """
         true_target, surfaces = self.problem.true_target, None
         if true_target is not None:
             surfaces = true_target.delineation.draw(draws, true_target.n_terms)
@@ -99,6 +112,13 @@ class Work:
                 numbers = draws.part(start, len(gy))
                 counted = (gy, volume_cc) if volume_cc.ndim == 1 else without_empty_points(gy, volume_cc)
                 values[part] = self._metrics(structure.name, some, gy, volume_cc, counted, limits, numbers)
+                if volume_cc.ndim == 2:
+                    lost = ~np.any(volume_cc > 0, axis=1)
+                    values[part][lost] = values_without_target(
+                        self.problem.metrics[structure.name], structure.volume_cc
+                    )
+                    if is_lost is not None:
+                        is_lost[part] = lost
                 if counts is not None:
                     count_levels(self._dvh_percent(*counted), counts[s])
             columns.append(values)

@@ -28,7 +28,7 @@ from simulator.once import Once
 from simulator.plan.quality import Plan, PlanQuality
 from simulator.population.bands import VOLUME_LEVELS, band_quantiles
 from simulator.population.coverage import dose_volume_coverage
-from simulator.prepare import PlanRequest, Problem, case_key, input_states, prepare
+from simulator.prepare import PlanRequest, Problem, case_key, check_plans, input_states, prepare
 from simulator.results import write_results, write_summary
 from simulator.sampling.courses import Delivery
 from simulator.simulation import Work, course_draws, deliver_courses, make_plans, prepare_work
@@ -93,16 +93,21 @@ def _problem_of(config: StudyConfig) -> Problem:
 
 
 def problems_of(config: StudyConfig) -> list[Problem]:
-    """The prepared study at every point of its sweep.
+    """The prepared study at every point of its sweep, with plans that can be made: all that `check` checks and `run` refuses.
 
     Raises
     ------
-    ConfigError, CaseError : see `prepare`; the message names the point.
+    ConfigError, CaseError : see `prepare` and `check_plans`; the message names the point.
     """
-    found = []
+    found, checked = [], set[Hashable]()
     for name, point in zip(point_names(config.axes()), config.points(), strict=True):
         try:
-            found.append(_problem_of(point))
+            problem = _problem_of(point)
+            key = case_key(point), point.plan.model_dump_json(), point.prescription, problem.requests
+            if key not in checked:
+                check_plans(problem)
+            checked.add(key)
+            found.append(problem)
         except SimulatorError as error:
             raise type(error)(f"sweep point {name}: {error}" if name else str(error)) from None
     return found
@@ -308,7 +313,7 @@ def _blocks_of(problem: Problem, store: BlockStore, task: Task) -> Iterator[tupl
 def _outcome(problem: Problem, store: BlockStore, tasks: list[Task], values: np.ndarray) -> Outcome:
     """What all tasks of a strategy found; metrics are written to `values` (course, metric)."""
     counts = np.zeros((len(problem.structures), DOSE_BINS, VOLUME_LEVELS), np.int64)
-    total_gy, n_courses = np.zeros(0), 0
+    total_gy, n_courses, n_lost = np.zeros(0), 0, 0
     for task in sorted(tasks, key=lambda task: task.first):
         part = _loaded(store, task.key)
         if task.first == 0:
@@ -317,6 +322,7 @@ def _outcome(problem: Problem, store: BlockStore, tasks: list[Task], values: np.
         n_courses += task.n_courses
         for at, block in _blocks_of(problem, store, task):
             counts += block["counts"]
+            n_lost += int(block["n_lost"])
             values[at] = block["values"]
     maps = {key: whole[key] for key in ("nominal", "ptv_mask", "sd", "percentile") if key in whole}
     return Outcome(
@@ -326,5 +332,6 @@ def _outcome(problem: Problem, store: BlockStore, tasks: list[Task], values: np.
         coverage=dose_volume_coverage(counts),
         nominal_dvh=whole["dvh"],
         interpolation_error_gy=whole["error_gy"],
+        n_without_target=n_lost,
         maps=maps | {"mean": np.asarray(total_gy / n_courses, np.float32)},
     )

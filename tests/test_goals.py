@@ -40,6 +40,9 @@ def test_goals_are_read_as_physicists_write_them(text, metric, unit, operator, l
         ("Lungs V20Gy <= 30 Gy", "its limit is in % or cc, not in Gy"),
         ("Liver CV19Gy >= 700 Gy", "its limit is in cc or %, not in Gy"),
         ("SpinalCord D0.1cc <= 5 cc", "its limit is in Gy or %, not in cc"),
+        ("GTV gEUD(a=0) >= 40", "at a = 0 the gEUD is the geometric mean, which"),
+        ("GTV gEUD(a=-0.0) >= 40", "the exponent a has to be 0.001 or more, or -0.001 or less"),
+        ("GTV gEUD(a=0.0001) >= 40", "the exponent a has to be 0.001 or more"),
     ],
 )
 def test_unreadable_goals_say_how_goals_are_written(text, message):
@@ -66,6 +69,16 @@ def test_metrics_of_a_known_distribution():
     middle_40, middle_30 = 2.0, 4 + 1.5
     d4 = 40 + (4 - middle_40) / (middle_30 - middle_40) * (30 - 40)
     np.testing.assert_allclose(values, [30, 10, 40, 90, 70, d4, np.sqrt(1000), 7, 3, 30], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("a", "expected"), [(1000, 40.0), (-1000, 10.0), (-10, 10.0), (0.001, 22.1)])
+def test_geud_is_finite_for_every_exponent(a, expected):
+    """Near the maximum for large a, near the minimum for small ones, the geometric mean near 0; never inf."""
+    dose, volume = np.array([[10.0, 20.0, 30.0, 40.0]], np.float32), np.ones(4)
+    goal = parse_goal(f"GTV gEUD(a={a}) >= 45 Gy")
+    value = evaluate_metrics([goal.metric], dose, volume, 50.0)[0, 0]
+    assert value == pytest.approx(expected * 4 ** (-1 / a) if abs(a) >= 1 else expected, rel=2e-3)
+    assert not goal.is_met(value, 50.0)
 
 
 def test_more_volume_than_the_structure_has_is_refused():

@@ -10,7 +10,6 @@ import numpy as np
 from numba import njit
 
 TUBE, ELLIPSOID, SLAB, UNITE, INTERSECT, SKIP_UNLESS_NEAR, CARVE = range(7)
-_DEEPEST = 16
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -69,7 +68,7 @@ def _distance(code, numbers, stack, x, y, z):
 @njit(cache=True, nogil=True)
 def signed_distances(code, numbers, points, distance):
     """Signed distances of points (n, 3) as (x, y, z), written to float64 (n,)."""
-    stack = np.empty(_DEEPEST)
+    stack = np.zeros(code.shape[0] + 1)
     for p in range(points.shape[0]):
         distance[p] = _distance(code, numbers, stack, points[p, 0], points[p, 1], points[p, 2])
 
@@ -85,7 +84,7 @@ def fill_voxels(code, numbers, x, y, z, step, n_cells, cut, filled):
     cut : distance of a centre up to which it may.
     filled : float32 (z, y, x), written.
     """
-    stack = np.empty(_DEEPEST)
+    stack = np.zeros(code.shape[0] + 1)
     offset = (np.arange(n_cells) - (n_cells - 1) / 2) / n_cells
     per_cell = 3 * n_cells / (step[0] + step[1] + step[2])
     for k in range(z.shape[0]):

@@ -15,7 +15,7 @@ from scipy.special import ndtr
 
 from simulator.accumulation import FractionSums
 from simulator.conventions import Stream
-from simulator.kernels.dvh import mean_power
+from simulator.kernels.dvh import generalised_mean
 from simulator.kernels.radiobiology import surviving_volume
 from simulator.spec import Field, NonNegativeFloat, PositiveFloat, Spec
 from simulator.uncertainty.source import RandomNumbers, log_normal
@@ -86,9 +86,7 @@ class TissueResponse:
     def probability(self, sums: FractionSums, volume_cc: np.ndarray) -> np.ndarray:
         """Probability of the complication, Φ((gEUD - TD50) / (m TD50)), gEUD of EQD2 with a = 1 / n."""
         gy = eqd2_gy(sums, self.alpha_beta_gy)
-        highest = np.maximum(gy.max(axis=1), np.finfo(np.float32).tiny)
-        power = mean_power(gy / highest[:, None], np.atleast_2d(volume_cc), 1 / self.n)
-        geud = highest * power**self.n
+        geud = generalised_mean(gy, np.atleast_2d(volume_cc), 1 / self.n)
         return ndtr((geud - self.td50_gy) / (self.m * self.td50_gy))
 
 

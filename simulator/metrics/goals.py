@@ -28,6 +28,7 @@ _BIOLOGICAL = re.compile(rf"(?P<quantity>BED|EQD2)\({_NUMBER}\):(?P<metric>\S+)"
 _GOAL = re.compile(
     r"^\s*(?P<structure>\S+)\s+(?P<metric>\S+)\s*(?P<op><=|>=|<|>)\s*(?P<value>\S+?)\s*(?P<unit>Gy|%|cc)?\s*$"
 )
+_LEAST_EXPONENT = 0.001
 _EXAMPLE = 'write it like "GTV D98% >= 95%" or "SpinalCord D0.035cc <= 25.3 Gy"'
 _OPERATORS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
 
@@ -132,6 +133,11 @@ def parse_metric(structure: str, text: str, unit: str = "") -> Metric:
                 raise ConfigError(f"{structure} {text}: the percentage of a volume lies in 0-100")
             if kind == "dose_at_cc" and argument <= 0:
                 raise ConfigError(f"{structure} {text}: the volume has to be larger than 0 cc")
+            if kind == "geud" and abs(argument) < _LEAST_EXPONENT:
+                raise ConfigError(
+                    f"{structure} {text}: the exponent a has to be {_LEAST_EXPONENT} or more, or {-_LEAST_EXPONENT} or less; "
+                    f"at a = 0 the gEUD is the geometric mean, which gEUD(a={_LEAST_EXPONENT}) comes close to"
+                )
             return Metric(structure, kind, argument, _value_unit(structure, text, kind, unit))
     number = re.fullmatch(rf"[DV]{_NUMBER}", text)
     if number:

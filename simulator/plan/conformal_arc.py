@@ -141,20 +141,8 @@ class ConformalArc(Spec):
         ConfigError : no block margin gives the prescription isodose.
         CaseError : the target lies outside the density grid, or no dose reaches it.
         """
-        ptvs = list(map_(lambda expansion: expand(target, expansion), expansions))
-        for ptv in ptvs:
-            if not case.density.grid.contains(ptv.surface_mm).all():
-                raise CaseError(
-                    f"case {case.name!r}: the PTV reaches beyond the density grid; image more of the patient"
-                )
-        treatment = self._treatment(target)
-        grid = self._dose_grid(case.density, target)
-        medium = self._medium(case.density, treatment, grid, map_)
-
-        def shape(ptv: TargetVolume) -> "Apertures":
-            return self._shape(medium, treatment, ptv, prescription)
-
-        shaped = list(map_(shape, ptvs))
+        ptvs, treatment, medium, shaped = self._shaped(case, target, expansions, prescription, map_)
+        grid = medium.grid
 
         def finish(item: tuple[TargetVolume, Apertures, np.ndarray]) -> "ArcPlan":
             ptv, apertures, relative = item
@@ -170,6 +158,31 @@ class ConformalArc(Spec):
 
         relative = self._deliver(medium, treatment, shaped, map_)
         return list(map_(finish, zip(ptvs, shaped, relative, strict=True)))
+
+    def check(
+        self, case: Case, target: TargetVolume, expansions: Sequence[Expansion], prescription: Prescription
+    ) -> None:
+        """Refuse what cannot be planned, without computing doses; see `plans`."""
+        self._shaped(case, target, expansions, prescription, map)
+
+    def _shaped(
+        self,
+        case: Case,
+        target: TargetVolume,
+        expansions: Sequence[Expansion],
+        prescription: Prescription,
+        map_: Callable[..., Iterable[Any]],
+    ) -> tuple[list[TargetVolume], "Treatment", "Medium", list["Apertures"]]:
+        """The PTVs, what their plans share, and each plan's apertures."""
+        ptvs = list(map_(lambda expansion: expand(target, expansion), expansions))
+        for ptv in ptvs:
+            if not case.density.grid.contains(ptv.surface_mm).all():
+                raise CaseError(
+                    f"case {case.name!r}: the PTV reaches beyond the density grid; image more of the patient"
+                )
+        treatment = self._treatment(target)
+        medium = self._medium(case.density, treatment, self._dose_grid(case.density, target), map_)
+        return ptvs, treatment, medium, list(map_(lambda ptv: self._shape(medium, treatment, ptv, prescription), ptvs))
 
     def depth_dose(self, depth_mm: np.ndarray) -> np.ndarray:
         """Relative dose T at radiological depths in mm."""
@@ -251,7 +264,7 @@ class ConformalArc(Spec):
         distance = (_corners_mm(density.grid) - beam.source_mm) @ beam.axes[2]
         lower, upper = np.array([*fan[0], distance.min()]), np.array([*fan[1], distance.max()])
         step = np.array(_FAN_STEP_MM)
-        depth = np.empty(tuple(int(n) for n in np.ceil((upper - lower) / step - 1e-9) + 1), np.float32)
+        depth = np.empty(tuple(int(n) for n in np.maximum(np.ceil((upper - lower) / step - 1e-9), 1) + 1), np.float32)
         values = np.ascontiguousarray(density.values, np.float32)
         origin, spacing = np.array(density.grid.origin_mm), np.array(density.grid.spacing_mm)
         radiological_depths(values, origin, spacing, *beam.geometry, lower, step, depth)

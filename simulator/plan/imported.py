@@ -47,6 +47,13 @@ class ImportedDoses(Spec):
         """
         return _find(case, self._entry(expansion).dose)
 
+    def check(
+        self, case: Case, target: TargetVolume, expansions: Sequence[Expansion], prescription: Prescription
+    ) -> None:
+        """Refuse margins that cannot be planned; see `plan`."""
+        for expansion in expansions:
+            self._dose_and_ptv(case, target, expansion)
+
     def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> Plan:
         """The imported plan for a margin.
 
@@ -55,16 +62,8 @@ class ImportedDoses(Spec):
         ConfigError : no dose for this margin, or its name fits none or several of the case's doses.
         CaseError : the dose grid does not cover the PTV.
         """
-        entry = self._entry(expansion)
-        imported = _find(case, entry.dose)
-        ptv = expand(target, expansion)
-        grid = imported.dose_gy.grid
-        if not grid.contains(ptv.surface_mm).all():
-            raise CaseError(
-                f"dose {imported.label!r} of case {case.name!r} does not cover the PTV of margin "
-                f"{_words(entry.margin_mm)}; export it on a larger grid"
-            )
-        dose = SplineDose(imported.dose_gy)
+        imported, ptv = self._dose_and_ptv(case, target, expansion)
+        dose, grid = SplineDose(imported.dose_gy), imported.dose_gy.grid
         return Plan(dose, ptv, plan_quality(dose, ptv, prescription, grid), grid)
 
     def plans(
@@ -77,6 +76,19 @@ class ImportedDoses(Spec):
     ) -> list[Plan]:
         """The plans of several margins around one planning target, by `map` or something like it."""
         return list(map_(lambda expansion: self.plan(case, target, expansion, prescription), expansions))
+
+    def _dose_and_ptv(
+        self, case: Case, target: TargetVolume, expansion: Expansion
+    ) -> tuple[ImportedDose, TargetVolume]:
+        """The dose of a margin, and the PTV that it covers."""
+        entry = self._entry(expansion)
+        imported, ptv = _find(case, entry.dose), expand(target, expansion)
+        if not imported.dose_gy.grid.contains(ptv.surface_mm).all():
+            raise CaseError(
+                f"dose {imported.label!r} of case {case.name!r} does not cover the PTV of margin "
+                f"{_words(entry.margin_mm)}; export it on a larger grid"
+            )
+        return imported, ptv
 
     def _entry(self, expansion: Expansion) -> MarginDose:
         wanted = expansion.margin_mm

@@ -81,21 +81,28 @@ class Penumbra(Spec):
     )
     gridded: bool = Field(False, description="sample the dose on the case's density grid instead of its closed form")
 
-    def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> Plan:
-        """The plan for a planning target and its margin.
+    def check(
+        self, case: Case, target: TargetVolume, expansions: Sequence[Expansion], prescription: Prescription
+    ) -> None:
+        """Refuse what has no closed form.
 
         Raises
         ------
-        ConfigError : the case, the motion management or the margin is not spherical, or the isodose is 100 %.
+        ConfigError : the case or the motion management is not spherical, or the isodose is 100 %.
         """
-        region = case.gtv.region
-        margins = expansion.margin_mm
-        self._require(isinstance(region, Ball), f"target {case.target!r} of case {case.name!r} is not a sphere")
+        self._require(
+            isinstance(case.gtv.region, Ball), f"target {case.target!r} of case {case.name!r} is not a sphere"
+        )
         self._require(
             target.path_mm is not None and len(target.path_mm) == 1,
             "the planning target is a union of several positions (an ITV)",
         )
         self._require(prescription.isodose_percent < 100, "prescription.isodose_percent is 100")
+
+    def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> Plan:
+        """The plan for a planning target and its margin; raises as `check` does."""
+        self.check(case, target, [expansion], prescription)
+        region, margins = case.gtv.region, expansion.margin_mm
         assert isinstance(region, Ball)
         assert target.path_mm is not None
         x, y, z = (float(v) for v in np.asarray(region.centre_mm) + target.path_mm[0])

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from simulator.spec import Field, NonNegativeFloat, NonNegativeMm3, PositiveFloat, PositiveInt, Spec
+from simulator.spec import Field, NonNegativeFloat, NonNegativeMm3, PositiveFloat, PositiveInt, Spec, model_validator
 from simulator.strategy.margin import Spread
 
 _TRIAL_COURSES = 4000
@@ -55,6 +55,10 @@ class _Kind(Spec):
     def rotation_left_deg(self, rotation_deg: np.ndarray, normals: np.ndarray) -> np.ndarray:
         """Rotation (course, fraction, 3) in degrees after correction: all of it without a 6D couch."""
         return rotation_deg
+
+    def fractions_before_correction(self) -> int:
+        """How many fractions pass before the first that is corrected."""
+        return 0
 
     def residual(self, patient: Spread, target: Spread) -> Spread:
         """What is left of setup error and of the target's shift against bone, for margin recipes.
@@ -111,6 +115,10 @@ class _Offline(_Matched):
         """As the key `match` says."""
         return self.match == "target"
 
+    def fractions_before_correction(self) -> int:
+        """The measured ones."""
+        return self.measured_fractions
+
 
 class NoActionLevel(_Offline):
     """After the first fractions every later one is corrected by their mean error: Σ² becomes (σ² + σ_match²) / N.
@@ -140,6 +148,8 @@ class NoActionLevel(_Offline):
 class ExtendedNoActionLevel(_Offline):
     """As nal, with further images: corrected by the straight line through all measured errors so far.
 
+    Images every fifth fraction from the sixth on (`then_from: 6`) keep the weekday of the first one in daily treatment.
+
     Source: de Boer & Heijmen 2007, doi:10.1016/j.ijrobp.2006.11.050.
     """
 
@@ -147,13 +157,35 @@ class ExtendedNoActionLevel(_Offline):
     then_every: PositiveInt = Field(
         5, description="number of fractions between further images (5 is weekly in daily treatment)"
     )
+    then_from: PositiveInt | None = Field(
+        None, description="fraction of the first further image; by default the one after the measured fractions"
+    )
+
+    @model_validator(mode="after")
+    def _further_images_follow(self) -> "ExtendedNoActionLevel":
+        if self.then_from is not None and self.then_from <= self.measured_fractions:
+            raise ValueError(
+                f"then_from: fraction {self.then_from} is one of the {self.measured_fractions} measured ones; give a "
+                f"later one, or fewer measured_fractions"
+            )
+        return self
+
+    @property
+    def _first_further(self) -> int:
+        """Fraction of the first further image, counted from 1."""
+        return self.then_from or self.measured_fractions + 1
+
+    def is_imaged(self, fraction: np.ndarray) -> np.ndarray:
+        """Which fractions, counted from 1, are imaged."""
+        further = (fraction >= self._first_further) & ((fraction - self._first_further) % self.then_every == 0)
+        return (fraction <= self.measured_fractions) | further
 
     def correct(self, seen_mm: np.ndarray, noise: GuidanceNoise) -> np.ndarray:
         """The mean of the first errors, then the line through these and the later ones, never the same fraction's."""
         n_fractions = seen_mm.shape[1]
         measured = seen_mm + noise.match * self.match_mm
         first = self.measured_fractions
-        is_imaged = np.array([f < first or (f - first) % self.then_every == 0 for f in range(n_fractions)])
+        is_imaged = self.is_imaged(np.arange(n_fractions) + 1)
         correction = np.zeros_like(seen_mm)
         for f in range(first, n_fractions):
             known = np.flatnonzero(is_imaged[:f])
@@ -167,9 +199,10 @@ class ExtendedNoActionLevel(_Offline):
 
     def describe(self) -> str:
         """One sentence for the report."""
+        further = ", ".join(str(self._first_further + i * self.then_every) for i in range(3))
         return (
-            f"{self.label()}: nal after {self.measured_fractions} fractions, then an image every {self.then_every} "
-            f"fractions and a linear trend, matched on {self.match}, match error {_axes(self.match_mm)} mm (one SD)"
+            f"{self.label()}: nal after {self.measured_fractions} fractions, then images in fractions {further} and so on "
+            f"and a linear trend, matched on {self.match}, match error {_axes(self.match_mm)} mm (one SD)"
         )
 
 

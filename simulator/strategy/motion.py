@@ -143,7 +143,8 @@ class InternalTargetVolume(_Kind):
 class MidVentilation(_Kind):
     """Free breathing, planned on the GTV at its time-averaged position; recipes count breathing as a random error.
 
-    Source: van Herk 2003 and Wolthaus 2008 (as quoted in the reference sheet): the SD of the motion, 0.36 A.
+    Source: van Herk 2003 and Wolthaus 2008 (as quoted in the reference sheet): the SD of the motion, 0.36 A there; here that
+    of the planning cycle itself (0.3644 A for Lujan motion with n = 2).
     """
 
     kind: Literal["mid-ventilation"] = "mid-ventilation"
@@ -233,7 +234,7 @@ class BreathHold(_Kind):
 
     The target misses its planned place by N(0, Σ²) per course and N(0, σ²) per hold, and creeps within each hold;
     breathing structures miss theirs in proportion to their amplitude. Holds share the dose evenly. The image is taken in a
-    hold of its own.
+    hold of its own and shows its time average: half of the day's creep.
 
     Source of the default Σ and σ: mediastinal nodes in deep inspiration, Josipovic, PMC6913352 table 3.
     """
@@ -293,7 +294,7 @@ class BreathHold(_Kind):
         weight = np.broadcast_to(1 / n_in_hold / (1 / n_in_hold).sum(), breathing.breath.shape)
         creep = np.asarray(self.creep_mean_mm) + noise.fraction[:, :, 0] * self.creep_sd_mm
         course = (noise.course[:, 0] * self.systematic_mm)[:, None, :]
-        imaged = course + noise.fraction[:, :, 1] * self.hold_mm
+        imaged = course + noise.fraction[:, :, 1] * self.hold_mm + creep / 2
         miss = course[:, :, None, :] + (noise.fraction[:, :, 2:] * self.hold_mm)[:, :, hold]
         miss = miss + creep[:, :, None, :] * within[:, None]
         own = _amplitude_mm(planned, target)
