@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "simulator"
 
 ROWS = [
-    ["conventions", "files", "once", "spec", "kernels"],
+    ["conventions", "files", "once", "spec", "reading", "kernels"],
     [("case", "plan"), "uncertainty", "strategy"],
     ["sampling", "accumulation", "dose_maps", "true_target", "metrics", "population"],
     ["results", "plots", "report"],
