@@ -15,12 +15,12 @@ from simulator.plan.conformal_arc import ConformalArc
 from simulator.plan.imported import ImportedDoses
 from simulator.plan.penumbra import Penumbra
 from simulator.plan.prescription import Prescription
+from simulator.reading import read_text
 from simulator.sampling.quasi import allowed_courses
 from simulator.spec import (
     ConfigError,
     Discriminator,
     Field,
-    PositiveFloat,
     PositiveInt,
     Spec,
     Tag,
@@ -120,14 +120,20 @@ class Candidate(Spec):
 class Numerics(Spec):
     """How finely the simulation resolves time and space."""
 
-    instants: PositiveInt = Field(20, description="moments of beam-on time per fraction")
-    target_lattice_mm: PositiveFloat = Field(1.0, description="largest step of the refined dose lattice in the target")
-    oar_lattice_mm: PositiveFloat = Field(1.0, description="largest step of the refined dose lattice in organs at risk")
-    max_points: Annotated[int, Field(ge=1000)] = Field(
+    instants: Annotated[int, Field(ge=1, le=1000)] = Field(20, description="moments of beam-on time per fraction")
+    target_lattice_mm: Annotated[float, Field(ge=0.25, le=10)] = Field(
+        1.0, description="largest step of the refined dose lattice in the target"
+    )
+    oar_lattice_mm: Annotated[float, Field(ge=0.25, le=10)] = Field(
+        1.0, description="largest step of the refined dose lattice in organs at risk"
+    )
+    max_points: Annotated[int, Field(ge=1000, le=1000000)] = Field(
         12_000,
         description="points of an organ at risk before it is thinned far from the target; a target gets 3 x as many",
     )
-    block_courses: PositiveInt = Field(250, description="courses per unit of work and per checkpoint file")
+    block_courses: Annotated[int, Field(ge=1, le=10000)] = Field(
+        250, description="courses per unit of work and per checkpoint file"
+    )
 
 
 class DecisionRule(Spec):
@@ -142,11 +148,13 @@ class DecisionRule(Spec):
 class DoseMaps(Spec):
     """Voxel-wise spread and percentiles of the dose over courses, beside its mean."""
 
-    percentiles: Annotated[tuple[Annotated[float, Field(ge=0, le=100)], ...], Field(min_length=1)] = Field(
-        (5.0, 95.0),
-        description="percentiles over courses: the 5th shows what a target may miss, the 95th what an organ may get",
+    percentiles: Annotated[tuple[Annotated[float, Field(ge=0, le=100)], ...], Field(min_length=1, max_length=20)] = (
+        Field(
+            (5.0, 95.0),
+            description="percentiles over courses: the 5th shows what a target may miss, the 95th what an organ may get",
+        )
     )
-    courses: Annotated[int, Field(ge=20)] = Field(
+    courses: Annotated[int, Field(ge=20, le=20_000)] = Field(
         500, description="courses that enter: the first ones of the study, at most so many"
     )
     strategies: tuple[str, ...] = Field((), description="names of strategies as in the results; by default all")
@@ -155,7 +163,7 @@ class DoseMaps(Spec):
 class Budget(Spec):
     """Which source of error the variance of each goal's metric comes from, and what the coverage would be without it."""
 
-    courses: Annotated[int, Field(ge=50)] = Field(500, description="courses for each source, twice")
+    courses: Annotated[int, Field(ge=50, le=100_000)] = Field(500, description="courses for each source, twice")
     strategies: tuple[str, ...] = Field(
         (), description="names of strategies as in the results; by default the recommended one or the nearest miss"
     )
@@ -182,7 +190,7 @@ class StudyConfig(Spec):
     )
     maps: DoseMaps | None = Field(None, description="dose maps of spread and percentiles; none when absent")
     budget: Budget | None = Field(None, description="uncertainty budget; none when absent")
-    courses: PositiveInt = Field(
+    courses: Annotated[int, Field(ge=1, le=10000000)] = Field(
         1000, description="simulated treatment courses per strategy; with `precision`, at most so many (default 20000)"
     )
     precision: Annotated[float, Field(ge=0.001, le=0.25)] | None = Field(
@@ -318,11 +326,7 @@ def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> Stu
     ConfigError : every problem at once, each with file, line and key.
     """
     file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read ({error.strerror}); give the path of a study file") from None
-    raw, lines = parse_yaml(text, str(file))
+    raw, lines = parse_yaml(read_text(file, "give the path of a study file", ConfigError), str(file))
     if not isinstance(raw, dict):
         raise ConfigError(f"{file}: a study file is a mapping of keys such as name, case and prescription")
     for key, value in (overrides or {}).items():
@@ -343,11 +347,9 @@ def load_cluster(path: str | Path) -> ClusterSpec:
     ConfigError : every problem at once, each with file, line and key.
     """
     file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--cluster {file}: cannot be read ({error.strerror}); see configs/clusters") from None
-    raw, lines = parse_yaml(text, str(file))
+    raw, lines = parse_yaml(
+        read_text(file, "--cluster takes a file such as those in configs/clusters", ConfigError), str(file)
+    )
     return validated(ClusterSpec, raw, lines, str(file))
 
 

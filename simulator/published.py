@@ -4,13 +4,13 @@ import difflib
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
-from pathlib import Path
 from typing import Any, Literal
 
 from simulator.checked_yaml import parse_yaml, validated
 from simulator.config import StudyConfig
 from simulator.metrics.biology import Biology, Complication, PublishedTissue, TumourControl
 from simulator.metrics.goals import Goal, parse_goal
+from simulator.reading import read_text
 from simulator.spec import ConfigError, PositiveInt, Spec
 
 
@@ -128,10 +128,7 @@ def _published(kind: str, name: str, spec: TumourControl | Complication) -> dict
 
 def _load_library(entry: str) -> GoalLibrary:
     if entry.endswith((".yaml", ".yml")):
-        try:
-            text, where = Path(entry).read_text(encoding="utf-8"), entry
-        except OSError as error:
-            raise ConfigError(f"goals: {entry}: cannot be read ({error.strerror})") from None
+        text, where = read_text(entry, "goals names a goal, a library or a file of goals", ConfigError), entry
     else:
         if entry not in library_names():
             near = difflib.get_close_matches(entry, library_names(), 1)

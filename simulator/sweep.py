@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import PurePath
 from typing import Annotated, Any
 
-from simulator.spec import Discriminator, Field, PositiveFloat, Spec, Tag, model_validator
+from simulator.spec import Discriminator, Field, Spec, Tag, model_validator
 
 _MOST_VALUES = 100_000
 
@@ -14,9 +14,11 @@ _MOST_VALUES = 100_000
 class SweepRange(Spec):
     """Evenly spaced numbers from `start` to at most `stop`."""
 
-    start: float = Field(description="first value")
-    stop: float = Field(description="last value, if a whole number of steps leads there")
-    step: PositiveFloat = Field(description="distance between values")
+    start: Annotated[float, Field(ge=-1e6, le=1e6)] = Field(description="first value")
+    stop: Annotated[float, Field(ge=-1e6, le=1e6)] = Field(
+        description="last value, if a whole number of steps leads there"
+    )
+    step: Annotated[float, Field(gt=0, le=1e6)] = Field(description="distance between values")
 
     @model_validator(mode="after")
     def _is_ascending(self) -> "SweepRange":

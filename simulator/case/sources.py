@@ -3,9 +3,9 @@
 from typing import Annotated, Literal
 
 from simulator.case.anatomy import Case
-from simulator.spec import Field, PositiveFloat, Spec
+from simulator.spec import Field, PositionMm3, Spec
 
-_Density = Annotated[float, Field(gt=0, lt=20)]
+_Density = Annotated[float, Field(ge=0.001, le=20)]
 
 
 class DicomCase(Spec):
@@ -53,8 +53,8 @@ class DicomCase(Spec):
 class BallTarget(Spec):
     """A spherical target placed in an anatomy that has none."""
 
-    centre_mm: tuple[float, float, float] = Field(description="centre (x, y, z) in DICOM patient coordinates")
-    radius_mm: PositiveFloat = Field(description="radius in mm")
+    centre_mm: PositionMm3 = Field(description="centre (x, y, z) in DICOM patient coordinates")
+    radius_mm: Annotated[float, Field(ge=2, le=100)] = Field(description="radius in mm")
 
 
 class ArchiveCase(Spec):

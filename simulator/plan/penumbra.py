@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -15,7 +15,7 @@ from simulator.plan.dose import PlannedDose, SplineDose
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Plan, plan_quality
 from simulator.plan.targets import Expansion, TargetVolume, expand
-from simulator.spec import ConfigError, Field, PositiveFloat, Spec
+from simulator.spec import ConfigError, Field, Spec
 
 _GRID_MM = 2.0
 
@@ -74,7 +74,9 @@ class Penumbra(Spec):
     """
 
     model: Literal["penumbra"] = "penumbra"
-    penumbra_sd_mm: PositiveFloat = Field(3.2, description="standard deviation s of the penumbra in mm (3.2 in water)")
+    penumbra_sd_mm: Annotated[float, Field(ge=0.1, le=30)] = Field(
+        3.2, description="standard deviation s of the penumbra in mm (3.2 in water)"
+    )
     normalisation: Literal["plateau", "isodose"] = Field(
         "plateau",
         description="plateau: the prescription is the plateau's dose; isodose: it is the dose on the isodose surface",
