@@ -16,7 +16,7 @@ from simulator.conventions import AXES
 from simulator.dose_maps import MapFrame
 from simulator.metrics.biology import Biology
 from simulator.metrics.evaluate import check_volume
-from simulator.metrics.goals import Goal, Metric, parse_goal, parse_metric
+from simulator.metrics.goals import Goal, Metric, check_goals, parse_goal, parse_metric
 from simulator.once import Once
 from simulator.plan.targets import Expansion, TargetVolume, planning_target
 from simulator.population.intervals import clopper_pearson_interval, randomisation_interval, wilson_interval
@@ -129,6 +129,10 @@ class Problem:
                 "case.aliases maps a clinic's own names"
             )
         for goal in self.goals:
+            if goal.unit == "Gy" and not goal.text.endswith("Gy") and goal.limit > self.config.prescription.highest_gy:
+                found.append(
+                    f"goal {goal.text!r} is read in Gy and lies above the maximum dose; write % if that is meant"
+                )
             is_organ = self.case.structures[goal.metric.structure].role != "target"
             if is_organ and goal.operator.startswith(">") and not goal.metric.kind.startswith("cold"):
                 found.append(
@@ -213,6 +217,7 @@ def prepare(config: StudyConfig) -> Problem:
         _require(case, goal)
     known = [g for g in published if g.metric.structure in case.structures]
     goals = tuple({g.text: g for g in (*own, *known)}.values())
+    check_goals(own, config.prescription.dose_gy)
     named = {*(g.metric.structure for g in goals), *config.biology.tcp, *config.biology.ntcp}
     wanted = _wanted(config, case)
     structures = tuple(s for s in case.structures.values() if s.role != "external" or s.name in named)
@@ -270,6 +275,7 @@ def _require(case: Case, goal: Goal) -> None:
 def _wanted(config: StudyConfig, case: Case) -> tuple[Goal, ...]:
     """The goals that decide what is feasible."""
     wanted = tuple(parse_goal(text) for text in config.decision.target_goals or (f"{case.target} D98% >= 95%",))
+    check_goals(wanted, config.prescription.dose_gy)
     for goal in wanted:
         if goal.metric.structure != case.target:
             raise ConfigError(

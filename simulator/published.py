@@ -44,6 +44,9 @@ def resolve_goals(config: StudyConfig) -> tuple[list[Goal], list[Goal]]:
     """
     own: list[Goal] = []
     published: list[Goal] = []
+    twice = [entry for i, entry in enumerate(config.goals) if entry in config.goals[:i]]
+    if twice:
+        raise ConfigError(f"goals: {twice[0]!r} is given twice; remove one")
     for entry in config.goals:
         if any(c.isspace() for c in entry.strip()) and not entry.endswith((".yaml", ".yml")):
             own.append(parse_goal(entry))
