@@ -10,7 +10,7 @@ import numpy as np
 
 from simulator.case.anatomy import Case
 from simulator.case.structures import Patch, Structure, sample_structure, surface_points
-from simulator.case.traces import breathing_signal, one_record, read_trace
+from simulator.case.traces import Trace, breathing_signal, one_record, read_trace
 from simulator.config import StudyConfig
 from simulator.conventions import AXES
 from simulator.dose_maps import MapFrame
@@ -33,6 +33,8 @@ _TARGET_METRICS = ("D98%", "D95%", "D2%", "Dmean", "V95%")
 _OAR_METRICS = ("D0.035cc", "Dmean")
 _STRAIGHT_MM = 0.02
 _MAP_BORDER_MM = 35.0
+_LEAST_RANGE_MM = 0.1
+_MOST_OF_RANGE = 10.0
 
 # Points of a sweep that share a case share its anatomy.
 _cases: Once[Case] = Once(2)
@@ -73,6 +75,7 @@ class Problem:
     skipped_goals : published goals on structures that the case does not have.
     true_target : the target under delineation error; None without.
     biology : parameters of TCP and NTCP, completed from the publications.
+    record : of the breathing; None without.
     """
 
     config: StudyConfig
@@ -89,6 +92,7 @@ class Problem:
     setting: Setting
     true_target: TrueTarget | None
     biology: Biology
+    record: Trace | None
 
     @property
     def metric_labels(self) -> list[str]:
@@ -138,6 +142,7 @@ class Problem:
                 found.append(
                     f"goal {goal.text!r} asks for more dose to an organ; {goal.text.replace('>', '<')!r} limits it"
                 )
+        found += _record_notes(self.record)
         if self.case.target.upper().startswith("PTV"):
             found.append(f"margins are added to {self.case.target}, which by its name holds a margin already")
         if not self.config.decision.target_goals:
@@ -229,7 +234,8 @@ def prepare(config: StudyConfig) -> Problem:
     for goal in (*goals, *wanted):
         check_volume(goal.metric, case.structures[goal.metric.structure].volume_cc)
     strategies = tuple(config.candidates())
-    setting = _setting(config, case)
+    record = _record(config.uncertainty.respiration)
+    setting = _setting(config, case, record)
     true_target, delineation = None, config.uncertainty.delineation
     patches = {
         s.name: _samples.get(
@@ -258,6 +264,7 @@ def prepare(config: StudyConfig) -> Problem:
         setting=setting,
         true_target=true_target,
         biology=biology,
+        record=record,
     )
 
 
@@ -313,7 +320,7 @@ def _check_sources(config: StudyConfig, case: Case) -> None:
         raise ConfigError(f"uncertainty.respiration.phases_mm: the target {case.target} has no phases; add them")
 
 
-def _setting(config: StudyConfig, case: Case) -> Setting:
+def _setting(config: StudyConfig, case: Case, record: Trace | None) -> Setting:
     """What draws need to know of the anatomy."""
     uncertainty = config.uncertainty
     setup = uncertainty.setup
@@ -324,7 +331,8 @@ def _setting(config: StudyConfig, case: Case) -> Setting:
     )
     waveform = None
     if uncertainty.respiration is not None:
-        waveform = uncertainty.respiration.waveform(case.target, _record(uncertainty.respiration))
+        samples = None if record is None else (breathing_signal(record), record.duration_s)
+        waveform = uncertainty.respiration.waveform(case.target, samples)
     return Setting(
         uncertainty=uncertainty,
         session=config.session,
@@ -339,20 +347,53 @@ def _setting(config: StudyConfig, case: Case) -> Setting:
     )
 
 
-def _record(respiration: Respiration) -> tuple[np.ndarray, float] | None:
-    """Depth of the measured record, and its length in s."""
-    if respiration.trace is None:
+def _record(respiration: Respiration | None) -> Trace | None:
+    """The measured record of a study; None without."""
+    if respiration is None or respiration.trace is None:
         return None
+    key = "uncertainty.respiration.trace"
     if not Path(respiration.trace).is_file():
-        raise ConfigError(f"uncertainty.respiration.trace: no file {respiration.trace}; give the path of a record")
-    trace = read_trace(respiration.trace)
+        raise ConfigError(f"{key}: no file {respiration.trace}; give the path of a record")
+    try:
+        trace = read_trace(respiration.trace)
+    except CaseError as error:
+        raise ConfigError(f"{key}: {error}") from None
     if trace is None:
         raise ConfigError(
-            f"uncertainty.respiration.trace: {respiration.trace} is no motion trace; a CSV with the columns time_s and "
-            "displacement_mm is wanted, or an IEC text file"
+            f"{key}: {respiration.trace} is no motion trace; a CSV with the columns time_s and displacement_mm is wanted, "
+            "or an IEC text file"
         )
     record = one_record(trace)
-    return breathing_signal(record), record.duration_s
+    low, high = _range_mm(record)
+    if high - low < _LEAST_RANGE_MM:
+        raise ConfigError(f"{key}: {respiration.trace} moves by {high - low:.2g} mm only; give a record of breathing")
+    if np.ptp(breathing_signal(record)) > _MOST_OF_RANGE * (high - low):
+        raise ConfigError(f"{key}: {respiration.trace} has spikes far beyond its usual range; cut them off")
+    if record.duration_s < respiration.period_s:
+        raise ConfigError(
+            f"{key}: {respiration.trace} lasts {record.duration_s:.3g} s, less than one breath (period_s) of "
+            f"{respiration.period_s:g} s"
+        )
+    return record
+
+
+def _range_mm(record: Trace) -> tuple[float, float]:
+    """2.5th and 97.5th percentile of the breathing signal in mm."""
+    low, high = np.percentile(breathing_signal(record), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _record_notes(record: Trace | None) -> list[str]:
+    """What of a measured record is used, and what is not."""
+    if record is None:
+        return []
+    low, high = _range_mm(record)
+    unused = "its direction and rotations are" if "rotations" in record.note else "its direction is"
+    projected = f", along its main direction; {unused} not used" if record.position_mm.shape[1] > 1 else ""
+    return [
+        f"the breathing record gives the shape alone{projected}: its {high - low:.1f} mm (2.5-97.5 %) become amplitude_mm "
+        "along inhale_direction"
+    ]
 
 
 def _metrics_of(structure: Structure, goals: tuple[Goal, ...], biology: Biology) -> list[Metric]:

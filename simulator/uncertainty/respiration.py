@@ -95,6 +95,9 @@ class Respiration(Spec):
     def _one_waveform(self) -> "Respiration":
         if self.phases_mm is not None and (self.trace is not None or any(self.amplitude_mm) or self.structures):
             raise ValueError("phases_mm replaces amplitude_mm, structures and trace: give one or the other")
+        amplitudes = (self.amplitude_mm, *(tied.amplitude_mm for tied in self.structures.values()))
+        if self.trace is not None and not np.any(amplitudes):
+            raise ValueError("trace is the shape of the breathing alone: nothing moves without amplitude_mm; give it")
         return self
 
     def names(self, target: str) -> tuple[str, ...]:
