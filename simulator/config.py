@@ -5,12 +5,13 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
 
 from simulator.case.phantoms import AbdominalPhantom, MediastinalPhantom, PelvicPhantom, SpherePhantom
 from simulator.case.sources import ArchiveCase, DicomCase
 from simulator.checked_yaml import messages, override, parse_yaml, to_yaml, validated
 from simulator.metrics.biology import Biology
+from simulator.metrics.goals import is_goal, parse_goal
 from simulator.plan.conformal_arc import ConformalArc
 from simulator.plan.imported import ImportedDoses
 from simulator.plan.penumbra import Penumbra
@@ -59,6 +60,19 @@ CaseSource = Annotated[
     ),
 ]
 PlanModel = Annotated[ConformalArc | Penumbra | ImportedDoses, Field(discriminator="model")]
+
+
+def _readable(text: str) -> str:
+    """A goal, once it could be read."""
+    try:
+        parse_goal(text)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+_TargetGoal = Annotated[str, AfterValidator(_readable)]
+_Goal = Annotated[str, AfterValidator(lambda text: _readable(text) if is_goal(text) else text)]
 
 
 def _kind(value: Any) -> Any:
@@ -139,7 +153,7 @@ class Numerics(Spec):
 class DecisionRule(Spec):
     """Which strategies are good enough: feasible ones reach the wanted coverage at the lower end of its interval."""
 
-    target_goals: tuple[str, ...] = Field(
+    target_goals: tuple[_TargetGoal, ...] = Field(
         (), description="goals that have to be met together; by default D98% of the target >= 95% of the prescription"
     )
     probability: Annotated[float, Field(gt=0, lt=1)] = Field(0.9, description="wanted probability of meeting them")
@@ -179,7 +193,7 @@ class StudyConfig(Spec):
     uncertainty: Uncertainty = Field(default_factory=Uncertainty, description="sources of geometric error")
     session: Session = Field(default_factory=Session, description="times of a fraction: image, wait, beam")
     strategies: StrategyGrid | tuple[Candidate, ...] = Field(description="candidates: a grid or a list")
-    goals: tuple[str, ...] = Field(
+    goals: tuple[_Goal, ...] = Field(
         description="goals, names of published libraries (mediastinal-5fx) and files of one's own"
     )
     biology: Biology = Field(

@@ -73,7 +73,7 @@ def test_the_same_record_in_many_spellings(text, encoding, tmp_path):
         (table((f"{1000 * t:.0f}", f"{d:.3f}") for t, d in zip(TIME_S, DEPTH_MM, strict=True)),
          ": samples 100 s apart cannot show breathing; times are wanted in seconds"),
         (table([]), ": 0 samples"),
-        (table(ROWS[:3]), ": 3 samples"),
+        (table(ROWS[:1]), ": 1 samples"),
         (table((f"{k}", "1") for k in range(100_001)), ": 100001 samples"),
         (table([*ROWS[:5], ('"0.5', "1"), *ROWS[6:]]), ":601: 1 values under 2 column names"),
         ("time_s,displacement_mm,\u00e4\n", None),

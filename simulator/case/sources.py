@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from simulator.case.anatomy import Case
+from simulator.reading import reading
 from simulator.spec import Field, PositionMm3, Spec
 
 _Density = Annotated[float, Field(ge=0.001, le=20)]
@@ -75,11 +76,12 @@ class ArchiveCase(Spec):
         """Read the file; raises `CaseError`."""
         from simulator.case.archive import load_archive
 
-        return load_archive(
-            self.file,
-            target=self.target,
-            ball=(self.ball.centre_mm, self.ball.radius_mm) if self.ball else None,
-            structures=self.structures,
-            aliases=self.aliases,
-            end_caps=self.end_caps,
-        )
+        with reading(f"case file {self.file}", "save it anew with numpy.savez"):
+            return load_archive(
+                self.file,
+                target=self.target,
+                ball=(self.ball.centre_mm, self.ball.radius_mm) if self.ball else None,
+                structures=self.structures,
+                aliases=self.aliases,
+                end_caps=self.end_caps,
+            )

@@ -205,6 +205,11 @@ def _value_unit(structure: str, text: str, kind: str, unit: str) -> str:
     return unit or default
 
 
+def is_goal(entry: str) -> bool:
+    """Whether an entry of `goals` is a goal, rather than a library or a file."""
+    return any(c.isspace() for c in entry.strip()) and not entry.endswith((".yaml", ".yml"))
+
+
 def parse_goal(text: str, *, level: str = "", source: str = "", checked: bool = True, note: str = "") -> Goal:
     """Read a goal.
 
