@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +17,8 @@ from simulator.plan.conformal_arc import ConformalArc
 from simulator.plan.imported import ImportedDoses
 from simulator.plan.penumbra import Penumbra
 from simulator.plan.prescription import Prescription
-from simulator.reading import read_text
+from simulator.reading import read_text, reading
+from simulator.results import VARIABLES
 from simulator.sampling.quasi import allowed_courses
 from simulator.spec import (
     ConfigError,
@@ -33,10 +35,13 @@ from simulator.strategy.guidance import Guidance
 from simulator.strategy.margin import Margin
 from simulator.strategy.motion import Motion
 from simulator.strategy.session import Session
-from simulator.sweep import Axis, SweepValues, axis, combinations
+from simulator.sweep import MOST_POINTS, Axis, SweepValues, axis, combinations
 from simulator.uncertainty import Uncertainty
 
 _MOST_COURSES = 20_000
+_MOST_STRATEGIES = 300
+_LONGEST_BEAM_S = 7200.0
+_COURSES_AT_ONCE, _MOST_MOMENTS = 4000, 5_000_000
 
 
 def _case_kind(value: Any) -> str | None:
@@ -192,7 +197,9 @@ class StudyConfig(Spec):
     plan: PlanModel = Field(description="where each candidate margin's planned dose comes from")
     uncertainty: Uncertainty = Field(default_factory=Uncertainty, description="sources of geometric error")
     session: Session = Field(default_factory=Session, description="times of a fraction: image, wait, beam")
-    strategies: StrategyGrid | tuple[Candidate, ...] = Field(description="candidates: a grid or a list")
+    strategies: StrategyGrid | Annotated[tuple[Candidate, ...], Field(min_length=1)] = Field(
+        description="candidates: a grid or a list"
+    )
     goals: tuple[_Goal, ...] = Field(
         description="goals, names of published libraries (mediastinal-5fx) and files of one's own"
     )
@@ -277,7 +284,34 @@ class StudyConfig(Spec):
 
     @model_validator(mode="after")
     def _sweep_points_are_valid(self) -> "StudyConfig":
+        taken = {name for group in VARIABLES.values() for key, v in group.items() for name in (key, *v.dims)}
+        axes = self.axes()
+        if name := next((a.name for a in axes if a.name in taken), None):
+            raise ValueError(f"sweep.{name}: the results have a {name} of their own; choose another name")
+        if (n := math.prod(len(a.labels) for a in axes)) > MOST_POINTS:
+            raise ValueError(f"sweep: {n} points, at most {MOST_POINTS} are simulated; split the study")
         self.points()
+        return self
+
+    @model_validator(mode="after")
+    def _has_room(self) -> "StudyConfig":
+        n = len(self.candidates())
+        if n > _MOST_STRATEGIES:
+            raise ValueError(f"strategies: {n} candidates, at most {_MOST_STRATEGIES} are compared; split the study")
+        fractions, instants = self.prescription.fractions, self.numerics.instants
+        beam_on_s = self.session.beam_on_s(self.prescription.dose_gy / fractions)
+        if beam_on_s > _LONGEST_BEAM_S:
+            raise ValueError(
+                f"session.dose_rate_gy_per_min: {beam_on_s / 60:.3g} min of beam in a fraction, at most "
+                f"{_LONGEST_BEAM_S / 60:g} are simulated; correct the dose rate, dose or fractions"
+            )
+        noise = max(s.motion.n_noise(beam_on_s) for s in self.candidates())
+        moments = min(self.courses, _COURSES_AT_ONCE) * fractions * (instants + noise)
+        if moments > _MOST_MOMENTS:
+            raise ValueError(
+                f"numerics.instants: {moments} moments of {fractions} fractions are kept at a time, at most {_MOST_MOMENTS}; "
+                "lower the number of instants, of holds or of courses"
+            )
         return self
 
     def axes(self) -> list[Axis]:
@@ -378,17 +412,23 @@ def _resolve_paths(raw: dict, folder: Path) -> None:
     if isinstance(case, dict):
         for key in ("dicom", "file"):
             if isinstance(case.get(key), str):
-                case[key] = str((folder / case[key]).resolve())
+                case[key] = _absolute(folder, case[key])
     respiration = (
         (raw.get("uncertainty") or {}).get("respiration") if isinstance(raw.get("uncertainty"), dict) else None
     )
     if isinstance(respiration, dict) and isinstance(respiration.get("trace"), str):
-        respiration["trace"] = str((folder / respiration["trace"]).resolve())
+        respiration["trace"] = _absolute(folder, respiration["trace"])
     if isinstance(raw.get("goals"), list):
         raw["goals"] = [
-            str((folder / g).resolve()) if isinstance(g, str) and g.endswith((".yaml", ".yml")) else g
-            for g in raw["goals"]
+            _absolute(folder, g) if isinstance(g, str) and g.endswith((".yaml", ".yml")) else g for g in raw["goals"]
         ]
+
+
+def _absolute(folder: Path, text: str) -> str:
+    with reading(text, "give the path of a file or folder, relative to the study file", ConfigError):
+        path = (folder / text).resolve()
+        path.exists()
+        return str(path)
 
 
 def _resolved_sweep(key: str, values: Any, folder: Path) -> Any:

@@ -12,7 +12,6 @@ from simulator.case.anatomy import Case
 from simulator.case.structures import Patch, Structure, sample_structure, surface_points
 from simulator.case.traces import Trace, breathing_signal, one_record, read_trace
 from simulator.config import StudyConfig
-from simulator.conventions import AXES
 from simulator.dose_maps import MapFrame
 from simulator.metrics.biology import Biology
 from simulator.metrics.evaluate import check_volume
@@ -33,6 +32,7 @@ _TARGET_METRICS = ("D98%", "D95%", "D2%", "Dmean", "V95%")
 _OAR_METRICS = ("D0.035cc", "Dmean")
 _STRAIGHT_MM = 0.02
 _MAP_BORDER_MM = 35.0
+_LARGEST_MARGIN_MM = 100.0
 _LEAST_RANGE_MM = 0.1
 _MOST_OF_RANGE = 10.0
 
@@ -418,8 +418,11 @@ def margin_spread(setting: Setting, strategy: Strategy) -> Spread:
 
 def _plan_request(setting: Setting, strategy: Strategy) -> PlanRequest:
     margin = strategy.margin.directions(margin_spread(setting, strategy))
-    if np.any(~np.isfinite(margin)):
-        raise ConfigError(f"strategy {strategy.label()!r}: margin {dict(zip(AXES, margin, strict=True))} is not finite")
+    if not np.all((margin >= 0) & (margin <= _LARGEST_MARGIN_MM)):
+        raise ConfigError(
+            f"strategy {strategy.label()!r}: margins of {np.round(margin, 1).tolist()} mm (LR, AP, SI, both ways) do not lie "
+            f"within 0-{_LARGEST_MARGIN_MM:g} mm; correct the errors or write the margin out"
+        )
     right, left_mm, anterior, posterior, inferior, superior = (float(m) for m in np.round(margin, 3).ravel())
     path = _ends(strategy.motion.path_mm(setting.planned, setting.target))
     return PlanRequest(

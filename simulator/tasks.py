@@ -29,7 +29,7 @@ from simulator.population.coverage import dose_volume_coverage
 from simulator.prepare import PlanRequest, Problem, case_key, prepare
 from simulator.results import write_results, write_summary
 from simulator.sampling.courses import Delivery
-from simulator.simulation import Work, course_draws, deliver_courses, make_plans, prepare_work
+from simulator.simulation import Work, check_reach, course_draws, deliver_courses, make_plans, prepare_work
 from simulator.spec import SimulatorError
 from simulator.sweep import point_names
 
@@ -101,6 +101,7 @@ def problems_of(config: StudyConfig) -> list[Problem]:
     for name, point in zip(point_names(config.axes()), config.points(), strict=True):
         try:
             found.append(_problem_of(point))
+            check_reach(found[-1])
         except SimulatorError as error:
             raise type(error)(f"sweep point {name}: {error}" if name else str(error)) from None
     return found
