@@ -147,6 +147,8 @@ def messages(error: ValidationError, raw: Any, lines: dict[tuple, int], where: s
     """One line per problem: file:line: key: what is wrong and what is allowed."""
     found = []
     for problem in error.errors():
+        if problem["type"] == "too_short" and len(problem["input"]) >= problem["ctx"]["min_length"]:
+            continue  # what is wrong with its items is told
         path = _path_in_file(problem["loc"], raw, problem["type"])
         line = next((lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in lines), None)
         place = f"{where}:{line}" if line else where

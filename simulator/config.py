@@ -24,7 +24,6 @@ from simulator.spec import (
     ConfigError,
     Discriminator,
     Field,
-    PositiveInt,
     Spec,
     Tag,
     field_validator,
@@ -357,7 +356,7 @@ class ClusterSpec(Spec):
     class_: Annotated[str, Field(alias="class", pattern=r"^\w+Cluster$")] = Field(
         description="SLURMCluster, PBSCluster, SGECluster, LSFCluster ... of dask-jobqueue, or LocalCluster"
     )
-    jobs: PositiveInt = Field(description="jobs to keep in the queue or running")
+    jobs: Annotated[int, Field(ge=1, le=100_000)] = Field(description="jobs to keep in the queue or running")
     options: dict[str, Any] = Field(default_factory=dict, description="options of that class")
 
 
