@@ -143,6 +143,14 @@ class Problem:
                     f"goal {goal.text!r} asks for more dose to an organ; {goal.text.replace('>', '<')!r} limits it"
                 )
         found += _record_notes(self.record)
+        breathing = self.config.uncertainty.respiration
+        if breathing is not None and breathing.course_cv and not hasattr(self.config.case, "phantom"):
+            found.append(
+                "uncertainty.respiration.course_cv is the spread between patients, and the case is one patient whose amplitude "
+                "was measured: set it to 0 unless that measurement is uncertain"
+            )
+        if breathing is not None and not breathing.moves:
+            found.append("uncertainty.respiration moves nothing: amplitude_mm is 0")
         if self.case.target.upper().startswith("PTV"):
             found.append(f"margins are added to {self.case.target}, which by its name holds a margin already")
         if not self.config.decision.target_goals:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import yaml
+from test_archive import label_arrays
 from test_messages import GOOD
 
 from simulator.case.inventory import inventory
@@ -150,3 +151,15 @@ def test_what_is_dropped_of_a_record_in_space_is_said(tmp_path):
         (tmp_path / "a.txt").write_text("\n".join(f"{t} 0 {d} {d} {turn} 0 0" for t, d in ROWS))
         notes = prepare(study({"trace": str(tmp_path / "a.txt"), "amplitude_mm": [0, 0, 8]})).notes
         assert any(unused in note for note in notes)
+
+
+def test_a_spread_between_patients_is_noted_for_one_patient(tmp_path):
+    arrays = label_arrays()
+    np.savez(tmp_path / "a.npz", **arrays)
+    one = {"case": {"file": str(tmp_path / "a.npz")}, "plan": {"model": "conformal-arc"}}
+    for case, is_noted in (({}, False), (one, True)):
+        raw = yaml.safe_load(GOOD) | {"uncertainty": {"respiration": {"amplitude_mm": 5, "course_cv": 0.4}}} | case
+        notes = prepare(StudyConfig.model_validate(raw)).notes
+        assert any("course_cv is the spread between patients" in note for note in notes) is is_noted
+    still = study({"period_s": 4})
+    assert any("respiration moves nothing: amplitude_mm is 0" in note for note in prepare(still).notes)

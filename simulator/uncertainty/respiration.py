@@ -95,10 +95,15 @@ class Respiration(Spec):
     def _one_waveform(self) -> "Respiration":
         if self.phases_mm is not None and (self.trace is not None or any(self.amplitude_mm) or self.structures):
             raise ValueError("phases_mm replaces amplitude_mm, structures and trace: give one or the other")
-        amplitudes = (self.amplitude_mm, *(tied.amplitude_mm for tied in self.structures.values()))
-        if self.trace is not None and not np.any(amplitudes):
+        if self.trace is not None and not self.moves:
             raise ValueError("trace is the shape of the breathing alone: nothing moves without amplitude_mm; give it")
         return self
+
+    @property
+    def moves(self) -> bool:
+        """Whether anything breathes at all."""
+        amplitudes = (self.amplitude_mm, *(tied.amplitude_mm for tied in self.structures.values()))
+        return self.phases_mm is not None or bool(np.any(amplitudes))
 
     def names(self, target: str) -> tuple[str, ...]:
         """Structures that breathe, the target first."""
