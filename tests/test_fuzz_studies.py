@@ -12,10 +12,24 @@ from fuzz.harness import Outcome, assert_sound, attempt
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are forked and measured as Linux does")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="children are forked and measured as Linux does"),
+    pytest.mark.usefixtures("everything_imported_and_compiled"),
+]
 
 SEEDS = st.integers(0, 2**32)
 CHECKS = dict.fromkeys((HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large))
+
+
+@pytest.fixture(scope="module")
+def everything_imported_and_compiled(tmp_path_factory):
+    """So that no child has to."""
+    folder = tmp_path_factory.mktemp("usual")
+    for plan in ("penumbra", "conformal-arc"):
+        study = yaml.safe_load(studies.usual_study()) | {"plan": {"model": plan}}
+        (folder / f"{plan}.yaml").write_text(yaml.safe_dump(study))
+        studies.check_study(folder / f"{plan}.yaml")
+        studies.run_small(folder / f"{plan}.yaml", folder / plan)
 
 
 def examples(n):

@@ -95,8 +95,8 @@ class VanHerkMargin(_PerAxis):
     """
 
     recipe: Literal["van-herk"] = "van-herk"
-    coverage_percent: Annotated[float, Field(ge=1, le=99.9)] = Field(90.0, description="share of patients in percent")
-    isodose_percent: Annotated[float, Field(ge=50, le=99.9)] = Field(
+    coverage_percent: Annotated[float, Field(gt=0, lt=100)] = Field(90.0, description="share of patients in percent")
+    isodose_percent: Annotated[float, Field(ge=50, lt=100)] = Field(
         95.0, description="isodose (percent of the plateau) that has to enclose the target"
     )
     penumbra_sd_mm: Annotated[float, Field(ge=0, le=30)] = Field(

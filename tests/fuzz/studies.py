@@ -89,6 +89,11 @@ _SNIPPETS = (
 )
 
 
+def usual_study() -> bytes:
+    """A study that has everything, without a mistake."""
+    return yaml.safe_dump(_STUDY, sort_keys=False).encode()
+
+
 def mutated_study(random: Random) -> bytes:
     """A study file with some mistakes; a third of them in its text."""
     study = _plausible_study(random)
