@@ -1,5 +1,6 @@
 """From the outcomes of all strategies to one tree of results."""
 
+import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -8,7 +9,6 @@ import xarray as xr
 
 from simulator import __version__
 from simulator.answers import answer_groups
-from simulator.checked_yaml import to_yaml
 from simulator.config import StudyConfig, dump_study
 from simulator.dose_maps import MapFrame
 from simulator.plan.quality import PlanQuality
@@ -123,7 +123,7 @@ def assemble(
         case_name=problem.case.name,
         case_description=problem.case.description,
         frame_digest=problem.case.frame_digest,
-        inputs=to_yaml(problem.inputs),
+        inputs=json.dumps(problem.inputs),
         target=problem.case.target,
         words=study_in_words(problem),
         interval=problem.interval_name,

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import os
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ MARK = ".simulator"
 _MARK_TEXT = "This folder was made by simulator, which may replace the files that it wrote here.\n"
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 _MOST_NAMES = 3
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def writer() -> str:
@@ -43,6 +45,11 @@ def digest_of(path: Path) -> str:
     """SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def printable(text: str) -> str:
+    """Text in which control characters, which give a terminal orders, are written out."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def is_marked(folder: Path) -> bool:

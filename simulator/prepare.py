@@ -10,14 +10,13 @@ import numpy as np
 
 from simulator.case.anatomy import Case
 from simulator.case.structures import Patch, Structure, sample_structure, surface_points
-from simulator.case.traces import breathing_signal, one_record, read_trace
+from simulator.case.traces import Trace, breathing_signal, one_record, read_trace
 from simulator.config import StudyConfig, is_library_file
-from simulator.conventions import AXES
 from simulator.dose_maps import MapFrame
-from simulator.files import digest_of
+from simulator.files import digest_of, printable
 from simulator.metrics.biology import Biology
 from simulator.metrics.evaluate import check_volume
-from simulator.metrics.goals import Goal, Metric, parse_goal, parse_metric
+from simulator.metrics.goals import Goal, Metric, check_goals, parse_goal, parse_metric
 from simulator.once import Once
 from simulator.plan.agreement import check_agreement, contradictions, isocentre_of
 from simulator.plan.imported import ImportedDoses
@@ -36,6 +35,9 @@ _TARGET_METRICS = ("D98%", "D95%", "D2%", "Dmean", "V95%")
 _OAR_METRICS = ("D0.035cc", "Dmean")
 _STRAIGHT_MM = 0.02
 _MAP_BORDER_MM = 35.0
+_LARGEST_MARGIN_MM = 100.0
+_LEAST_RANGE_MM = 0.1
+_MOST_OF_RANGE = 10.0
 
 # Points of a sweep that share a case share its anatomy.
 _cases: Once[Case] = Once(2)
@@ -76,8 +78,9 @@ class Problem:
     skipped_goals : published goals on structures that the case does not have.
     true_target : the target under delineation error; None without.
     biology : parameters of TCP and NTCP, completed from the publications.
-    notes_on_plan : how the study and the patient's own plan go together.
+    record : of the breathing; None without.
     inputs : what each file was to the study, with the SHA-256 of its content, by key and name.
+    notes_on_plan : how the study and the patient's own plan go together.
     """
 
     config: StudyConfig
@@ -94,6 +97,7 @@ class Problem:
     setting: Setting
     true_target: TrueTarget | None
     biology: Biology
+    record: Trace | None
     inputs: dict[str, str]
     notes_on_plan: tuple[str, ...] = ()
 
@@ -139,11 +143,24 @@ class Problem:
                 "case.aliases maps a clinic's own names"
             )
         for goal in self.goals:
+            if goal.unit == "Gy" and not goal.text.endswith("Gy") and goal.limit > self.config.prescription.highest_gy:
+                found.append(
+                    f"goal {goal.text!r} is read in Gy and lies above the maximum dose; write % if that is meant"
+                )
             is_organ = self.case.structures[goal.metric.structure].role != "target"
             if is_organ and goal.operator.startswith(">") and not goal.metric.kind.startswith("cold"):
                 found.append(
                     f"goal {goal.text!r} asks for more dose to an organ; {goal.text.replace('>', '<')!r} limits it"
                 )
+        found += _record_notes(self.record)
+        breathing = self.config.uncertainty.respiration
+        if breathing is not None and breathing.course_cv and not hasattr(self.config.case, "phantom"):
+            found.append(
+                "uncertainty.respiration.course_cv is the spread between patients, and the case is one patient whose amplitude "
+                "was measured: set it to 0 unless that measurement is uncertain"
+            )
+        if breathing is not None and not breathing.moves:
+            found.append("uncertainty.respiration moves nothing: amplitude_mm is 0")
         if self.case.target.upper().startswith("PTV") and not isinstance(self.config.plan, ImportedDoses):
             found.append(f"margins are added to {self.case.target}, which by its name holds a margin already")
         if not self.config.decision.target_goals:
@@ -224,8 +241,8 @@ def _files_beside_the_case(config: StudyConfig) -> dict[str, Path]:
 def _inputs(config: StudyConfig, case: Case) -> dict[str, str]:
     """Digest of every file that the study is made of."""
     of_case = {f"case: {name}": what for name, what in case.inputs.items()}
-    beside = _files_beside_the_case(config)
-    return of_case | {f"{key}: {path.name}": f"{key} {digest_of(path)}" for key, path in beside.items()}
+    beside = {f"{key}: {path.name}": f"{key} {digest_of(path)}" for key, path in _files_beside_the_case(config).items()}
+    return {printable(name): printable(what) for name, what in (of_case | beside).items()}
 
 
 def prepare(config: StudyConfig) -> Problem:
@@ -244,6 +261,7 @@ def prepare(config: StudyConfig) -> Problem:
         _require(case, goal)
     known = [g for g in published if g.metric.structure in case.structures]
     goals = tuple({g.text: g for g in (*own, *known)}.values())
+    check_goals(own, config.prescription.dose_gy)
     named = {*(g.metric.structure for g in goals), *config.biology.tcp, *config.biology.ntcp}
     wanted = _wanted(config, case)
     structures = tuple(s for s in case.structures.values() if s.role != "external" or s.name in named)
@@ -256,7 +274,8 @@ def prepare(config: StudyConfig) -> Problem:
     for goal in (*goals, *wanted):
         check_volume(goal.metric, case.structures[goal.metric.structure].volume_cc)
     strategies = tuple(config.candidates())
-    setting = _setting(config, case)
+    record = _record(config.uncertainty.respiration)
+    setting = _setting(config, case, record)
     true_target, delineation = None, config.uncertainty.delineation
     patches = {
         s.name: _samples.get(
@@ -285,8 +304,9 @@ def prepare(config: StudyConfig) -> Problem:
         setting=setting,
         true_target=true_target,
         biology=biology,
-        notes_on_plan=tuple(notes_on_plan),
+        record=record,
         inputs=_inputs(config, case),
+        notes_on_plan=tuple(notes_on_plan),
     )
 
 
@@ -319,6 +339,7 @@ def _require(case: Case, goal: Goal) -> None:
 def _wanted(config: StudyConfig, case: Case) -> tuple[Goal, ...]:
     """The goals that decide what is feasible."""
     wanted = tuple(parse_goal(text) for text in config.decision.target_goals or (f"{case.target} D98% >= 95%",))
+    check_goals(wanted, config.prescription.dose_gy)
     for goal in wanted:
         if goal.metric.structure != case.target:
             raise ConfigError(
@@ -365,7 +386,7 @@ def _check_sources(config: StudyConfig, case: Case) -> None:
         raise ConfigError(f"uncertainty.respiration.phases_mm: the target {case.target} has no phases; add them")
 
 
-def _setting(config: StudyConfig, case: Case) -> Setting:
+def _setting(config: StudyConfig, case: Case, record: Trace | None) -> Setting:
     """What draws need to know of the anatomy."""
     uncertainty = config.uncertainty
     setup = uncertainty.setup
@@ -376,7 +397,8 @@ def _setting(config: StudyConfig, case: Case) -> Setting:
     )
     waveform = None
     if uncertainty.respiration is not None:
-        waveform = uncertainty.respiration.waveform(case.target, _record(uncertainty.respiration))
+        samples = None if record is None else (breathing_signal(record), record.duration_s)
+        waveform = uncertainty.respiration.waveform(case.target, samples)
     return Setting(
         uncertainty=uncertainty,
         session=config.session,
@@ -420,20 +442,53 @@ def _notes_on_plan(config: StudyConfig, case: Case) -> list[str]:
     return [*check_agreement(case, config.plan, config.prescription), *turning]
 
 
-def _record(respiration: Respiration) -> tuple[np.ndarray, float] | None:
-    """Depth of the measured record, and its length in s."""
-    if respiration.trace is None:
+def _record(respiration: Respiration | None) -> Trace | None:
+    """The measured record of a study; None without."""
+    if respiration is None or respiration.trace is None:
         return None
+    key = "uncertainty.respiration.trace"
     if not Path(respiration.trace).is_file():
-        raise ConfigError(f"uncertainty.respiration.trace: no file {respiration.trace}; give the path of a record")
-    trace = read_trace(respiration.trace)
+        raise ConfigError(f"{key}: no file {respiration.trace}; give the path of a record")
+    try:
+        trace = read_trace(respiration.trace)
+    except CaseError as error:
+        raise ConfigError(f"{key}: {error}") from None
     if trace is None:
         raise ConfigError(
-            f"uncertainty.respiration.trace: {respiration.trace} is no motion trace; a CSV with the columns time_s and "
-            "displacement_mm is wanted, or an IEC text file"
+            f"{key}: {respiration.trace} is no motion trace; a CSV with the columns time_s and displacement_mm is wanted, "
+            "or an IEC text file"
         )
     record = one_record(trace)
-    return breathing_signal(record), record.duration_s
+    low, high = _range_mm(record)
+    if high - low < _LEAST_RANGE_MM:
+        raise ConfigError(f"{key}: {respiration.trace} moves by {high - low:.2g} mm only; give a record of breathing")
+    if np.ptp(breathing_signal(record)) > _MOST_OF_RANGE * (high - low):
+        raise ConfigError(f"{key}: {respiration.trace} has spikes far beyond its usual range; cut them off")
+    if record.duration_s < respiration.period_s:
+        raise ConfigError(
+            f"{key}: {respiration.trace} lasts {record.duration_s:.3g} s, less than one breath (period_s) of "
+            f"{respiration.period_s:g} s"
+        )
+    return record
+
+
+def _range_mm(record: Trace) -> tuple[float, float]:
+    """2.5th and 97.5th percentile of the breathing signal in mm."""
+    low, high = np.percentile(breathing_signal(record), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _record_notes(record: Trace | None) -> list[str]:
+    """What of a measured record is used, and what is not."""
+    if record is None:
+        return []
+    low, high = _range_mm(record)
+    unused = "its direction and rotations are" if "rotations" in record.note else "its direction is"
+    projected = f", along its main direction; {unused} not used" if record.position_mm.shape[1] > 1 else ""
+    return [
+        f"the breathing record gives the shape alone{projected}: its {high - low:.1f} mm (2.5-97.5 %) become amplitude_mm "
+        "along inhale_direction"
+    ]
 
 
 def _metrics_of(structure: Structure, goals: tuple[Goal, ...], biology: Biology) -> list[Metric]:
@@ -459,8 +514,11 @@ def margin_spread(setting: Setting, strategy: Strategy) -> Spread:
 
 def _plan_request(setting: Setting, strategy: Strategy) -> PlanRequest:
     margin = strategy.margin.directions(margin_spread(setting, strategy))
-    if np.any(~np.isfinite(margin)):
-        raise ConfigError(f"strategy {strategy.label()!r}: margin {dict(zip(AXES, margin, strict=True))} is not finite")
+    if not np.all((margin >= 0) & (margin <= _LARGEST_MARGIN_MM)):
+        raise ConfigError(
+            f"strategy {strategy.label()!r}: margins of {np.round(margin, 1).tolist()} mm (LR, AP, SI, both ways) do not lie "
+            f"within 0-{_LARGEST_MARGIN_MM:g} mm; correct the errors or write the margin out"
+        )
     right, left_mm, anterior, posterior, inferior, superior = (float(m) for m in np.round(margin, 3).ravel())
     path = _ends(strategy.motion.path_mm(setting.planned, setting.target))
     return PlanRequest(

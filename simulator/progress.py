@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from simulator.files import printable
 from simulator.study import Progress, Silent
-from simulator.terminal import printable
 
 _SECONDS_BETWEEN_LINES = 5.0
 

@@ -20,11 +20,13 @@ from simulator.prepare import PlanRequest, Problem
 from simulator.sampling.courses import Delivery, TissueMotion, deliver, draw_courses
 from simulator.sampling.quasi import SobolDraws
 from simulator.sampling.streams import Draws
+from simulator.spec import ConfigError
 from simulator.strategy import Strategy
 from simulator.uncertainty.source import RandomNumbers
 
 COURSES_COMPARED = 8
 _COURSES_AT_ONCE = 32
+_FARTHEST_MM = 120.0
 
 
 @dataclass(frozen=True)
@@ -266,4 +268,24 @@ def reach_of(problem: Problem, strategy: Strategy, deliveries: Iterable[Delivery
             turns = motion.linear is not None and name != BONE
             arm_mm = problem.arm_mm(name, motion.centre_mm) if turns else None
             reach[name] = reach[name].union(Reach.of(motion, arm_mm))
+    for name, box in reach.items():
+        farthest_mm = float(np.maximum(-box.lower_mm, box.upper_mm).max())
+        if not farthest_mm <= _FARTHEST_MM:
+            raise ConfigError(
+                f"strategy {strategy.label()!r} displaces {name or 'the patient'} by {farthest_mm:.0f} mm in a course, at most "
+                f"{_FARTHEST_MM:g} mm are simulated; lower the errors, motion or times of the study"
+            )
     return reach
+
+
+def check_reach(problem: Problem) -> None:
+    """Refuse a study whose first courses displace anatomy farther than any treatment would go on.
+
+    Raises
+    ------
+    ConfigError : the strategy, the structure and the distance.
+    """
+    draws = course_draws(problem, 0, min(_COURSES_AT_ONCE, problem.config.courses))
+    roles = {(s.motion.model_dump_json(), s.guidance.model_dump_json()): s for s in problem.strategies}
+    for strategy in roles.values():
+        reach_of(problem, strategy, [deliver_courses(problem, strategy, draws)])

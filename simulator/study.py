@@ -3,6 +3,7 @@
 import copy
 import csv
 import dataclasses
+import json
 import tempfile
 import threading
 import time
@@ -16,7 +17,6 @@ import xarray as xr
 
 from simulator import __version__
 from simulator.assembly import combine
-from simulator.checked_yaml import parse_yaml, to_yaml
 from simulator.checkpoint import BlockStore, changes_between, identity_text, merged_inputs
 from simulator.config import StudyConfig, dump_study, map_paths
 from simulator.executors import Executor, local_executor
@@ -318,7 +318,7 @@ def _combine_points(config: StudyConfig, out: Path, folders: list[Path]) -> None
         with open_results(folder) as results:
             points.append(results.drop_nodes("dose", errors="ignore").load())
     results = combine(config, points)
-    results.attrs["inputs"] = to_yaml(merged_inputs(_inputs_of(point) for point in points))
+    results.attrs["inputs"] = json.dumps(merged_inputs(_inputs_of(point) for point in points))
     write_summary(results, out / "summary.csv")
     write_results(results, out / RESULTS)
 
@@ -354,7 +354,7 @@ def _holds(folder: Path, identity: str) -> bool:
 
 def _inputs_of(results: xr.DataTree) -> dict[str, str]:
     """The files that a study was made of; none are known where an earlier version did not keep them."""
-    return dict(parse_yaml(results.attrs.get("inputs", "{}"), "inputs")[0])
+    return dict(json.loads(results.attrs.get("inputs", "{}")))
 
 
 def _names_files(config: StudyConfig) -> bool:

@@ -31,7 +31,7 @@ from simulator.population.coverage import dose_volume_coverage
 from simulator.prepare import PlanRequest, Problem, case_key, check_plans, input_states, prepare
 from simulator.results import write_results, write_summary
 from simulator.sampling.courses import Delivery
-from simulator.simulation import Work, course_draws, deliver_courses, make_plans, prepare_work
+from simulator.simulation import Work, check_reach, course_draws, deliver_courses, make_plans, prepare_work
 from simulator.spec import SimulatorError
 from simulator.sweep import point_names
 
@@ -97,12 +97,13 @@ def problems_of(config: StudyConfig) -> list[Problem]:
 
     Raises
     ------
-    ConfigError, CaseError : see `prepare` and `check_plans`; the message names the point.
+    ConfigError, CaseError : see `prepare`, `check_reach` and `check_plans`; the message names the point.
     """
     found, checked = [], set[Hashable]()
     for name, point in zip(point_names(config.axes()), config.points(), strict=True):
         try:
             problem = _problem_of(point)
+            check_reach(problem)
             key = case_key(point), point.plan.model_dump_json(), point.prescription, problem.requests
             if key not in checked:
                 check_plans(problem)

@@ -1,7 +1,6 @@
 """What reaches a terminal or a pipe: without control characters, in its encoding, as wide as it is."""
 
 import os
-import re
 import sys
 import warnings
 from typing import Any
@@ -10,8 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from simulator.files import printable
+
 _PIPE_WIDTH = 120
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def make_ready() -> None:
@@ -20,11 +20,6 @@ def make_ready() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     warnings.formatwarning = lambda message, *_, **__: f"note: {printable(str(message))}\n"
-
-
-def printable(text: str) -> str:
-    """Text in which control characters, which give a terminal orders, are written out."""
-    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def console() -> Console:

@@ -22,6 +22,11 @@ def _end_by_signal():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _never_end():
+    while True:
+        pass
+
+
 def _fill():
     return np.ones(300 << 17).sum()
 
@@ -34,7 +39,8 @@ def _fill():
         (int, ("x",), "failed", "ValueError"),
         (sys.exit, (1,), "failed", "SystemExit"),
         (_end_by_signal, (), "failed", "SIGKILL"),
-        (time.sleep, (5,), "failed", "1 s were not enough"),
+        (time.sleep, (30,), "failed", "1 s were not enough"),
+        (_never_end, (), "failed", "1 s were not enough"),
         (_fill, (), "failed", "memory"),
     ],
 )

@@ -164,9 +164,18 @@ def test_check_says_how_much_work_a_sweep_is(tmp_path):
         ("{seed: [1, 1]}", "sweep.seed: 1 stands twice"),
         ("{name: [a]}", "name cannot be swept"),
         ("{x: {together: {seed: [1, 2], courses: [1]}}}", "seed has 2, courses has 1"),
-        ("{seed: {start: 2, stop: 1, step: 1}}", "give no or too many values"),
+        ("{seed: {start: 1, stop: 1000000, step: 1}}", "give no or more than 2000 values"),
+        ("{seed: {start: 1, stop: 60, step: 1}, courses: {start: 1, stop: 60, step: 1}}",
+         "sweep: 3600 points, at most 2000 are simulated; split the study"),
+        ("{a/b: {together: {seed: [1, 2]}}}", "sweep.a/b: a name in the results starts and ends with a letter or digit"),
+        ("{' a': {together: {seed: [1, 2]}}}", "a name in the results starts and ends with a letter or digit"),
+        ("{'..': {together: {seed: [1, 2]}}}", "a name in the results starts and ends with a letter or digit"),
+        ("{strategy: {together: {seed: [1, 2]}}}", "sweep.strategy: the results have a strategy of their own; choose another"),
+        ("{z: {together: {seed: [1, 2]}}}", "sweep.z: the results have a z of their own; choose another name"),
+        ("{nominal: {together: {seed: [1, 2]}}}", "sweep.nominal: the results have a nominal of their own"),
+        ("{seed: {start: 2, stop: 1, step: 1}}", "give no or more than 2000 values"),
     ],
-)
+)  # fmt: skip
 def test_what_is_wrong_with_a_sweep_is_said_at_once(tmp_path, sweep, message):
     file = tmp_path / "study.yaml"
     file.write_text(

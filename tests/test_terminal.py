@@ -11,7 +11,7 @@ import yaml
 from dicom_factory import write_phantom_dicom
 from test_folders import STUDY
 
-from simulator.terminal import printable
+from simulator.files import printable
 
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\x9b31m"
 

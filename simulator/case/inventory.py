@@ -118,7 +118,7 @@ class TraceEntry:
     n_samples: int
     rate_hz: float
     axes: tuple[str, ...]
-    range_mm: tuple[float, float, float]
+    range_mm: tuple[float, ...]
     note: str = ""
 
 
@@ -553,9 +553,9 @@ def _mask_entry(source: str, name: str, region: Region) -> StructureEntry:
 def _trace_entry(source: str, trace: Trace) -> TraceEntry:
     record = one_record(trace)
     low, high = np.percentile(trace.position_mm, [2.5, 97.5], axis=0)
-    x, y, z = (float(v) for v in high - low)
+    range_mm = tuple(float(v) for v in high - low)
     n_samples = len(record.time_s)
-    return TraceEntry(source, record.duration_s, n_samples, record.rate_hz, record.axes, (x, y, z), record.note)
+    return TraceEntry(source, record.duration_s, n_samples, record.rate_hz, record.axes, range_mm, record.note)
 
 
 def _text(value: float | None) -> str:

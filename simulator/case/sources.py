@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal
 
 from simulator.case.anatomy import Case
 from simulator.reading import reading
-from simulator.spec import Field, PositiveFloat, Spec, field_validator
+from simulator.spec import Field, PositionMm3, Spec, field_validator
 
-_Density = Annotated[float, Field(gt=0, lt=20)]
+_Density = Annotated[float, Field(ge=0.001, le=20)]
 
 
 class DicomCase(Spec):
@@ -62,8 +62,8 @@ class DicomCase(Spec):
 class BallTarget(Spec):
     """A spherical target placed in an anatomy that has none."""
 
-    centre_mm: tuple[float, float, float] = Field(description="centre (x, y, z) in DICOM patient coordinates")
-    radius_mm: PositiveFloat = Field(description="radius in mm")
+    centre_mm: PositionMm3 = Field(description="centre (x, y, z) in DICOM patient coordinates")
+    radius_mm: Annotated[float, Field(ge=2, le=100)] = Field(description="radius in mm")
 
 
 class ArchiveCase(Spec):
@@ -84,11 +84,12 @@ class ArchiveCase(Spec):
         """Read the file; raises `CaseError`."""
         from simulator.case.archive import load_archive
 
-        return load_archive(
-            self.file,
-            target=self.target,
-            ball=(self.ball.centre_mm, self.ball.radius_mm) if self.ball else None,
-            structures=self.structures,
-            aliases=self.aliases,
-            end_caps=self.end_caps,
-        )
+        with reading(f"case file {self.file}", "save it anew with numpy.savez"):
+            return load_archive(
+                self.file,
+                target=self.target,
+                ball=(self.ball.centre_mm, self.ball.radius_mm) if self.ball else None,
+                structures=self.structures,
+                aliases=self.aliases,
+                end_caps=self.end_caps,
+            )

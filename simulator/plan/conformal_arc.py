@@ -39,7 +39,7 @@ from simulator.plan.dose import SplineDose
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Plan, hottest_gy, plan_quality, ptv_doses
 from simulator.plan.targets import Expansion, TargetVolume, expand
-from simulator.spec import CaseError, ConfigError, Field, NonNegativeFloat, PositiveFloat, Spec
+from simulator.spec import CaseError, ConfigError, Field, Spec
 
 _LUNG_DENSITY: Final = 0.26
 _AIR_DENSITY: Final = 0.1
@@ -66,12 +66,16 @@ _ISODOSE_TOLERANCE_PERCENT: Final = 0.05
 class Arc(Spec):
     """Static beams evenly spread over gantry angles (IEC 61217, patient head first supine)."""
 
-    start_deg: float = Field(description="gantry angle at the start (0 anterior, 90 from the patient's left)")
-    stop_deg: float = Field(
+    start_deg: Annotated[float, Field(ge=-360, le=720)] = Field(
+        description="gantry angle at the start (0 anterior, 90 from the patient's left)"
+    )
+    stop_deg: Annotated[float, Field(ge=-360, le=720)] = Field(
         description="gantry angle at the end; a full turn is 0 to 360, equal angles are one static beam"
     )
-    couch_deg: float = Field(0.0, description="couch rotation (IEC); other than 0 makes the arc non-coplanar")
-    spacing_deg: Annotated[float, Field(gt=0, le=45)] = Field(10.0, description="largest angle between beams")
+    couch_deg: Annotated[float, Field(ge=-360, le=360)] = Field(
+        0.0, description="couch rotation (IEC); other than 0 makes the arc non-coplanar"
+    )
+    spacing_deg: Annotated[float, Field(ge=1, le=45)] = Field(10.0, description="largest angle between beams")
 
     @property
     def gantry_deg(self) -> np.ndarray:
@@ -93,26 +97,33 @@ class ConformalArc(Spec):
     arcs: tuple[Arc, ...] = Field(
         (Arc.model_validate({"start_deg": 0, "stop_deg": 360}),),
         min_length=1,
+        max_length=20,
         description="arcs; one full coplanar turn by default",
     )
-    block_margin_mm: float | Literal["auto"] = Field(
+    block_margin_mm: Annotated[float, Field(ge=-30, le=30)] | Literal["auto"] = Field(
         "auto",
         description="opening of the aperture beyond the PTV in mm; auto: whatever gives the prescription isodose",
     )
-    axial_margin_mm: NonNegativeFloat = Field(
+    axial_margin_mm: Annotated[float, Field(ge=0, le=30)] = Field(
         1.5,
         description="further opening along the rotation axis: coplanar arcs fall off faster there (calibrated to R100)",
     )
-    penumbra_sd_mm: PositiveFloat = Field(3.2, description="penumbra in soft tissue, one standard deviation in mm")
-    penumbra_lung_sd_mm: PositiveFloat = Field(6.4, description="penumbra in lung, one standard deviation in mm")
+    penumbra_sd_mm: Annotated[float, Field(ge=0.5, le=30)] = Field(
+        3.2, description="penumbra in soft tissue, one standard deviation in mm"
+    )
+    penumbra_lung_sd_mm: Annotated[float, Field(ge=0.5, le=30)] = Field(
+        6.4, description="penumbra in lung, one standard deviation in mm"
+    )
     scatter_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.2,
         description="share of phantom scatter in a very wide field (calibrated to R50 of delivered lung plans)",
     )
-    scatter_sd_mm: PositiveFloat = Field(
+    scatter_sd_mm: Annotated[float, Field(ge=1, le=100)] = Field(
         25.0, description="spread of phantom scatter, one standard deviation in mm (calibrated with scatter_fraction)"
     )
-    attenuation_per_mm: PositiveFloat = Field(0.0050, description="effective attenuation in water per mm (6 MV)")
+    attenuation_per_mm: Annotated[float, Field(ge=0.0001, le=0.05)] = Field(
+        0.0050, description="effective attenuation in water per mm (6 MV)"
+    )
     dose_grid_mm: Annotated[float, Field(ge=1, le=4)] = Field(2.0, description="dose grid spacing in mm")
 
     def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> "ArcPlan":

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from simulator.spec import Field, NonNegativeFloat, NonNegativeMm3, PositiveFloat, PositiveInt, Spec, model_validator
+from simulator.spec import Field, NonNegativeMm3, SdDeg3, Spec, model_validator
 from simulator.strategy.margin import Spread
 
 _TRIAL_COURSES = 4000
@@ -107,7 +107,9 @@ class _Matched(_Kind):
 
 
 class _Offline(_Matched):
-    measured_fractions: PositiveInt = Field(3, description="first fractions that are imaged and not corrected")
+    measured_fractions: Annotated[int, Field(ge=1, le=100)] = Field(
+        3, description="first fractions that are imaged and not corrected"
+    )
     match: Literal["bone", "target"] = Field("bone", description="anatomy that the images are matched on")
 
     @property
@@ -154,10 +156,10 @@ class ExtendedNoActionLevel(_Offline):
     """
 
     kind: Literal["enal"] = "enal"
-    then_every: PositiveInt = Field(
+    then_every: Annotated[int, Field(ge=1, le=100)] = Field(
         5, description="number of fractions between further images (5 is weekly in daily treatment)"
     )
-    then_from: PositiveInt | None = Field(
+    then_from: Annotated[int, Field(ge=2, le=100)] | None = Field(
         None, description="fraction of the first further image; by default the one after the measured fractions"
     )
 
@@ -207,14 +209,14 @@ class ExtendedNoActionLevel(_Offline):
 
 
 class _Online(_Matched):
-    action_level_mm: NonNegativeFloat = Field(
+    action_level_mm: Annotated[float, Field(ge=0, le=50)] = Field(
         0.0, description="errors up to this length (3-D) are left alone, which leaves part of the systematic error"
     )
     couch: Literal["4D", "6D"] = Field("4D", description="6D also corrects rotations")
-    rotation_match_deg: NonNegativeMm3 = Field(
+    rotation_match_deg: SdDeg3 = Field(
         (0.4, 0.4, 0.4), description="rotation left by a 6D couch about (LR, AP, SI), one SD in degrees"
     )
-    reimage_every_min: PositiveFloat | None = Field(
+    reimage_every_min: Annotated[float, Field(ge=0.1, le=120)] | None = Field(
         None, description="minutes of treatment between further images and corrections during the beam"
     )
 

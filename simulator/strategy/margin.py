@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 import numpy as np
 from scipy.special import chdtri, ndtri
 
-from simulator.spec import Field, NonNegativeFloat, NonNegativeMm3, Spec
+from simulator.spec import Field, NonNegativeMm3, Spec
+
+_Margin = Annotated[float, Field(ge=0, le=50)]
 
 WATER_PENUMBRA_MM = 3.2
 
@@ -66,12 +68,12 @@ class AsymmetricMargin(Spec):
     """One margin for each of the six directions."""
 
     recipe: Literal["asymmetric"] = "asymmetric"
-    right_mm: NonNegativeFloat = Field(description="towards the patient's right in mm")
-    left_mm: NonNegativeFloat = Field(description="towards the patient's left in mm")
-    anterior_mm: NonNegativeFloat = Field(description="anterior in mm")
-    posterior_mm: NonNegativeFloat = Field(description="posterior in mm")
-    inferior_mm: NonNegativeFloat = Field(description="inferior in mm")
-    superior_mm: NonNegativeFloat = Field(description="superior in mm")
+    right_mm: _Margin = Field(description="towards the patient's right in mm")
+    left_mm: _Margin = Field(description="towards the patient's left in mm")
+    anterior_mm: _Margin = Field(description="anterior in mm")
+    posterior_mm: _Margin = Field(description="posterior in mm")
+    inferior_mm: _Margin = Field(description="inferior in mm")
+    superior_mm: _Margin = Field(description="superior in mm")
 
     def directions(self, spread: Spread) -> np.ndarray:
         """Margin (3, 2) in mm; errors do not enter."""
@@ -104,7 +106,7 @@ class VanHerkMargin(_PerAxis):
     isodose_percent: Annotated[float, Field(ge=50, lt=100)] = Field(
         95.0, description="isodose (percent of the plateau) that has to enclose the target"
     )
-    penumbra_sd_mm: NonNegativeFloat | None = Field(
+    penumbra_sd_mm: Annotated[float, Field(ge=0, le=30)] | None = Field(
         None,
         description="penumbra σp in mm (3.2 in water, 6.4 in lung); by default plan.penumbra_sd_mm, 3.2 if the plan has none",
     )

@@ -10,7 +10,9 @@ from typing import Annotated, Literal, Protocol
 
 import numpy as np
 
-from simulator.spec import Field, Mm3, NonNegativeFloat, NonNegativeMm3, PositiveFloat, Spec
+from simulator.spec import Field, Mm3, NonNegativeMm3, Spec
+
+_Ratio = Annotated[float, Field(ge=0.01, le=5)]
 
 
 class Breath(Protocol):
@@ -175,7 +177,9 @@ class Gating(_Kind):
     window_percent: Annotated[float, Field(gt=0, le=100)] = Field(
         30.0, description="width of the window: percent of the peak-to-peak signal, or of the cycle"
     )
-    latency_s: NonNegativeFloat = Field(0.1, description="delay of the beam behind the signal in s (judgement)")
+    latency_s: Annotated[float, Field(ge=0, le=5)] = Field(
+        0.1, description="delay of the beam behind the signal in s (judgement)"
+    )
     plan_on: Literal["union", "mean"] = Field(
         "union", description="planning target: union of the GTV over the window, or the GTV at its mean position in it"
     )
@@ -240,7 +244,7 @@ class BreathHold(_Kind):
     """
 
     kind: Literal["breath-hold"] = "breath-hold"
-    depth: float = Field(
+    depth: Annotated[float, Field(ge=-2, le=5)] = Field(
         0.0, description="where breath is held: 0 exhale, 1 inhale of the planning cycle; above 1 deep inspiration"
     )
     systematic_mm: NonNegativeMm3 = Field((1.0, 1.1, 1.2), description="Σ of the hold position per axis in mm")
@@ -249,8 +253,8 @@ class BreathHold(_Kind):
         (0, 0, 0), description="mean motion from begin to end of a hold per axis in mm, LPS signs"
     )
     creep_sd_mm: NonNegativeMm3 = Field((0, 0, 0), description="SD between fractions of that motion per axis in mm")
-    hold_s: PositiveFloat = Field(20.0, description="length of a hold in s (judgement)")
-    pause_s: NonNegativeFloat = Field(20.0, description="pause between holds in s (judgement)")
+    hold_s: Annotated[float, Field(ge=1, le=1800)] = Field(20.0, description="length of a hold in s (judgement)")
+    pause_s: Annotated[float, Field(ge=0, le=600)] = Field(20.0, description="pause between holds in s (judgement)")
     geometry_mm: dict[str, Mm3] = Field(
         default_factory=dict,
         description="planned shift (LR, AP, SI) in mm in breath-hold of structures that do not breathe in this study",
@@ -323,14 +327,16 @@ class Tracking(_Kind):
     """
 
     kind: Literal["tracking"] = "tracking"
-    latency_s: NonNegativeFloat = Field(0.1, description="delay left after prediction in s (judgement: 0.23 s without)")
+    latency_s: Annotated[float, Field(ge=0, le=5)] = Field(
+        0.1, description="delay left after prediction in s (judgement: 0.23 s without)"
+    )
     error_systematic_mm: NonNegativeMm3 = Field(
         (0.3, 0.3, 0.3), description="Σ of the correlation model per axis in mm (judgement)"
     )
     error_mm: NonNegativeMm3 = Field(
         (0.6, 0.6, 0.6), description="SD of the tracking error from instant to instant per axis in mm (phantom: 0.64)"
     )
-    reimaging_interval_s: PositiveFloat = Field(
+    reimaging_interval_s: Annotated[float, Field(ge=1, le=7200)] = Field(
         60.0, description="time between images that tell the model of slow shifts, in s (judgement)"
     )
 
@@ -366,10 +372,10 @@ class Compression(_Kind):
     """
 
     kind: Literal["compression"] = "compression"
-    ratio: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field(
+    ratio: tuple[_Ratio, _Ratio, _Ratio] = Field(
         (0.98, 0.73, 0.61), description="mean amplitude under compression over that without, per axis (LR, AP, SI)"
     )
-    ratio_cv: NonNegativeFloat = Field(
+    ratio_cv: Annotated[float, Field(ge=0, le=2)] = Field(
         0.2, description="coefficient of variation of the ratio between courses, log-normal (judgement)"
     )
     systematic_mm: NonNegativeMm3 = Field((0, 0, 0), description="Σ of the shift under compression per axis in mm")

@@ -4,7 +4,6 @@ import os
 import pickle
 import resource
 import signal
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,11 +13,12 @@ from typing import Any, Literal
 from simulator.spec import SimulatorError
 
 SECONDS, MEMORY_MB = 60, 2048
+_MOST_WAITING = 5
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Peak memory is that of the child beyond what it was born with."""
+    """Seconds are those of the processor; peak memory is that of the child beyond what it was born with."""
 
     status: Literal["done", "refused", "failed"]
     message: str
@@ -33,9 +33,9 @@ def attempt(
 
     Parameters
     ----------
-    seconds, memory_mb : what the call may take; more fails.
+    seconds, memory_mb : of the processor and of memory, what the call may take; more fails, and so does waiting for long.
     """
-    began, born_mb = time.monotonic(), _resident_mb()
+    born_mb = _resident_mb()
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -45,10 +45,11 @@ def attempt(
     with os.fdopen(reader, "rb") as pipe:
         answer = pipe.read()
     _, status, usage = os.wait4(child, 0)
-    took, peak_mb = time.monotonic() - began, max(0.0, usage.ru_maxrss / 1024 - born_mb)
+    took, peak_mb = usage.ru_utime + usage.ru_stime, max(0.0, usage.ru_maxrss / 1024 - born_mb)
     if os.WIFSIGNALED(status):
         name = signal.Signals(os.WTERMSIG(status)).name
-        return Outcome("failed", f"{seconds} s were not enough" if name == "SIGALRM" else name, took, peak_mb)
+        is_late = name in ("SIGALRM", "SIGXCPU")
+        return Outcome("failed", f"{seconds} s were not enough" if is_late else name, took, peak_mb)
     if not answer:
         return Outcome("failed", f"exit code {os.waitstatus_to_exitcode(status)}", took, peak_mb)
     kind, message = pickle.loads(answer)
@@ -71,8 +72,9 @@ def _answer(
     try:
         resource.setrlimit(resource.RLIMIT_AS, (_virtual_bytes() + (memory_mb << 20),) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(seconds)
+        signal.alarm(_MOST_WAITING * seconds)
         try:
             answer = "done", str(function(*arguments) or "")
         except SimulatorError as error:
