@@ -13,7 +13,7 @@ from numba import njit
 from benchmarks.workloads import SEED, workload
 from simulator.accumulation import LatticePoints, Reach
 from simulator.kernels.accumulate import volumes_within
-from simulator.kernels.dvh import cumulative_dvh, dose_at_volumes, mean_power, volume_at_doses
+from simulator.kernels.dvh import cumulative_dvh, dose_at_volumes, mean_dose, volume_at_doses
 from simulator.kernels.vectors import LANES, TILES, sum_tiles
 
 _REPEATS, _COURSES = 15, 32
@@ -84,7 +84,7 @@ def main() -> None:
     print(f"| surface of the true target | {rate:.0f} GFLOP/s | {100 * rate / peak:.0f} % of arithmetic |")
     volume, wanted = np.atleast_2d(patch.volume_cc), np.array([[1.0]])
     kernels: dict[str, tuple[Callable[[], object], int]] = {
-        "mean dose": (lambda: mean_power(gy, volume, 1.0), 12),
+        "mean dose": (lambda: mean_dose(gy, volume), 12),
         "volume above a dose": (lambda: volume_at_doses(gy, volume, np.array([20.0])), 12),
         "dose to the hottest 1 cc": (lambda: dose_at_volumes(gy, volume, wanted), 4),
         "cumulative DVH": (lambda: cumulative_dvh(gy, volume, 0.35, 250), 12),

@@ -14,7 +14,8 @@ HEAD = """# Configuration
 
 Written by `docs/make_configuration.py` from the schema; a test keeps it in step. A study is a YAML file; unknown keys are
 errors. Lengths are in mm, doses in Gy, angles in degrees; per-axis values are (LR, AP, SI), and one number stands for all
-three. Relative paths start from the study file's folder.
+three. Numbers have bounds beyond which no clinic is; what lies outside is an error. Relative paths start from the study
+file's folder.
 
 Goal libraries: {libraries}. A goal is written `STRUCTURE METRIC OP VALUE [unit]`; metrics are `D98%`, `D0.035cc`, `Dmean`,
 `Dmin`, `Dmax`, `V20Gy`, `V95%`, `CV19.1Gy` (volume that receives less) and `gEUD(a=8)`. A dose limit in `%` is of the
@@ -55,6 +56,24 @@ def shown_type(annotation: object) -> str:
     )  # type: ignore[call-overload]
 
 
+def shown_bounds(annotation: object, metadata: typing.Iterable[object] = ()) -> str:
+    """Least and greatest number that a type takes, the first that it mentions; nothing where it names none."""
+    bounds = {
+        name: value
+        for mark in metadata
+        for part in (mark, *getattr(mark, "metadata", ()))
+        for name in ("ge", "gt", "le", "lt")
+        if (value := getattr(part, name, None)) is not None
+    }
+    if not bounds:
+        marks = getattr(annotation, "__metadata__", ())
+        parts = typing.get_args(annotation)[:1] if marks else typing.get_args(annotation)
+        return next((found for part in parts if (found := shown_bounds(part, marks))), "")
+    low = f"{bounds['ge']:g}" if "ge" in bounds else f"above {bounds['gt']:g}"
+    high = f"{bounds['le']:g}" if "le" in bounds else f"below {bounds['lt']:g}"
+    return f", {low} to {high}"
+
+
 def shown_default(field: object) -> str:
     """Default value, or that the key is required."""
     if field.default_factory is not None:  # type: ignore[attr-defined]
@@ -83,7 +102,8 @@ def section(spec: type[Spec]) -> list[str]:
         meaning = (field.description or "").replace("|", "\\|")
         if typing.get_origin(field.annotation) is typing.Literal and len(typing.get_args(field.annotation)) == 1:
             meaning = "chooses this kind"
-        lines.append(f"| `{name}` | {shown_type(field.annotation)} | {shown_default(field)} | {meaning} |")
+        bounds = "" if specs_in(field.annotation) else shown_bounds(field.annotation, field.metadata)
+        lines.append(f"| `{name}` | {shown_type(field.annotation)}{bounds} | {shown_default(field)} | {meaning} |")
     return [*lines, ""]
 
 

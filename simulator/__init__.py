@@ -1,6 +1,8 @@
 """Monte Carlo simulation of treatment-plan robustness for stereotactic radiotherapy of lymph-node oligometastases."""
 
+import os
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,13 +24,27 @@ _HOME = {
     "run": "simulator.study",
 }
 
+# HDF5 reads this when it is loaded: results are renamed into place and need no locks, which some network disks refuse.
+os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
+
+
+def _version() -> str:
+    """Of the installed distribution; of pyproject.toml for a checkout that is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("sbrt-simulator")
+    except PackageNotFoundError:
+        import tomllib
+
+        text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+        return str(tomllib.loads(text)["project"]["version"])
+
 
 def __getattr__(name: str) -> Any:
     """Import the public functions when they are first used, so that `import simulator` stays fast."""
     if name == "__version__":
-        from importlib.metadata import version
-
-        return version("simulator")
+        return _version()
     if name not in _HOME:
         raise AttributeError(f"module 'simulator' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import xarray as xr
 
+from simulator.conventions import percent
 from simulator.metrics.goals import Goal
 from simulator.population.comparison import compare_metric, distinguishable, paired_difference
 from simulator.population.decision import Decision, decide
@@ -144,6 +145,7 @@ def _margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
     }
     for key in ("motion", "guidance"):
         arrays[key] = arrays[key].astype(str).astype(object)
+    arrays["recipe_penumbra_mm"] = np.array(problem.setting.penumbra_sd_mm)
     return group("margins", arrays, {"recipe": list(RECIPES), "direction": list(DIRECTIONS)})
 
 
@@ -173,26 +175,27 @@ def _excesses(problem: Problem, values: np.ndarray, at: list[int]) -> list[np.nd
     return excesses
 
 
-def _recipe(name: str, problem: Problem) -> Margin:
+def _recipe(name: str, problem: Problem) -> Margin | None:
+    """A published recipe; None for those of the plan's isodose where that is the maximum, which no margin holds."""
     coverage, isodose = 100 * problem.config.decision.probability, problem.config.prescription.isodose_percent
-    recipes: dict[str, Margin] = {
-        "van Herk": VanHerkMargin(coverage_percent=coverage),
-        "van Herk, isodose of the plan": VanHerkMargin(coverage_percent=coverage, isodose_percent=max(50.0, isodose)),
-        "finite fractions, isodose of the plan": FiniteFractionMargin(
-            coverage_percent=coverage, isodose_percent=max(50.0, isodose)
-        ),
-        "Stroom": StroomMargin(),
-    }
-    return recipes[name]
+    if name == "Stroom":
+        return StroomMargin()
+    if name == "van Herk":
+        return VanHerkMargin(coverage_percent=coverage)
+    if isodose == 100:
+        return None
+    kind = FiniteFractionMargin if name.startswith("finite") else VanHerkMargin
+    return kind(coverage_percent=coverage, isodose_percent=max(50.0, isodose))
 
 
 RECIPES = ("van Herk", "van Herk, isodose of the plan", "finite fractions, isodose of the plan", "Stroom")
 
 
 def _recipes_mm(problem: Problem, strategy: int) -> np.ndarray:
-    """Margins of the published recipes for the same errors, (recipe, direction)."""
+    """Margins of the published recipes for the same errors, (recipe, direction); NaN where there is none."""
     spread = margin_spread(problem.setting, problem.strategies[strategy])
-    return np.stack([_recipe(name, problem).directions(spread).ravel() for name in RECIPES])
+    recipes = [_recipe(name, problem) for name in RECIPES]
+    return np.stack([np.full(6, np.nan) if r is None else r.directions(spread).ravel() for r in recipes])
 
 
 def _decision_group(
@@ -208,6 +211,7 @@ def _decision_group(
             "organ_risk": 1 - joint[:, _ORGANS].mean(axis=1),
             "feasible": decision.feasible,
             "on_front": decision.on_front,
+            "wanted_probability": np.array(problem.config.decision.probability),
             **{key: np.array(label) for key, label in chosen.items()},
         },
         {"strategy": labels},
@@ -228,7 +232,7 @@ def _worst_organs(problem: Problem, values: np.ndarray, spared: np.ndarray) -> s
     worst = [i for i in np.argsort(probability, kind="stable") if probability[i] < 1][:_WORST_NAMED]
     if not worst:
         return "Every goal on an organ is met in all courses."
-    named = ", ".join(f"{goals[i].text} (met in {100 * probability[i]:.1f} %)" for i in worst)
+    named = ", ".join(f"{goals[i].text} (met in {percent(probability[i])} %)" for i in worst)
     plainly = (
         " Most courses miss a limit: whether that is acceptable is not for this rule to say."
         if spared.mean() < 0.5
@@ -256,11 +260,18 @@ def _reason(
     low, high = problem.interval(joint[:, _COVERAGE])
 
     def interval(i: int) -> str:
-        return f"{100 * coverage[i]:.1f} % (95 % interval {100 * low[i]:.1f} to {100 * high[i]:.1f} %)"
+        return f"{percent(coverage[i])} % (95 % interval {percent(low[i])} to {percent(high[i])} %)"
 
     if decision.recommended is None:
         miss = decision.nearest_miss
         assert miss is not None
+        n_undecided = int((high >= problem.config.decision.probability).sum())
+        if n_undecided:
+            return [
+                f"{n} courses are too few to tell: no strategy is shown to meet {goal} with a probability of {wanted:g} %, but "
+                f"the 95 % intervals of {n_undecided} of {len(labels)} strategies reach that; simulate more courses.",
+                f"The nearest is “{labels[miss]}” with {interval(miss)}.",
+            ]
         return [
             f"Nothing is feasible: no strategy meets {goal} with a probability of {wanted:g} % at the lower end of its "
             "95 % interval.",
@@ -276,8 +287,8 @@ def _reason(
         return [*sentences, "There are no goals on organs; of the feasible strategies its PTV is the smallest."]
     least = float(risk[decision.feasible].min())
     sentences.append(
-        f"The risk that any organ misses a goal is {100 * risk[best]:.1f} %; the least among the feasible strategies is "
-        f"{100 * least:.1f} %."
+        f"The risk that any organ misses a goal is {percent(risk[best])} %; the least among the feasible strategies is "
+        f"{percent(least)} %."
     )
     sentences.append(_worst_organs(problem, values[best], joint[best, _ORGANS]))
     if len(decision.tied) > 1:

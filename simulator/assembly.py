@@ -1,5 +1,6 @@
 """From the outcomes of all strategies to one tree of results."""
 
+import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -33,6 +34,7 @@ class Outcome:
     nominal : float32 (metric,).
     bands : float32 (structure, quantile, dose) in percent; nominal_dvh : float32 (structure, dose).
     coverage : float32 (structure, dose, volume), probability.
+    n_without_target : courses whose true target vanishes under delineation error.
     maps : planned and mean dose (z, y, x) in Gy and the PTV's mask; where asked for, spread and percentiles.
     """
 
@@ -42,6 +44,7 @@ class Outcome:
     coverage: np.ndarray
     nominal_dvh: np.ndarray
     interpolation_error_gy: np.ndarray
+    n_without_target: int
     maps: dict[str, np.ndarray]
 
 
@@ -118,8 +121,9 @@ def assemble(
         fractions=config.prescription.fractions,
         isodose_percent=config.prescription.isodose_percent,
         case_name=problem.case.name,
-        case_description="; ".join(f"{k}: {v}" for k, v in problem.case.provenance.items()),
+        case_description=problem.case.description,
         frame_digest=problem.case.frame_digest,
+        inputs=json.dumps(problem.inputs),
         target=problem.case.target,
         words=study_in_words(problem),
         interval=problem.interval_name,
@@ -205,6 +209,7 @@ def _metrics_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray
             "unit": np.array([m.unit for m in metrics]),
             "structure": np.array([m.structure for m in metrics]),
             "nominal": np.stack([o.nominal for o in outcomes]),
+            "n_without_target": np.array(outcomes[0].n_without_target),
             **dict(zip(_MEAN, mean_interval(values, axis=1), strict=True)),
         },
         {"strategy": labels, "course": np.arange(values.shape[1]), "metric": problem.metric_labels},

@@ -1,50 +1,117 @@
 """YAML text into validated parameter objects, with errors that name file, line and key."""
 
 import difflib
-from typing import Any, TypeVar
+import re
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
 from simulator.conventions import AXES
+from simulator.reading import reading
 from simulator.spec import ConfigError, Spec
 
 Checked = TypeVar("Checked", bound=Spec)
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MOST_VALUES, _MOST_LEVELS, _MOST_SHOWN = 50_000, 40, 100
+_TAG = "tag:yaml.org,2002:"
+_AMBIGUOUS = "!ambiguous"
+_PLAIN_TAGS = {_TAG + kind for kind in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_NUMBER_AND_UNIT = re.compile(r"\s*([-+]?\d+(?:[.,]\d+)?)\s*([a-zA-Z%°/]*)\s*")
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Scalars as YAML 1.2 reads them; what YAML 1.1 reads as another number is told, dates are text."""
+
+    yaml_implicit_resolvers: ClassVar[dict] = {}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what either version of YAML would not read as text."""
+
+
+for _kind, _pattern in (
+    ("bool", "true|True|TRUE|false|False|FALSE"),
+    ("int", r"[-+]?(?:0|[1-9]\d*)"),
+    ("float", r"[-+]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"),
+    ("null", "~|null|Null|NULL|"),
+    ("merge", "<<"),
+    (
+        _AMBIGUOUS,
+        r"[-+]?(?:0[\d_]+|0[xob][\da-fA-F_]+|[1-9]\d*_[\d_]*|\d[\d_]*(?::[0-5]?\d)+)(?:\.[\d_]*)?(?:[eE][-+]?\d+)?",
+    ),
+):
+    _name = _kind if _kind == _AMBIGUOUS else _TAG + _kind
+    _Loader.add_implicit_resolver(_name, re.compile(rf"(?:{_pattern})$"), None)
+    if _kind in ("float", _AMBIGUOUS):
+        _Dumper.add_implicit_resolver(_name, re.compile(rf"(?:{_pattern})$"), None)
 
 
 def parse_yaml(text: str, where: str) -> tuple[Any, dict[tuple, int]]:
-    """The parsed document, and the line of each key path."""
-    try:
-        loader = _LOADER(text)
-        root = loader.get_single_node()
-        raw = None if root is None else loader.construct_document(root)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        raise ConfigError(
-            f"{where}:{line}: YAML syntax: {error.problem}; check indentation, colons and brackets"
-        ) from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: YAML syntax: {error}") from None
+    """The parsed document, and the line of each key path.
+
+    Raises
+    ------
+    ConfigError : no YAML, or more than a study can mean: tags, thousands of values, aliases of aliases, ambiguous numbers.
+    """
     lines: dict[tuple, int] = {}
-    if root is not None:
-        _collect_lines(root, (), lines, where)
-    return raw, lines
+    with reading(where, "write plain YAML", ConfigError):
+        try:
+            _check_depth(text, where)
+            loader = _Loader(text)
+            root = loader.get_single_node()
+            if root is None:
+                return None, lines
+            _collect_lines(root, (), lines, where)
+            return loader.construct_document(root), lines
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line = mark.line + 1 if mark else 1
+            raise ConfigError(
+                f"{where}:{line}: YAML syntax: {error.problem}; check indentation, colons and brackets"
+            ) from None
+
+
+def _check_depth(text: str, where: str) -> None:
+    """Refuse what is nested too deeply to be composed."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MOST_LEVELS:
+            line = event.start_mark.line + 1  # type: ignore[union-attr]
+            raise ConfigError(f"{where}:{line}: nested more than {_MOST_LEVELS} levels deep")
 
 
 def _collect_lines(node: yaml.Node, path: tuple, lines: dict[tuple, int], where: str) -> None:
-    lines.setdefault(path, node.start_mark.line + 1)
+    line = node.start_mark.line + 1
+    lines.setdefault(path, line)
+    if len(path) > _MOST_LEVELS or len(lines) > _MOST_VALUES:
+        raise ConfigError(
+            f"{where}:{line}: more than {_MOST_VALUES} values or {_MOST_LEVELS} levels once aliases (*name) are followed; "
+            "write out what is meant"
+        )
+    if node.tag not in _PLAIN_TAGS:
+        raise ConfigError(f"{where}:{line}: {_not_plain(node)}")
+    if isinstance(node, yaml.ScalarNode) and (found := _CONTROL.search(node.value)):
+        raise ConfigError(f"{where}:{line}: the character {found[0]!a} has no place in a study; remove it")
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            inner = (*path, key.value)
+            inner = (*path, key.value if isinstance(key, yaml.ScalarNode) else str(key.tag))
             if inner in lines:
                 raise ConfigError(f"{where}:{key.start_mark.line + 1}: {'.'.join(map(str, inner))} is given twice")
-            lines[inner] = key.start_mark.line + 1
+            _collect_lines(key, inner, lines, where)
             _collect_lines(value, inner, lines, where)
     elif isinstance(node, yaml.SequenceNode):
         for i, value in enumerate(node.value):
             _collect_lines(value, (*path, i), lines, where)
+
+
+def _not_plain(node: yaml.Node) -> str:
+    if node.tag == _AMBIGUOUS:
+        return (
+            f"{node.value} means different numbers to different readers; write a plain decimal number, or quote a name"
+        )
+    return f"the tag {node.tag.replace(_TAG, '!!')} is not known here; write a plain value"
 
 
 def override(raw: dict, key: str, value: Any) -> None:
@@ -60,15 +127,22 @@ def override(raw: dict, key: str, value: Any) -> None:
 
 def parse_value(text: str) -> Any:
     """A value given on the command line, read as YAML."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set: {text!r} is not a YAML value") from None
+    return parse_yaml(text, f"--set {text!r}")[0]
 
 
 def to_yaml(raw: Any) -> str:
     """Plain data as YAML text, keys in their order."""
-    return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True, width=110)
+    return yaml.dump(raw, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def to_scalar(text: str, *, quoted: bool = False) -> str:
+    """A text as YAML on one line that reads back as this text; in quotes where it must be, or where they are wanted."""
+    plain = (
+        yaml.dump(text, Dumper=_Dumper, allow_unicode=True, width=float("inf")).removesuffix("...\n").removesuffix("\n")
+    )
+    if not quoted and "\n" not in plain and (plain == text or text.isprintable()):
+        return plain
+    return yaml.safe_dump(text, allow_unicode=True, width=float("inf"), default_style='"').removesuffix("\n")
 
 
 def validated(spec: type[Checked], raw: Any, lines: dict[tuple, int], where: str) -> Checked:
@@ -83,6 +157,8 @@ def messages(error: ValidationError, raw: Any, lines: dict[tuple, int], where: s
     """One line per problem: file:line: key: what is wrong and what is allowed."""
     found = []
     for problem in error.errors():
+        if problem["type"] == "too_short" and len(problem["input"]) >= problem["ctx"]["min_length"]:
+            continue  # what is wrong with its items is told
         path = _path_in_file(problem["loc"], raw, problem["type"])
         line = next((lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in lines), None)
         place = f"{where}:{line}" if line else where
@@ -92,19 +168,17 @@ def messages(error: ValidationError, raw: Any, lines: dict[tuple, int], where: s
 
 
 def _path_in_file(location: tuple, raw: Any, kind: str) -> tuple:
-    """The part of a validation path that exists in the file: union tags are left out."""
-    path: list = []
-    place = raw
-    for i, step in enumerate(location):
-        inside = (isinstance(place, dict) and step in place) or (
-            isinstance(place, list) and isinstance(step, int) and step < len(place)
-        )
-        if inside:
-            path.append(step)
-            place = place[step]
-        elif kind == "missing" and i == len(location) - 1:
-            path.append(step)
-    return tuple(path)
+    """The part of a validation path that exists in the file: union tags, which may look like keys, are left out."""
+    if not location:
+        return ()
+    step, *rest = location
+    paths = [_path_in_file(tuple(rest), raw, kind)]
+    is_key = isinstance(raw, dict) and step in raw
+    if is_key or (isinstance(raw, list) and isinstance(step, int) and step < len(raw)):
+        paths.append((step, *_path_in_file(tuple(rest), raw[step], kind)))
+    elif kind == "missing" and not rest:
+        paths.append((step,))
+    return max(paths, key=lambda path: (path[-1:] == location[-1:], len(path)))
 
 
 def _axis_of(path: tuple, raw: Any) -> str:
@@ -118,15 +192,26 @@ def _axis_of(path: tuple, raw: Any) -> str:
 
 def _explain(problem: Any, path: tuple) -> str:
     kind, given, context = problem["type"], problem.get("input"), problem.get("ctx", {})
+    got = f"got {_shown(given)}"
     if kind == "extra_forbidden":
-        others = [key for key in _every_key() if key != path[-1]]
-        near = difflib.get_close_matches(str(path[-1]), others, 1, 0.5)
+        others = [key for spec in _every_spec() for key in spec.model_fields if key != path[-1]]
+        near = difflib.get_close_matches(str(path[-1]), sorted(set(others)), 1, 0.5)
         return "unknown key" + (f"; did you mean {near[0]!r}?" if near else "; see docs/configuration.md")
     if kind == "missing":
         return "this key is missing"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        keys = next((s.model_fields for s in _every_spec() if s.__name__ == context.get("class_name")), {})
+        known = f" ({', '.join([*keys][:3])} ...)" if keys else ""
+        return f"a mapping of keys{known} is wanted, {got}"
+    if kind == "string_type":
+        return f"text is wanted, {got}; put it in quotes"
     if kind == "tuple_type":
+        if hint := _without_unit(given):
+            return f"a number is wanted, {got}{hint}"
         hint = f"; write it in brackets, [{given}]" if isinstance(given, str) and "," in given else ""
-        return f"a list is wanted, got {given!r}{hint}"
+        return f"a list is wanted, {got}{hint}"
+    if kind == "string_pattern_mismatch" and path == ("name",):
+        return f"letters, digits, '_', '-' and '.' make a name, which begins with another one than '.'; {got}"
     if kind == "too_short":
         return f"at least {context['min_length']} wanted, got {len(given)}"
     if kind == "value_error":
@@ -134,17 +219,25 @@ def _explain(problem: Any, path: tuple) -> str:
     if kind == "union_tag_invalid":
         return f"{context['tag']!r} is not known here; known are {context['expected_tags']}"
     if kind == "union_tag_not_found":
-        return f"a name or a mapping with {context['discriminator']} is wanted, got {given!r}"
-    if kind in ("greater_than_equal", "greater_than", "less_than_equal", "less_than"):
-        return f"{problem['msg'].removeprefix('Input ').replace('should be', 'has to be')}, got {given!r}"
-    return f"{problem['msg'].removeprefix('Input ').replace('should be', 'has to be')}, got {given!r}"
+        return f"a name or a mapping with {context['discriminator']} is wanted, {got}"
+    return f"{problem['msg'].removeprefix('Input ').replace('should be', 'has to be')}, {got}{_without_unit(given)}"
 
 
-def _every_key() -> list[str]:
-    """Every key that a study file can have."""
-    pending, keys = [Spec], set[str]()
-    while pending:
-        spec = pending.pop()
-        keys.update(spec.model_fields)
-        pending += spec.__subclasses__()
-    return sorted(keys)
+def _shown(given: Any) -> str:
+    """A value as the file has it, cut short."""
+    text = "nothing" if given is None else str(given).lower() if isinstance(given, bool) else repr(given)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]} ..."
+
+
+def _without_unit(given: Any) -> str:
+    """How to write a number that was given with its unit or with a decimal comma."""
+    match = _NUMBER_AND_UNIT.fullmatch(given) if isinstance(given, str) else None
+    return f"; write {match[1].replace(',', '.')}{', without the unit' if match[2] else ''}" if match else ""
+
+
+def _every_spec() -> list[type[Spec]]:
+    """Every parameter object of a study file."""
+    found = [Spec]
+    for spec in found:
+        found += spec.__subclasses__()
+    return found

@@ -6,19 +6,23 @@ several machines that share its file system: whoever writes a block writes the s
 
 import hashlib
 import io
-import shutil
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from simulator.checked_yaml import parse_yaml
+from simulator.checked_yaml import parse_yaml, to_yaml
+from simulator.config import map_paths
 from simulator.files import reserve, whole_file, writer
 from simulator.spec import ConfigError
 
 _SUFFIX = ".block"
-_MARK = "study.yaml"
+_MARK, _INPUTS = "study.yaml", "inputs"
 _MOST_CHANGES, _LONGEST = 5, 60
+_OWN_SUFFIXES = (_SUFFIX, ".npy", ".partial")
 _PLACES, _SHAPE = ".places", ".shape"
 
 
@@ -35,14 +39,21 @@ class BlockStore:
         ------
         ConfigError : the folder holds blocks of another study; the message says what changed.
         """
-        mark = self._folder / _MARK
-        if not mark.exists():
-            self._write(mark, study.encode())
-        elif (earlier := mark.read_text(encoding="utf-8")) != study:
+        earlier = self.owner()
+        if earlier is None:
+            self._write(self._folder / _MARK, study.encode())
+        elif changed := changes_between(earlier, study):
             raise ConfigError(
-                f"{self._folder.parent}: holds unfinished courses of a different study ({changed_settings(earlier, study)}); "
+                f"{self._folder.parent}: holds unfinished courses of a different study ({changed}); "
                 "add --fresh to discard them, or choose another folder with --out"
             )
+
+    def owner(self) -> str | None:
+        """Whose blocks these are; None if nobody has claimed the folder."""
+        try:
+            return (self._folder / _MARK).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return None
 
     def has(self, key: str) -> bool:
         """Whether a finished, undamaged block is there."""
@@ -76,8 +87,13 @@ class BlockStore:
         return array
 
     def discard(self) -> None:
-        """Remove every block; called when the results that contain them are on disk."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Remove every block; called when the results that contain them are on disk. Files of others stay."""
+        for path in self._folder.glob("*"):
+            if path.name == _MARK or path.suffix in _OWN_SUFFIXES:
+                with suppress(OSError):
+                    path.unlink()
+        with suppress(OSError):
+            self._folder.rmdir()
 
     def _write(self, path: Path, content: bytes) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -121,27 +137,62 @@ def _checksum(payload: bytes) -> bytes:
 
 
 def study_text(version: str, config: str) -> str:
-    """What identifies the numbers of a study: the simulator's version and the resolved configuration."""
+    """A study as text: the simulator's version and the resolved configuration."""
     return f"# simulator {version}\n{config}"
 
 
-def changed_settings(earlier: str, now: str) -> str:
-    """What differs between two studies, each as `study_text`, in words."""
-    old, new = _settings(earlier), _settings(now)
+def identity_text(version: str, config: str, inputs: Mapping[str, str]) -> str:
+    """What identifies the numbers of a study: version, configuration and the content of its files, wherever they lie."""
+    raw, _ = parse_yaml(config, "study")
+    map_paths(raw, lambda path: Path(path).suffix)
+    return study_text(version, to_yaml(raw)) + (to_yaml({_INPUTS: dict(inputs)}) if inputs else "")
+
+
+def merged_inputs(of_points: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Inputs of a sweep from those of its points; one that differs from an earlier point's carries its point's number."""
+    merged: dict[str, str] = {}
+    for i, inputs in enumerate(of_points):
+        merged |= {
+            name if merged.get(name, what) == what else f"point {i:05d}, {name}": what for name, what in inputs.items()
+        }
+    return merged
+
+
+def changes_between(earlier: str, now: str) -> str:
+    """What differs between two studies, each as `study_text` or `identity_text`, in words; empty if nothing does."""
+    if earlier == now:
+        return ""
+    try:
+        old, new = _settings(earlier), _settings(now)
+    except ConfigError:
+        return "its record is damaged"
+    files = _changed_files(old.pop(_INPUTS, {}), new.pop(_INPUTS, {}))
     keys = [key for key in dict.fromkeys((*old, *new)) if old.get(key) != new.get(key)]
 
-    def shown_in(settings: dict[str, str], key: str) -> str:
+    def shown_in(settings: dict[str, Any], key: str) -> str:
         text = settings.get(key, "(nothing)")
         return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
-    shown = [f"{key}: {shown_in(old, key)} -> {shown_in(new, key)}" for key in keys[:_MOST_CHANGES]]
-    more = len(keys) - _MOST_CHANGES
-    return "; ".join(shown) + (f"; and {more} more" if more > 0 else "")
+    changes = files + [f"{key}: {shown_in(old, key)} -> {shown_in(new, key)}" for key in keys]
+    more = len(changes) - _MOST_CHANGES
+    return "; ".join(changes[:_MOST_CHANGES]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _settings(study: str) -> dict[str, str]:
-    """Every value of a study by its dotted key, and the version."""
-    found = {"version": study.partition("\n")[0].removeprefix("# simulator ")}
+def _changed_files(old: dict[str, str], new: dict[str, str]) -> list[str]:
+    """Files whose content is another, in words; the name of a file does not matter."""
+    gone, come = Counter(old.values()) - Counter(new.values()), Counter(new.values()) - Counter(old.values())
+    lost = [name for name, what in old.items() if what in gone]
+    found = [name for name, what in new.items() if what in come]
+    return [
+        *(f"{name} has changed" for name in found if name in lost),
+        *(f"{name} was not there" for name in found if name not in lost),
+        *(f"{name} is not there any more" for name in lost if name not in found),
+    ]
+
+
+def _settings(study: str) -> dict[str, Any]:
+    """Every value of a study by its dotted key, the version, and the inputs as they are."""
+    found: dict[str, Any] = {"version": study.partition("\n")[0].removeprefix("# simulator ")}
 
     def collect(value: Any, key: str) -> None:
         if isinstance(value, dict):
@@ -150,5 +201,10 @@ def _settings(study: str) -> dict[str, str]:
         elif value is not None:
             found[key] = str(value)
 
-    collect(parse_yaml(study, "study")[0], "")
+    raw = parse_yaml(study, "study")[0]
+    inputs = raw.pop(_INPUTS, {}) if isinstance(raw, dict) else None
+    if not isinstance(inputs, dict):
+        raise ConfigError("no study")
+    found[_INPUTS] = {str(name): str(what) for name, what in inputs.items()}
+    collect(raw, "")
     return found

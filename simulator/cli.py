@@ -1,16 +1,31 @@
 """The command line: run, check, inspect, init, report and export."""
 
+import atexit
 import errno
+import os
+import signal
 import sys
+import tempfile
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from types import FrameType
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-_INTERRUPTED = 130
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+from simulator.terminal import console, make_ready, say, tell, text_table
+
+_BY_SIGNAL = 128
+_STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
+_GOES_ON = "what was finished is kept, the same command goes on from there"
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"{_GOES_ON} once there is room"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "ask for the right to do so, or name another place"),
+    **dict.fromkeys((errno.EIO, errno.ESTALE), f"the disk does not answer; {_GOES_ON} once it does"),
+    errno.ENOLCK: "this disk grants no locks and none are needed: set HDF5_USE_FILE_LOCKING=FALSE",
+}
 
 app = typer.Typer(
     help="Monte Carlo simulation of treatment-plan robustness for SBRT of lymph-node oligometastases. "
@@ -50,24 +65,24 @@ def run(
     """Run a whole study: plans, courses, statistics, report. An interrupted run resumes."""
     from simulator.config import load_cluster
     from simulator.executors import executor_with
+    from simulator.files import require_own
     from simulator.progress import progress_on
-    from simulator.study import discard_earlier, is_finished, run_study
+    from simulator.study import is_finished, is_run_folder, run_study
     from simulator.warm_up import kernels_compiled_ahead
 
     study = _load(config, set_, courses=courses, seed=seed)
     folder = out or Path("results") / study.name
-    if fresh:
-        discard_earlier(folder)
-    if is_finished(study, folder):
-        _say(f"{folder}: this study is finished already; --fresh runs it again")
+    require_own(folder, is_run_folder)
+    if not fresh and is_finished(study, folder):
+        say(f"{folder}: this study is finished already; --fresh runs it again")
     else:
         queue = load_cluster(cluster) if cluster else None
         with (
             progress_on(sys.stderr, quiet) as progress,
             kernels_compiled_ahead(workers, progress.note),
-            executor_with(workers, backend, scheduler, queue, _say) as executor,
+            executor_with(workers, backend, scheduler, queue, say) as executor,
         ):
-            run_study(study, folder, workers=workers, executor=executor, progress=progress)
+            run_study(study, folder, workers=workers, executor=executor, progress=progress, fresh=fresh)
     _answer(folder, no_report)
 
 
@@ -80,23 +95,20 @@ def check(config: ConfigPath, set_: SetOption = None) -> None:
 
     study = _load(config, set_)
     problems = problems_of(study)
-    console = _console()
     for table in study_tables(study, problems):
-        console.print(table)
+        console().print(table)
     for note in notes_of(problems):
-        console.print(f"note: {note}", markup=False, highlight=False)
-    console.print("The study is valid.")
+        tell(f"note: {note}")
+    tell("The study is valid.")
 
 
 @app.command()
 def inspect(path: Annotated[Path, typer.Argument(help="DICOM folder, case file or folder of motion traces")]) -> None:
     """Say what a DICOM folder or a case file holds, and what is missing."""
     from simulator.case.inventory import inventory
-    from simulator.overview import text_table
 
-    console = _console()
     for title, columns, rows in inventory(path).sections():
-        console.print(text_table(title, columns, rows))
+        console().print(text_table(title, columns, rows))
 
 
 @app.command()
@@ -106,13 +118,12 @@ def init(
     out: Annotated[Path, typer.Option(help="file to write")] = Path("study.yaml"),
 ) -> None:
     """Write a commented starter study."""
-    from simulator.spec import ConfigError
+    from simulator.files import refuse_existing
     from simulator.starter import starter_study
 
-    if out.exists():
-        raise ConfigError(f"{out}: exists already; choose another file with --out")
+    refuse_existing(out)
     out.write_text(starter_study(site, dicom), encoding="utf-8")
-    _say(f"wrote {out} for a {site} node (--site changes that); next: simulator check {out}")
+    say(f"wrote {out} for a {site} node (--site changes that); next: simulator check {out}")
 
 
 @app.command()
@@ -121,16 +132,15 @@ def compare(
     out: Annotated[Path, typer.Option(help="folder for comparison.csv and comparison.svg")] = Path("comparison"),
 ) -> None:
     """Put the results of several studies side by side: a table and a figure."""
-    from simulator.overview import text_table
     from simulator.side_by_side import differences, open_studies, rows_of, write_comparison
 
     studies = open_studies(folders)
+    written = write_comparison(studies, out)
     title = "Probability of the wanted coverage (* recommended) and of all organ goals, 95 % intervals"
-    _console().print(text_table(title, ("strategy", "goals", *studies), rows_of(studies)))
+    console().print(text_table(title, ("strategy", "goals", *studies), rows_of(studies)))
     for name, what in differences(studies).items():
-        _console().print(f"{name} differs from {next(iter(studies))} in: {what}", markup=False, highlight=False)
-    written = write_comparison(studies, folders, out)
-    _say(f"wrote {', '.join(map(str, written))}")
+        tell(f"{name} differs from {next(iter(studies))} in: {what}")
+    say(f"wrote {', '.join(map(str, written))}")
 
 
 @app.command()
@@ -139,9 +149,8 @@ def validate(
 ) -> None:
     """Commission the simulator here: simulated against closed forms and published values. Takes a minute or two."""
     from simulator.commissioning import commission
-    from simulator.overview import text_table
 
-    done = commission(out, _say)
+    done = commission(out, say)
     rows = [
         (
             c.group,
@@ -154,11 +163,11 @@ def validate(
         )
         for c in done
     ]
-    _console().print(
+    console().print(
         text_table("Commissioning", ("group", "check", "expected", "found", "allowed", "unit", "result"), rows)
     )
     failed = sum(not c.passed for c in done)
-    _say(f"{len(done) - failed} of {len(done)} checks passed; wrote {out / 'commissioning.html'}")
+    say(f"{len(done) - failed} of {len(done)} checks passed; wrote {out / 'commissioning.html'}")
     if failed:
         raise typer.Exit(1)
 
@@ -166,13 +175,17 @@ def validate(
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="results folder", metavar="DIR")]) -> None:
     """Write report.html again from results.nc."""
+    from simulator.files import refuse_existing
     from simulator.report import render_report
     from simulator.results import open_results
+    from simulator.study import is_run_folder
 
     page = (folder.parent if folder.is_file() else folder) / "report.html"
     with open_results(folder) as results:
+        if not is_run_folder(page.parent):
+            refuse_existing(page)
         render_report(results, page)
-    _say(f"wrote {page}")
+    say(f"wrote {page}")
 
 
 @app.command()
@@ -187,39 +200,81 @@ def export(
 ) -> None:
     """Write a dose map as DICOM RTDOSE for a planning system."""
     from simulator.export import export_rtdose
+    from simulator.files import refuse_existing
     from simulator.results import open_results
 
+    refuse_existing(out)
     with open_results(folder) as results:
         export_rtdose(results, strategy, map_name, out, reference)
-    _say(f"wrote {out}")
+    say(f"wrote {out}")
     if reference is None:
-        _say(
+        say(
             "note: without --reference the map has a frame of reference of its own, and does not register with any image"
         )
 
 
 def main() -> None:
-    """Entry point: 0 done, 1 a defect of ours, 2 wrong input, 130 interrupted."""
+    """Entry point: 0 done, 1 a defect of ours, 2 wrong input, 128 and the signal's number when stopped by one."""
+    make_ready()
+    stopped_by = _stopped_by()
     try:
         status = app(standalone_mode=False)
     except typer.Exit as end:
         status = end.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        status = _INTERRUPTED
+        status = _BY_SIGNAL + signal.SIGINT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
     except Exception as error:
-        if _is_wrong_input(error):
-            _say(f"error: {error.format_message() if hasattr(error, 'format_message') else error}")
-            sys.exit(2)
-        if isinstance(error, OSError) and error.errno in _DISK_FULL:
-            _say(f"error: {error}; what was finished is kept, the same command goes on from there once there is room")
-            sys.exit(2)
-        log = Path(f"simulator-error-{time.strftime('%Y%m%d-%H%M%S')}.log")
-        log.write_text(traceback.format_exc(), encoding="utf-8")
-        _say(f"error: a defect of the simulator ({type(error).__name__}: {error}); details in {log}")
-        sys.exit(1)
-    if status == _INTERRUPTED:
-        _say("interrupted; what was finished is kept, the same command goes on from there")
+        status = _reported(error) if not stopped_by else 0
+    if stopped_by:
+        say(f"interrupted; {_GOES_ON}")
+        _leave(_BY_SIGNAL + stopped_by[0])
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _leave(status: int) -> NoReturn:
+    """End now, though threads may be within compiled code: the interpreter's own end would abort in it."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    atexit._run_exitfuncs()
+    os._exit(status)
+
+
+def _stopped_by() -> list[int]:
+    """Signals that have asked to stop, each of which interrupts as Ctrl-C does; those that are ignored stay so (nohup)."""
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    for number in (getattr(signal, name) for name in _STOPPING if hasattr(signal, name)):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
+    return received
+
+
+def _reported(error: Exception) -> int:
+    """Say what went wrong; the exit code."""
+    if _is_wrong_input(error):
+        say(f"error: {error.format_message() if hasattr(error, 'format_message') else error}")
+        return 2
+    if isinstance(error, OSError) and error.errno in _REMEDIES:
+        say(f"error: {error}; {_REMEDIES[error.errno]}")
+        return 2
+    text, name = traceback.format_exc(), f"simulator-error-{time.strftime('%Y%m%d-%H%M%S')}.log"
+    for folder in (Path(), Path(tempfile.gettempdir())):
+        try:
+            (folder / name).write_text(text, encoding="utf-8")
+        except OSError:
+            continue
+        say(f"error: a defect of the simulator ({type(error).__name__}: {error}); details in {folder / name}")
+        return 1
+    say(f"error: a defect of the simulator, and no folder for its log can be written to:\n{text}")
+    return 1
 
 
 def _is_wrong_input(error: Exception) -> bool:
@@ -254,18 +309,7 @@ def _answer(folder: Path, no_report: bool) -> None:
             from simulator.report import render_report
 
             render_report(results, folder / "report.html")
-        _console().print(answer_table(results))
-        _console().print(recommendation(results), markup=False, highlight=False)
+        console().print(answer_table(results))
+        tell(recommendation(results))
     names = ("report.html", "summary.csv", "results.nc", "config.yaml", "tasks.csv")
-    _say(f"results in {folder}: {', '.join(name for name in names if (folder / name).exists())}")
-
-
-def _console() -> Any:
-    """Standard output: as wide as the terminal, or wide enough for tables in a file."""
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() else Console(width=160)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    say(f"results in {folder}: {', '.join(name for name in names if (folder / name).exists())}")

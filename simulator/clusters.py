@@ -19,6 +19,7 @@ from simulator.spec import ConfigError, SimulatorError
 _CONNECT_S = 30
 _LOST_WORKERS_PER_TASK = 30
 _LOST_WORKER_TIMEOUT = "60s"
+_NO_SUCH_COMMAND = "Exit code: 127"
 
 
 class DaskExecutor:
@@ -87,7 +88,9 @@ def dask_executor(n_workers: int, scheduler: str | None, spec: ClusterSpec | Non
     """
     needed = "dask_jobqueue" if spec is not None else "distributed"
     if find_spec(needed) is None:
-        raise ConfigError(f'Dask is not installed ({needed} is missing); pip install "simulator[cluster]"')
+        raise ConfigError(
+            f'Dask is not installed ({needed} is missing); run pip install ".[cluster]" in the folder of the source code'
+        )
     import dask
     from distributed import Client, LocalCluster
 
@@ -99,7 +102,7 @@ def dask_executor(n_workers: int, scheduler: str | None, spec: ClusterSpec | Non
         if scheduler is not None:
             try:
                 client = Client(scheduler, timeout=_CONNECT_S)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, TypeError) as error:
                 raise ConfigError(f"--scheduler {scheduler}: no Dask scheduler answers there ({error})") from None
         elif spec is None:
             local = LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0")
@@ -129,27 +132,44 @@ def _cluster_of(spec: ClusterSpec) -> Iterator[Any]:
             f"--cluster: class {spec.class_!r} is not in dask-jobqueue; SLURMCluster, PBSCluster, SGECluster, LSFCluster, "
             "HTCondorCluster, OARCluster and MoabCluster are, and LocalCluster is for this machine"
         )
+    logging.getLogger("tornado.application").setLevel(logging.CRITICAL)  # the same is said once, by the errors below
     try:
-        cluster: Any = kind(n_workers=0, **spec.options)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"--cluster: options of {spec.class_}: {error}") from None
+        cluster: Any = kind(n_workers=spec.jobs if is_local else 0, **_with_security(spec.options))
+    except (TypeError, ValueError, RuntimeError, OSError) as error:
+        raise ConfigError(f"--cluster: options of {spec.class_}: {_in_a_line(error.__cause__ or error)}") from None
     with cluster:
         if is_local:
-            cluster.scale(spec.jobs)
             with _kept(cluster, partial(cluster.scale, spec.jobs)):
                 yield cluster
             return
-        logging.getLogger("tornado.application").setLevel(logging.CRITICAL)  # the same is said once, by the error below
         try:
             try:
                 cluster.sync(_submit, cluster, spec.jobs)
-            except RuntimeError as error:
-                raise ConfigError(f"--cluster: the queue refuses the job: {error}") from None
+            except (RuntimeError, OSError) as error:
+                if isinstance(error, FileNotFoundError) or _NO_SUCH_COMMAND in str(error):
+                    command = cluster.job_cls.submit_command.split()[0]
+                    raise ConfigError(
+                        f"--cluster: {command} is not a command of this machine, so the queue of a {spec.class_} cannot be "
+                        "reached from here; start on its login node, or name the class of the queue that there is"
+                    ) from None
+                raise ConfigError(f"--cluster: the queue refuses the job: {_in_a_line(error)}") from None
             with _kept(cluster, partial(cluster.scale, jobs=spec.jobs)):
                 yield cluster
         finally:
             for job in cluster.workers.values():
                 job.status = Status.closed  # dask-jobqueue leaves it open, which its cluster then takes for a leak
+
+
+def _in_a_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _with_security(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a cluster in which a mapping for `security` is what Dask takes: files of certificates and keys."""
+    from distributed import Security
+
+    security = options.get("security")
+    return options | {"security": Security(**security)} if isinstance(security, dict) else options
 
 
 async def _submit(cluster: Any, n_jobs: int) -> None:

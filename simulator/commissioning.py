@@ -4,7 +4,6 @@ Every check runs the simulator as a user would and compares one number. Where co
 allowed; elsewhere, what the discretisation of the study is known to cost.
 """
 
-import csv
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from scipy.special import chdtr, chdtri, ndtr, ndtri
 
 from simulator import __version__
 from simulator.config import StudyConfig
-from simulator.files import whole_file
+from simulator.files import mark_own, require_own, write_table
 from simulator.population.intervals import clopper_pearson_interval, wilson_interval
 from simulator.prepare import prepare
 from simulator.report import render_commissioning
@@ -61,17 +60,19 @@ class Check:
 
 def commission(out: Path, say: Callable[[str], None]) -> list[Check]:
     """Run every check, and write commissioning.html and commissioning.csv into a folder."""
+    require_own(out)
+    mark_own(out)
     began = time.monotonic()
     done: list[Check] = []
     for check in checks():
         if not done or done[-1].group != check.group:
             say(check.group.lower())
         done.append(check)
-    out.mkdir(parents=True, exist_ok=True)
-    with whole_file(out / "commissioning.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, [field.name for field in fields(Check)] + ["passed"])
-        table.writeheader()
-        table.writerows(asdict(check) | {"passed": check.passed} for check in done)
+    write_table(
+        out / "commissioning.csv",
+        [*(field.name for field in fields(Check)), "passed"],
+        [[*asdict(check).values(), check.passed] for check in done],
+    )
     render_commissioning(
         {
             "groups": {group: [check for check in done if check.group == group] for group in _GROUPS},

@@ -2,26 +2,29 @@
 
 import copy
 import difflib
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
 
 from simulator.case.phantoms import AbdominalPhantom, MediastinalPhantom, PelvicPhantom, SpherePhantom
 from simulator.case.sources import ArchiveCase, DicomCase
 from simulator.checked_yaml import messages, override, parse_yaml, to_yaml, validated
 from simulator.metrics.biology import Biology
+from simulator.metrics.goals import is_goal, parse_goal
 from simulator.plan.conformal_arc import ConformalArc
 from simulator.plan.imported import ImportedDoses
 from simulator.plan.penumbra import Penumbra
 from simulator.plan.prescription import Prescription
+from simulator.reading import read_text, reading
+from simulator.results import VARIABLES
 from simulator.sampling.quasi import allowed_courses
 from simulator.spec import (
     ConfigError,
     Discriminator,
     Field,
-    PositiveFloat,
-    PositiveInt,
     Spec,
     Tag,
     field_validator,
@@ -32,10 +35,13 @@ from simulator.strategy.guidance import Guidance
 from simulator.strategy.margin import Margin
 from simulator.strategy.motion import Motion
 from simulator.strategy.session import Session
-from simulator.sweep import Axis, SweepValues, axis, combinations
+from simulator.sweep import MOST_POINTS, Axis, SweepValues, axis, combinations
 from simulator.uncertainty import Uncertainty
 
 _MOST_COURSES = 20_000
+_MOST_STRATEGIES = 300
+_LONGEST_BEAM_S = 7200.0
+_COURSES_AT_ONCE, _MOST_MOMENTS = 4000, 5_000_000
 
 
 def _case_kind(value: Any) -> str | None:
@@ -59,6 +65,19 @@ CaseSource = Annotated[
     ),
 ]
 PlanModel = Annotated[ConformalArc | Penumbra | ImportedDoses, Field(discriminator="model")]
+
+
+def _readable(text: str) -> str:
+    """A goal, once it could be read."""
+    try:
+        parse_goal(text)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+_TargetGoal = Annotated[str, AfterValidator(_readable)]
+_Goal = Annotated[str, AfterValidator(lambda text: _readable(text) if is_goal(text) else text)]
 
 
 def _kind(value: Any) -> Any:
@@ -120,20 +139,26 @@ class Candidate(Spec):
 class Numerics(Spec):
     """How finely the simulation resolves time and space."""
 
-    instants: PositiveInt = Field(20, description="moments of beam-on time per fraction")
-    target_lattice_mm: PositiveFloat = Field(1.0, description="largest step of the refined dose lattice in the target")
-    oar_lattice_mm: PositiveFloat = Field(1.0, description="largest step of the refined dose lattice in organs at risk")
-    max_points: Annotated[int, Field(ge=1000)] = Field(
+    instants: Annotated[int, Field(ge=1, le=1000)] = Field(20, description="moments of beam-on time per fraction")
+    target_lattice_mm: Annotated[float, Field(ge=0.25, le=10)] = Field(
+        1.0, description="largest step of the refined dose lattice in the target"
+    )
+    oar_lattice_mm: Annotated[float, Field(ge=0.25, le=10)] = Field(
+        1.0, description="largest step of the refined dose lattice in organs at risk"
+    )
+    max_points: Annotated[int, Field(ge=1000, le=1000000)] = Field(
         6_000,
         description="cells of an organ at risk before those that decide its metrics are divided; a target gets 6 x as many",
     )
-    block_courses: PositiveInt = Field(250, description="courses per unit of work and per checkpoint file")
+    block_courses: Annotated[int, Field(ge=1, le=10000)] = Field(
+        250, description="courses per unit of work and per checkpoint file"
+    )
 
 
 class DecisionRule(Spec):
     """Which strategies are good enough: feasible ones reach the wanted coverage at the lower end of its interval."""
 
-    target_goals: tuple[str, ...] = Field(
+    target_goals: tuple[_TargetGoal, ...] = Field(
         (), description="goals that have to be met together; by default D98% of the target >= 95% of the prescription"
     )
     probability: Annotated[float, Field(gt=0, lt=1)] = Field(0.9, description="wanted probability of meeting them")
@@ -142,11 +167,13 @@ class DecisionRule(Spec):
 class DoseMaps(Spec):
     """Voxel-wise spread and percentiles of the dose over courses, beside its mean."""
 
-    percentiles: Annotated[tuple[Annotated[float, Field(ge=0, le=100)], ...], Field(min_length=1)] = Field(
-        (5.0, 95.0),
-        description="percentiles over courses: the 5th shows what a target may miss, the 95th what an organ may get",
+    percentiles: Annotated[tuple[Annotated[float, Field(ge=0, le=100)], ...], Field(min_length=1, max_length=20)] = (
+        Field(
+            (5.0, 95.0),
+            description="percentiles over courses: the 5th shows what a target may miss, the 95th what an organ may get",
+        )
     )
-    courses: Annotated[int, Field(ge=20)] = Field(
+    courses: Annotated[int, Field(ge=20, le=20_000)] = Field(
         500, description="courses that enter: the first ones of the study, at most so many"
     )
     strategies: tuple[str, ...] = Field((), description="names of strategies as in the results; by default all")
@@ -155,7 +182,7 @@ class DoseMaps(Spec):
 class Budget(Spec):
     """Which source of error the variance of each goal's metric comes from, and what the coverage would be without it."""
 
-    courses: Annotated[int, Field(ge=50)] = Field(500, description="courses for each source, twice")
+    courses: Annotated[int, Field(ge=50, le=100_000)] = Field(500, description="courses for each source, twice")
     strategies: tuple[str, ...] = Field(
         (), description="names of strategies as in the results; by default the recommended one or the nearest miss"
     )
@@ -164,14 +191,18 @@ class Budget(Spec):
 class StudyConfig(Spec):
     """A study: what can go wrong, what is done about it, and what counts as success."""
 
-    name: Annotated[str, Field(pattern=r"^[\w.-]+$")] = Field(description="name of the study and of its results folder")
+    name: Annotated[str, Field(pattern=r"^[\w-][\w.-]*$")] = Field(
+        description="name of the study and of its results folder"
+    )
     case: CaseSource = Field(description="the anatomy: a phantom, a DICOM-RT folder or a case file")
     prescription: Prescription = Field(description="dose, fractions and prescription isodose")
     plan: PlanModel = Field(description="where each candidate margin's planned dose comes from")
     uncertainty: Uncertainty = Field(default_factory=Uncertainty, description="sources of geometric error")
     session: Session = Field(default_factory=Session, description="times of a fraction: image, wait, beam")
-    strategies: StrategyGrid | tuple[Candidate, ...] = Field(description="candidates: a grid or a list")
-    goals: tuple[str, ...] = Field(
+    strategies: StrategyGrid | Annotated[tuple[Candidate, ...], Field(min_length=1)] = Field(
+        description="candidates: a grid or a list"
+    )
+    goals: tuple[_Goal, ...] = Field(
         description="goals, names of published libraries (mediastinal-5fx) and files of one's own"
     )
     biology: Biology = Field(
@@ -182,7 +213,7 @@ class StudyConfig(Spec):
     )
     maps: DoseMaps | None = Field(None, description="dose maps of spread and percentiles; none when absent")
     budget: Budget | None = Field(None, description="uncertainty budget; none when absent")
-    courses: PositiveInt = Field(
+    courses: Annotated[int, Field(ge=1, le=10000000)] = Field(
         1000, description="simulated treatment courses per strategy; with `precision`, at most so many (default 20000)"
     )
     precision: Annotated[float, Field(ge=0.001, le=0.25)] | None = Field(
@@ -255,7 +286,34 @@ class StudyConfig(Spec):
 
     @model_validator(mode="after")
     def _sweep_points_are_valid(self) -> "StudyConfig":
+        taken = {name for group in VARIABLES.values() for key, v in group.items() for name in (key, *v.dims)}
+        axes = self.axes()
+        if name := next((a.name for a in axes if a.name in taken), None):
+            raise ValueError(f"sweep.{name}: the results have a {name} of their own; choose another name")
+        if (n := math.prod(len(a.labels) for a in axes)) > MOST_POINTS:
+            raise ValueError(f"sweep: {n} points, at most {MOST_POINTS} are simulated; split the study")
         self.points()
+        return self
+
+    @model_validator(mode="after")
+    def _has_room(self) -> "StudyConfig":
+        n = len(self.candidates())
+        if n > _MOST_STRATEGIES:
+            raise ValueError(f"strategies: {n} candidates, at most {_MOST_STRATEGIES} are compared; split the study")
+        fractions, instants = self.prescription.fractions, self.numerics.instants
+        beam_on_s = self.session.beam_on_s(self.prescription.dose_gy / fractions)
+        if beam_on_s > _LONGEST_BEAM_S:
+            raise ValueError(
+                f"session.dose_rate_gy_per_min: {beam_on_s / 60:.3g} min of beam in a fraction, at most "
+                f"{_LONGEST_BEAM_S / 60:g} are simulated; correct the dose rate, dose or fractions"
+            )
+        noise = max(s.motion.n_noise(beam_on_s) for s in self.candidates())
+        moments = min(self.courses, _COURSES_AT_ONCE) * fractions * (instants + noise)
+        if moments > _MOST_MOMENTS:
+            raise ValueError(
+                f"numerics.instants: {moments} moments of {fractions} fractions are kept at a time, at most {_MOST_MOMENTS}; "
+                "lower the number of instants, of holds or of courses"
+            )
         return self
 
     def axes(self) -> list[Axis]:
@@ -301,7 +359,7 @@ class ClusterSpec(Spec):
     class_: Annotated[str, Field(alias="class", pattern=r"^\w+Cluster$")] = Field(
         description="SLURMCluster, PBSCluster, SGECluster, LSFCluster ... of dask-jobqueue, or LocalCluster"
     )
-    jobs: PositiveInt = Field(description="jobs to keep in the queue or running")
+    jobs: Annotated[int, Field(ge=1, le=100_000)] = Field(description="jobs to keep in the queue or running")
     options: dict[str, Any] = Field(default_factory=dict, description="options of that class")
 
 
@@ -318,11 +376,7 @@ def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> Stu
     ConfigError : every problem at once, each with file, line and key.
     """
     file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read ({error.strerror}); give the path of a study file") from None
-    raw, lines = parse_yaml(text, str(file))
+    raw, lines = parse_yaml(read_text(file, "give the path of a study file", ConfigError), str(file))
     if not isinstance(raw, dict):
         raise ConfigError(f"{file}: a study file is a mapping of keys such as name, case and prescription")
     for key, value in (overrides or {}).items():
@@ -343,11 +397,9 @@ def load_cluster(path: str | Path) -> ClusterSpec:
     ConfigError : every problem at once, each with file, line and key.
     """
     file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--cluster {file}: cannot be read ({error.strerror}); see configs/clusters") from None
-    raw, lines = parse_yaml(text, str(file))
+    raw, lines = parse_yaml(
+        read_text(file, "--cluster takes a file such as those in configs/clusters", ConfigError), str(file)
+    )
     return validated(ClusterSpec, raw, lines, str(file))
 
 
@@ -356,23 +408,38 @@ def dump_study(config: StudyConfig) -> str:
     return to_yaml(config.model_dump(mode="json"))
 
 
+def map_paths(raw: dict, change: Callable[[str], str]) -> None:
+    """Change the path of every file and folder that a study names, outside its sweep."""
+
+    def replace(place: Any, *keys: str | int) -> None:
+        for key in keys:
+            place[key] = change(place[key]) if isinstance(place[key], str) else place[key]
+
+    case, uncertainty, goals = raw.get("case"), raw.get("uncertainty"), raw.get("goals")
+    if isinstance(case, dict):
+        replace(case, *(key for key in ("dicom", "file") if key in case))
+    respiration = uncertainty.get("respiration") if isinstance(uncertainty, dict) else None
+    if isinstance(respiration, dict) and "trace" in respiration:
+        replace(respiration, "trace")
+    if isinstance(goals, list):
+        replace(goals, *(i for i, goal in enumerate(goals) if is_library_file(goal)))
+
+
+def is_library_file(goal: Any) -> bool:
+    """Whether an entry of `goals` is the path of a library of one's own."""
+    return isinstance(goal, str) and goal.endswith((".yaml", ".yml"))
+
+
 def _resolve_paths(raw: dict, folder: Path) -> None:
     """Make the paths inside a study absolute, starting from its folder."""
-    case = raw.get("case")
-    if isinstance(case, dict):
-        for key in ("dicom", "file"):
-            if isinstance(case.get(key), str):
-                case[key] = str((folder / case[key]).resolve())
-    respiration = (
-        (raw.get("uncertainty") or {}).get("respiration") if isinstance(raw.get("uncertainty"), dict) else None
-    )
-    if isinstance(respiration, dict) and isinstance(respiration.get("trace"), str):
-        respiration["trace"] = str((folder / respiration["trace"]).resolve())
-    if isinstance(raw.get("goals"), list):
-        raw["goals"] = [
-            str((folder / g).resolve()) if isinstance(g, str) and g.endswith((".yaml", ".yml")) else g
-            for g in raw["goals"]
-        ]
+    map_paths(raw, lambda path: _absolute(folder, path))
+
+
+def _absolute(folder: Path, text: str) -> str:
+    with reading(text, "give the path of a file or folder, relative to the study file", ConfigError):
+        path = (folder / text).resolve()
+        path.exists()
+        return str(path)
 
 
 def _resolved_sweep(key: str, values: Any, folder: Path) -> Any:

@@ -16,6 +16,10 @@ Numbers
 from enum import IntEnum
 from typing import Final
 
+import numpy as np
+
+_ROUNDING = 1e-9
+
 AXES: Final = ("LR", "AP", "SI")
 LEFT_MM: Final = (1.0, 0.0, 0.0)
 POSTERIOR_MM: Final = (0.0, 1.0, 0.0)
@@ -62,3 +66,15 @@ class Stream(IntEnum):
     NTCP_TD50 = 42
     NTCP_M = 43
     NTCP_ALPHA_BETA = 44
+
+
+def percent(probability: float) -> str:
+    """Probability in percent as it is printed, one decimal; only 0 and 1 themselves are 0 and 100."""
+    if not np.isfinite(probability):
+        return "–"
+    for certain in (0, 1):
+        if abs(probability - certain) < _ROUNDING:
+            return str(100 * certain)
+    if probability < 0.001:
+        return "<0.1"
+    return ">99.9" if probability > 0.999 else f"{100 * probability:.1f}"

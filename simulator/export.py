@@ -55,6 +55,7 @@ def export_rtdose(
         dose.values,
         Grid((x, y, z), (dx, dy, dz), (nz, ny, nx)),
         kind="ERROR" if map_name == "sd" else "PHYSICAL",
+        summation="PLAN" if map_name == "nominal" else "MULTI_PLAN",
         description=f"{map_name}: {strategy}, {about['n_courses']} courses, research use only",
         pseudonym=str(about["name"]),
         reference=None if reference is None else Path(reference),

@@ -5,30 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from rich.markup import escape
 from rich.table import Table
 
 from simulator.accumulation import SMALLEST_CELL_POINTS, Reach
 from simulator.config import StudyConfig
+from simulator.conventions import percent
 from simulator.prepare import Problem
-from simulator.results import sweep_axes, sweep_points
+from simulator.results import JOINT_SHOWN, joint_probability, lost_targets, sweep_axes, sweep_points
 from simulator.sampling.courses import Delivery
 from simulator.simulation import COURSES_COMPARED, course_draws, deliver_courses
 from simulator.tasks import tasks_of
+from simulator.terminal import text_table
 from simulator.words import biology_in_words
 
 _SUMS_PER_SECOND, _LOOK_UPS_PER_SECOND, _METRICS_AS_SUMS = 2e10, 8e8, 40
 _PLAN_SECONDS, _STUDY_SECONDS = 0.4, 8.0
-
-
-def text_table(title: str, columns: tuple[str, ...] | list[str], rows: list) -> Table:
-    """A plain table."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
-    return table
 
 
 def study_tables(config: StudyConfig, problems: list[Problem]) -> list[Table]:
@@ -168,31 +159,43 @@ def answer_table(results: xr.DataTree) -> Table:
 
 def recommendation(results: xr.DataTree) -> str:
     """What the decision rule recommends, in a sentence; for a sweep, where the table says it for every point, what to read."""
-    if sweep_axes(results):
-        return "The folders in points/ hold the complete results of each point."
-    return str(json.loads(results["decision"].attrs["reason"])[0])
+    first = (
+        "The folders in points/ hold the complete results of each point."
+        if sweep_axes(results)
+        else str(json.loads(results["decision"].attrs["reason"])[0])
+    )
+    lost = lost_targets(results)
+    return f"{first}\nnote: {lost}" if lost else first
 
 
 def _sweep_table(results: xr.DataTree) -> Table:
     """The decision at every point of a sweep."""
     axes = sweep_axes(results)
-    decision, joint = results["decision"].to_dataset(), results["joint"].to_dataset().sel(joint="wanted coverage")
+    decision = results["decision"].to_dataset()
+    joint, organs = (joint_probability(results, name) for name in JOINT_SHOWN)
+    undecided = (joint["ci_high"] >= decision["wanted_probability"]).any("strategy")
     rows = []
     for at in sweep_points(results):
         here = decision.isel(at)
         recommended, chosen = str(here["recommended"].item()), str(here["nearest_miss"].item())
         chosen = recommended or chosen
         p, low, high = (float(joint[key].isel(at).sel(strategy=chosen)) for key in ("probability", "ci_low", "ci_high"))
-        risk = float(here["organ_risk"].sel(strategy=chosen))
+        risk = 1 - float(organs["probability"].isel(at).sel(strategy=chosen))
+        nearest = f"{'too few courses to tell' if undecided.isel(at) else 'none'}; nearest: {chosen}"
         rows.append(
             (
                 *(_shown(here[axis].item()) for axis in axes),
-                chosen if recommended else f"none; nearest: {chosen}",
+                recommended or nearest,
                 f"{100 * p:.1f} % ({100 * low:.1f}-{100 * high:.1f})",
-                f"{100 * risk:.1f} %",
+                "-" if np.isnan(risk) else f"{percent(risk)} %",
             )
         )
-    columns = [*axes, "recommended", decision.attrs["wanted"], "risk that an organ misses a goal"]
+    columns = [
+        *axes,
+        "recommended",
+        decision.attrs.get("wanted", "wanted coverage"),
+        "risk that an organ misses a goal",
+    ]
     return text_table(f"{results.attrs['name']}: the decision at every point (95 % interval)", columns, rows)
 
 

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -11,14 +11,16 @@ import numpy as np
 from simulator.case.anatomy import Case
 from simulator.case.cells import Patch
 from simulator.case.structures import Structure, sample_structure, surface_points
-from simulator.case.traces import breathing_signal, one_record, read_trace
-from simulator.config import StudyConfig
-from simulator.conventions import AXES
+from simulator.case.traces import Trace, breathing_signal, one_record, read_trace
+from simulator.config import StudyConfig, is_library_file
 from simulator.dose_maps import MapFrame
+from simulator.files import digest_of, printable
 from simulator.metrics.biology import Biology
 from simulator.metrics.evaluate import check_volume
-from simulator.metrics.goals import Goal, Metric, parse_goal, parse_metric
+from simulator.metrics.goals import Goal, Metric, check_goals, parse_goal, parse_metric
 from simulator.once import Once
+from simulator.plan.agreement import check_agreement, contradictions, isocentre_of
+from simulator.plan.imported import ImportedDoses
 from simulator.plan.targets import Expansion, TargetVolume, planning_target
 from simulator.population.intervals import clopper_pearson_interval, randomisation_interval, wilson_interval
 from simulator.published import complete_biology, resolve_goals
@@ -26,7 +28,7 @@ from simulator.sampling.courses import Setting
 from simulator.sampling.quasi import N_RANDOMISATIONS
 from simulator.spec import CaseError, ConfigError
 from simulator.strategy import Strategy
-from simulator.strategy.margin import Spread
+from simulator.strategy.margin import WATER_PENUMBRA_MM, Spread
 from simulator.true_target import TrueTarget
 from simulator.uncertainty.respiration import Respiration
 
@@ -34,6 +36,9 @@ _TARGET_METRICS = ("D98%", "D95%", "D2%", "Dmean", "V95%")
 _OAR_METRICS = ("D0.035cc", "Dmean")
 _STRAIGHT_MM = 0.02
 _MAP_BORDER_MM = 35.0
+_LARGEST_MARGIN_MM = 100.0
+_LEAST_RANGE_MM = 0.1
+_MOST_OF_RANGE = 10.0
 
 # Points of a sweep that share a case share its anatomy.
 _cases: Once[Case] = Once(2)
@@ -74,6 +79,9 @@ class Problem:
     skipped_goals : published goals on structures that the case does not have.
     true_target : the target under delineation error; None without.
     biology : parameters of TCP and NTCP, completed from the publications.
+    record : of the breathing; None without.
+    inputs : what each file was to the study, with the SHA-256 of its content, by key and name.
+    notes_on_plan : how the study and the patient's own plan go together.
     """
 
     config: StudyConfig
@@ -90,6 +98,9 @@ class Problem:
     setting: Setting
     true_target: TrueTarget | None
     biology: Biology
+    record: Trace | None
+    inputs: dict[str, str]
+    notes_on_plan: tuple[str, ...] = ()
 
     @property
     def metric_labels(self) -> list[str]:
@@ -122,20 +133,36 @@ class Problem:
     @property
     def notes(self) -> list[str]:
         """What the user should know of the study before it runs."""
-        found = []
-        missing = sorted({goal.metric.structure for goal in self.skipped_goals})
+        found = list(self.notes_on_plan)
+        lacking = [goal.metric.structure for goal in self.skipped_goals]
+        for name in sorted(set(lacking) & set(self.case.left_out)):
+            found.append(f"published goals on {name} are left out: {self.case.left_out[name]}")
+        missing = [name for name in lacking if name not in self.case.left_out]
         if missing:
             found.append(
-                f"{len(self.skipped_goals)} published goals are left out, the case has no {', '.join(missing)}; "
+                f"{len(missing)} published goals are left out, the case has no {', '.join(sorted(set(missing)))}; "
                 "case.aliases maps a clinic's own names"
             )
         for goal in self.goals:
+            if goal.unit == "Gy" and not goal.text.endswith("Gy") and goal.limit > self.config.prescription.highest_gy:
+                found.append(
+                    f"goal {goal.text!r} is read in Gy and lies above the maximum dose; write % if that is meant"
+                )
             is_organ = self.case.structures[goal.metric.structure].role != "target"
             if is_organ and goal.operator.startswith(">") and not goal.metric.kind.startswith("cold"):
                 found.append(
                     f"goal {goal.text!r} asks for more dose to an organ; {goal.text.replace('>', '<')!r} limits it"
                 )
-        if self.case.target.upper().startswith("PTV"):
+        found += _record_notes(self.record)
+        breathing = self.config.uncertainty.respiration
+        if breathing is not None and breathing.course_cv and not hasattr(self.config.case, "phantom"):
+            found.append(
+                "uncertainty.respiration.course_cv is the spread between patients, and the case is one patient whose amplitude "
+                "was measured: set it to 0 unless that measurement is uncertain"
+            )
+        if breathing is not None and not breathing.moves:
+            found.append("uncertainty.respiration moves nothing: amplitude_mm is 0")
+        if self.case.target.upper().startswith("PTV") and not isinstance(self.config.plan, ImportedDoses):
             found.append(f"margins are added to {self.case.target}, which by its name holds a margin already")
         if not self.config.decision.target_goals:
             text = self.wanted[0].text
@@ -198,6 +225,27 @@ def case_key(config: StudyConfig) -> Hashable:
     return config.case.model_dump_json(), tuple((state.st_size, state.st_mtime_ns) for state in states)
 
 
+def input_states(config: StudyConfig) -> Hashable:
+    """The state of every file that a study is made of."""
+    states = [file.stat() for file in _files_beside_the_case(config).values() if file.exists()]
+    return case_key(config), tuple((state.st_size, state.st_mtime_ns) for state in states)
+
+
+def _files_beside_the_case(config: StudyConfig) -> dict[str, Path]:
+    """Breathing record and goal libraries of one's own, by key."""
+    respiration = config.uncertainty.respiration
+    traces = {"uncertainty.respiration.trace": respiration.trace} if respiration and respiration.trace else {}
+    libraries = {f"goals.{i}": goal for i, goal in enumerate(config.goals) if is_library_file(goal)}
+    return {key: Path(path) for key, path in (traces | libraries).items()}
+
+
+def _inputs(config: StudyConfig, case: Case) -> dict[str, str]:
+    """Digest of every file that the study is made of."""
+    of_case = {f"case: {name}": what for name, what in case.inputs.items()}
+    beside = {f"{key}: {path.name}": f"{key} {digest_of(path)}" for key, path in _files_beside_the_case(config).items()}
+    return {printable(name): printable(what) for name, what in (of_case | beside).items()}
+
+
 def prepare(config: StudyConfig) -> Problem:
     """Load the case and resolve goals, structures, strategies and plans.
 
@@ -214,6 +262,7 @@ def prepare(config: StudyConfig) -> Problem:
         _require(case, goal)
     known = [g for g in published if g.metric.structure in case.structures]
     goals = tuple({g.text: g for g in (*own, *known)}.values())
+    check_goals(own, config.prescription.dose_gy)
     named = {*(g.metric.structure for g in goals), *config.biology.tcp, *config.biology.ntcp}
     wanted = _wanted(config, case)
     structures = tuple(s for s in case.structures.values() if s.role != "external" or s.name in named)
@@ -221,11 +270,13 @@ def prepare(config: StudyConfig) -> Problem:
         if structure.volume_cc <= 0:
             raise CaseError(f"structure {structure.name!r} of case {case.name!r} is empty; leave it out or contour it")
     _check_sources(config, case)
+    notes_on_plan = _notes_on_plan(config, case)
     biology = complete_biology(config.biology, (*goals, *wanted))
     for goal in (*goals, *wanted):
         check_volume(goal.metric, case.structures[goal.metric.structure].volume_cc)
     strategies = tuple(config.candidates())
-    setting = _setting(config, case)
+    record = _record(config.uncertainty.respiration)
+    setting = _setting(config, case, record)
     true_target, delineation = None, config.uncertainty.delineation
     patches = {
         s.name: [
@@ -254,11 +305,29 @@ def prepare(config: StudyConfig) -> Problem:
         setting=setting,
         true_target=true_target,
         biology=biology,
+        record=record,
+        inputs=_inputs(config, case),
+        notes_on_plan=tuple(notes_on_plan),
     )
+
+
+def check_plans(problem: Problem) -> None:
+    """Refuse plans that cannot be made, before any is.
+
+    Raises
+    ------
+    ConfigError, CaseError : see the plan's model.
+    """
+    requests = dict.fromkeys(problem.requests)
+    for path, target in problem.planning_targets.items():
+        expansions = [r.expansion for r in requests if r.target_path_mm == path]
+        problem.config.plan.check(problem.case, target, expansions, problem.config.prescription)
 
 
 def _require(case: Case, goal: Goal) -> None:
     name = goal.metric.structure
+    if name in case.left_out:
+        raise ConfigError(f"goal {goal.text!r}: {case.left_out[name]}")
     if name not in case.structures:
         near = difflib.get_close_matches(name, case.structures, 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
@@ -271,6 +340,7 @@ def _require(case: Case, goal: Goal) -> None:
 def _wanted(config: StudyConfig, case: Case) -> tuple[Goal, ...]:
     """The goals that decide what is feasible."""
     wanted = tuple(parse_goal(text) for text in config.decision.target_goals or (f"{case.target} D98% >= 95%",))
+    check_goals(wanted, config.prescription.dose_gy)
     for goal in wanted:
         if goal.metric.structure != case.target:
             raise ConfigError(
@@ -293,8 +363,17 @@ def _check_sources(config: StudyConfig, case: Case) -> None:
             named[f"strategies.motion.{motion.label()}.geometry_mm"] = list(motion.geometry_mm)
         if motion.kind == "gating" and uncertainty.respiration is None:
             raise ConfigError("strategies.motion.gating: there is no breathing to gate; add uncertainty.respiration")
+        guidance, n_fractions = strategy.guidance, config.prescription.fractions
+        if guidance.fractions_before_correction() >= n_fractions:
+            raise ConfigError(
+                f"strategies.guidance.{guidance.label()}: would correct from fraction "
+                f"{guidance.fractions_before_correction() + 1} on, but prescription.fractions is {n_fractions}; measure fewer "
+                "fractions (measured_fractions), or choose another guidance"
+            )
     for key, names in named.items():
         unknown = [name for name in names if name not in case.structures]
+        if unknown and unknown[0] in case.left_out:
+            raise ConfigError(f"{key}: {case.left_out[unknown[0]]}")
         if unknown:
             raise ConfigError(
                 f"{key}: {', '.join(unknown)} not in case {case.name!r}; it has: {', '.join(case.structures)}"
@@ -308,18 +387,19 @@ def _check_sources(config: StudyConfig, case: Case) -> None:
         raise ConfigError(f"uncertainty.respiration.phases_mm: the target {case.target} has no phases; add them")
 
 
-def _setting(config: StudyConfig, case: Case) -> Setting:
+def _setting(config: StudyConfig, case: Case, record: Trace | None) -> Setting:
     """What draws need to know of the anatomy."""
     uncertainty = config.uncertainty
     setup = uncertainty.setup
-    isocentre = case.gtv.centroid_mm if setup is None or setup.isocentre_mm is None else np.array(setup.isocentre_mm)
+    isocentre, _ = _isocentre(config, case)
     turns = setup is not None and setup.rotates
     centred = (
         case.structures if turns else {case.target: case.gtv} | {n: case.structures[n] for n in uncertainty.organs}
     )
     waveform = None
     if uncertainty.respiration is not None:
-        waveform = uncertainty.respiration.waveform(case.target, _record(uncertainty.respiration))
+        samples = None if record is None else (breathing_signal(record), record.duration_s)
+        waveform = uncertainty.respiration.waveform(case.target, samples)
     return Setting(
         uncertainty=uncertainty,
         session=config.session,
@@ -331,23 +411,85 @@ def _setting(config: StudyConfig, case: Case) -> Setting:
         volume_cc={name: case.structures[name].volume_cc for name in uncertainty.organs},
         isocentre_mm=isocentre,
         waveform=waveform,
+        penumbra_sd_mm=getattr(config.plan, "penumbra_sd_mm", WATER_PENUMBRA_MM),
     )
 
 
-def _record(respiration: Respiration) -> tuple[np.ndarray, float] | None:
-    """Depth of the measured record, and its length in s."""
-    if respiration.trace is None:
+def _isocentre(config: StudyConfig, case: Case) -> tuple[np.ndarray, list[str]]:
+    """What rotations turn about: the study's own point, the isocentre of an imported plan, or the target's centre; notes."""
+    setup = config.uncertainty.setup
+    if setup is not None and setup.isocentre_mm is not None:
+        return np.array(setup.isocentre_mm), []
+    if isinstance(config.plan, ImportedDoses):
+        of_plan, notes = isocentre_of(case, config.plan.used(case))
+        if of_plan is not None:
+            return of_plan, notes
+        return case.gtv.centroid_mm, notes
+    return case.gtv.centroid_mm, []
+
+
+def _notes_on_plan(config: StudyConfig, case: Case) -> list[str]:
+    """How the study and the patient's plan go together.
+
+    Raises
+    ------
+    ConfigError : they contradict each other, and the plan's dose is used.
+    """
+    if not isinstance(config.plan, ImportedDoses):
+        found = contradictions(case.plan, config.prescription) if case.plan else []
+        return [f"{text}; the plans of this study are its own" for text in found]
+    setup = config.uncertainty.setup
+    _, turning = _isocentre(config, case) if setup is not None and setup.rotates else (None, [])
+    return [*check_agreement(case, config.plan, config.prescription), *turning]
+
+
+def _record(respiration: Respiration | None) -> Trace | None:
+    """The measured record of a study; None without."""
+    if respiration is None or respiration.trace is None:
         return None
+    key = "uncertainty.respiration.trace"
     if not Path(respiration.trace).is_file():
-        raise ConfigError(f"uncertainty.respiration.trace: no file {respiration.trace}; give the path of a record")
-    trace = read_trace(respiration.trace)
+        raise ConfigError(f"{key}: no file {respiration.trace}; give the path of a record")
+    try:
+        trace = read_trace(respiration.trace)
+    except CaseError as error:
+        raise ConfigError(f"{key}: {error}") from None
     if trace is None:
         raise ConfigError(
-            f"uncertainty.respiration.trace: {respiration.trace} is no motion trace; a CSV with the columns time_s and "
-            "displacement_mm is wanted, or an IEC text file"
+            f"{key}: {respiration.trace} is no motion trace; a CSV with the columns time_s and displacement_mm is wanted, "
+            "or an IEC text file"
         )
     record = one_record(trace)
-    return breathing_signal(record), record.duration_s
+    low, high = _range_mm(record)
+    if high - low < _LEAST_RANGE_MM:
+        raise ConfigError(f"{key}: {respiration.trace} moves by {high - low:.2g} mm only; give a record of breathing")
+    if np.ptp(breathing_signal(record)) > _MOST_OF_RANGE * (high - low):
+        raise ConfigError(f"{key}: {respiration.trace} has spikes far beyond its usual range; cut them off")
+    if record.duration_s < respiration.period_s:
+        raise ConfigError(
+            f"{key}: {respiration.trace} lasts {record.duration_s:.3g} s, less than one breath (period_s) of "
+            f"{respiration.period_s:g} s"
+        )
+    return record
+
+
+def _range_mm(record: Trace) -> tuple[float, float]:
+    """2.5th and 97.5th percentile of the breathing signal in mm."""
+    low, high = np.percentile(breathing_signal(record), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _record_notes(record: Trace | None) -> list[str]:
+    """What of a measured record is used, and what is not."""
+    if record is None:
+        return []
+    low, high = _range_mm(record)
+    unused = "its direction and rotations are" if "rotations" in record.note else "its direction is"
+    projected = f", along its main direction; {unused} not used" if record.position_mm.shape[1] > 1 else ""
+    return [
+        f"the breathing record gives the shape alone{projected}: its {high - low:.1f} mm (2.5-97.5 %) become amplitude_mm "
+        "along inhale_direction"
+    ]
 
 
 def _metrics_of(structure: Structure, goals: tuple[Goal, ...], biology: Biology) -> list[Metric]:
@@ -367,13 +509,17 @@ def margin_spread(setting: Setting, strategy: Strategy) -> Spread:
     managed = strategy.motion.spread(setting.planned, setting.target)
     unseen = Spread(*setting.uncertainty.unseen_sd_mm(), n)
     left = strategy.guidance.residual(patient, internal)
-    return left.plus(Spread(managed.systematic_mm, managed.random_mm, n)).plus(unseen)
+    spread = left.plus(Spread(managed.systematic_mm, managed.random_mm, n)).plus(unseen)
+    return replace(spread, penumbra_sd_mm=setting.penumbra_sd_mm)
 
 
 def _plan_request(setting: Setting, strategy: Strategy) -> PlanRequest:
     margin = strategy.margin.directions(margin_spread(setting, strategy))
-    if np.any(~np.isfinite(margin)):
-        raise ConfigError(f"strategy {strategy.label()!r}: margin {dict(zip(AXES, margin, strict=True))} is not finite")
+    if not np.all((margin >= 0) & (margin <= _LARGEST_MARGIN_MM)):
+        raise ConfigError(
+            f"strategy {strategy.label()!r}: margins of {np.round(margin, 1).tolist()} mm (LR, AP, SI, both ways) do not lie "
+            f"within 0-{_LARGEST_MARGIN_MM:g} mm; correct the errors or write the margin out"
+        )
     right, left_mm, anterior, posterior, inferior, superior = (float(m) for m in np.round(margin, 3).ravel())
     path = _ends(strategy.motion.path_mm(setting.planned, setting.target))
     return PlanRequest(

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from simulator.files import printable
 from simulator.study import Progress, Silent
 
 _SECONDS_BETWEEN_LINES = 5.0
@@ -39,10 +40,10 @@ class _LiveBar:
         self._task: TaskID = bar.add_task("starting", total=None, rate="-")
 
     def stage(self, text: str) -> None:
-        self._bar.update(self._task, description=text)
+        self._bar.update(self._task, description=printable(text))
 
     def note(self, text: str) -> None:
-        self._bar.console.print(f"note: {text}", markup=False, highlight=False)
+        self._bar.console.print(f"note: {printable(text)}", markup=False, highlight=False)
 
     def courses(self, done: int, total: int) -> None:
         speed = self._bar.tasks[self._task].speed
@@ -56,7 +57,7 @@ class _Lines:
         self._last_s, self._last_done = 0.0, -1
 
     def stage(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+        print(printable(text), file=self._stream, flush=True)
 
     def note(self, text: str) -> None:
         self.stage(f"note: {text}")

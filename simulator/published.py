@@ -4,14 +4,14 @@ import difflib
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from simulator.checked_yaml import parse_yaml, validated
 from simulator.config import StudyConfig
 from simulator.metrics.biology import Biology, Complication, PublishedTissue, TumourControl
-from simulator.metrics.goals import Goal, parse_goal
-from simulator.spec import ConfigError, PositiveInt, Spec
+from simulator.metrics.goals import Goal, is_goal, parse_goal
+from simulator.reading import read_text
+from simulator.spec import ConfigError, Field, Spec
 
 
 class PublishedGoal(Spec):
@@ -31,7 +31,7 @@ class GoalLibrary(Spec):
 
     name: str
     site: str = ""
-    fractions: PositiveInt
+    fractions: Annotated[int, Field(ge=1, le=100)]
     goals: tuple[PublishedGoal, ...]
 
 
@@ -44,20 +44,21 @@ def resolve_goals(config: StudyConfig) -> tuple[list[Goal], list[Goal]]:
     """
     own: list[Goal] = []
     published: list[Goal] = []
+    twice = [entry for i, entry in enumerate(config.goals) if entry in config.goals[:i]]
+    if twice:
+        raise ConfigError(f"goals: {twice[0]!r} is given twice; remove one")
     for entry in config.goals:
-        if any(c.isspace() for c in entry.strip()) and not entry.endswith((".yaml", ".yml")):
+        if is_goal(entry):
             own.append(parse_goal(entry))
             continue
-        library = _load_library(entry)
+        library, goals = _load_library(entry)
         if library.fractions != config.prescription.fractions:
             raise ConfigError(
                 f"goals: library {library.name!r} is for {library.fractions} fractions, the study has "
                 f"{config.prescription.fractions}; limits are never converted between fractionations: "
                 "choose another library or write the goals out"
             )
-        published += [
-            parse_goal(g.goal, level=g.level, source=g.source, checked=g.checked, note=g.note) for g in library.goals
-        ]
+        published += goals
     return own, published
 
 
@@ -126,12 +127,10 @@ def _published(kind: str, name: str, spec: TumourControl | Complication) -> dict
     return found | ({"tissue": row.tissue} if row and found else {})
 
 
-def _load_library(entry: str) -> GoalLibrary:
+def _load_library(entry: str) -> tuple[GoalLibrary, list[Goal]]:
+    """A library and its goals; messages name the line of its file."""
     if entry.endswith((".yaml", ".yml")):
-        try:
-            text, where = Path(entry).read_text(encoding="utf-8"), entry
-        except OSError as error:
-            raise ConfigError(f"goals: {entry}: cannot be read ({error.strerror})") from None
+        text, where = read_text(entry, "goals names a goal, a library or a file of goals", ConfigError), entry
     else:
         if entry not in library_names():
             near = difflib.get_close_matches(entry, library_names(), 1)
@@ -142,4 +141,11 @@ def _load_library(entry: str) -> GoalLibrary:
         text = (resources.files("simulator.metrics") / "libraries" / f"{entry}.yaml").read_text(encoding="utf-8")
         where = entry
     raw, lines = parse_yaml(text, where)
-    return validated(GoalLibrary, raw, lines, where)
+    library = validated(GoalLibrary, raw, lines, where)
+    goals = []
+    for i, g in enumerate(library.goals):
+        try:
+            goals.append(parse_goal(g.goal, level=g.level, source=g.source, checked=g.checked, note=g.note))
+        except ConfigError as error:
+            raise ConfigError(f"{where}:{lines.get(('goals', i, 'goal'), 1)}: {error}") from None
+    return library, goals

@@ -4,6 +4,7 @@ import difflib
 
 import numpy as np
 
+from simulator.beyond_grid import without_unknown
 from simulator.config import StudyConfig
 from simulator.conventions import Stream
 from simulator.executors import in_order, local_executor
@@ -44,7 +45,7 @@ def rare_event_probability(
     """
     if courses < _LEAST_COURSES:
         raise ConfigError(f"rare events: {courses} courses give no interval; simulate {_LEAST_COURSES} or more")
-    problem = prepare(study)
+    problem = without_unknown(prepare(study))
     labels, goals = [s.label() for s in problem.strategies], [g.text for g in problem.goals]
     chosen, wanted = (
         labels.index(_known("strategy", strategy, labels)),

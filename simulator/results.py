@@ -1,14 +1,17 @@
 """Results: the table of result variables, checked on write and on read, and the netCDF file."""
 
-import csv
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import xarray as xr
 
-from simulator.files import whole_file
+from simulator import __version__
+from simulator.files import whole_file, write_table
 from simulator.spec import SimulatorError
 
 
@@ -36,6 +39,9 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "unit": Variable(("metric",), "", "unit of the metric"),
         "structure": Variable(("metric",), "", "structure of the metric"),
         "nominal": Variable(("strategy", "metric"), "", "metric of the planned dose without errors"),
+        "n_without_target": Variable(
+            (), "1", "courses whose true target vanishes under delineation error: not covered"
+        ),
         "mean": Variable(("strategy", "metric"), "", "mean over courses; of TCP and NTCP, that of the population"),
         "mean_low": Variable(("strategy", "metric"), "", "lower end of the 95 % interval of mean (Student t)"),
         "mean_high": Variable(("strategy", "metric"), "", "upper end of the 95 % interval of mean (Student t)"),
@@ -97,6 +103,7 @@ VARIABLES: dict[str, dict[str, Variable]] = {
             "bound of the error of interpolating between candidates, which the interval does not hold",
         ),
         "recipe_mm": Variable(("series", "recipe", "direction"), "mm", "margin of a published recipe, same errors"),
+        "recipe_penumbra_mm": Variable((), "mm", "penumbra of the recipes, one SD: the plan's, 3.2 mm if it has none"),
         "cause_mm": Variable(
             ("series", "recipe", "cause", "direction"),
             "mm",
@@ -107,6 +114,7 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "organ_risk": Variable(("strategy",), "1", "probability that any organ misses a goal"),
         "feasible": Variable(("strategy",), "1", "whether the wanted coverage is reached at its lower interval end"),
         "on_front": Variable(("strategy",), "1", "on the Pareto front of coverage against organ risk"),
+        "wanted_probability": Variable((), "1", "wanted probability of the wanted coverage"),
         "recommended": Variable((), "", "recommended strategy; empty if nothing is feasible"),
         "nearest_miss": Variable((), "", "strategy that comes nearest where nothing is feasible"),
     },
@@ -174,6 +182,9 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "ptv_mask": Variable(_MAP, "1", "whether the voxel is in the PTV"),
     },
 }
+
+_DIGEST = "content_digest"
+_BOOK_KEEPING = {_DIGEST, "DIMENSION_LIST", "REFERENCE_LIST"}  # the latter two hold places in the file
 
 _OPTIONAL = ("dose", "budget", "dose/sd", "dose/percentile")
 
@@ -244,6 +255,29 @@ def result_hash(results: xr.DataTree) -> str:
     return digest.hexdigest()
 
 
+def content_digest(file: h5py.File) -> str:
+    """SHA-256 of every variable and attribute of results.nc, but for this digest itself."""
+    digest = hashlib.sha256()
+
+    def add(*values: Any) -> None:
+        for value in values:
+            array = np.asarray(value)
+            text = str(array.tolist()).encode() if array.dtype.kind in "OUS" else array.tobytes()
+            digest.update(f"{array.dtype} {array.shape} {len(text)} ".encode() + text)
+
+    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        add(name)
+        for key in sorted(set(item.attrs) - _BOOK_KEEPING):
+            value = item.attrs[key]
+            add(key, "" if isinstance(value, h5py.Empty) else value)
+        if isinstance(item, h5py.Dataset):
+            add(item.dtype.str, item[()])
+
+    visit("", file)
+    file.visititems(visit)
+    return digest.hexdigest()
+
+
 def write_results(results: xr.DataTree, path: Path) -> None:
     """Write results.nc, which is there when all of it is."""
     check_results(results)
@@ -253,6 +287,8 @@ def write_results(results: xr.DataTree, path: Path) -> None:
         encoding["/dose"] = {str(key): packed for key in results["dose"].data_vars}
     with whole_file(path) as partial:
         results.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
+        with h5py.File(partial, "r+") as file:
+            file.attrs[_DIGEST] = content_digest(file)
 
 
 def open_results(path: str | Path) -> xr.DataTree:
@@ -260,16 +296,53 @@ def open_results(path: str | Path) -> xr.DataTree:
 
     Raises
     ------
-    SimulatorError : there is no such file, or it is not one of ours.
+    SimulatorError : there is no such file, it is not one of ours, or it was damaged or changed.
     """
-    file = Path(path)
-    if file.is_dir():
-        file = file / "results.nc"
+    file = results_file(path)
     if not file.is_file():
         raise SimulatorError(f"{file}: no results here; a finished `simulator run` writes results.nc")
-    results = xr.open_datatree(file, engine="h5netcdf")
-    check_results(results)
+    results = None
+    try:
+        _require_unchanged(file)
+        results = xr.open_datatree(file, engine="h5netcdf")
+        check_results(results)
+        if result_hash(results) != results.attrs["result_hash"]:
+            raise SimulatorError("its numbers are not those that were written")
+    except Exception as error:
+        if results is not None:
+            results.close()
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise SimulatorError(
+            f"{file}: damaged, changed or not written by this version ({error}); take it from a copy, or run the study again"
+        ) from None
     return results
+
+
+def results_file(path: str | Path) -> Path:
+    """results.nc, given itself or its folder."""
+    return Path(path) / "results.nc" if Path(path).is_dir() else Path(path)
+
+
+def _require_unchanged(path: Path) -> None:
+    """Compare the stored digest with the content; results of earlier versions have none."""
+    with h5py.File(path, "r") as file:
+        if "result_hash" not in file.attrs:
+            raise SimulatorError("no run wrote it")
+        stored = file.attrs.get(_DIGEST)
+        if stored is None and file.attrs.get("simulator_version") != __version__:
+            return
+        if stored != content_digest(file):
+            raise SimulatorError("its content is not what was written")
+
+
+def stored_study(path: Path) -> str | None:
+    """The study in a results.nc of any version, as YAML text; None where there is none."""
+    try:
+        with h5py.File(path, "r") as file:
+            return str(file.attrs["config"]) if "result_hash" in file.attrs else None
+    except (OSError, KeyError, RuntimeError):
+        return None
 
 
 def sweep_axes(results: xr.DataTree) -> list[str]:
@@ -284,21 +357,41 @@ def sweep_points(results: xr.DataTree) -> list[dict[str, int]]:
     return [dict(zip(axes, (int(i) for i in at), strict=True)) for at in np.ndindex(*sizes)]
 
 
-def write_summary(results: xr.DataTree, path: Path) -> None:
-    """Write summary.csv: one row per strategy and goal, for every point of a sweep."""
+def lost_targets(results: xr.DataTree) -> str:
+    """A sentence about courses without a true target, the most of any point of a sweep; empty if there are none."""
+    n = int(results["metrics/n_without_target"].max())
+    if not n:
+        return ""
+    return (
+        f"In {n} of {results.attrs['n_courses']} courses the delineation error leaves nothing of the true target; they count "
+        "as not covered, with 0 Gy to the target. Is the error meant to be as large as the target?"
+    )
+
+
+def joint_probability(results: xr.DataTree, name: str) -> xr.Dataset:
+    """A joint probability with its interval; NaN where it has no members, since a goal that is not set is not met either."""
+    joint = results["joint"].to_dataset().sel(joint=name)
+    numbers = joint[["probability", "ci_low", "ci_high"]]
+    return numbers.where(joint["members"].astype(str) != "").assign(members=joint["members"])
+
+
+def summary_rows(results: xr.DataTree) -> Iterator[list[Any]]:
+    """For every point of a sweep, strategy and goal its place on the axes and then `SUMMARY_COLUMNS`."""
     axes = sweep_axes(results)
     goals = results["goals"].to_dataset().load()
     n_courses = results["metrics/value"].notnull().any("metric").sum("course").load()
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow((*axes, *SUMMARY_COLUMNS))
-        for at in sweep_points(results):
-            here = goals.isel(at)
-            place = [here[axis].item() for axis in axes]
-            column = {key: here[key].values for key in SUMMARY_COLUMNS if key in here}
-            counts = n_courses.isel(at).sel(strategy=here["strategy"]).values
-            for i, j in np.argwhere(~np.isnan(column["probability"])):
-                number = {key: f"{column[key][i, j]:.6g}" for key in _SUMMARY_NUMBERS}
-                texts = {key: column[key][j] for key in ("goal", "structure", "unit")}
-                row = number | texts | {"strategy": column["strategy"][i], "n_courses": counts[i]}
-                table.writerow([*place, *(row[key] for key in SUMMARY_COLUMNS)])
+    for at in sweep_points(results):
+        here = goals.isel(at)
+        place = [here[axis].item() for axis in axes]
+        column = {key: here[key].values for key in SUMMARY_COLUMNS if key in here}
+        counts = n_courses.isel(at).sel(strategy=here["strategy"]).values
+        for i, j in np.argwhere(~np.isnan(column["probability"])):
+            number = {key: f"{column[key][i, j]:.6g}" for key in _SUMMARY_NUMBERS}
+            texts = {key: str(column[key][j]) for key in ("goal", "structure", "unit")}
+            row = number | texts | {"strategy": str(column["strategy"][i]), "n_courses": counts[i]}
+            yield [*place, *(row[key] for key in SUMMARY_COLUMNS)]
+
+
+def write_summary(results: xr.DataTree, path: Path) -> None:
+    """Write summary.csv: one row per strategy and goal, for every point of a sweep."""
+    write_table(path, (*sweep_axes(results), *SUMMARY_COLUMNS), summary_rows(results))

@@ -1,16 +1,16 @@
 """Finished studies side by side: what differs between them, and what each strategy reaches in each of them."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 
-from simulator.checkpoint import changed_settings, study_text
-from simulator.files import whole_file
+from simulator.checkpoint import changes_between, study_text
+from simulator.files import mark_own, require_own, whole_file, write_table
 from simulator.plots import side_by_side
 from simulator.plots.style import svg_bytes
-from simulator.results import JOINT_SHOWN, open_results, sweep_axes
+from simulator.results import JOINT_SHOWN, SUMMARY_COLUMNS, joint_probability, open_results, summary_rows, sweep_axes
 from simulator.spec import ConfigError
 
 TABLE, FIGURE = "comparison.csv", "comparison.svg"
@@ -42,7 +42,7 @@ def differences(studies: Mapping[str, xr.DataTree]) -> dict[str, str]:
         for name, results in studies.items()
     }
     first, *others = texts
-    return {name: changed_settings(texts[first], texts[name]) or "nothing" for name in others}
+    return {name: changes_between(texts[first], texts[name]) or "nothing" for name in others}
 
 
 def rows_of(studies: Mapping[str, xr.DataTree]) -> list[tuple[str, ...]]:
@@ -56,34 +56,29 @@ def rows_of(studies: Mapping[str, xr.DataTree]) -> list[tuple[str, ...]]:
 
 
 def _probability(results: xr.DataTree, strategy: str, what: str) -> str:
-    joint = results["joint"].to_dataset()
-    if strategy not in joint["strategy"].values or what not in joint["joint"].values:
+    joint = joint_probability(results, what)
+    if strategy not in joint["strategy"].values:
         return "-"
-    p, low, high = (
-        100 * float(joint[key].sel(strategy=strategy, joint=what)) for key in ("probability", "ci_low", "ci_high")
-    )
+    one = joint.sel(strategy=strategy)
+    p, low, high = (100 * float(one[key]) for key in ("probability", "ci_low", "ci_high"))
+    if np.isnan(p):
+        return "no such goals"
     mark = " *" if what == JOINT_SHOWN[0] and strategy == results["decision"].attrs["recommended"] else ""
     return f"{p:.1f} % ({low:.1f}-{high:.1f}){mark}"
 
 
-def _summary(place: Path) -> list[dict[str, str]]:
-    """The rows of summary.csv, given the results folder or results.nc in it."""
-    path = (place.parent if place.is_file() else place) / "summary.csv"
-    if not path.is_file():
-        raise ConfigError(f"{path}: missing; run the study again with --fresh")
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+def write_comparison(studies: Mapping[str, xr.DataTree], out: Path) -> list[Path]:
+    """Write comparison.csv, the summaries of all studies in one table, and comparison.svg.
 
-
-def write_comparison(studies: Mapping[str, xr.DataTree], folders: Sequence[Path], out: Path) -> list[Path]:
-    """Write comparison.csv, the summaries of all studies in one table, and comparison.svg."""
+    Raises
+    ------
+    ConfigError : `out` is not new, empty or the simulator's own.
+    """
+    require_own(out)
+    mark_own(out)
     table, figure = out / TABLE, out / FIGURE
-    out.mkdir(parents=True, exist_ok=True)
-    with whole_file(table) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        rows = [{"study": name, **row} for name, place in zip(studies, folders, strict=True) for row in _summary(place)]
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    rows = [[name, *row] for name, results in studies.items() for row in summary_rows(results)]
+    write_table(table, ("study", *SUMMARY_COLUMNS), rows)
     with whole_file(figure) as partial:
         partial.write_bytes(svg_bytes(side_by_side(studies)))
     return [table, figure]

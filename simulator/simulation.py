@@ -14,7 +14,7 @@ from simulator.deciding import DecidingPoints
 from simulator.dose_maps import BONE, VisitBox
 from simulator.executors import Executor, SerialExecutor, in_order
 from simulator.kernels.dvh import cumulative_dvh, without_empty_points
-from simulator.metrics.evaluate import Extent, evaluate_biology, evaluate_metrics
+from simulator.metrics.evaluate import Extent, evaluate_biology, evaluate_metrics, values_without_target
 from simulator.plan.quality import Plan
 from simulator.population.bands import VOLUME_LEVELS, count_levels
 from simulator.prepare import PlanRequest, Problem
@@ -22,12 +22,14 @@ from simulator.refinement import Deciding, positions
 from simulator.sampling.courses import Delivery, TissueMotion, deliver, draw_courses
 from simulator.sampling.quasi import SobolDraws
 from simulator.sampling.streams import Draws
+from simulator.spec import ConfigError
 from simulator.strategy import Strategy
 from simulator.uncertainty.source import RandomNumbers
 
 COURSES_COMPARED, COURSES_SAMPLED, COURSES_FOLLOWED = 8, 512, 32
 NOMINAL_FINEST_MM, NOMINAL_ERROR = 0.4, 0.001
 _COURSES_AT_ONCE = 32
+_FARTHEST_MM = 120.0
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,12 @@ class Work:
     def block(self, draws: RandomNumbers, delivery: Delivery) -> dict[str, np.ndarray]:
         """Metrics, DVH counts and visits of drawn courses and what the strategy makes of them."""
         counts = np.zeros((len(self.problem.structures), DOSE_BINS, VOLUME_LEVELS), np.uint32)
-        values = self.evaluate(delivery, draws, counts)
+        is_lost = np.zeros(len(delivery.weight), bool)
+        values = self.evaluate(delivery, draws, counts, is_lost)
         visits: dict[str, np.ndarray] = {}
         for i, (name, box) in enumerate(self.boxes.items()):
             visits |= {f"visits_{i}": box.count(delivery.motion(name)), f"visits_low_{i}": box.low_zyx}
-        return {"values": values, "counts": counts, **visits}
+        return {"values": values, "counts": counts, "n_lost": is_lost.sum(), **visits}
 
     def add_visits(self, block: dict[str, np.ndarray], visits: dict[str, np.ndarray]) -> None:
         """Add the visits of a block to those of other blocks, by tissue."""
@@ -84,8 +87,20 @@ class Work:
         """Metrics float32 (course, metric) of drawn courses."""
         return self.evaluate(deliver_courses(self.problem, self.strategy, draws), draws)
 
-    def evaluate(self, delivery: Delivery, draws: RandomNumbers, counts: np.ndarray | None = None) -> np.ndarray:
-        """Metrics float32 (course, metric); DVH levels are added to `counts` uint32 (structure, dose, level) if given."""
+    def evaluate(
+        self,
+        delivery: Delivery,
+        draws: RandomNumbers,
+        counts: np.ndarray | None = None,
+        is_lost: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Metrics float32 (course, metric).
+
+        Parameters
+        ----------
+        counts : uint32 (structure, dose, level), to which DVH levels are added if given.
+        is_lost : boolean (course,), set if given where delineation error leaves no true target.
+        """
         true_target, surfaces = self.problem.true_target, None
         if true_target is not None:
             surfaces = true_target.delineation.draw(draws, true_target.n_terms)
@@ -114,6 +129,13 @@ class Work:
                 values[part] = self._metrics(
                     structure.name, doses, some, gy, volume_cc, counted, limits, numbers, extent
                 )
+                if volume_cc.ndim == 2:
+                    lost = ~np.any(volume_cc > 0, axis=1)
+                    values[part][lost] = values_without_target(
+                        self.problem.metrics[structure.name], structure.volume_cc
+                    )
+                    if is_lost is not None:
+                        is_lost[part] = lost
                 if counts is not None:
                     count_levels(self._dvh_percent(*counted), counts[s])
             columns.append(values)
@@ -251,7 +273,7 @@ def prepare_work(
     """Doses of a plan around every structure, as far as some deliveries move it."""
     n_sampled = min(COURSES_SAMPLED, problem.config.courses)
     sample = deliver_courses(problem, strategy, course_draws(problem, 0, n_sampled))
-    reach = _reach(problem, strategy, [sample, *deliveries])
+    reach = reach_of(problem, strategy, [sample, *deliveries])
     numerics = problem.config.numerics
 
     def around(structure: Structure) -> StructureDoses:
@@ -275,7 +297,7 @@ def prepare_work(
     return Work(problem, strategy, plan, doses, boxes, dose_step_gy(problem), errors_gy)
 
 
-def _reach(problem: Problem, strategy: Strategy, deliveries: Iterable[Delivery]) -> dict[str, Reach]:
+def reach_of(problem: Problem, strategy: Strategy, deliveries: Iterable[Delivery]) -> dict[str, Reach]:
     """Displacements that occur over all courses: of each structure, and of bone at the isocentre."""
     names = (BONE, *(s.name for s in problem.structures))
     planned = strategy.motion.offset_mm
@@ -286,4 +308,24 @@ def _reach(problem: Problem, strategy: Strategy, deliveries: Iterable[Delivery])
             turns = motion.linear is not None and name != BONE
             arm_mm = problem.arm_mm(name, motion.centre_mm) if turns else None
             reach[name] = reach[name].union(Reach.of(motion, arm_mm))
+    for name, box in reach.items():
+        farthest_mm = float(np.maximum(-box.lower_mm, box.upper_mm).max())
+        if not farthest_mm <= _FARTHEST_MM:
+            raise ConfigError(
+                f"strategy {strategy.label()!r} displaces {name or 'the patient'} by {farthest_mm:.0f} mm in a course, at most "
+                f"{_FARTHEST_MM:g} mm are simulated; lower the errors, motion or times of the study"
+            )
     return reach
+
+
+def check_reach(problem: Problem) -> None:
+    """Refuse a study whose first courses displace anatomy farther than any treatment would go on.
+
+    Raises
+    ------
+    ConfigError : the strategy, the structure and the distance.
+    """
+    draws = course_draws(problem, 0, min(_COURSES_AT_ONCE, problem.config.courses))
+    roles = {(s.motion.model_dump_json(), s.guidance.model_dump_json()): s for s in problem.strategies}
+    for strategy in roles.values():
+        reach_of(problem, strategy, [deliver_courses(problem, strategy, draws)])

@@ -3,7 +3,7 @@
 A `Spec` is frozen, keyword-only and validated: at once the YAML schema and the notebook vocabulary.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import numpy as np
 from pydantic import (
@@ -17,27 +17,35 @@ from pydantic import (
     PositiveInt,
     PrivateAttr,
     Tag,
+    ValidationError,
     field_validator,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 __all__ = [
     "CaseError",
     "ConfigError",
+    "Deg3",
     "Discriminator",
     "Field",
     "Mm3",
     "NonNegativeFloat",
     "NonNegativeMm3",
+    "PositionMm3",
     "PositiveFloat",
     "PositiveInt",
     "PrivateAttr",
+    "SdDeg3",
     "SimulatorError",
     "Spec",
     "Tag",
     "field_validator",
     "model_validator",
 ]
+
+
+_TRUTH = "a number or a name (in quotes) is wanted"
 
 
 class SimulatorError(Exception):
@@ -53,9 +61,22 @@ class CaseError(SimulatorError):
 
 
 class Spec(BaseModel):
-    """Base of every parameter object."""
+    """Base of every parameter object; every number has bounds beyond which no clinic is."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, raw: Any) -> Any:
+        fields = cls.model_fields.items() if isinstance(raw, dict) else ()
+        wrong = [
+            InitErrorDetails(type=PydanticCustomError("truth", _TRUTH), loc=(key,), input=truth)
+            for key, field in fields
+            if (truth := _first_truth(raw.get(key))) is not None and not _mentions_truth(field.annotation)
+        ]
+        if wrong:
+            raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return raw
 
 
 def _three_axes(value: Any) -> Any:
@@ -69,5 +90,28 @@ def _three_axes(value: Any) -> Any:
     return value
 
 
-Mm3 = Annotated[tuple[float, float, float], BeforeValidator(_three_axes)]
-NonNegativeMm3 = Annotated[tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat], BeforeValidator(_three_axes)]
+def _first_truth(value: Any) -> bool | None:
+    """The first true or false in nested lists and mappings."""
+    if isinstance(value, bool):
+        return value
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return next((found for v in inner if (found := _first_truth(v)) is not None), None)
+
+
+def _mentions_truth(annotation: Any) -> bool:
+    """Whether a type is made of bool, of anything, or of parameter objects, which look at their own keys."""
+    if annotation in (bool, Any) or (isinstance(annotation, type) and issubclass(annotation, Spec)):
+        return True
+    return any(_mentions_truth(part) for part in get_args(annotation))
+
+
+_Shift = Annotated[float, Field(ge=-100, le=100)]
+_Length = Annotated[float, Field(ge=0, le=50)]
+_Position = Annotated[float, Field(ge=-5000, le=5000)]
+_Angle = Annotated[float, Field(ge=-360, le=360)]
+_Turn = Annotated[float, Field(ge=0, le=20)]
+Mm3 = Annotated[tuple[_Shift, _Shift, _Shift], BeforeValidator(_three_axes)]
+NonNegativeMm3 = Annotated[tuple[_Length, _Length, _Length], BeforeValidator(_three_axes)]
+PositionMm3 = Annotated[tuple[_Position, _Position, _Position], BeforeValidator(_three_axes)]
+Deg3 = Annotated[tuple[_Angle, _Angle, _Angle], BeforeValidator(_three_axes)]
+SdDeg3 = Annotated[tuple[_Turn, _Turn, _Turn], BeforeValidator(_three_axes)]

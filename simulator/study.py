@@ -1,13 +1,14 @@
 """A study from end to end: `run_study` is the data flow read aloud."""
 
+import copy
 import csv
 import dataclasses
-import shutil
+import json
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -16,13 +17,13 @@ import xarray as xr
 
 from simulator import __version__
 from simulator.assembly import combine
-from simulator.checkpoint import BlockStore, changed_settings, study_text
-from simulator.config import StudyConfig, dump_study
+from simulator.checkpoint import BlockStore, changes_between, identity_text, merged_inputs
+from simulator.config import StudyConfig, dump_study, map_paths
 from simulator.executors import Executor, local_executor
-from simulator.files import whole_file
+from simulator.files import MARK, inert, is_marked, mark_own, require_own, whole_file
 from simulator.population.intervals import FixedWidthRule
 from simulator.prepare import Problem
-from simulator.results import open_results, write_results, write_summary
+from simulator.results import open_results, stored_study, write_results, write_summary
 from simulator.simulation import twins
 from simulator.spec import ConfigError, SimulatorError
 from simulator.tasks import (
@@ -33,6 +34,7 @@ from simulator.tasks import (
     Task,
     TaskRecord,
     assemble_results,
+    identity_of,
     problems_of,
     simulate,
     tasks_of,
@@ -113,6 +115,7 @@ def run_study(
     workers: int | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
+    fresh: bool = False,
 ) -> None:
     """Simulate a study into a folder: config.yaml, results.nc and summary.csv, and tasks.csv about who did what.
 
@@ -123,16 +126,26 @@ def run_study(
     ----------
     workers : threads; one per processor by default.
     executor : who simulates instead; its workers have to see `out` and the case under the same paths.
+    fresh : discard earlier results and unfinished courses, once the study is known to be possible.
+
+    Raises
+    ------
+    ConfigError : `out` is not new, empty or a run's own, or belongs to another study; see also `prepare`.
     """
+    require_own(out, is_run_folder)
     progress = progress or Silent()
     began = time.monotonic()
     progress.stage("reading the case")
     problems = dict(zip(_point_folders(config, out), problems_of(config), strict=True))
     for note in notes_of(list(problems.values())):
         progress.note(note)
-    open_folders = {folder: p for folder, p in problems.items() if not is_finished(p.config, folder)}
+    mark_own(out)
+    if fresh:
+        _discard_earlier(out)
+    open_folders = {folder: p for folder, p in problems.items() if not _holds(folder, identity_of(p))}
     for folder, problem in open_folders.items():
-        BlockStore(folder / BLOCKS).claim(_identity(problem.config))
+        mark_own(folder)
+        BlockStore(folder / BLOCKS).claim(identity_of(problem))
         _write_config(problem.config, folder)
     _write_config(config, out)
     with local_executor(workers) as threads:
@@ -246,7 +259,7 @@ def _task_log(path: Path) -> Iterator:
             file.flush()
 
         def write(record: TaskRecord) -> None:
-            table.writerow(dataclasses.asdict(record))
+            table.writerow({key: inert(value) for key, value in dataclasses.asdict(record).items()})
             file.flush()
 
         yield write
@@ -305,27 +318,65 @@ def _combine_points(config: StudyConfig, out: Path, folders: list[Path]) -> None
         with open_results(folder) as results:
             points.append(results.drop_nodes("dose", errors="ignore").load())
     results = combine(config, points)
+    results.attrs["inputs"] = json.dumps(merged_inputs(_inputs_of(point) for point in points))
     write_summary(results, out / "summary.csv")
     write_results(results, out / RESULTS)
 
 
 def is_finished(config: StudyConfig, folder: Path) -> bool:
-    """Whether a folder holds the finished results of this very study.
+    """Whether a folder holds the finished results of this very study, made of the files that it names now.
 
     Raises
     ------
-    ConfigError : the folder holds the results of another study.
+    ConfigError : the folder holds the results of another study, or one of its files has changed.
     """
     if not _has_results(folder):
         return False
+    inputs = merged_inputs(p.inputs for p in problems_of(config)) if _names_files(config) else {}
+    return _holds(folder, identity_text(__version__, dump_study(config), inputs))
+
+
+def _holds(folder: Path, identity: str) -> bool:
+    """Whether a folder holds finished results of the study with this identity; `ConfigError` if they are of another."""
+    if not _has_results(folder):
+        return False
     with open_results(folder) as results:
-        earlier = study_text(results.attrs["simulator_version"], results.attrs["config"])
-    if earlier == _identity(config):
+        about = results.attrs
+        earlier = identity_text(about["simulator_version"], about["config"], _inputs_of(results))
+    changed = changes_between(earlier, identity)
+    if changed:
+        raise ConfigError(
+            f"{folder}: holds the results of a different study ({changed}); "
+            "add --fresh to replace them, choose another folder with --out, or give the study another name"
+        )
+    return True
+
+
+def _inputs_of(results: xr.DataTree) -> dict[str, str]:
+    """The files that a study was made of; none are known where an earlier version did not keep them."""
+    return dict(json.loads(results.attrs.get("inputs", "{}")))
+
+
+def _names_files(config: StudyConfig) -> bool:
+    """Whether a study, or a point of its sweep, is made of files."""
+    plain = [point.model_dump(mode="json") for point in config.points()]
+    without = copy.deepcopy(plain)
+    for raw in without:
+        map_paths(raw, lambda path: "")
+    return plain != without
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Whether a run made this folder: it is marked, or holds results, blocks or points of the study in its config.yaml."""
+    if is_marked(folder):
         return True
-    raise ConfigError(
-        f"{folder}: holds the results of a different study ({changed_settings(earlier, _identity(config))}); "
-        "add --fresh to replace them, choose another folder with --out, or give the study another name"
-    )
+    try:
+        config = (folder / CONFIG).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    owner = BlockStore(folder / BLOCKS).owner() or ""
+    is_of_it = config in (stored_study(folder / RESULTS), owner.partition("\n")[2])
+    return is_of_it or is_run_folder(folder / "points" / "00000")
 
 
 def notes_of(problems: Sequence[Problem]) -> list[str]:
@@ -340,13 +391,15 @@ def notes_of(problems: Sequence[Problem]) -> list[str]:
     return notes
 
 
-def discard_earlier(folder: Path) -> None:
-    """Remove the results and the unfinished courses of an earlier run."""
-    for name in (RESULTS, "summary.csv", "report.html", "config.yaml", "tasks.csv"):
-        (folder / name).unlink(missing_ok=True)
-    for name in (BLOCKS, "points"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-
-
-def _identity(config: StudyConfig) -> str:
-    return study_text(__version__, dump_study(config))
+def _discard_earlier(out: Path) -> None:
+    """Remove the results and the unfinished courses of an earlier run, and nothing else."""
+    for folder in (out, *(out / "points").glob("[0-9]" * 5)):
+        for name in (RESULTS, "summary.csv", "report.html", CONFIG, "tasks.csv"):
+            (folder / name).unlink(missing_ok=True)
+        BlockStore(folder / BLOCKS).discard()
+        if folder != out:
+            (folder / MARK).unlink(missing_ok=True)
+            with suppress(OSError):
+                folder.rmdir()
+    with suppress(OSError):
+        (out / "points").rmdir()

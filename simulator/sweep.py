@@ -1,27 +1,32 @@
 """Sweeps: keys of a study that take several values, each a named axis of the results."""
 
 import json
+import re
 from dataclasses import dataclass
 from itertools import product
 from pathlib import PurePath
 from typing import Annotated, Any
 
-from simulator.spec import Discriminator, Field, PositiveFloat, Spec, Tag, model_validator
+from simulator.spec import Discriminator, Field, Spec, Tag, model_validator
 
-_MOST_VALUES = 100_000
+MOST_POINTS = 2000
 
 
 class SweepRange(Spec):
     """Evenly spaced numbers from `start` to at most `stop`."""
 
-    start: float = Field(description="first value")
-    stop: float = Field(description="last value, if a whole number of steps leads there")
-    step: PositiveFloat = Field(description="distance between values")
+    start: Annotated[float, Field(ge=-1e6, le=1e6)] = Field(description="first value")
+    stop: Annotated[float, Field(ge=-1e6, le=1e6)] = Field(
+        description="last value, if a whole number of steps leads there"
+    )
+    step: Annotated[float, Field(gt=0, le=1e6)] = Field(description="distance between values")
 
     @model_validator(mode="after")
     def _is_ascending(self) -> "SweepRange":
-        if not 0 <= self.stop - self.start < _MOST_VALUES * self.step:
-            raise ValueError(f"start {self.start:g}, stop {self.stop:g}, step {self.step:g} give no or too many values")
+        if not 0 <= self.stop - self.start < MOST_POINTS * self.step:
+            raise ValueError(
+                f"start {self.start:g}, stop {self.stop:g}, step {self.step:g} give no or more than {MOST_POINTS} values"
+            )
         return self
 
     def values(self) -> list[float]:
@@ -67,6 +72,9 @@ SweepValues = Annotated[
 ]
 
 
+_NAME = re.compile(r"\w([^/\x00-\x1f]*\w)?")
+
+
 @dataclass(frozen=True)
 class Axis:
     """One dimension of a sweep.
@@ -86,8 +94,10 @@ def axis(name: str, values: Any) -> Axis:
 
     Raises
     ------
-    ValueError : values that look alike in the results.
+    ValueError : a name that the results cannot carry, too many values, or values that look alike in the results.
     """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"sweep.{name}: a name in the results starts and ends with a letter or digit and has no /")
     if isinstance(values, SweepGroup):
         columns = list(values.together.values())
         changes = tuple(dict(zip(values.together, row, strict=True)) for row in zip(*columns, strict=True))
@@ -95,6 +105,10 @@ def axis(name: str, values: Any) -> Axis:
     else:
         labels = tuple(values.values() if isinstance(values, SweepRange) else values)
         changes = tuple({name: value} for value in labels)
+    if len(labels) > MOST_POINTS:
+        raise ValueError(
+            f"sweep.{name}: {len(labels)} values, at most {MOST_POINTS} points are simulated; split the study"
+        )
     shown = [_label(value) for value in labels]
     if not all(isinstance(label, float) for label in shown):
         shown = [label if isinstance(label, str) else f"{label:g}" for label in shown]

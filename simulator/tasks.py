@@ -15,9 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from simulator import __version__
 from simulator.assembly import DOSE_BINS, Outcome, assemble
+from simulator.beyond_grid import without_unknown
 from simulator.budget import budget_group, budget_strategies
-from simulator.checkpoint import BlockStore
+from simulator.checkpoint import BlockStore, identity_text
 from simulator.config import StudyConfig, dump_study, load_study
 from simulator.dose_maps import MapFrame
 from simulator.executors import Executor, SerialExecutor
@@ -26,10 +28,10 @@ from simulator.once import Once
 from simulator.plan.quality import Plan, PlanQuality
 from simulator.population.bands import VOLUME_LEVELS, band_quantiles
 from simulator.population.coverage import dose_volume_coverage
-from simulator.prepare import PlanRequest, Problem, case_key, prepare
+from simulator.prepare import PlanRequest, Problem, case_key, check_plans, input_states, prepare
 from simulator.results import write_results, write_summary
 from simulator.sampling.courses import Delivery
-from simulator.simulation import Work, course_draws, deliver_courses, make_plans, prepare_work
+from simulator.simulation import Work, check_reach, course_draws, deliver_courses, make_plans, prepare_work
 from simulator.spec import SimulatorError
 from simulator.sweep import point_names
 
@@ -87,27 +89,41 @@ def _problem_of(config: StudyConfig) -> Problem:
     ------
     ConfigError, CaseError : see `prepare`.
     """
-    return _problems.get((dump_study(config), case_key(config)), lambda: prepare(config))
+    return _problems.get((dump_study(config), input_states(config)), lambda: without_unknown(prepare(config)))
 
 
 def problems_of(config: StudyConfig) -> list[Problem]:
-    """The prepared study at every point of its sweep.
+    """The prepared study at every point of its sweep, with plans that can be made: all that `check` checks and `run` refuses.
 
     Raises
     ------
-    ConfigError, CaseError : see `prepare`; the message names the point.
+    ConfigError, CaseError : see `prepare`, `check_reach` and `check_plans`; the message names the point.
     """
-    found = []
+    found, checked = [], set[Hashable]()
     for name, point in zip(point_names(config.axes()), config.points(), strict=True):
         try:
-            found.append(_problem_of(point))
+            problem = _problem_of(point)
+            check_reach(problem)
+            key = case_key(point), point.plan.model_dump_json(), point.prescription, problem.requests
+            if key not in checked:
+                check_plans(problem)
+            checked.add(key)
+            found.append(problem)
         except SimulatorError as error:
             raise type(error)(f"sweep point {name}: {error}" if name else str(error)) from None
     return found
 
 
+def identity_of(problem: Problem) -> str:
+    """What identifies the numbers of a prepared study."""
+    return identity_text(__version__, dump_study(problem.config), problem.inputs)
+
+
 def _problem_in(folder: Path) -> Problem:
-    return _problem_of(load_study(folder / CONFIG))
+    """The prepared study of a run folder, whose files have to be those with which the run began."""
+    problem = _problem_of(load_study(folder / CONFIG))
+    BlockStore(folder / BLOCKS).claim(identity_of(problem))
+    return problem
 
 
 def _planned_together(problem: Problem, strategy: int) -> tuple[PlanRequest, ...]:
@@ -298,7 +314,7 @@ def _blocks_of(problem: Problem, store: BlockStore, task: Task) -> Iterator[tupl
 def _outcome(problem: Problem, store: BlockStore, tasks: list[Task], values: np.ndarray) -> Outcome:
     """What all tasks of a strategy found; metrics are written to `values` (course, metric)."""
     counts = np.zeros((len(problem.structures), DOSE_BINS, VOLUME_LEVELS), np.int64)
-    total_gy, n_courses = np.zeros(0), 0
+    total_gy, n_courses, n_lost = np.zeros(0), 0, 0
     for task in sorted(tasks, key=lambda task: task.first):
         part = _loaded(store, task.key)
         if task.first == 0:
@@ -307,6 +323,7 @@ def _outcome(problem: Problem, store: BlockStore, tasks: list[Task], values: np.
         n_courses += task.n_courses
         for at, block in _blocks_of(problem, store, task):
             counts += block["counts"]
+            n_lost += int(block["n_lost"])
             values[at] = block["values"]
     maps = {key: whole[key] for key in ("nominal", "ptv_mask", "sd", "percentile") if key in whole}
     return Outcome(
@@ -316,5 +333,6 @@ def _outcome(problem: Problem, store: BlockStore, tasks: list[Task], values: np.
         coverage=dose_volume_coverage(counts),
         nominal_dvh=whole["dvh"],
         interpolation_error_gy=whole["error_gy"],
+        n_without_target=n_lost,
         maps=maps | {"mean": np.asarray(total_gy / n_courses, np.float32)},
     )

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,10 +38,13 @@ def kernels_compiled_ahead(n_workers: int | None, say: Callable[[str], None]) ->
     """Meanwhile compile the kernels of the courses on another processor, unless they are in numba's cache."""
     from simulator.kernels.accumulate import accumulate_tiles
 
-    if any(Path(accumulate_tiles.stats.cache_path).glob("*accumulate_tiles*.nbc")):
+    kept = Path(accumulate_tiles.stats.cache_path)
+    if any(kept.glob("*accumulate_tiles*.nbc")):
         yield
         return
-    say("first run here: kernels are compiled, which takes about half a minute")
+    is_lasting = not kept.is_relative_to(tempfile.gettempdir())
+    where = "" if is_lasting else f"; they are kept in {kept}, for want of a lasting folder that can be written to"
+    say(f"first run here: kernels are compiled, which takes about half a minute{where}")
     if (n_workers or os.cpu_count()) == 1:
         yield
         return

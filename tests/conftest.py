@@ -1,5 +1,6 @@
 """Shared fixtures."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from slurm import single_node
 
 ROOT = Path(__file__).parents[1]
+os.environ["COLUMNS"] = "160"  # pytest-xdist says 80, and tables would fold what tests look for
 
 
 def _shared(name: str) -> Path:

@@ -307,6 +307,37 @@ def interrupted(trial: Trial) -> Cost:
     return cost
 
 
+def stopped(trial: Trial, number: signal.Signals) -> tuple[int, int]:
+    """Stop a run by a signal at a random moment while courses are simulated; finished blocks before and after this run."""
+    before = len(trial.blocks())
+    run = trial.start("--workers", "2", *SMALL_BLOCKS)
+    trial.until_blocks(before + 1, run)
+    time.sleep(random.uniform(0, 0.1))
+    run.send_signal(number)
+    code, expected = run.wait(PATIENCE_S), -number if number == signal.SIGKILL else 128 + number
+    after = trial.n_finished()
+    assert code == expected, f"{number.name} ended with {code}\n{trial.said()}"
+    assert after < N_COURSES, f"all courses were finished before {number.name}"
+    return before, len(trial.blocks())
+
+
+SMALL_BLOCKS = ("--set", "numerics.block_courses=1")  # many, so that each of many stops finds some unfinished
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
+
+
+def twenty_stops(trial: Trial) -> Cost:
+    """20 times Ctrl-C, SIGTERM, SIGHUP or kill -9 of `simulator run` in one sweep, each with blocks unfinished, threads"""
+    for stop in range(20):
+        before, after = stopped(trial, STOPS[stop % len(STOPS)])
+        print(
+            f"{STOPS[stop % len(STOPS)].name}: {before} blocks before, {after} of {N_COURSES} after",
+            file=sys.stderr,
+        )
+    finished, done = trial.n_finished(), trial.n_simulated()
+    assert trial.start("--workers", "2", *SMALL_BLOCKS).wait(PATIENCE_S) == 0, trial.said()
+    return Cost(21, finished + trial.n_simulated() - done - N_COURSES, 0)
+
+
 @contextmanager
 def _scheduler(trial: Trial, port: int) -> Iterator[subprocess.Popen]:
     """A Dask scheduler with two workers."""
@@ -421,6 +452,7 @@ FAULTS = {
             flipped,
             clock,
             two_at_once,
+            twenty_stops,
         ),
     )
 }
@@ -460,9 +492,11 @@ def main() -> None:
     expected = undisturbed("--workers", "1")
     print("| fault | times | same numbers | commands | finished courses done again, most | seconds |")
     print("|---|---|---|---|---|---|")
+    names = arguments.faults or list(FAULTS)
     with ExitStack() as stack:
-        stack.enter_context(single_node.running())
-        for name in arguments.faults or FAULTS:
+        if any("slurm" in name or "job" in name for name in names):
+            stack.enter_context(single_node.running())
+        for name in names:
             costs, failures, began = [], [], time.monotonic()
             for _ in range(arguments.times):
                 try:

@@ -52,6 +52,7 @@ def synthetic_results(
                 "unit": np.full(len(metrics), "Gy"),
                 "structure": np.array(structures),
                 "nominal": nominal,
+                "n_without_target": np.array(0),
                 **dict(zip(("mean", "mean_low", "mean_high"), mean_interval(value, axis=1), strict=True)),
             },
             {"strategy": strategies, "course": np.arange(n_courses), "metric": metrics},

@@ -4,11 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from scipy.stats import binom, norm
+from scipy.stats import binom, chi, norm
 from test_sphere_truth import rows, sphere_study
 
 import simulator
 from simulator.config import StudyConfig
+from simulator.conventions import percent
 from simulator.population.comparison import compare_metric, distinguishable, paired_difference
 from simulator.population.decision import decide, pareto_front
 from simulator.population.intervals import (
@@ -24,6 +25,8 @@ from simulator.population.required_margin import (
     margin_of_courses,
     required_margin,
 )
+from simulator.results import joint_probability
+from simulator.strategy.margin import Spread, VanHerkMargin
 
 
 @pytest.mark.parametrize("n", [20, 300])
@@ -255,10 +258,65 @@ def test_joint_probabilities_and_the_decision_are_direct_counts():
     assert 0 < enough.sum() < 3
     assert decision.attrs["recommended"] == results["plans/strategy"].values[np.argmax(enough)]
     assert "is recommended" in json.loads(decision.attrs["reason"])[0]
-    none = simulator.run(study(courses=300, decision={"probability": 0.9999}))["decision"]
+    unsure = simulator.run(study(courses=300, decision={"probability": 0.9999}))["decision"]
+    assert unsure.attrs["recommended"] == ""
+    assert unsure.attrs["nearest_miss"] == "none, 9 mm, none"
+    assert "Nothing is feasible" not in unsure.attrs["reason"]
+    narrow = {"margins_mm": [0, 3], "motion": ["none"], "guidance": ["none"]}
+    none = simulator.run(study(courses=300, decision={"probability": 0.9999}, strategies=narrow))["decision"]
     assert none.attrs["recommended"] == ""
-    assert none.attrs["nearest_miss"] == "none, 9 mm, none"
+    assert none.attrs["nearest_miss"] == "none, 3 mm, none"
     assert "Nothing is feasible" in json.loads(none.attrs["reason"])[0]
+
+
+@pytest.mark.parametrize("n_courses", [20, 50, 100])
+def test_too_few_courses_are_not_called_infeasible(n_courses):
+    """The sphere at 6 mm is covered in 93 to 95 % of courses: 90 % lies in the interval of so few."""
+    strategies = {"margins_mm": [3, 6], "motion": ["none"], "guidance": ["none"]}
+    results = simulator.run(study(courses=n_courses, strategies=strategies))
+    coverage = joint_probability(results, "wanted coverage")
+    assert (coverage["ci_low"] < 0.9).all()
+    assert coverage["ci_low"][1] < 0.9 < coverage["ci_high"][1]
+    first, second = json.loads(results["decision"].attrs["reason"])
+    n_unsure = int((coverage["ci_high"] >= 0.9).sum())
+    assert first == (
+        f"{n_courses} courses are too few to tell: no strategy is shown to meet GTV D98% >= 95% with a probability of 90 %, "
+        f"but the 95 % intervals of {n_unsure} of 2 strategies reach that; simulate more courses."
+    )
+    assert second.startswith("The nearest is “none, 6 mm, none” with ")
+
+
+def test_certain_answers_are_not_rounded_to_certainty():
+    """A risk of 99.96 % is no certainty, and 100 % of courses is."""
+    assert [percent(p) for p in (0, 4e-4, 0.0449, 0.9996, 1)] == ["0", "<0.1", "4.5", ">99.9", "100"]
+    assert percent(float("nan")) == "–"
+
+
+@pytest.mark.parametrize("penumbra_mm", [2.0, 3.2, 6.4])
+def test_recipes_take_the_penumbra_of_the_plan(penumbra_mm):
+    """As candidates and beside the required margin; a penumbra of the margin's own comes first."""
+    own = {"recipe": "van-herk", "penumbra_sd_mm": 5.0, "coverage_percent": 91}
+    strategies = {"margins_mm": [3, 9, "van-herk", "finite-fraction", own], "motion": ["none"], "guidance": ["none"]}
+    plan = {"model": "penumbra", "penumbra_sd_mm": penumbra_mm, "normalisation": "plateau"}
+    results = simulator.run(study(courses=20, strategies=strategies, plan=plan))
+
+    def van_herk(sigma, small, edge, share=0.9):
+        return chi.ppf(share, 3) * sigma + norm.ppf(0.95) * (np.hypot(small, edge) - edge)
+
+    recipe = results["margins/recipe_mm"].isel(series=0, direction=0)
+    assert results["margins/recipe_penumbra_mm"].item() == penumbra_mm
+    assert recipe.sel(recipe="van Herk").item() == pytest.approx(van_herk(2, 2, penumbra_mm), abs=1e-6)
+    finite = van_herk(np.sqrt(4 + 4 / 2), np.sqrt(2), penumbra_mm)
+    name = "finite fractions, isodose of the plan"
+    assert recipe.sel(recipe=name).item() == pytest.approx(finite, abs=1e-6)
+    candidate = results["plans/margin_mm"].isel(direction=0).values[2:]
+    assert candidate == pytest.approx([van_herk(2, 2, penumbra_mm), finite, van_herk(2, 2, 5.0, 0.91)], abs=1e-3)
+
+
+def test_a_plan_without_a_penumbra_leaves_the_recipes_that_of_water():
+    assert VanHerkMargin().margin(Spread(np.zeros(3), np.full(3, 2.0))) == pytest.approx(
+        norm.ppf(0.95) * (np.hypot(2, 3.2) - 3.2)
+    )
 
 
 def test_a_recommended_recipe_is_said_in_mm():

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "simulator"
 
 ROWS = [
-    ["conventions", "files", "once", "spec", "kernels"],
+    ["conventions", "spec", "once", "files", "reading", "kernels"],
     [("case", "plan"), "uncertainty", "strategy"],
     ["sampling", "accumulation", "dose_maps", "true_target", "metrics", "refinement", "population"],
     ["results", "plots", "report"],
@@ -26,11 +26,13 @@ ROWS = [
         "executors",
         "checkpoint",
         "simulation",
+        "beyond_grid",
         "margin_causes",
         "budget",
         "rare",
         "tasks",
         "study",
+        "terminal",
         "progress",
         "overview",
         "export",
@@ -54,7 +56,7 @@ HOMES = {
     "matplotlib": ("plots",),
     "jinja2": ("report",),
     "typer": ("cli",),
-    "rich": ("cli", "progress", "overview"),
+    "rich": ("terminal", "progress", "overview"),
 }
 FREE = {"", "__main__", "__init__"}
 

@@ -1,5 +1,9 @@
 """Case files of arrays: masks as regions, layouts by their keys, and messages."""
 
+import io
+import zipfile
+from contextlib import suppress
+
 import numpy as np
 import pytest
 
@@ -145,3 +149,129 @@ def test_a_repeated_record_is_found_and_an_independent_one_is_not():
     assert one_record(repeated).duration_s == pytest.approx(40.0)
     single = Trace(np.arange(600) * 0.2, np.cumsum(rng.normal(size=(600, 3)), axis=0), axes)
     assert one_record(single) is single
+
+
+def label_arrays():
+    labels = np.zeros((6, 5, 4), np.uint8)
+    labels[1:4, 1:4, 1:3] = 1
+    return {
+        "ct_hu": np.zeros(labels.shape, np.int16),
+        "labels": labels,
+        "label_ids": np.array([1]),
+        "label_names": np.array(["GTV"]),
+        "ct_origin_xyz_mm": np.zeros(3),
+        "ct_spacing_xyz_mm": np.full(3, 2.0),
+        "dose_gy": np.full(labels.shape, 3.0),
+    }
+
+
+def contour_arrays():
+    angle = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+    slices = [np.stack([9 * np.cos(angle), 9 * np.sin(angle), np.full(20, z)], axis=1) for z in (-3.0, 0.0, 3.0)]
+    return {
+        "names": np.array(["GTV"]),
+        "points": np.concatenate(slices),
+        "offsets": np.array([0, 20, 40, 60]),
+        "roi": np.zeros(3, int),
+    }
+
+
+def with_value(values, value):
+    changed = np.array(values, dtype=float)
+    changed.flat[3 % changed.size] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("make", "change", "words"),
+    [
+        (label_arrays, lambda a: {"dose_gy": with_value(a["dose_gy"], np.nan)}, "dose_gy is nan or inf in places"),
+        (label_arrays, lambda a: {"dose_gy": with_value(a["dose_gy"], np.inf)}, "dose_gy is nan or inf in places"),
+        (label_arrays, lambda a: {"dose_gy": 0 * a["dose_gy"]}, "the largest dose is 0 Gy"),
+        (label_arrays, lambda a: {"dose_gy": -a["dose_gy"]}, "the largest dose is -3 Gy"),
+        (label_arrays, lambda a: {"dose_gy": 2500 * a["dose_gy"]}, "the largest dose is 7500 Gy"),
+        (label_arrays, lambda a: {"dose_gy": a["dose_gy"][0]}, "not enough values"),
+        (label_arrays, lambda a: {"ct_hu": with_value(a["ct_hu"], 1e300)}, "ct_hu reaches from 0 to 1e+300"),
+        (label_arrays, lambda a: {"ct_hu": a["ct_hu"].astype(complex)}, "ct_hu holds complex128 where numbers"),
+        (label_arrays, lambda a: {"labels": a["labels"][:-1]}, "labels have the shape (5, 5, 4), ct_hu (6, 5, 4)"),
+        (label_arrays, lambda a: {"label_ids": np.array([1, 2])}, "shorter"),
+        (label_arrays, lambda a: {"label_ids": np.array([1, 1]), "label_names": np.array(["GTV", "GTV"])},
+         "two structures are called 'GTV'"),
+        (label_arrays, lambda a: {"label_names": np.array([7])}, "label_names holds int64 where names are wanted"),
+        (label_arrays, lambda a: {"ct_spacing_xyz_mm": np.array([0.0, 1, 1])}, "positive spacing"),
+        (label_arrays, lambda a: {"ct_spacing_xyz_mm": np.array([1e-9, 1, 1])}, "no patient's image"),
+        (label_arrays, lambda a: {"ct_spacing_xyz_mm": np.array([1.0, 1e6, 1])}, "no patient's image"),
+        (label_arrays, lambda a: {"ct_spacing_xyz_mm": np.array([1.0, 1])}, "not enough values"),
+        (label_arrays, lambda a: {"ct_origin_xyz_mm": np.array([0, 0, 1e8])}, "no patient's image"),
+        (contour_arrays, lambda a: {"points": with_value(a["points"], 1e9)}, "points reaches from"),
+        (contour_arrays, lambda a: {"points": with_value(a["points"], 1e5)}, "coordinates within 5000 mm"),
+        (contour_arrays, lambda a: {"points": with_value(a["points"], np.nan)}, "points is nan or inf in places"),
+        (contour_arrays, lambda a: {"points": a["points"][:, :2]}, "points are not (n, 3)"),
+        (contour_arrays, lambda a: {"offsets": np.array([0, 40, 20, 60])}, "offsets do not rise from 0 to 60"),
+        (contour_arrays, lambda a: {"offsets": np.array([0, 20, 40, 61])}, "offsets do not rise from 0 to 60"),
+        (contour_arrays, lambda a: {"roi": np.zeros(2, int)}, "shorter"),
+    ],
+)  # fmt: skip
+def test_flawed_archives_are_refused_with_their_name(make, change, words, tmp_path):
+    arrays = make()
+    np.savez(tmp_path / "good.npz", **arrays)
+    assert load_archive(tmp_path / "good.npz", target="GTV").gtv.volume_cc > 0
+    np.savez(tmp_path / "bad.npz", **(arrays | change(arrays)))
+    with pytest.raises(CaseError) as told:
+        load_archive(tmp_path / "bad.npz", target="GTV")
+    assert str(told.value).startswith(f"case file {tmp_path / 'bad.npz'}: ")
+    assert words in str(told.value)
+
+
+def test_damaged_archives_are_refused(tmp_path):
+    np.savez(tmp_path / "good.npz", **label_arrays())
+    content = (tmp_path / "good.npz").read_bytes()
+    bad = tmp_path / "bad.npz"
+    for part in (content[:100], content[: len(content) // 2], content[:-10], content[200:], b""):
+        bad.write_bytes(part)
+        with pytest.raises(CaseError, match=r"bad\.npz"):
+            load_archive(bad, target="GTV")
+    for at in range(0, len(content), 97):
+        bad.write_bytes(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :])
+        with suppress(CaseError):
+            load_archive(bad, target="GTV")
+
+
+def test_an_archive_that_unpacks_to_more_than_a_patient_is_refused_before_it_is_read(tmp_path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (4000, 4000, 4000)})
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w") as stored:
+        stored.writestr("ct_hu.npy", header.getvalue())
+    with pytest.raises(CaseError, match=r"bomb\.npz: 477 GiB of memory wanted, at most 1 are given; crop the image"):
+        load_archive(tmp_path / "bomb.npz", target="GTV")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("sizes: 2 3 4", "sizes: 200000 300000 400000"), "GiB of memory wanted"),
+        (("sizes: 2 3 4", "sizes: 2 3"), ""),
+        (("space origin: (1,2,3)", "space origin: (nan,2,3)"), ""),
+        (("space origin: (1,2,3)\n", ""), "space origin is missing"),
+        (("(2,0,0)", "(0,0,0)"), "are no axes of an image"),
+        (("(2,0,0)", "(2e9,0,0)"), "no patient's image"),
+        (("encoding: raw", "encoding: magic"), ""),
+        (("type: float", "type: banana"), ""),
+    ],
+)
+def test_flawed_nrrd_volumes_are_refused(change, words, tmp_path):
+    text = (
+        "NRRD0004\ntype: float\ndimension: 3\nspace: left-posterior-superior\nsizes: 2 3 4\n"
+        "space directions: (2,0,0) (0,2,0) (0,0,2)\nendian: little\nencoding: raw\nspace origin: (1,2,3)\n\n"
+    )
+    values = np.arange(24, dtype="<f4").tobytes()
+    (tmp_path / "a.nrrd").write_bytes(text.encode() + values)
+    assert read_nrrd(tmp_path / "a.nrrd").values.max() == 23
+    assert change[0] in text
+    flawed = [text.replace(*change).encode() + values, text.encode() + values[:-9], text.encode()[:60]]
+    for content, wanted in zip(flawed, (words, "", ""), strict=True):
+        (tmp_path / "a.nrrd").write_bytes(content)
+        with pytest.raises(CaseError) as told:
+            read_nrrd(tmp_path / "a.nrrd")
+        assert str(told.value).startswith(str(tmp_path / "a.nrrd"))
+        assert wanted in str(told.value)

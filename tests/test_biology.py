@@ -13,7 +13,7 @@ import simulator
 from simulator.accumulation import FractionSums, Reach, StructureDoses
 from simulator.config import StudyConfig
 from simulator.executors import SerialExecutor
-from simulator.kernels.dvh import mean_power
+from simulator.kernels.dvh import mean_dose
 from simulator.kernels.radiobiology import surviving_volume
 from simulator.metrics.biology import Biology, Complication, TumourControl, bed_gy, eqd2_gy
 from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics
@@ -248,7 +248,7 @@ def test_a_metric_of_eqd2_is_that_metric_of_its_distribution():
     found = evaluate_biology([parse_metric("X", f"EQD2(3):{m}") for m in names], sums, None, volume_cc, {})
     expected = evaluate_metrics([parse_metric("X", m) for m in names], eqd2_gy(sums, 3.0), volume_cc, 1.0)
     np.testing.assert_array_equal(found, expected)
-    assert found[0, 2] == pytest.approx(mean_power(eqd2_gy(sums, 3.0), volume_cc[None], 1.0)[0])
+    assert found[0, 2] == pytest.approx(mean_dose(eqd2_gy(sums, 3.0), volume_cc[None])[0])
 
 
 # Uncertain parameters

@@ -180,3 +180,116 @@ def test_structure_volume_and_samples_agree_with_the_slabs():
         patch = sample_region(structure.region, spacing)
         assert patch.volume_cc.sum() == pytest.approx(slabs, rel=2e-3)
         np.testing.assert_allclose(np.average(patch.points_mm, axis=0, weights=patch.volume_cc), (10, 20, 0), atol=0.02)
+
+
+def ball_slices(radius, z):
+    return [circle(0, 0, h, np.sqrt(radius**2 - h**2)) for h in z if abs(h) < radius]
+
+
+def volume_cc(contours, **options):
+    return Structure("Organ", "oar", ContourRegion.from_contours(contours, **options)).volume_cc
+
+
+JITTERS = {
+    "two parts 0.05 mm apart": lambda i, part: 0.05 * part,
+    "two parts 0.5 mm apart": lambda i, part: 0.5 * part,
+    "two parts 0.9 mm apart": lambda i, part: 0.9 * part,
+    "two parts half a slice apart": lambda i, part: 1.5 * part,
+    "two parts 1.1 mm apart": lambda i, part: 1.1 * part,
+    "random": lambda i, part: np.random.default_rng([i, part]).uniform(-0.1, 0.1),
+    "rounded to a millimetre": lambda i, part: 0.4 * ((i + part) % 2),
+    "rounded to a tenth": lambda i, part: 0.1 * ((i + part) % 2),
+}
+
+
+@pytest.mark.parametrize("jitter", JITTERS.values(), ids=JITTERS)
+@pytest.mark.parametrize("spacing", [None, 3.0], ids=["without image", "with image"])
+def test_parts_of_one_slice_may_differ_in_height(jitter, spacing):
+    """Two cylinders of 6 mm radius, 27 mm long."""
+    contours = [circle(x, 0, 3.0 * i + jitter(i, part), 6) for i in range(9) for part, x in enumerate((-20, 20))]
+    assert volume_cc(contours, slice_spacing_mm=spacing) == pytest.approx(2 * np.pi * 36 * 27 / 1000, rel=0.01)
+
+
+@pytest.mark.parametrize("spacing", [1.0, 2.0, 3.0, 5.0])
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.1])
+def test_a_shell_drawn_at_jittering_heights_keeps_its_hole_and_its_volume(spacing, share):
+    """Ball of 30 mm with a round hole of 10 mm along its axis; heights are off by up to a share of the spacing."""
+    rng = np.random.default_rng(5)
+    z = np.arange(-30 + spacing / 2, 30, spacing)
+    contours = ball_slices(30, z) + [circle(0, 0, h, 5) for h in z if abs(h) < 29]
+    exact = volume_cc(contours)
+    off = min(share * spacing, 0.12)
+    jittered = [c + np.array([0, 0, rng.uniform(-off, off)]) for c in contours]
+    assert volume_cc(jittered) == pytest.approx(exact, rel=0.01)
+
+
+@pytest.mark.parametrize("degrees", [0.05, 0.1, 0.3])
+def test_slightly_tilted_planes_are_read(degrees):
+    """Two cylinders 60 mm apart on planes that are not quite transverse."""
+    slope = np.tan(np.radians(degrees))
+    contours = [circle(x, 0, 3.0 * i, 12) for i in range(10) for x in (-30, 30)]
+    for c in contours:
+        c[:, 2] += slope * c[:, 0]
+    assert volume_cc(contours) == pytest.approx(2 * np.pi * 144 * 30 / 1000, rel=0.01)
+
+
+REPETITIONS = {
+    "same": lambda c: c.copy(),
+    "next start": lambda c: np.roll(c, 1, axis=0),
+    "other start": lambda c: np.roll(c, 77, axis=0),
+    "reversed": lambda c: c[::-1],
+    "reversed elsewhere": lambda c: np.roll(c[::-1], 40, axis=0),
+    "closed": lambda c: np.vstack([c, c[:1]]),
+    "a point more": lambda c: np.vstack([c[:50], (c[49:50] + c[50:51]) / 2, c[50:]]),
+    "rounded": lambda c: np.round(c, 1),
+    "shifted": lambda c: c + np.array([0.03, -0.02, 0]),
+    "higher": lambda c: c + np.array([0, 0, 0.04]),
+    "lower": lambda c: np.roll(c, 5, axis=0) + np.array([0, 0, -0.3]),
+}
+
+
+@pytest.mark.parametrize("again", REPETITIONS.values(), ids=REPETITIONS)
+@pytest.mark.parametrize("which", [[4], list(range(9)), [0, 8]], ids=["one slice", "all slices", "ends"])
+def test_a_contour_repeated_in_any_way_counts_once(again, which):
+    once = [circle(1, 2, 3.0 * i, 15) for i in range(9)]
+    truth = np.pi * 225 * 27 / 1000
+    assert volume_cc(once + [again(once[i]) for i in which]) == pytest.approx(truth, rel=0.01)
+    assert volume_cc(once + 2 * [again(once[i]) for i in which]) == pytest.approx(truth, rel=0.01)
+
+
+def test_a_thin_wall_is_no_repetition():
+    contours = [circle(0, 0, z, r) for z in (0.0, 3.0, 6.0) for r in (20, 19.7)]
+    assert volume_cc(contours) == pytest.approx(np.pi * (400 - 19.7**2) * 9 / 1000, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [[3] * 5 + [6] * 2, [6] * 2 + [3] * 5, [3, 6] * 4, [6, 6, 3, 3, 3, 3, 6, 6], [6, 3, 3] * 3, [3] * 4 + [6] * 4, [6, 3] * 2],
+    ids=["6 above", "6 below", "in turns", "6 at both ends", "every third", "half", "short"],
+)  # fmt: skip
+def test_slices_3_and_6_mm_apart_leave_no_gap(steps):
+    z = np.cumsum([0, *steps])
+    region = ContourRegion.from_contours([circle(0, 0, h, 9) for h in z], slice_spacing_mm=3)
+    length = z[-1] + (steps[0] + steps[-1]) / 2
+    assert region.gaps_mm == ()
+    assert volume_mm3(region, grid_around(region, 1.0)) == pytest.approx(np.pi * 81 * length, rel=0.01)
+
+
+def test_what_the_image_has_no_slice_for_is_no_gap():
+    z = [0, 3, 6, 9, 15, 18, 21]
+    contours = [circle(0, 0, h, 9) for h in z]
+    assert ContourRegion.from_contours(contours, 3.0, image_z_mm=[-3, *z, 24]).gaps_mm == ()
+    assert ContourRegion.from_contours(contours, 3.0, image_z_mm=np.arange(-3, 25, 3)).gaps_mm == ((9, 15),)
+    assert ContourRegion.from_contours(contours, 3.0, image_z_mm=[9]).gaps_mm == ((9, 15),)
+
+
+def test_a_coordinate_that_is_no_number_is_refused():
+    broken = circle(0, 0, 3, 9)
+    broken[7, 1] = np.nan
+    with pytest.raises(CaseError, match=r"^structure 'Heart': a contour has a coordinate that is not a number; export"):
+        ContourRegion.from_contours([circle(0, 0, 0, 9), broken, circle(0, 0, 6, 9)], name="Heart")
+
+
+def test_an_island_between_the_slices_of_another_part_takes_nothing_from_it():
+    contours = [circle(-20, 0, 3.0 * i, 9) for i in range(9)] + [circle(20, 0, 10.6, 4)]
+    assert volume_cc(contours, slice_spacing_mm=3) == pytest.approx(np.pi * (81 * 27 + 16 * 3) / 1000, rel=0.01)

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import logsumexp
 
 from simulator.kernels.dvh import (
     count_levels,
     cumulative_dvh,
     dose_at_volumes,
     extremes,
-    mean_power,
+    generalised_mean,
+    mean_dose,
     volume_at_doses,
     without_empty_points,
 )
@@ -77,12 +79,41 @@ def test_volume_mean_extremes_and_dvh_equal_numpy(n_volumes):
     np.testing.assert_allclose(
         volume_at_doses(dose, volume, limits), [[v[d >= g].sum() for g in limits] for d, v in pairs], rtol=1e-12
     )
-    np.testing.assert_allclose(mean_power(dose, volume, 1.0), [d @ v / v.sum() for d, v in pairs], rtol=1e-12)
-    np.testing.assert_allclose(mean_power(dose, volume, 8.0), [d**8 @ v / v.sum() for d, v in pairs], rtol=1e-10)
+    np.testing.assert_allclose(mean_dose(dose, volume), [d @ v / v.sum() for d, v in pairs], rtol=1e-12)
+    for a in (8.0, 1.0, 0.3, -2.0):
+        expected = [(d**a @ v / v.sum()) ** (1 / a) for d, v in pairs]
+        np.testing.assert_allclose(generalised_mean(dose, volume, a), expected, rtol=1e-11)
     np.testing.assert_array_equal(extremes(dose, volume), [[d[v > 0].min(), d[v > 0].max()] for d, v in pairs])
     dvh = cumulative_dvh(dose, volume, 0.5, 100)
     expected = [[100 * v[d >= 0.5 * b].sum() / v.sum() for b in range(100)] for d, v in pairs]
     np.testing.assert_allclose(dvh, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("a", [1000.0, 300.0, 40.0, 0.01, -0.01, -40.0, -300.0, -1000.0, 1e6, -1e6])
+def test_a_generalised_mean_of_any_exponent_is_that_of_log_sum_exp(a, scale):
+    """From the minimum (a -> -inf) over the geometric mean (a -> 0) to the maximum (a -> inf), without overflow."""
+    rng = np.random.default_rng(3)
+    dose = (scale * rng.uniform(20, 60, (2, 400))).astype(np.float32)
+    volume = rng.uniform(0.1, 1, (2, 400))
+    log_mean = logsumexp(a * np.log(dose.astype(float)), axis=1, b=volume / volume.sum(axis=1, keepdims=True))
+    found = generalised_mean(dose, volume, a)
+    np.testing.assert_allclose(found, np.exp(log_mean / a), rtol=1e-9)
+    if abs(a) >= 1000:
+        end = dose.max(axis=1) if a > 0 else dose.min(axis=1)
+        np.testing.assert_allclose(found, end, rtol=0.01)
+    if abs(a) == 0.01:
+        np.testing.assert_allclose(found, np.exp(np.average(np.log(dose), axis=1, weights=volume)), rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("a", "expected"), [(8.0, 50.0 * 0.5**0.125), (-8.0, 0.0), (0.5, 12.5), (1000.0, 50 * 0.5**1e-3)]
+)
+def test_a_point_without_dose_counts_as_none_at_all(a, expected):
+    """Slightly negative doses of a lattice are none: no power of them is NaN."""
+    for nothing in (0.0, -1e-3):
+        assert generalised_mean(np.array([[50, nothing]], np.float32), np.ones((1, 2)), a)[0] == pytest.approx(expected)
+    assert generalised_mean(np.zeros((1, 2), np.float32), np.ones((1, 2)), a)[0] == 0
 
 
 def test_levels_are_counted_as_rounded():
@@ -108,8 +139,8 @@ def test_points_without_volume_are_left_out_in_order_and_change_no_number():
     kernels = [
         lambda d, v: dose_at_volumes(d, v, wanted),
         lambda d, v: volume_at_doses(d, v, np.array([9.0, 20.0])),
-        lambda d, v: mean_power(d, v, 1.0),
-        lambda d, v: mean_power(d, v, 8.0),
+        lambda d, v: mean_dose(d, v),
+        lambda d, v: generalised_mean(d, v, 8.0),
         lambda d, v: cumulative_dvh(d, v, 0.5, 100),
     ]
     for kernel in kernels:

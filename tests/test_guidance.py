@@ -6,7 +6,11 @@ from drawing import by_fraction, delivered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2, norm
+from test_sphere_truth import sphere_study
 
+from simulator.config import StudyConfig
+from simulator.prepare import prepare
+from simulator.spec import ConfigError
 from simulator.strategy.guidance import (
     ExtendedNoActionLevel,
     GuidanceNoise,
@@ -201,6 +205,65 @@ class TestOffline:
         centred = known - known.mean()
         expected = np.sqrt(1 / len(known) + (day - known.mean()) ** 2 / (centred**2).sum())
         np.testing.assert_allclose(predicted.std(axis=0), expected, rtol=0.02)
+
+    @pytest.mark.parametrize(
+        ("measured", "every", "begin", "images"),
+        [
+            (3, 5, None, [1, 2, 3, 4, 9, 14]),
+            (3, 5, 6, [1, 2, 3, 6, 11, 16]),
+            (1, 5, 6, [1, 6, 11, 16]),
+            (2, 3, 10, [1, 2, 10, 13, 16]),
+            (4, 20, 5, [1, 2, 3, 4, 5]),
+        ],
+    )
+    def test_enal_images_the_first_fractions_and_then_those_of_its_schedule(self, measured, every, begin, images):
+        """Only fractions with an image change later corrections."""
+        guidance = ExtendedNoActionLevel(measured_fractions=measured, then_every=every, then_from=begin, **PERFECT)
+        assert list(np.flatnonzero(guidance.is_imaged(np.arange(1, 17))) + 1) == images
+        seen = normal((1, 17, 3), 3)
+        for fraction in range(16):
+            other = seen.copy()
+            other[:, fraction] += 1
+            changed = guidance.correct(other, noise(seen.shape)) != guidance.correct(seen, noise(seen.shape))
+            assert changed.any() == (fraction + 1 in images)
+
+    @pytest.mark.parametrize(
+        ("images", "day", "truth"),
+        [([1, 2, 3], 4, 1.52753), ([1, 2, 3, 6], 7, 1.18019), ([1, 2, 3, 6, 11, 16], 17, 0.895608)],
+    )
+    def test_the_weekly_line_predicts_as_well_as_regression_says(self, images, day, truth):
+        """SD of a straight line's prediction over σ, images in the first three fractions and then weekly, no trend."""
+        x = np.array(images, float) - np.mean(images)
+        assert np.sqrt(1 / len(x) + (day - np.mean(images)) ** 2 / (x**2).sum()) == pytest.approx(truth, abs=1e-5)
+        guidance = ExtendedNoActionLevel(measured_fractions=2, then_every=1, match_mm=0)
+        if len(images) > 3:
+            guidance = ExtendedNoActionLevel(measured_fractions=3, then_every=5, then_from=6, match_mm=0)
+        predicted = guidance.correct(normal((40_000, day, 3), 1.0), noise((40_000, day, 3)))[:, day - 1]
+        np.testing.assert_allclose(predicted.std(axis=0), truth, rtol=0.02)
+
+    def test_further_images_come_after_the_measured_fractions_and_are_named(self):
+        with pytest.raises(ValueError, match="then_from: fraction 3 is one of the 3 measured ones; give a later one"):
+            ExtendedNoActionLevel(measured_fractions=3, then_from=3)
+        said = ExtendedNoActionLevel(then_from=6).describe()
+        assert "nal after 3 fractions, then images in fractions 6, 11, 16 and so on" in said
+
+    @pytest.mark.parametrize("kind", ["nal", "enal"])
+    @pytest.mark.parametrize(("measured", "fractions"), [(3, 3), (3, 1), (5, 4)])
+    def test_a_protocol_that_never_corrects_is_refused(self, kind, measured, fractions):
+        config = sphere_study(
+            radius_mm=8, penumbra_sd_mm=3.2, isodose_percent=80, systematic_mm=1, random_mm=1, margins_mm=(3,),
+            fractions=fractions, max_points=1000,
+        ).model_dump(mode="json")  # fmt: skip
+        config["strategies"]["guidance"] = [{"kind": kind, "measured_fractions": measured}]
+        with pytest.raises(ConfigError) as refusal:
+            prepare(StudyConfig.model_validate(config))
+        assert str(refusal.value) == (
+            f"strategies.guidance.{kind}: would correct from fraction {measured + 1} on, but prescription.fractions is "
+            f"{fractions}; measure fewer fractions (measured_fractions), or choose another guidance"
+        )
+        config["strategies"]["guidance"] = [{"kind": kind, "measured_fractions": 1}]
+        config["prescription"]["fractions"] = 2
+        prepare(StudyConfig.model_validate(config))
 
     def test_offline_residuals_for_the_recipes_come_from_trial_courses(self):
         spread = Spread(np.full(3, 3.0), np.full(3, 2.0), 30)

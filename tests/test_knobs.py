@@ -55,15 +55,15 @@ MOTIONS = [
 ]
 GUIDANCES = [
     guidances.NoActionLevel(measured_fractions=1, couch_mm=0.3),
-    guidances.ExtendedNoActionLevel(measured_fractions=1, then_every=2, couch_mm=0.3),
+    guidances.ExtendedNoActionLevel(measured_fractions=1, then_every=2, then_from=3, couch_mm=0.3),
     guidances.OnlineBone(action_level_mm=2, couch_mm=0.3, couch="6D", reimage_every_min=1.0),
     guidances.OnlineTarget(action_level_mm=2, couch_mm=0.3, couch="6D", reimage_every_min=1.0),
 ]
 MARGINS = [
     FIXED,
     margins.AsymmetricMargin(right_mm=1, left_mm=2, anterior_mm=3, posterior_mm=4, inferior_mm=5, superior_mm=6),
-    margins.VanHerkMargin(),
-    margins.FiniteFractionMargin(),
+    margins.VanHerkMargin(penumbra_sd_mm=3.2),
+    margins.FiniteFractionMargin(penumbra_sd_mm=3.2),
 ]
 
 

@@ -148,6 +148,7 @@ def test_run_init_and_report_from_the_command_line(tmp_path):
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "results" / "study"
     assert {p.name for p in folder.iterdir()} == {
+        ".simulator",
         "config.yaml",
         "results.nc",
         "summary.csv",

@@ -1,6 +1,9 @@
 """The notebooks run from top to bottom."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib as mpl
@@ -19,3 +22,13 @@ def test_every_cell_runs(path, monkeypatch):
     for cell in cells:
         exec("".join(cell["source"]).replace("courses=2000", "courses=30"), names)
     assert names["results"].attrs["n_courses"] == 30
+
+
+def test_a_notebook_away_from_the_studies_says_what_to_set(tmp_path):
+    cells = json.loads((ROOT / "notebooks" / "first_study.ipynb").read_text(encoding="utf-8"))["cells"]
+    first = next("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    moved = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"}
+    done = subprocess.run([sys.executable, "-c", first], cwd=tmp_path, env=moved, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].startswith(
+        "AssertionError: set config to the path of configs/mediastinal_node.yaml"
+    )

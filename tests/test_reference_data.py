@@ -18,8 +18,9 @@ from simulator.case.archive import load_archive
 from simulator.case.cells import sample_region
 from simulator.case.contours import ContourRegion
 from simulator.case.dicom import load_dicom
-from simulator.case.dicom_files import contours_by_roi, items, scan
+from simulator.case.dicom_files import items, scan
 from simulator.case.dicom_grids import read_dose
+from simulator.case.dicom_rois import rois_of
 from simulator.case.inventory import inventory
 
 
@@ -185,7 +186,7 @@ class TestNelms:
     @pytest.mark.parametrize("shape", NELMS_SHAPES)
     def test_metrics(self, nelms_files, nelms_doses, nelms_rows, shape, spacing):
         structure = f"{shape}_{spacing}_0"
-        (contours,) = [c for _, c in contours_by_roi(nelms_files[f"structures/{structure}.dcm"]).values() if c]
+        (contours,) = [r.contours for r in rois_of(nelms_files[f"structures/{structure}.dcm"]) if r.contours]
         region = ContourRegion.from_contours(contours)
         (low_y, low_z), (high_y, high_z) = region.bounds_mm[0][1:], region.bounds_mm[1][1:]
         checked = [row for row in nelms_rows if row["structure"] == structure]

@@ -9,8 +9,10 @@ import xarray as xr
 from synthetic_results import synthetic_results
 
 from simulator.report import render_report
+from simulator.report.decision import _verdict
 from simulator.report.page import chosen_strategies, percent
 from simulator.report.text import significant
+from simulator.results import joint_probability
 
 
 class Page(HTMLParser):
@@ -144,6 +146,36 @@ def test_decision_table_marks_the_recommended_strategy_first(results, text):
         assert coverage.split("%")[0].strip() == percent(shown)
 
 
+def test_goals_on_organs_that_are_not_set_have_no_probability(tmp_path):
+    tree = synthetic_results(n_oars=0)
+    assert np.isnan(joint_probability(tree, "all organ goals")["probability"]).all()
+    assert np.isfinite(joint_probability(tree, "wanted coverage")["probability"]).all()
+    page = written(tree, tmp_path)
+    for table in ("decision-table", "comparison-table"):
+        heading, *_ = Page(page).tables[table]
+        assert not any("organ" in cell for cell in heading)
+    assert "in the risk to organs" not in page
+    assert "Coverage of the target against the risk to organs" not in page
+
+
+@pytest.mark.parametrize(
+    ("high", "feasible", "chosen", "verdict"),
+    [
+        (0.95, True, "", "feasible"),
+        (0.95, False, "", "not feasible so far (too few courses to tell)"),
+        (0.85, False, "", "not feasible"),
+        (0.95, False, "a", "nearest miss so far (too few courses to tell), on the front"),
+        (0.85, False, "a", "nearest miss, on the front"),
+    ],
+)
+def test_the_verdict_says_when_courses_are_too_few(high, feasible, chosen, verdict):
+    attrs = {"recommended": "", "nearest_miss": chosen, "probability": 0.9}
+    decision = xr.Dataset(
+        {"feasible": ("strategy", [feasible]), "on_front": ("strategy", [bool(chosen)])}, {"strategy": ["a"]}, attrs
+    )
+    assert _verdict(decision, high, 0) == verdict
+
+
 def test_required_margins_are_printed_beside_the_recipes(results, text):
     margins = results["margins"].to_dataset()
     _, *rows = Page(text).tables["required-table"]
@@ -188,7 +220,7 @@ def test_mean_tumour_control_stands_beside_that_of_the_plan(tmp_path):
     tree = synthetic_results()
     metrics = tree["metrics"].to_dataset()
     control = metrics.isel(metric=[0]).assign_coords(metric=["GTV TCP"])
-    tree["metrics"] = xr.DataTree(xr.concat([metrics, control], "metric"))
+    tree["metrics"] = xr.DataTree(xr.concat([metrics, control], "metric", data_vars="minimal"))
     _, *rows = Page(written(tree, tmp_path)).tables["response-table"]
     for i, (name, printed) in enumerate(rows):
         mean, low, high, planned = (float(number) for number in re.findall(r"[\d.]+", printed))

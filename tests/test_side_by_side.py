@@ -34,7 +34,7 @@ def folders(tmp_path_factory):
 
 
 def test_each_study_keeps_its_numbers(folders, tmp_path):
-    studies = open_studies(folders[:2])
+    studies = open_studies([folders[0], folders[1] / "results.nc"])
     assert list(studies) == ["wide", "narrow"]
     rows = {(strategy, what): cells for strategy, what, *cells in rows_of(studies)}
     assert rows["none, 0 mm, none", "wanted coverage"][1] == "-"
@@ -44,7 +44,10 @@ def test_each_study_keeps_its_numbers(folders, tmp_path):
         p = 100 * goals["probability"].sel(strategy="none, 3 mm, none", goal="GTV D98% >= 95%").item()
         assert cell.startswith(f"{p:.1f} % (")
     assert sum("*" in cell for cells in rows.values() for cell in cells) <= 2
-    table, figure = write_comparison(studies, [folders[0], folders[1] / "results.nc"], tmp_path)
+    assert {tuple(cells) for (_, what), cells in rows.items() if what == "all organ goals"} == {
+        ("no such goals", "no such goals"), ("no such goals", "-"), ("-", "no such goals"),
+    }, "goals that are not set are not met in 100 % of courses"  # fmt: skip
+    table, figure = write_comparison(studies, tmp_path)
     with table.open(encoding="utf-8") as file:
         assert [(row["study"], row["n_courses"]) for row in csv.DictReader(file)] == [
             ("wide", "200"), ("wide", "200"), ("narrow", "100"), ("narrow", "100"),

@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+import xarray as xr
 from test_study import small_study
 from typer.testing import CliRunner
 
@@ -12,7 +13,9 @@ import simulator
 from simulator.cli import app
 from simulator.config import load_study
 from simulator.executors import executor_with
-from simulator.results import open_results
+from simulator.report import render_report
+from simulator.report.sweep import _smallest_required, sweep_table
+from simulator.results import joint_probability, open_results
 from simulator.spec import ConfigError
 from simulator.study import is_finished, run_study
 
@@ -161,9 +164,18 @@ def test_check_says_how_much_work_a_sweep_is(tmp_path):
         ("{seed: [1, 1]}", "sweep.seed: 1 stands twice"),
         ("{name: [a]}", "name cannot be swept"),
         ("{x: {together: {seed: [1, 2], courses: [1]}}}", "seed has 2, courses has 1"),
-        ("{seed: {start: 2, stop: 1, step: 1}}", "give no or too many values"),
+        ("{seed: {start: 1, stop: 1000000, step: 1}}", "give no or more than 2000 values"),
+        ("{seed: {start: 1, stop: 60, step: 1}, courses: {start: 1, stop: 60, step: 1}}",
+         "sweep: 3600 points, at most 2000 are simulated; split the study"),
+        ("{a/b: {together: {seed: [1, 2]}}}", "sweep.a/b: a name in the results starts and ends with a letter or digit"),
+        ("{' a': {together: {seed: [1, 2]}}}", "a name in the results starts and ends with a letter or digit"),
+        ("{'..': {together: {seed: [1, 2]}}}", "a name in the results starts and ends with a letter or digit"),
+        ("{strategy: {together: {seed: [1, 2]}}}", "sweep.strategy: the results have a strategy of their own; choose another"),
+        ("{z: {together: {seed: [1, 2]}}}", "sweep.z: the results have a z of their own; choose another name"),
+        ("{nominal: {together: {seed: [1, 2]}}}", "sweep.nominal: the results have a nominal of their own"),
+        ("{seed: {start: 2, stop: 1, step: 1}}", "give no or more than 2000 values"),
     ],
-)
+)  # fmt: skip
 def test_what_is_wrong_with_a_sweep_is_said_at_once(tmp_path, sweep, message):
     file = tmp_path / "study.yaml"
     file.write_text(
@@ -198,3 +210,63 @@ def test_paths_in_a_sweep_start_from_the_study_file(tmp_path):
     study = load_study(file)
     assert [point.case.dicom for point in study.points()] == [str((tmp_path / p).resolve()) for p in "aabb"]
     assert study.axes()[0].labels == ("a", "b")
+
+
+def series(*rows):
+    """Required margins of some guidances: required, low, high, smallest and largest candidate on all sides, in mm."""
+    columns = dict(
+        zip(("required_mm", "low_mm", "high_mm", "smallest_mm", "largest_mm"), zip(*rows, strict=True), strict=True)
+    )
+    data = {
+        key: (("series", "direction"), np.repeat(np.array(v, float)[:, None], 6, axis=1)) for key, v in columns.items()
+    }
+    names = {"motion": ("series", ["none"] * len(rows)), "guidance": ("series", list("ABCDE")[: len(rows)])}
+    return xr.Dataset(data | names)
+
+
+INF = np.inf
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([(5.4, 5.1, 5.8, 3, 8), (4.2, 4.0, 4.5, 3, 8)], "4.2 mm (4.0 to 4.5), none, B"),
+        ([(5.4, 5.1, 5.8, 3, 8), (-INF, -INF, -INF, 3, 8)], "at most 3.0 mm (below the smallest candidate), none, B"),
+        ([(-INF, -INF, 3.3, 3, 8), (INF, INF, INF, 3, 8)], "at most 3.0 mm (below 3.0 to 3.3), none, A"),
+        ([(INF, INF, INF, 3, 8), (INF, INF, INF, 3, 8)], "more than 8.0 mm (above the largest candidate), none, A or none, B"),
+        ([(-INF, -INF, -INF, 3, 8)] * 4,
+         "at most 3.0 mm (below the smallest candidate), none, A or none, B or 2 more"),
+        ([(2.5, 2.3, 2.7, 0, 8), (-INF, -INF, -INF, 3, 8)],
+         "2.5 mm (2.3 to 2.7), none, A; or at most 3.0 mm (below the smallest candidate), none, B"),
+        ([(5.4, 5.1, 5.8, 3, 8), (INF, INF, INF, 0, 4)],
+         "5.4 mm (5.1 to 5.8), none, A; or more than 4.0 mm (above the largest candidate), none, B"),
+        ([(5.4, 5.1, 5.8, 3, 8), (np.nan,) * 5], "5.4 mm (5.1 to 5.8), none, A"),
+        ([(np.nan,) * 5], "–"),
+    ],
+)  # fmt: skip
+def test_the_smallest_required_margin_counts_those_below_the_candidates(rows, expected):
+    assert _smallest_required(series(*rows)) == expected
+
+
+def test_the_margin_of_one_axis_is_not_taken_for_that_of_the_others():
+    """Candidates along SI that all suffice: no more than 4/4/3 mm, though 4 mm are kept on LR and AP."""
+    margins = series((4, 4, 4, 4, 4), (4, 4, 4, 4, 4))
+    for key, si in (("required_mm", -INF), ("low_mm", -INF), ("high_mm", -INF), ("smallest_mm", 3), ("largest_mm", 6)):
+        margins[key][0, 4:] = si
+    margins["required_mm"][1, 4:] = 3.5
+    assert _smallest_required(margins) == "at most 4.0 / 4.0 / 3.0 mm (below the smallest candidate), none, A"
+
+
+def test_the_wanted_coverage_may_be_swept_and_too_few_courses_are_said(tmp_path):
+    study = small_study(sweep={"decision.probability": [0.05, 0.9999]})
+    results = simulator.run(study, courses=40, out=tmp_path)
+    assert list(results["decision/wanted_probability"].values) == [0.05, 0.9999]
+    has_no_organs = joint_probability(results, "all organ goals")["probability"].isnull().all().item()
+    table = sweep_table(results)
+    undecided = (results["joint/ci_high"].sel(joint="wanted coverage").values >= [[0.05], [0.9999]]).any(axis=1)
+    for row, unsure in zip(table["rows"], undecided, strict=True):
+        verdict = row["verdict"]
+        assert "nearest" not in verdict or verdict.startswith("too few courses" if unsure else "nothing feasible")
+        assert (row["organs"]["text"] == "–") == has_no_organs
+    render_report(results, tmp_path / "report.html")
+    assert "5 or 99.99 %" in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from drawing import delivered
+from scipy.stats import norm
 
 import simulator
 from simulator.accumulation import LatticePoints, Reach
@@ -11,7 +12,9 @@ from simulator.case.geometry import Grid, Volume
 from simulator.case.shapes import Ball
 from simulator.case.structures import Structure
 from simulator.config import StudyConfig
+from simulator.overview import recommendation
 from simulator.plan.dose import SplineDose
+from simulator.report import render_report
 from simulator.sampling.streams import Draws
 from simulator.strategy.guidance import OnlineTarget
 from simulator.strategy.motion import NoMotionManagement, Tracking
@@ -122,3 +125,62 @@ def test_under_a_perfectly_tracking_beam_a_static_organ_receives_the_mirrored_co
         np.testing.assert_allclose(found, expected[name], atol=0.06)
     still = delivered(uncertainty, beam, perfect, n_courses=1, n_fractions=4, n_instants=50).motion("GTV")
     np.testing.assert_allclose(still.shift_mm, 0, atol=1e-12)
+
+
+def vanishing_study(radius_mm=6.0, goals=("GTV D98% >= 95%",), **delineation):
+    """A sphere whose drawn surface is as uncertain as it is large."""
+    return StudyConfig.model_validate(
+        {
+            "name": "vanishing",
+            "case": {"phantom": "sphere", "radius_mm": radius_mm},
+            "prescription": {"dose_gy": 50, "fractions": 2, "isodose_percent": 95},
+            "plan": {"model": "penumbra"},
+            "uncertainty": {"delineation": delineation},
+            "strategies": {"margins_mm": [30, 40], "motion": ["none"], "guidance": ["none"]},
+            "goals": list(goals),
+            "biology": {"tcp": {"GTV": {"alpha_per_gy": 0.3, "alpha_beta_gy": 10, "clonogens_per_cc": 1e7}}},
+            "numerics": {"max_points": 1000, "block_courses": 100},
+        }
+    )
+
+
+def test_a_course_without_a_true_target_is_counted_and_not_covered():
+    """A uniform error N(0, 3 mm) on a radius of 6 mm leaves nothing with P(z < -2) = 2.3 %; margins cover all the rest."""
+    goals = ("GTV D98% >= 95%", "GTV Dmin >= 90%", "GTV V95% >= 95 %", "GTV CV40Gy <= 0.01 cc", "GTV CV40Gy <= 1 %",
+             "GTV TCP >= 50 %", "GTV gEUD(a=-20) >= 45 Gy", "GTV Dmean >= 45 Gy")  # fmt: skip
+    results = simulator.run(vanishing_study(goals=goals, sd_mm=3.0), courses=1000)
+    value, goal = results["metrics/value"], results["goals"].to_dataset()
+    assert np.isfinite(value).all()
+    n_lost = int(results["metrics/n_without_target"])
+    share, expected = n_lost / 1000, norm.cdf(-2)
+    assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / 1000) + norm.cdf(-1.9) - expected
+    lost = (value.sel(metric="GTV D98%", strategy="none, 40 mm, none") == 0).values
+    assert lost.sum() == n_lost
+    for name, probability in zip(goal["goal"].values, goal["probability"].values[1], strict=True):
+        assert probability == pytest.approx(1 - share), f"{name} is met where there is no target"
+    drawn_cc = 4 / 3 * np.pi * 0.6**3
+    assert value.sel(metric="GTV CV40Gy", strategy="none, 40 mm, none").values[lost] == pytest.approx(
+        drawn_cc, rel=0.01
+    )
+    assert f"In {n_lost} of 1000 courses the delineation error leaves nothing of the true target" in recommendation(
+        results
+    )
+
+
+@pytest.mark.parametrize("courses", [1, 3])
+def test_a_study_without_any_true_target_ends_with_nothing_covered(courses, tmp_path):
+    study = vanishing_study(sd_mm=0.1, mean_mm=-8.0)
+    results = simulator.run(study, courses=courses)
+    assert results["metrics/n_without_target"] == courses
+    assert not results["goals/probability"].values.any()
+    assert not results["dvh/volume_percent"].sel(structure="GTV").values.any()
+    render_report(results, tmp_path / "report.html")
+    assert f"In {courses} of {courses} courses the delineation error" in (tmp_path / "report.html").read_text(
+        encoding="utf-8"
+    )
+
+
+def test_without_delineation_error_no_course_is_lost():
+    results = simulator.run(vanishing_study(sd_mm=0.2), courses=50)
+    assert results["metrics/n_without_target"] == 0
+    assert "true target" not in recommendation(results)

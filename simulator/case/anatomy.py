@@ -9,18 +9,97 @@ from simulator.case.geometry import Volume
 from simulator.case.structures import Structure
 from simulator.spec import CaseError
 
+_NEGATIVE = 0.01
+
+
+@dataclass(frozen=True)
+class PlanFacts:
+    """What an RTPLAN says of a course.
+
+    Parameters
+    ----------
+    label, source : the plan's own name, and its file.
+    groups : fractions of each fraction group; None where it does not say.
+    target_doses_gy : prescribed doses of its targets, the largest first.
+    isocentres_mm : the different ones of its treatment beams.
+    """
+
+    label: str
+    source: str
+    groups: tuple[int | None, ...] = ()
+    target_doses_gy: tuple[float, ...] = ()
+    isocentres_mm: tuple[np.ndarray, ...] = ()
+    beam_numbers: tuple[int, ...] = ()
+
+    @property
+    def fractions(self) -> int | None:
+        """Fractions of all groups, delivered one after the other; None where a group does not say."""
+        return sum(filter(None, self.groups)) if self.groups and None not in self.groups else None
+
+    @property
+    def prescription_gy(self) -> float | None:
+        """The largest dose prescribed to a target."""
+        return max(self.target_doses_gy, default=None)
+
+    @property
+    def isocentre_mm(self) -> np.ndarray | None:
+        """The isocentre that all treatment beams share."""
+        return self.isocentres_mm[0] if len(self.isocentres_mm) == 1 else None
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is not plain in the plan, for the user to judge."""
+        found = []
+        if len(self.groups) > 1:
+            parts = " + ".join("?" if n is None else str(n) for n in self.groups)
+            found.append(f"{len(self.groups)} fraction groups ({parts} fractions), taken one after the other")
+        if len(self.target_doses_gy) > 1:
+            found.append(f"several target doses: {', '.join(f'{d:g}' for d in self.target_doses_gy)} Gy")
+        if len(self.isocentres_mm) > 1:
+            found.append(f"{len(self.isocentres_mm)} isocentres")
+        return [f"RTPLAN {self.source}: {remark}" for remark in found]
+
 
 @dataclass(frozen=True)
 class ImportedDose:
-    """A planned dose read from disk: total of the course in Gy."""
+    """A planned dose read from disk: total of the course in Gy.
+
+    Parameters
+    ----------
+    plan : what its own RTPLAN says, where there is one.
+    source : its file.
+
+    Raises
+    ------
+    CaseError : values that are no dose.
+    """
 
     label: str
     dose_gy: Volume
     uid: str = ""
+    plan: PlanFacts | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if reason := flaw_of_dose(self.dose_gy.values):
+            raise CaseError(f"dose {self.label!r}: {reason}")
 
 
-def digest_of_frame(uid: str) -> str:
-    """A frame of reference, made unreadable."""
+def flaw_of_dose(dose_gy: np.ndarray) -> str:
+    """Why values cannot be the dose of a course in Gy, and what to do; empty for a sound dose."""
+    n_bad = int(np.count_nonzero(~np.isfinite(dose_gy)))
+    if n_bad:
+        return f"{n_bad} of {dose_gy.size} voxels are NaN or infinite; write 0 where no dose was computed"
+    low, high = float(dose_gy.min()), float(dose_gy.max())
+    if high <= 0:
+        return f"no voxel is above 0 Gy (the highest is {high:g}); export the dose again"
+    if low < -_NEGATIVE * high:
+        return f"it goes down to {low:g} Gy; export the dose itself, not a difference"
+    return ""
+
+
+def digest_of_uid(uid: str) -> str:
+    """A DICOM UID, made unreadable."""
     return hashlib.sha256(uid.encode()).hexdigest()[:16]
 
 
@@ -34,33 +113,59 @@ class Case:
     structures : by name, in the order in which reports list them.
     target : name of the target structure.
     density : mass density relative to water (lung about 0.26), unit-free.
-    isocentre_mm : from the plan, or None.
     doses : imported dose distributions.
+    plan : what the RTPLAN says; None without one.
     frame_uids : DICOM frames of reference that the geometry belongs to; none for phantoms and case files.
-    provenance : short facts for the report ("RTSTRUCT 1.2.3...", "analytic phantom").
+    left_out : why a structure of the patient is not among them, by name.
+    provenance : short facts ("RTSTRUCT 1.2.3...", "analytic phantom").
+    identifying : keys of those that are not for a report, as they lead to the patient.
+    inputs : what each file was to the case, with the SHA-256 of its content, by the file's name.
     """
 
     name: str
     structures: dict[str, Structure]
     target: str
     density: Volume
-    isocentre_mm: np.ndarray | None = None
     doses: tuple[ImportedDose, ...] = ()
-    prescription_gy: float | None = None
-    fractions: int | None = None
+    plan: PlanFacts | None = None
     frame_uids: frozenset[str] = frozenset()
+    left_out: dict[str, str] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
+    identifying: tuple[str, ...] = ()
+    inputs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def description(self) -> str:
+        """The facts for the report."""
+        return "; ".join(f"{key}: {value}" for key, value in self.provenance.items() if key not in self.identifying)
 
     @property
     def frame_digest(self) -> str:
         """What results keep of the frames of reference, to tell patients apart without naming one; empty without frames."""
-        return ";".join(sorted(digest_of_frame(uid) for uid in self.frame_uids))
+        return ";".join(sorted(digest_of_uid(uid) for uid in self.frame_uids))
+
+    @property
+    def prescription_gy(self) -> float | None:
+        """The largest dose that the RTPLAN prescribes to a target."""
+        return self.plan.prescription_gy if self.plan else None
+
+    @property
+    def fractions(self) -> int | None:
+        """Fractions of the RTPLAN."""
+        return self.plan.fractions if self.plan else None
+
+    @property
+    def isocentre_mm(self) -> np.ndarray | None:
+        """The isocentre that the beams of the RTPLAN share."""
+        return self.plan.isocentre_mm if self.plan else None
 
     def structure(self, name: str) -> Structure:
         """The structure of that name; `CaseError` names the ones that exist."""
         try:
             return self.structures[name]
         except KeyError:
+            if name in self.left_out:
+                raise CaseError(self.left_out[name]) from None
             known = ", ".join(self.structures) or "none"
             raise CaseError(f"structure {name!r} is not in case {self.name!r}; it has: {known}") from None
 

@@ -10,15 +10,18 @@ contours : `names`, `points` (n, 3) in LPS mm, `offsets`, `roi` (structure of ea
     `<same beginning>_Dose.nrrd` beside it.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
+from zipfile import ZipFile, is_zipfile
 
 import nrrd
 import numpy as np
 
-from simulator.case.anatomy import Case, ImportedDose
+from simulator.case.anatomy import Case, ImportedDose, flaw_of_dose
 from simulator.case.cells import Region, sub_voxel_moments
 from simulator.case.contours import ContourRegion, EndCaps, slice_spacing
 from simulator.case.density import density_of_hu
@@ -26,6 +29,8 @@ from simulator.case.geometry import Grid, Volume, in_house_axes
 from simulator.case.naming import StructureNames, select_structures
 from simulator.case.shapes import Ball
 from simulator.case.structures import Structure
+from simulator.files import digest_of
+from simulator.reading import check_room, reading
 from simulator.spec import CaseError
 
 _LAYOUTS = {
@@ -33,6 +38,10 @@ _LAYOUTS = {
     "open-kbp": {"ct", "dose", "voxel_mm", "names", "masks"},
     "contours": {"names", "points", "offsets", "roi"},
 }
+_FINEST_MM, _COARSEST_MM, _FARTHEST_MM = 0.05, 50.0, 5000.0
+_KEYS = {*chain.from_iterable(_LAYOUTS.values()), "dose_gy", "dose_origin_xyz_mm", "dose_spacing_xyz_mm"}
+_DTYPES = {"names": "U", "numbers": "biuf"}
+_GREATEST, _GREATEST_GY = 1e9, 1000.0
 _NOT_A_STRUCTURE = "possible_dose_mask"
 _OPENKBP_DIRECTIONS = np.array([[0, 1, 0], [1, 0, 0], [0, 0, -1]])
 
@@ -89,6 +98,7 @@ class Archive:
     problems: dict[str, str]
     ct_hu: Volume | None
     dose_gy: Volume | None
+    dose_file: Path | None = None
 
 
 def read_archive(path: str | Path, end_caps: EndCaps = "half-slice") -> Archive:
@@ -102,39 +112,81 @@ def read_archive(path: str | Path, end_caps: EndCaps = "half-slice") -> Archive:
     if not file.is_file():
         what = "is a folder, not a file" if file.is_dir() else "does not exist"
         raise CaseError(f"case file {path} {what}; case.file names an .npz file, relative to the study file")
-    try:
-        with np.load(file, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in stored.files}
-    except (OSError, ValueError, AttributeError):
-        raise CaseError(f"case file {path} cannot be read as .npz; save it with numpy.savez") from None
-    layout = next((name for name, keys in _LAYOUTS.items() if keys <= arrays.keys()), None)
-    if layout is None:
-        known = "; ".join(f"{name}: {', '.join(sorted(keys))}" for name, keys in _LAYOUTS.items())
-        raise CaseError(
-            f"case file {path} has the arrays {', '.join(arrays)}; wanted are those of one layout of {known}"
-        )
-    if layout == "labels":
-        return _read_labels(arrays)
-    if layout == "open-kbp":
-        return _read_openkbp(arrays)
-    return _read_contours(arrays, file, end_caps)
+    with reading(f"case file {path}", "save it anew with numpy.savez"):
+        arrays = _arrays(file)
+        layout = next((name for name, keys in _LAYOUTS.items() if keys <= arrays.keys()), None)
+        if layout is None:
+            known = "; ".join(f"{name}: {', '.join(sorted(keys))}" for name, keys in _LAYOUTS.items())
+            raise CaseError(
+                f"case file {path} has the arrays {', '.join(arrays)}; wanted are those of one layout of {known}"
+            )
+        if layout == "labels":
+            return _read_labels(arrays)
+        if layout == "open-kbp":
+            return _read_openkbp(arrays)
+        return _read_contours(arrays, file, end_caps)
+
+
+def _arrays(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of a case file, once their headers have said how large they are."""
+    if not is_zipfile(file):
+        raise CaseError(f"case file {file} cannot be read as .npz; save it with numpy.savez")
+    with ZipFile(file) as stored:
+        check_room(sum(_n_bytes(stored, name) for name in stored.namelist()), f"case file {file}", "crop the image")
+    with np.load(file, allow_pickle=False) as stored:
+        arrays = {key: stored[key] for key in stored.files}
+    for key in _KEYS & arrays.keys():
+        values, wanted = arrays[key], "names" if "names" in key else "numbers"
+        if values.dtype.kind not in _DTYPES[wanted]:
+            raise ValueError(f"{key} holds {values.dtype} where {wanted} are wanted")
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ValueError(f"{key} is nan or inf in places")
+        if wanted == "numbers" and values.size and not abs(float(values.max())) + abs(float(values.min())) < _GREATEST:
+            raise ValueError(f"{key} reaches from {values.min():g} to {values.max():g}")
+    return arrays
+
+
+def _n_bytes(stored: ZipFile, name: str) -> float:
+    """Size of an array in bytes as its header states it."""
+    with stored.open(name) as member:
+        version = np.lib.format.read_magic(member)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(member)
+    return math.prod(shape) * dtype.itemsize
+
+
+def _named(names: np.ndarray) -> list[str]:
+    """Names of structures, each of them once."""
+    found = [str(name) for name in names]
+    twice = next((name for i, name in enumerate(found) if name in found[:i]), None)
+    if twice is not None:
+        raise ValueError(f"two structures are called {twice!r}")
+    return found
+
+
+def _dose(grid: Grid, values: np.ndarray) -> Volume:
+    if not 0 < values.max() <= _GREATEST_GY:
+        raise ValueError(f"the largest dose is {values.max():g} Gy, no total of a course")
+    return Volume(grid, values)
 
 
 def _read_labels(arrays: Mapping[str, np.ndarray]) -> Archive:
     grid = _grid(arrays, "ct", arrays["ct_hu"].shape)
     regions: dict[str, Region] = {}
     problems: dict[str, str] = {}
-    for number, name in zip(arrays["label_ids"], arrays["label_names"], strict=True):
+    if arrays["labels"].shape != grid.shape:
+        raise ValueError(f"labels have the shape {arrays['labels'].shape}, ct_hu {grid.shape}")
+    for number, name in zip(arrays["label_ids"], _named(arrays["label_names"]), strict=True):
         mask = arrays["labels"] == number
         if mask.any():
-            regions[str(name)] = MaskRegion(grid, mask)
+            regions[name] = MaskRegion(grid, mask)
         else:
-            problems[str(name)] = f"structure {str(name)!r} is empty: no voxel has its label {number}"
+            problems[name] = f"structure {name!r} is empty: no voxel has its label {number}"
     dose = None
     if "dose_gy" in arrays:
         prefix = "dose" if "dose_origin_xyz_mm" in arrays else "ct"
         values = arrays["dose_gy"].astype(np.float32)
-        dose = Volume(_grid(arrays, prefix, values.shape), values)
+        dose = _dose(_grid(arrays, prefix, values.shape), values)
     return Archive("labels", regions, problems, Volume(grid, arrays["ct_hu"].astype(np.float32)), dose)
 
 
@@ -142,7 +194,18 @@ def _grid(arrays: Mapping[str, np.ndarray], prefix: str, shape: tuple[int, ...])
     x, y, z = (float(v) for v in arrays[f"{prefix}_origin_xyz_mm"])
     dx, dy, dz = (float(v) for v in arrays[f"{prefix}_spacing_xyz_mm"])
     nz, ny, nx = shape
-    return Grid((x, y, z), (dx, dy, dz), (nz, ny, nx))
+    return _plausible(Grid((x, y, z), (dx, dy, dz), (nz, ny, nx)))
+
+
+def _plausible(grid: Grid) -> Grid:
+    """The grid, if a patient can lie in it."""
+    finest, coarsest = min(grid.spacing_mm), max(grid.spacing_mm)
+    farthest = np.abs([*grid.origin_mm, *grid.upper_mm]).max()
+    if not (finest >= _FINEST_MM and coarsest <= _COARSEST_MM and farthest <= _FARTHEST_MM):
+        raise ValueError(
+            f"voxels of {finest:g} to {coarsest:g} mm from {grid.origin_mm} to {grid.upper_mm} mm are no patient's image"
+        )
+    return grid
 
 
 def _read_openkbp(arrays: Mapping[str, np.ndarray]) -> Archive:
@@ -152,28 +215,33 @@ def _read_openkbp(arrays: Mapping[str, np.ndarray]) -> Archive:
     def turned(values: np.ndarray) -> tuple[Grid, np.ndarray]:
         grid, house = in_house_axes(origin, _OPENKBP_DIRECTIONS, arrays["voxel_mm"], shape, values)
         assert house is not None
-        return grid, house
+        return _plausible(grid), house
 
     regions: dict[str, Region] = {}
     problems: dict[str, str] = {}
     masks = np.unpackbits(arrays["masks"], axis=1, count=int(np.prod(shape))).reshape(-1, *shape)
-    for name, mask in zip(arrays["names"], masks, strict=True):
-        if str(name) == _NOT_A_STRUCTURE:
+    for name, mask in zip(_named(arrays["names"]), masks, strict=True):
+        if name == _NOT_A_STRUCTURE:
             continue
         if mask.any():
-            regions[str(name)] = MaskRegion(*turned(mask.astype(bool)))
+            regions[name] = MaskRegion(*turned(mask.astype(bool)))
         else:
-            problems[str(name)] = f"structure {str(name)!r} is empty: its mask has no voxel"
+            problems[name] = f"structure {name!r} is empty: its mask has no voxel"
     hu = Volume(*turned(arrays["ct"].astype(np.float32) - 1024))
-    return Archive("open-kbp", regions, problems, hu, Volume(*turned(arrays["dose"].astype(np.float32))))
+    return Archive("open-kbp", regions, problems, hu, _dose(*turned(arrays["dose"].astype(np.float32))))
 
 
 def _read_contours(arrays: Mapping[str, np.ndarray], file: Path, end_caps: EndCaps) -> Archive:
-    contours = np.split(arrays["points"].astype(float), arrays["offsets"][1:-1])
+    points, offsets = arrays["points"].astype(float), arrays["offsets"]
+    if points.ndim != 2 or points.shape[1] != 3 or np.abs(points).max(initial=0) > _FARTHEST_MM:
+        raise ValueError(f"points are not (n, 3) coordinates within {_FARTHEST_MM:g} mm")
+    if [*offsets[:1], *offsets[-1:]] != [0, len(points)] or np.any(np.diff(offsets) < 1):
+        raise ValueError(f"offsets do not rise from 0 to {len(points)} points")
+    contours = np.split(points, offsets[1:-1])
     heights = np.unique(np.round([c[0, 2] for c in contours], 2))
     regions: dict[str, Region] = {}
     problems: dict[str, str] = {}
-    for number, name in enumerate(str(n) for n in arrays["names"]):
+    for number, name in enumerate(_named(arrays["names"])):
         own = [c for c, roi in zip(contours, arrays["roi"], strict=True) if roi == number]
         try:
             regions[name] = ContourRegion.from_contours(own, slice_spacing(heights), name, end_caps)
@@ -183,7 +251,8 @@ def _read_contours(arrays: Mapping[str, np.ndarray], file: Path, end_caps: EndCa
     doses = sorted(file.parent.glob(f"{beginning}*ose*.nrrd"))
     if len(doses) > 1:
         raise CaseError(f"{len(doses)} dose files fit {file.name}: {', '.join(d.name for d in doses)}; keep one")
-    return Archive("contours", regions, problems, None, read_nrrd(doses[0]) if doses else None)
+    dose_file = doses[0] if doses else None
+    return Archive("contours", regions, problems, None, read_nrrd(dose_file) if dose_file else None, dose_file)
 
 
 def read_nrrd(path: str | Path) -> Volume:
@@ -193,6 +262,13 @@ def read_nrrd(path: str | Path) -> Volume:
     ------
     CaseError : no patient space is stated, or the axes are oblique.
     """
+    with reading(path, "export the volume again"):
+        return _read_nrrd(path)
+
+
+def _read_nrrd(path: str | Path) -> Volume:
+    header = nrrd.read_header(str(path))
+    check_room(math.prod(float(n) for n in header["sizes"]) * 8, path, "crop the volume")
     values, header = nrrd.read(str(path))
     space = str(header.get("space", "")).lower()
     signs = {"left-posterior-superior": (1, 1, 1), "lps": (1, 1, 1), "right-anterior-superior": (-1, -1, 1)}
@@ -201,13 +277,17 @@ def read_nrrd(path: str | Path) -> Volume:
     to_lps = np.array(signs.get(space, (-1, -1, 1)), float)
     vectors = np.array(header["space directions"], float) * to_lps
     steps = np.linalg.norm(vectors, axis=1)
+    if not np.all(steps > 0):
+        raise ValueError(f"space directions {vectors.tolist()} are no axes of an image")
     directions = vectors / steps[:, None]
     if np.abs(directions - np.rint(directions)).max() > 1e-3:
         raise CaseError(f"{path}: the axes are oblique; resample it along the patient's axes")
     origin = np.array(header["space origin"], float) * to_lps
     grid, house = in_house_axes(origin, np.rint(directions), steps, values.shape, values.astype(np.float32))
     assert house is not None
-    return Volume(grid, house)
+    if not np.isfinite(house).all():
+        raise ValueError("the dose is not finite everywhere")
+    return _dose(_plausible(grid), house)
 
 
 def load_archive(
@@ -235,6 +315,8 @@ def load_archive(
     CaseError : what is missing or inconsistent, and how to mend it.
     """
     archive = read_archive(path, end_caps)
+    if archive.dose_gy and (reason := flaw_of_dose(archive.dose_gy.values)):
+        raise CaseError(f"case file {path}: its dose: {reason}")
     names = StructureNames([*archive.regions, *archive.problems], aliases, Path(path).name)
     regions = {names.standard[name]: region for name, region in archive.regions.items()}
     problems = {names.standard[name]: problem for name, problem in archive.problems.items()}
@@ -258,7 +340,14 @@ def load_archive(
         density=_density(archive, notes),
         doses=(ImportedDose("dose", archive.dose_gy),) if archive.dose_gy else (),
         provenance=notes,
+        inputs=_inputs(Path(path), archive.dose_file),
     )
+
+
+def _inputs(file: Path, dose_file: Path | None) -> dict[str, str]:
+    """Digest of every file that the case was made of."""
+    of_dose = {dose_file.name: f"dose {digest_of(dose_file)}"} if dose_file else {}
+    return {file.name: f"case file {digest_of(file)}"} | of_dose
 
 
 def is_cut(region: MaskRegion) -> bool:
@@ -273,5 +362,8 @@ def _density(archive: Archive, notes: dict[str, str]) -> Volume:
         return Volume(archive.ct_hu.grid, density_of_hu(archive.ct_hu.values))
     notes["density"] = "no CT: water everywhere"
     boxes = [region.bounds_mm for region in archive.regions.values()]
+    if not boxes:
+        raise CaseError(f"no structure has a region: {'; '.join(archive.problems.values()) or 'there is none'}")
     grid = Grid.covering(np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0), 2.5)
+    check_room(4.0 * math.prod(grid.shape), "contours", "leave out what lies far away")
     return Volume(grid, np.ones(grid.shape, np.float32))

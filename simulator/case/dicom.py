@@ -6,72 +6,37 @@ keep the name with `keep_identity`.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from simulator.case.anatomy import Case, ImportedDose
+from simulator.case.anatomy import Case, ImportedDose, PlanFacts, flaw_of_dose
 from simulator.case.cells import Region
-from simulator.case.contours import ContourRegion, EndCaps, slice_spacing
+from simulator.case.contours import ContourRegion, EndCaps, drawn_spacing, slice_spacing
 from simulator.case.density import AIR_DENSITY, density_of_hu
 from simulator.case.dicom_files import (
     DicomFile,
     choose,
-    contours_by_roi,
     items,
     listing,
     of_kind,
     refuse_several,
     scan,
 )
-from simulator.case.dicom_grids import ct_heights, dose_header, read_ct, read_dose
+from simulator.case.dicom_grids import ct_heights, dose_header, has_grid, read_ct, read_dose
+from simulator.case.dicom_planes import with_whole_doses
+from simulator.case.dicom_plans import choose_plan_and_structures, plan_facts
+from simulator.case.dicom_rois import Roi, elsewhere, namesakes, rois_of
 from simulator.case.geometry import Grid, Volume, cropped
 from simulator.case.naming import StructureNames, select_structures
 from simulator.case.structures import Structure
+from simulator.files import digest_of
 from simulator.spec import CaseError
 
 DoseIs = Literal["total", "per-fraction"]
 
 _DENSITY_GRID_MM = 2.5
-
-
-@dataclass(frozen=True)
-class PlanFacts:
-    """What an RTPLAN prescribes; None where it does not say."""
-
-    label: str
-    fractions: int | None
-    prescription_gy: float | None
-    isocentre_mm: np.ndarray | None
-    beam_numbers: tuple[int, ...]
-
-
-def plan_facts(plan: DicomFile) -> PlanFacts:
-    """Fractions and treatment beams of the first fraction group, target prescription, first isocentre."""
-    header = plan.header
-    beams = [
-        b
-        for b in items(header, "BeamSequence") + items(header, "IonBeamSequence")
-        if str(b.get("TreatmentDeliveryType") or "TREATMENT") == "TREATMENT"
-    ]
-    isocentre = next((p for b in beams for p in _isocentres(b)), None)
-    groups = items(header, "FractionGroupSequence")
-    fractions = int(groups[0].get("NumberOfFractionsPlanned") or 0) or None if groups else None
-    doses = [
-        float(r.TargetPrescriptionDose)
-        for r in items(header, "DoseReferenceSequence")
-        if r.get("TargetPrescriptionDose")
-    ]
-    return PlanFacts(
-        plan.label, fractions, max(doses, default=None), isocentre, tuple(int(b.BeamNumber) for b in beams)
-    )
-
-
-def _isocentres(beam: Any) -> list[np.ndarray]:
-    points = items(beam, "ControlPointSequence") + items(beam, "IonControlPointSequence")
-    return [np.array(p.IsocenterPosition, float) for p in points[:1] if p.get("IsocenterPosition")]
 
 
 def load_dicom(
@@ -101,41 +66,57 @@ def load_dicom(
     dose_is : what an RTDOSE tagged FRACTION holds. Several `dose_uids` give several doses, one per plan; beam doses
         are summed when every treatment beam of the plan has one.
     end_caps : see `simulator.case.contours`.
-    keep_identity : name the case after the patient instead of a pseudonym.
+    keep_identity : name the case after the patient instead of a pseudonym, and show UIDs in reports.
 
     Raises
     ------
     CaseError : what is missing or inconsistent, and how to mend it.
     """
-    files = scan(folder)
+    files = with_whole_doses(scan(folder))
+    for file in files:
+        if file.problem:
+            raise CaseError(file.problem)
     structure_sets = of_kind(files, "RTSTRUCT")
     if not structure_sets:
         found = ", ".join(sorted({f.kind for f in files})) or "no DICOM-RT file at all"
         raise CaseError(f"{folder}: no RTSTRUCT (structure set) found; the folder has: {found}")
     chosen_doses = [choose(of_kind(files, "RTDOSE"), uid, "RTDOSE") for uid in dose_uids or ()]
-    plan = _choose_plan(of_kind(files, "RTPLAN"), plan_uid, chosen_doses)
-    structure_set = _choose_structure_set(structure_sets, structure_set_uid, plan)
+    plans = of_kind(files, "RTPLAN")
+    plan, structure_set = choose_plan_and_structures(plans, structure_sets, chosen_doses, plan_uid, structure_set_uid)
     if not chosen_doses and dose_uids is None:
         chosen_doses = _doses_of_plan(of_kind(files, "RTDOSE"), plan)
     for dose in chosen_doses:
         _require_same_frame(dose, structure_set)
     facts = plan_facts(plan) if plan else None
-    doses = _read_doses(chosen_doses, facts, dose_is)
+    by_plan = {p.uid: plan_facts(p) for p in plans if p.uid in {d.plan_uid for d in chosen_doses}}
+    doses = _read_doses(chosen_doses, facts, by_plan, dose_is)
 
     ct_slices = _ct_series(files, structure_set)
-    ct_spacing = slice_spacing(ct_heights(ct_slices)) if ct_slices else None
-    rois = contours_by_roi(structure_set)
-    names = StructureNames(list(rois), aliases, f"RTSTRUCT {structure_set.name}")
-    regions, kinds, problems = _read_regions(rois, names, ct_spacing, end_caps)
+    image_z_mm = ct_heights(ct_slices)
+    rois = rois_of(structure_set)
+    names = StructureNames([r.name for r in rois], aliases, f"RTSTRUCT {structure_set.name}", namesakes(rois))
+    regions, kinds, problems = _read_regions(rois, names, image_z_mm, end_caps)
+    of_target = frozenset(r.frame_uid for r in rois if names.standard[r.name] == names.find(target) and r.frame_uid)
+    for roi in elsewhere(rois, _frames_used(chosen_doses, ct_slices, plan) or of_target):
+        name = names.standard[roi.name]
+        regions.pop(name, None)
+        problems[name] = (
+            f"{names.where}: structure {name!r} is drawn in another frame of reference than the dose or the CT; "
+            "register it to the planning CT and export it again"
+        )
     kept = select_structures(regions, kinds, problems, names, target, structures)
 
     notes = {"RTSTRUCT": structure_set.uid}
     if plan:
         notes["RTPLAN"] = plan.uid
     notes.update({f"RTDOSE {dose.label}": dose.uid for dose in doses})
+    identifying = () if keep_identity else tuple(notes)
     if problems:
         notes["structures left out"] = "; ".join(problems.values())
     gaps = [f"{n} z {low:g} to {high:g} mm" for n, r in regions.items() for low, high in r.gaps_mm if n in kept]
+    unread = [f"{names.standard[r.name]}: {r.remark}" for r in rois if r.remark and names.standard[r.name] in kept]
+    if unread:
+        notes["contours left out"] = "; ".join(unread)
     if gaps:
         notes["gaps between slices, left empty"] = "; ".join(gaps)
     _check_dose_covers(kept, doses, notes)
@@ -147,13 +128,22 @@ def load_dicom(
         structures=kept,
         target=names.find(target),
         density=density,
-        isocentre_mm=facts.isocentre_mm if facts else None,
         doses=tuple(doses),
-        prescription_gy=facts.prescription_gy if facts else None,
-        fractions=facts.fractions if facts else None,
+        plan=facts,
         frame_uids=frozenset(structure_set.frame_uids),
+        left_out=problems | {name: names.refusal(name) for name in names.namesakes if name not in kept},
         provenance=notes,
+        identifying=identifying,
+        inputs=_inputs([structure_set, *(p for p in plans if p is plan or p.uid in by_plan), *ct_slices], chosen_doses),
     )
+
+
+def _inputs(files: Sequence[DicomFile], doses: Sequence[DicomFile]) -> dict[str, str]:
+    """Digest of every file that the case was made of; of several doses, each with the label that a study knows it by."""
+    roles = [(file, file.kind) for file in files]
+    labels = [f"RTDOSE {Path(dose.name).stem}" if len(doses) > 1 else "RTDOSE" for dose in doses]
+    roles += [(plane, label) for dose, label in zip(doses, labels, strict=True) for plane in dose.planes or (dose,)]
+    return {file.name: f"{role} {digest_of(file.path)}" for file, role in roles}
 
 
 def _case_name(file: DicomFile, keep_identity: bool) -> str:
@@ -163,30 +153,17 @@ def _case_name(file: DicomFile, keep_identity: bool) -> str:
     return "case-" + hashlib.sha256(study.encode()).hexdigest()[:8]
 
 
-def _choose_plan(plans: list[DicomFile], wanted: str | None, doses: list[DicomFile]) -> DicomFile | None:
-    if wanted is not None:
-        return choose(plans, wanted, "RTPLAN")
-    if len(plans) > 1:
-        named = [p for p in plans if p.uid in {d.plan_uid for d in doses}]
-        if len(named) != 1:
-            raise refuse_several(plans, "RTPLAN")
-        return named[0]
-    return plans[0] if plans else None
-
-
-def _choose_structure_set(sets: list[DicomFile], wanted: str | None, plan: DicomFile | None) -> DicomFile:
-    if wanted is not None:
-        return choose(sets, wanted, "RTSTRUCT")
-    if len(sets) > 1:
-        of_plan = [s for s in sets if plan and s.uid == plan.structure_set_uid]
-        if len(of_plan) != 1:
-            raise refuse_several(sets, "RTSTRUCT")
-        return of_plan[0]
-    return sets[0]
+def _frames_used(doses: list[DicomFile], ct_slices: list[DicomFile], plan: DicomFile | None) -> frozenset[str]:
+    """The frames of reference that structures have to be drawn in: those of the doses, else of the CT, else of the plan."""
+    for files in (doses, ct_slices[:1], [plan] if plan else []):
+        if frames := frozenset(uid for file in files for uid in file.frame_uids):
+            return frames
+    return frozenset()
 
 
 def _doses_of_plan(doses: list[DicomFile], plan: DicomFile | None) -> list[DicomFile]:
     """The plan dose or, without one, all beam doses; beam doses beside a plan dose are parts of it, never added."""
+    doses = [d for d in doses if has_grid(d)] or doses
     own = [d for d in doses if not plan or d.plan_uid in ("", plan.uid)]
     if doses and not own:
         raise CaseError(
@@ -200,6 +177,11 @@ def _doses_of_plan(doses: list[DicomFile], plan: DicomFile | None) -> list[Dicom
 
 
 def _require_same_frame(dose: DicomFile, structure_set: DicomFile) -> None:
+    if dose.patient_id and structure_set.patient_id and dose.patient_id != structure_set.patient_id:
+        raise CaseError(
+            f"RTDOSE {dose.name} is of another patient (PatientID) than RTSTRUCT {structure_set.name}; choose the "
+            "matching pair with case.rtdoses and case.structure_set, or take the other files out of the folder"
+        )
     if dose.frame_uids and structure_set.frame_uids and not dose.frame_uids & structure_set.frame_uids:
         raise CaseError(
             f"RTDOSE {dose.name} is in another frame of reference ({', '.join(dose.frame_uids)}) than RTSTRUCT "
@@ -208,7 +190,10 @@ def _require_same_frame(dose: DicomFile, structure_set: DicomFile) -> None:
         )
 
 
-def _read_doses(files: list[DicomFile], plan: PlanFacts | None, dose_is: DoseIs | None) -> list[ImportedDose]:
+def _read_doses(
+    files: list[DicomFile], plan: PlanFacts | None, by_plan: Mapping[str, PlanFacts], dose_is: DoseIs | None
+) -> list[ImportedDose]:
+    """The doses, each with what its own plan says; `plan` where it names none."""
     for file in files:
         _require_usable(file, dose_is)
     beam_doses = [f for f in files if dose_header(f).summation == "BEAM"]
@@ -217,17 +202,21 @@ def _read_doses(files: list[DicomFile], plan: PlanFacts | None, dose_is: DoseIs 
             "case.rtdoses mixes beam doses with others; a beam dose is already part of its plan's dose:\n"
             + listing(files)
         )
-    volumes = [_course_total(f, plan, dose_is) for f in files]
+    plans = [
+        None if dose_header(f).summation == "MULTI_PLAN" else by_plan.get(f.plan_uid, None if f.plan_uid else plan)
+        for f in files
+    ]
+    volumes = [_course_total(f, own or plan, dose_is) for f, own in zip(files, plans, strict=True)]
     if not beam_doses:
         return [
-            ImportedDose(Path(f.name).stem if len(files) > 1 else f.label or "RTDOSE", v, f.uid)
-            for f, v in zip(files, volumes, strict=True)
+            ImportedDose(Path(f.name).stem if len(files) > 1 else f.label or "RTDOSE", v, f.uid, own, f.name)
+            for f, v, own in zip(files, volumes, plans, strict=True)
         ]
     _require_all_beams(beam_doses, plan)
     if any(v.grid != volumes[0].grid for v in volumes):
         raise CaseError("the beam doses are on different grids; export the plan dose instead:\n" + listing(files))
     total = Volume(volumes[0].grid, np.stack([v.values for v in volumes]).sum(axis=0, dtype=np.float32))
-    return [ImportedDose(f"sum of {len(files)} beam doses", total, files[0].uid)]
+    return [ImportedDose(f"sum of {len(files)} beam doses", total, files[0].uid, plans[0])]
 
 
 def _require_usable(file: DicomFile, dose_is: DoseIs | None) -> None:
@@ -262,32 +251,35 @@ def _require_all_beams(beam_doses: list[DicomFile], plan: PlanFacts | None) -> N
 
 def _course_total(file: DicomFile, plan: PlanFacts | None, dose_is: DoseIs | None) -> Volume:
     volume = read_dose(file)
+    if reason := flaw_of_dose(volume.values):
+        raise CaseError(f"RTDOSE {file.name}: {reason}")
     if dose_is != "per-fraction":
         return volume
     if plan is None or plan.fractions is None:
         raise CaseError(
             f"RTDOSE {file.name}: case.dose_is is per-fraction, but no RTPLAN gives the number of fractions"
         )
+    if len(plan.groups) > 1:
+        raise CaseError(
+            f"RTDOSE {file.name}: case.dose_is is per-fraction, but RTPLAN {plan.source} has {len(plan.groups)} fraction "
+            "groups, and the dose may belong to one of them; export the dose of the whole plan"
+        )
     return Volume(volume.grid, volume.values * np.float32(plan.fractions))
 
 
 def _read_regions(
-    rois: Mapping[str, tuple[str, list[np.ndarray]]],
-    names: StructureNames,
-    ct_spacing_mm: float | None,
-    end_caps: EndCaps,
+    rois: Sequence[Roi], names: StructureNames, image_z_mm: np.ndarray, end_caps: EndCaps
 ) -> tuple[dict[str, ContourRegion], dict[str, str], dict[str, str]]:
     """Regions, interpreted types and reasons for having no region, by standard name."""
-    spacings = [slice_spacing(np.unique([c[0, 2] for c in contours])) for _, contours in rois.values() if contours]
-    spacing = ct_spacing_mm or min((s for s in spacings if s), default=None)
+    spacing = slice_spacing(image_z_mm) or min(filter(None, (drawn_spacing(r.contours) for r in rois)), default=None)
     regions: dict[str, ContourRegion] = {}
     kinds: dict[str, str] = {}
     problems: dict[str, str] = {}
-    for roi, (kind, contours) in rois.items():
-        name = names.standard[roi]
-        kinds[name] = kind
+    for roi in rois:
+        name = names.standard[roi.name]
+        kinds[name] = roi.kind
         try:
-            regions[name] = ContourRegion.from_contours(contours, spacing, name, end_caps)
+            regions[name] = roi.region(name, spacing, end_caps, image_z_mm)
         except CaseError as problem:
             problems[name] = f"{names.where}: {problem}"
     return regions, kinds, problems
@@ -296,7 +288,7 @@ def _read_regions(
 def _check_dose_covers(
     structures: Mapping[str, Structure], doses: Sequence[ImportedDose], notes: dict[str, str]
 ) -> None:
-    for dose in doses:
+    for i, dose in enumerate(doses, 1):
         grid = dose.dose_gy.grid
         outside = [s for s in structures.values() if not np.all(grid.contains(np.array(s.region.bounds_mm)))]
         for s in outside:
@@ -306,7 +298,8 @@ def _check_dose_covers(
                     f"{dose.label!r} ({_extent(grid.origin_mm, grid.upper_mm)}); export the dose on a larger grid"
                 )
         if outside:
-            notes[f"partly outside the dose grid of {dose.label}"] = ", ".join(s.name for s in outside)
+            name = dose.label if len(doses) == 1 else f"dose {i}"
+            notes[f"partly outside the dose grid of {name}"] = ", ".join(s.name for s in outside)
 
 
 def _extent(lower: Sequence[float] | np.ndarray, upper: Sequence[float] | np.ndarray) -> str:
@@ -330,6 +323,8 @@ def _ct_series(files: Sequence[DicomFile], structure_set: DicomFile) -> list[Dic
         for s in items(study, "RTReferencedSeriesSequence")
     }
     drawn_on = [slices for uid, slices in series.items() if uid in referenced] or list(series.values())
+    if len(drawn_on) > 1:
+        drawn_on = [slices for slices in drawn_on if len(slices) > 1] or drawn_on
     if len(drawn_on) > 1:
         raise CaseError(
             f"{len(drawn_on)} CT series share the structure set's frame of reference and it does not say on which it "

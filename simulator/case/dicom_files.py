@@ -1,15 +1,20 @@
 """Finding and choosing DICOM files: what a folder holds, by SOP class, and which file the study means."""
 
+import gzip
+import io
 import logging
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pydicom
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from simulator.case.dicom_elements import REMEDY, Elements, is_cut_short, pixel_bytes
+from simulator.reading import check_room, reading
 from simulator.spec import CaseError
 
 KINDS = {
@@ -19,20 +24,41 @@ KINDS = {
     "1.2.840.10008.5.1.4.1.1.481.5": "RTPLAN",
     "1.2.840.10008.5.1.4.1.1.481.8": "RTPLAN",
 }
-PLANAR_TYPES = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR")
 STUDY_KEYS = {"RTSTRUCT": "case.structure_set", "RTPLAN": "case.rtplan", "RTDOSE": "case.rtdoses"}
 
+LOCALIZER = "CT localizer"
+_STANDARD_CLASSES = "1.2.840.10008."
+_GZIP = b"\x1f\x8b"
+_MOST_BYTES = 1 << 30
+
 logging.getLogger("pydicom").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", module="pydicom")
 
 
 @dataclass(frozen=True)
 class DicomFile:
-    """One file: its kind by SOP class, and its header without pixels."""
+    """One file: its kind by SOP class, and its header without pixels.
+
+    Parameters
+    ----------
+    kind : CT, RTSTRUCT, RTDOSE or RTPLAN; the name of any other SOP class; empty where the file is damaged beyond telling.
+    problem : why the file must not be used, as a message; empty for a sound one.
+    private_class : the SOP class of a vendor, where the Modality had to tell the kind.
+    planes : the files of a dose that was exported plane by plane, this one first.
+    """
 
     path: Path
     name: str
     kind: str
     header: Any
+    problem: str = ""
+    private_class: str = ""
+    planes: tuple["DicomFile", ...] = ()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Every file that belongs to it."""
+        return tuple(plane.path for plane in self.planes) or (self.path,)
 
     @property
     def uid(self) -> str:
@@ -42,10 +68,15 @@ class DicomFile:
     @property
     def frame_uids(self) -> frozenset[str]:
         """Frames of reference that the file is in; empty when it does not say."""
-        found = {self.header.get("FrameOfReferenceUID")}
-        found.update(f.get("FrameOfReferenceUID") for f in items(self.header, "ReferencedFrameOfReferenceSequence"))
-        found.update(r.get("ReferencedFrameOfReferenceUID") for r in items(self.header, "StructureSetROISequence"))
+        found = [self.header.get("FrameOfReferenceUID")]
+        found += [f.get("FrameOfReferenceUID") for f in items(self.header, "ReferencedFrameOfReferenceSequence")]
+        found += [r.get("ReferencedFrameOfReferenceUID") for r in items(self.header, "StructureSetROISequence")]
         return frozenset(str(uid) for uid in found if uid)
+
+    @property
+    def patient_id(self) -> str:
+        """For comparison alone: never shown."""
+        return str(self.header.get("PatientID") or "").strip()
 
     @property
     def plan_uid(self) -> str:
@@ -67,18 +98,20 @@ class DicomFile:
 
     def with_pixels(self) -> Any:
         """The whole data set, ready for `.pixel_array`."""
-        data = pydicom.dcmread(self.path, force=True)
-        if "TransferSyntaxUID" not in data.file_meta:
-            is_implicit, is_little = data.original_encoding
-            explicit = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
-            data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else explicit
+        with reading(f"{self.kind} {self.name}", REMEDY):
+            data = pydicom.dcmread(_uncompressed(self.path), force=True)
+            if "TransferSyntaxUID" not in data.file_meta:
+                is_implicit, is_little = data.original_encoding
+                explicit = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
+                data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else explicit
         return data
 
 
 def scan(folder: str | Path) -> tuple[DicomFile, ...]:
-    """Every CT, RTSTRUCT, RTDOSE and RTPLAN file below a folder, sorted by path.
+    """Every DICOM file below a folder, sorted by path; only CT, RTSTRUCT, RTDOSE and RTPLAN are read further.
 
-    The SOP class decides, not the Modality; a file without the Part-10 preamble is read all the same.
+    The SOP class decides; the Modality only where a vendor has a class of its own. A file without the Part-10 preamble, or
+    compressed with gzip, is read all the same.
 
     Raises
     ------
@@ -93,23 +126,48 @@ def scan(folder: str | Path) -> tuple[DicomFile, ...]:
 
 
 def read_file(path: Path, name: str) -> DicomFile | None:
-    """The header of one file; None when it is not CT, RTSTRUCT, RTDOSE or RTPLAN, or is damaged."""
-    if not _looks_like_dicom(path):
-        return None
+    """The header of one file, or the problem with it; None when it is not DICOM."""
+    is_dicom = True
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
-        sop_class = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID", "")
-        kind = KINDS.get(str(sop_class), "") if sop_class else str(header.get("Modality", ""))
-    except Exception:
-        return None
-    return DicomFile(path, name, kind, header) if kind in KINDS.values() else None
+        with reading(name, "copy it again, or take it out of the folder"):
+            with path.open("rb") as file:
+                start = file.read(132)
+            if start[:2] == _GZIP:
+                is_dicom = False
+                with gzip.open(path) as file:
+                    start = file.read(132)
+            is_dicom = start[128:] == b"DICM"
+            if not is_dicom and start[:2] not in (b"\x02\x00", b"\x08\x00", b"\x00\x08"):
+                return None
+            source = _uncompressed(path)
+            data = pydicom.dcmread(source, stop_before_pixels=True, force=True)
+            sop_class = str(data.get("SOPClassUID") or data.file_meta.get("MediaStorageSOPClassUID", ""))
+            is_private = not sop_class.startswith(_STANDARD_CLASSES)
+            kind = str(data.get("Modality", "")) if is_private else KINDS.get(sop_class, "")
+            n_bytes = path.stat().st_size if isinstance(source, Path) else source.getbuffer().nbytes
+            if is_dicom and not sop_class and not kind:
+                raise ValueError("it has no SOP class")
+            is_cut = is_cut_short(data, n_bytes, pixel_bytes(data) if kind == "CT" else 0)
+            if kind == "CT" and "LOCALIZER" in map(str, data.get("ImageType") or ()):
+                kind = LOCALIZER
+    except CaseError as error:
+        return DicomFile(path, name, "", Elements(Dataset(), name), str(error)) if is_dicom else None
+    if kind not in KINDS.values():
+        kind = kind or UID(sop_class).name.removesuffix(" Storage")
+        return DicomFile(path, name, kind, Elements(data, f"{kind} {name}")) if kind else None
+    problem = f"{kind} {name}: the file is cut short; copy it again, or take it out of the folder" if is_cut else ""
+    return DicomFile(path, name, kind, Elements(data, f"{kind} {name}"), problem, sop_class if is_private else "")
 
 
-def _looks_like_dicom(path: Path) -> bool:
-    """Preamble, or a first element of group 0002 or 0008."""
+def _uncompressed(path: Path) -> Path | io.BytesIO:
+    """What to read a file from: itself, or its content where it is compressed with gzip."""
     with path.open("rb") as file:
-        start = file.read(132)
-    return start[128:] == b"DICM" or start[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x08")
+        if file.read(2) != _GZIP:
+            return path
+    with gzip.open(path) as file:
+        content = file.read(_MOST_BYTES + 1)
+    check_room(len(content), path.name, "take it out of the folder")
+    return io.BytesIO(content)
 
 
 def of_kind(files: Sequence[DicomFile], kind: str) -> list[DicomFile]:
@@ -150,29 +208,3 @@ def listing(candidates: Sequence[DicomFile]) -> str:
 def items(data: Any, sequence: str) -> list[Any]:
     """Items of a sequence, empty when it is absent or has no value."""
     return list(data.get(sequence) or [])
-
-
-def contours_by_roi(structure_set: DicomFile) -> dict[str, tuple[str, list[np.ndarray]]]:
-    """Every ROI of a structure set by name: interpreted type, and closed planar contours (n, 3) in mm.
-
-    A name that occurs twice keeps the ROI that has contours; if both have some, the later is called `name (2)`.
-    """
-    header = structure_set.header
-    types = {
-        int(o.ReferencedROINumber): str(o.get("RTROIInterpretedType") or "").upper()
-        for o in items(header, "RTROIObservationsSequence")
-    }
-    drawn = {int(r.ReferencedROINumber): items(r, "ContourSequence") for r in items(header, "ROIContourSequence")}
-    rois: dict[str, tuple[str, list[np.ndarray]]] = {}
-    for roi in items(header, "StructureSetROISequence"):
-        number, name = int(roi.ROINumber), str(roi.get("ROIName") or f"ROI {roi.ROINumber}").strip()
-        contours = [
-            np.array(c.ContourData[: len(c.ContourData) // 3 * 3], float).reshape(-1, 3)
-            for c in drawn.get(number, [])
-            if c.get("ContourGeometricType", PLANAR_TYPES[0]) in PLANAR_TYPES and c.get("ContourData")
-        ]
-        if name in rois and contours and rois[name][1]:
-            name = f"{name} (2)"
-        if name not in rois or contours:
-            rois[name] = (types.get(number, ""), contours)
-    return rois

@@ -1,18 +1,24 @@
 """Voxel data of DICOM files in house axes: CT in HU, RTDOSE in its own unit."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+from pydicom.pixels import get_decoder
 
 from simulator.case.contours import GAP_FACTOR, slice_spacing
+from simulator.case.dicom_elements import REMEDY
 from simulator.case.dicom_files import DicomFile
+from simulator.case.dicom_planes import stacked
 from simulator.case.geometry import Grid, Volume, in_house_axes
+from simulator.reading import check_room, reading
 from simulator.spec import CaseError
 
 _ALIGNED = 1e-3
 _POSITION_MM = 0.02
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_SMALLEST_STEP_MM = 0.05
 
 
 @dataclass(frozen=True)
@@ -27,13 +33,16 @@ class DoseHeader:
 
 def dose_header(file: DicomFile) -> DoseHeader:
     """Units, type, summation type and scaling of an RTDOSE; empty or nan where it does not say."""
-    get = file.header.get
-    return DoseHeader(
-        str(get("DoseUnits") or "").upper(),
-        str(get("DoseType") or "").upper(),
-        str(get("DoseSummationType") or "").upper(),
-        float(get("DoseGridScaling") or np.nan),
+    units, kind, summation = (
+        str(file.header.get(key) or "").strip().upper() for key in ("DoseUnits", "DoseType", "DoseSummationType")
     )
+    scaling = file.header.number("DoseGridScaling") if file.header.get("DoseGridScaling") else np.nan
+    return DoseHeader(units, kind, summation, scaling)
+
+
+def has_grid(file: DicomFile) -> bool:
+    """Whether an RTDOSE holds a dose grid, and not only DVHs or points."""
+    return bool(file.header.get("Rows"))
 
 
 def dose_grid(file: DicomFile) -> Grid:
@@ -53,22 +62,59 @@ def read_dose(file: DicomFile) -> Volume:
     ------
     CaseError : no scaling, oblique orientation or frames at uneven distances.
     """
+    if file.planes:
+        return stacked(file, [read_dose(replace(plane, planes=())) for plane in file.planes])
+    if not has_grid(file):
+        raise CaseError(f"RTDOSE {file.name} holds no dose grid (DVHs alone?); export the dose itself")
     scaling = dose_header(file).scaling
-    if not np.isfinite(scaling):
-        raise CaseError(f"RTDOSE {file.name} has no DoseGridScaling; export it again")
-    raw = file.with_pixels().pixel_array
-    frames = raw[None] if raw.ndim == 2 else raw
-    grid, values = _placed(file, frames)
+    if not scaling > 0:
+        raise CaseError(f"RTDOSE {file.name} has no DoseGridScaling above 0; export it again")
+    grid, values = _placed(file, pixels(file))
     assert values is not None
     return Volume(grid, (values * scaling).astype(np.float32))
+
+
+def pixels(file: DicomFile) -> np.ndarray:
+    """Stored values (frame, row, column) of an image or a dose; their number is checked before memory is asked for.
+
+    Raises
+    ------
+    CaseError : no pixels, fewer than the header states, more than there can be, colours, or an encoding that is not known.
+    """
+    header, where = file.header, f"{file.kind} {file.name}"
+    n_frames = header.whole("NumberOfFrames") if header.get("NumberOfFrames") else 1
+    shape = (n_frames, header.whole("Rows"), header.whole("Columns"))
+    if min(shape) < 1:
+        raise CaseError(f"{where}: NumberOfFrames, Rows and Columns are {_listed(shape)}; export it again")
+    check_room(
+        np.prod(shape, dtype=float) * 8, f"{where}: NumberOfFrames, Rows and Columns are {_listed(shape)}", REMEDY
+    )
+    with reading(f"{where}: PixelData", REMEDY):
+        data = file.with_pixels()
+        syntax = data.file_meta.TransferSyntaxUID
+        if syntax.is_encapsulated and not get_decoder(syntax).is_available:
+            raise CaseError(
+                f"{where}: PixelData is compressed as {syntax.name}, which cannot be read; export it uncompressed"
+            )
+        if not any(key in data for key in _PIXELS):
+            raise CaseError(f"{where} has no PixelData (DVHs alone?); export the {file.kind} itself")
+        if not syntax.is_encapsulated and "PixelData" in data:
+            stated, found = int(np.prod(shape)) * int(data.BitsAllocated) // 8, len(data.PixelData or b"")
+            if found < stated:
+                raise CaseError(f"{where}: PixelData is cut short, {found} of {stated} bytes; copy the file again")
+        values = data.pixel_array
+    if values.size != np.prod(shape):
+        raise CaseError(f"{where}: PixelData has shape {_listed(values.shape)}, {_listed(shape)} wanted; {REMEDY}")
+    return values.reshape(shape)
 
 
 def _placed(file: DicomFile, frames: np.ndarray | None) -> tuple[Grid, np.ndarray | None]:
     header = file.header
     row, column, normal = directions(file)
-    position = np.array(header.ImagePositionPatient, float)
-    stated = header.get("GridFrameOffsetVector")
-    offsets = np.atleast_1d(np.array(0.0 if stated is None else stated, float))
+    position = header.numbers("ImagePositionPatient", 3)
+    n_frames = header.whole("NumberOfFrames") if header.get("NumberOfFrames") else 1
+    is_stated = n_frames > 1 or header.get("GridFrameOffsetVector") is not None
+    offsets = header.numbers("GridFrameOffsetVector", n_frames) if is_stated else np.zeros(1)
     if abs(offsets[0]) > _POSITION_MM:
         if abs(offsets[0] - position[2]) > _POSITION_MM:
             raise CaseError(
@@ -82,10 +128,13 @@ def _placed(file: DicomFile, frames: np.ndarray | None) -> tuple[Grid, np.ndarra
             f"RTDOSE {file.name}: its planes are {abs(steps).min():g} to {abs(steps).max():g} mm apart; "
             "export the dose on a grid with even spacing"
         )
-    thickness = float(header.get("SliceThickness") or header.PixelSpacing[0])
+    pixel = header.numbers("PixelSpacing", 2)
+    thickness = header.number("SliceThickness") if header.get("SliceThickness") else float(pixel[0])
     step = float(steps.mean()) if len(steps) else thickness
-    spacing = np.array([step, float(header.PixelSpacing[0]), float(header.PixelSpacing[1])])
-    shape = (len(offsets), int(header.Rows), int(header.Columns))
+    spacing = np.array([step, *pixel])
+    if min(abs(step), *pixel) < _SMALLEST_STEP_MM:
+        raise CaseError(f"RTDOSE {file.name}: its voxels are {_listed(np.abs(spacing))} mm wide; export the dose again")
+    shape = (len(offsets), header.whole("Rows"), header.whole("Columns"))
     return in_house_axes(position, np.array([normal, column, row]), spacing, shape, frames)
 
 
@@ -96,7 +145,8 @@ def directions(file: DicomFile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     ------
     CaseError : the image planes are oblique.
     """
-    cosines = np.array(file.header.get("ImageOrientationPatient") or (1, 0, 0, 0, 1, 0), float)
+    stated = file.header.get("ImageOrientationPatient")
+    cosines = file.header.numbers("ImageOrientationPatient", 6) if stated else np.array([1, 0, 0, 0, 1, 0], float)
     rounded = np.rint(cosines)
     if np.abs(cosines - rounded).max() > _ALIGNED or np.abs(rounded).sum() != 2:
         shown = ", ".join(f"{c:.3g}" for c in cosines)
@@ -161,28 +211,29 @@ def read_ct(slices: Sequence[DicomFile]) -> Volume:
         hu = hu[above - 1] * (1 - share)[:, None, None] + hu[above] * share[:, None, None]
     else:
         step = float(np.diff(heights).mean())
-    spacing = np.array([step, *map(float, first.header.PixelSpacing)])
-    position = np.array(first.header.ImagePositionPatient, float)
+    spacing = np.array([step, *first.header.numbers("PixelSpacing", 2)])
+    position = first.header.numbers("ImagePositionPatient", 3)
     grid, values = in_house_axes(position, np.array([normal, column, row]), spacing, hu.shape, hu)
     assert values is not None
     return Volume(grid, values)
 
 
 def _height(file: DicomFile) -> float:
-    return float(np.dot(directions(file)[2], np.array(file.header.ImagePositionPatient, float)))
+    return float(np.dot(directions(file)[2], file.header.numbers("ImagePositionPatient", 3)))
 
 
 def _plane(file: DicomFile) -> tuple:
     header = file.header
-    in_plane = np.array(header.ImagePositionPatient, float) @ np.array(directions(file)[:2]).T
-    spacing = tuple(round(float(s), 4) for s in header.PixelSpacing)
-    return int(header.Rows), int(header.Columns), spacing, tuple(np.round(in_plane, 1))
+    in_plane = header.numbers("ImagePositionPatient", 3) @ np.array(directions(file)[:2]).T
+    spacing = tuple(round(float(s), 4) for s in header.numbers("PixelSpacing", 2))
+    return header.whole("Rows"), header.whole("Columns"), spacing, tuple(np.round(in_plane, 1))
 
 
 def _hu(file: DicomFile) -> np.ndarray:
-    data = file.with_pixels()
-    slope, intercept = float(data.get("RescaleSlope", 1) or 1), float(data.get("RescaleIntercept", 0) or 0)
-    return (data.pixel_array * slope + intercept).astype(np.float32)
+    header = file.header
+    slope = header.number("RescaleSlope") if header.get("RescaleSlope") else 1.0
+    intercept = header.number("RescaleIntercept") if header.get("RescaleIntercept") else 0.0
+    return (pixels(file)[0] * slope + intercept).astype(np.float32)
 
 
 def _listed(values: Sequence[float] | np.ndarray) -> str:

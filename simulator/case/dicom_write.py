@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
-from simulator.case.anatomy import digest_of_frame
+from simulator.case.anatomy import digest_of_uid
 from simulator.case.geometry import Grid
 from simulator.spec import CaseError
 
@@ -29,6 +29,7 @@ def write_rtdose(
     grid: Grid,
     *,
     kind: str,
+    summation: str,
     description: str,
     pseudonym: str,
     reference: Path | None = None,
@@ -42,10 +43,11 @@ def write_rtdose(
     ----------
     dose_gy : (z, y, x), at least 0.
     kind : DoseType, PHYSICAL, or ERROR for a standard deviation.
+    summation : DoseSummationType, PLAN, or MULTI_PLAN for what is made of many deliveries.
     description : of the series; the dose comment repeats it.
     pseudonym : patient name and ID without a reference.
     reference : a DICOM file of the patient (RTDOSE, RTPLAN, RTSTRUCT or CT); the map takes its patient, study and frame of
-        reference, and refers to its plan where it has one.
+        reference, but not its plan, whose dose it is not.
     frame_digest : of the frames of reference that the map belongs to (`Case.frame_digest`); empty when it is not known.
 
     Raises
@@ -57,14 +59,14 @@ def write_rtdose(
             f"{path}: a dose map has to be finite and at least 0 Gy; this one holds {np.nanmin(dose_gy):g} Gy"
         )
     known = _reference(reference) if reference is not None else Dataset()
-    if frame_digest and known and digest_of_frame(str(known.FrameOfReferenceUID)) not in frame_digest.split(";"):
+    if frame_digest and known and digest_of_uid(str(known.FrameOfReferenceUID)) not in frame_digest.split(";"):
         raise CaseError(
             f"{reference}: lies in another frame of reference than the structures that were simulated; "
             "the map would be filed under another patient or image: give a file of the same plan"
         )
     file = FileDataset(str(path), {}, file_meta=_meta(), preamble=b"\0" * 128)
     _identity(file, known, pseudonym, description)
-    _dose(file, known, dose_gy, grid, kind, description)
+    _dose(file, dose_gy, grid, kind, summation, description)
     path.parent.mkdir(parents=True, exist_ok=True)
     file.save_as(path, enforce_file_format=True)
 
@@ -125,7 +127,7 @@ def _identity(file: Dataset, known: Dataset, pseudonym: str, description: str) -
     file.InstanceNumber = 1
 
 
-def _dose(file: Dataset, known: Dataset, dose_gy: np.ndarray, grid: Grid, kind: str, description: str) -> None:
+def _dose(file: Dataset, dose_gy: np.ndarray, grid: Grid, kind: str, summation: str, description: str) -> None:
     """Grid, units and pixels."""
     highest = float(dose_gy.max())
     scaling = highest / _LARGEST if highest > 0 else 1.0
@@ -141,15 +143,14 @@ def _dose(file: Dataset, known: Dataset, dose_gy: np.ndarray, grid: Grid, kind: 
     file.FrameIncrementPointer = 0x3004000C
     file.GridFrameOffsetVector = [format_number_as_ds(z * k) for k in range(dose_gy.shape[0])]
     file.DoseUnits, file.DoseType, file.DoseComment = "GY", kind, description
-    file.DoseSummationType = "PLAN"
-    file.ReferencedRTPlanSequence = known.get("ReferencedRTPlanSequence") or [_plan_of(known)]
+    file.DoseSummationType = summation
+    file.ReferencedRTPlanSequence = [_no_plan()]
     file.PixelData = pixels.tobytes()
     file["PixelData"].VR = "OW"
 
 
-def _plan_of(known: Dataset) -> Dataset:
-    """Reference to the plan that the known file is; to one that does not exist where it is none, as the type demands one."""
+def _no_plan() -> Dataset:
+    """Reference to a plan that does not exist: the type demands one, and no clinical plan has this dose."""
     plan = Dataset()
-    plan.ReferencedSOPClassUID = _RT_PLAN
-    plan.ReferencedSOPInstanceUID = known.SOPInstanceUID if known.get("SOPClassUID") == _RT_PLAN else generate_uid()
+    plan.ReferencedSOPClassUID, plan.ReferencedSOPInstanceUID = _RT_PLAN, generate_uid()
     return plan

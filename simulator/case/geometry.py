@@ -6,6 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from simulator.conventions import CC_PER_MM3
+from simulator.reading import check_room
+
+_NODE_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,16 @@ class Grid:
 
     @classmethod
     def covering(cls, lower_mm: ArrayLike, upper_mm: ArrayLike, spacing_mm: float) -> "Grid":
-        """The smallest grid with nodes on whole multiples of the spacing that encloses a box."""
+        """The smallest grid with nodes on whole multiples of the spacing that encloses a box.
+
+        Raises
+        ------
+        CaseError : more nodes than memory should be asked for.
+        """
+        size_mm = np.asarray(upper_mm, float) - np.asarray(lower_mm, float)
+        where = f"a box of {' x '.join(f'{s:.4g}' for s in size_mm)} mm in steps of {spacing_mm:g} mm"
+        remedy = "look for parts of a structure that lie far from each other, or from the dose grid"
+        check_room(float(np.prod(size_mm / spacing_mm + 1)) * _NODE_BYTES, where, remedy)
         first = np.floor(np.asarray(lower_mm) / spacing_mm - 1e-9).astype(int)
         last = np.ceil(np.asarray(upper_mm) / spacing_mm + 1e-9).astype(int)
         nx, ny, nz = (int(n) for n in last - first + 1)

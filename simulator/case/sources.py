@@ -1,11 +1,12 @@
 """Where a case on disk comes from: a DICOM-RT folder or a case file, as the study names it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from simulator.case.anatomy import Case
-from simulator.spec import Field, PositiveFloat, Spec
+from simulator.reading import reading
+from simulator.spec import Field, PositionMm3, Spec, field_validator
 
-_Density = Annotated[float, Field(gt=0, lt=20)]
+_Density = Annotated[float, Field(ge=0.001, le=20)]
 
 
 class DicomCase(Spec):
@@ -29,32 +30,40 @@ class DicomCase(Spec):
     end_caps: Literal["half-slice", "none"] = Field(
         "half-slice", description="whether the first and the last contour reach half a slice further (Eclipse: none)"
     )
-    keep_identity: bool = Field(False, description="keep the patient's name in results and reports")
+    keep_identity: bool = Field(False, description="keep the patient's name and UIDs in results and reports")
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _is_chosen(cls, target: Any) -> Any:
+        if target is None:
+            raise ValueError("no target is chosen; write the name of the structure that has to be covered")
+        return target
 
     def build(self) -> Case:
-        """Read the folder; raises `CaseError`."""
+        """Read the folder; raises `CaseError`, whatever is wrong with its files."""
         from simulator.case.dicom import load_dicom
 
-        return load_dicom(
-            self.dicom,
-            target=self.target,
-            structures=self.structures,
-            aliases=self.aliases,
-            densities=self.densities,
-            structure_set_uid=self.structure_set,
-            plan_uid=self.rtplan,
-            dose_uids=self.rtdoses,
-            dose_is=self.dose_is,
-            end_caps=self.end_caps,
-            keep_identity=self.keep_identity,
-        )
+        with reading(f"DICOM folder {self.dicom}", "`simulator inspect` says what each file holds; export it again"):
+            return load_dicom(
+                self.dicom,
+                target=self.target,
+                structures=self.structures,
+                aliases=self.aliases,
+                densities=self.densities,
+                structure_set_uid=self.structure_set,
+                plan_uid=self.rtplan,
+                dose_uids=self.rtdoses,
+                dose_is=self.dose_is,
+                end_caps=self.end_caps,
+                keep_identity=self.keep_identity,
+            )
 
 
 class BallTarget(Spec):
     """A spherical target placed in an anatomy that has none."""
 
-    centre_mm: tuple[float, float, float] = Field(description="centre (x, y, z) in DICOM patient coordinates")
-    radius_mm: PositiveFloat = Field(description="radius in mm")
+    centre_mm: PositionMm3 = Field(description="centre (x, y, z) in DICOM patient coordinates")
+    radius_mm: Annotated[float, Field(ge=2, le=100)] = Field(description="radius in mm")
 
 
 class ArchiveCase(Spec):
@@ -75,11 +84,12 @@ class ArchiveCase(Spec):
         """Read the file; raises `CaseError`."""
         from simulator.case.archive import load_archive
 
-        return load_archive(
-            self.file,
-            target=self.target,
-            ball=(self.ball.centre_mm, self.ball.radius_mm) if self.ball else None,
-            structures=self.structures,
-            aliases=self.aliases,
-            end_caps=self.end_caps,
-        )
+        with reading(f"case file {self.file}", "save it anew with numpy.savez"):
+            return load_archive(
+                self.file,
+                target=self.target,
+                ball=(self.ball.centre_mm, self.ball.radius_mm) if self.ball else None,
+                structures=self.structures,
+                aliases=self.aliases,
+                end_caps=self.end_caps,
+            )

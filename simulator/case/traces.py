@@ -2,7 +2,8 @@
 
 Three formats are known:
 
-CSV with the columns `time_s,displacement_mm`: one breathing signal, greater is deeper.
+CSV with the columns `time_s` and `displacement_mm`: one breathing signal, greater is deeper. Columns are separated by commas,
+    semicolons or tabs; decimal commas are read where columns are told apart from them.
 
 IEC text (kilovoltage intrafraction monitoring): whitespace columns `t[s] x y z` and rotations, IEC 61217 fixed axes
     (x = left, y = superior, z = anterior); positions become DICOM patient coordinates (x, -z, y). Some files
@@ -11,14 +12,27 @@ Marker CSV: `"Frame";"Timestamp";"x";"y";"z"`, milliseconds, decimal comma; an a
     axes are the camera's, so they stay as they are.
 """
 
+import csv
+import re
+from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from simulator.reading import read_text, reading
+from simulator.spec import CaseError
+
 _SHORTEST_REPEAT_S = 30.0
 _REPEAT_SHARE = 0.15
-_CSV_HEADER = "time_s,displacement_mm"
+_SIGNAL_COLUMNS = ("time_s", "displacement_mm")
+_REMEDY = "correct that line, or export the record again"
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][-+]?[0-9]+)?")
+_FEWEST_SAMPLES, _MOST_SAMPLES = 2, 100_000
+_SHORTEST_STEP_S, _LONGEST_STEP_S, _LONGEST_GAP_S = 1e-3, 2.0, 5.0
+_FARTHEST_MM = 300.0
+_SHARE_IN_ORDER, _MOST_GLITCHES = 0.9, 0.01
 _MARKER_HEADER = '"Frame";"Timestamp";"x";"y";"z"'
 
 
@@ -43,27 +57,124 @@ class Trace:
 
 
 def read_trace(path: str | Path) -> Trace | None:
-    """Read a motion trace; None when the file is none."""
-    text = Path(path).read_text(encoding="utf-8-sig", errors="replace")
-    lines = text.splitlines()
-    if lines and lines[0].strip() == _MARKER_HEADER:
-        return _marker_trace(lines[1:])
-    if lines and lines[0].replace(" ", "").startswith(_CSV_HEADER):
-        return _signal_trace(lines[1:])
-    return _iec_trace(lines)
+    """Read a motion trace; None when the file is none.
+
+    Raises
+    ------
+    CaseError : file and line of a value that no trace has.
+    """
+    with reading(path, _REMEDY):
+        lines = read_text(path, _REMEDY).splitlines()
+        if lines and lines[0].strip() == _MARKER_HEADER:
+            return _marker_trace(path, lines)
+        if lines and (delimiter := _signal_delimiter(lines[0])):
+            return _signal_trace(path, lines, delimiter)
+        return _iec_trace(path, lines)
 
 
-def _marker_trace(lines: list[str]) -> Trace:
-    rows = np.array([[float(cell) for cell in line.replace(",", ".").split(";")] for line in lines if line.strip()])
-    has_zero_row = not rows[-1].any()
-    rows = rows[:-1] if has_zero_row else rows
-    note = "all-zero last row dropped" if has_zero_row else ""
-    return Trace(rows[:, 1] / 1000, rows[:, 2:5], ("x (camera)", "y (camera)", "z (camera)"), note)
+def _marker_trace(path: str | Path, lines: list[str]) -> Trace:
+    rows, at = _numbers(path, csv.reader(lines, delimiter=";"), ("Timestamp", "x", "y", "z"))
+    notes = []
+    if len(rows) and not rows[-1].any():
+        rows = rows[:-1]
+        notes.append("all-zero last row dropped")
+    time_s, n_replaced = _without_glitches(rows[:, 0] / 1000)
+    if n_replaced:
+        notes.append(f"{n_replaced} time stamps out of order replaced")
+    axes = ("x (camera)", "y (camera)", "z (camera)")
+    return _plausible(path, at, Trace(time_s, rows[:, 1:4], axes, "; ".join(notes)))
 
 
-def _signal_trace(lines: list[str]) -> Trace:
-    rows = np.array([[float(cell) for cell in line.split(",")[:2]] for line in lines if line.strip()])
-    return Trace(rows[:, 0], rows[:, 1:2], ("displacement",))
+def _without_glitches(time_s: np.ndarray) -> tuple[np.ndarray, int]:
+    """Times with the few that are out of order interpolated, and how many those are."""
+    kept = _longest_ascent(time_s)
+    n_off = len(time_s) - len(kept)
+    if not 0 < n_off <= _MOST_GLITCHES * len(time_s):
+        return time_s, 0
+    return np.interp(np.arange(len(time_s)), kept, time_s[kept]), n_off
+
+
+def _longest_ascent(values: np.ndarray) -> list[int]:
+    """Indices of the longest ascending subsequence."""
+    ends: list[float] = []
+    last: list[int] = []
+    before: list[int] = []
+    for i, value in enumerate(values):
+        length = bisect_left(ends, value)
+        before.append(last[length - 1] if length else -1)
+        ends[length : length + 1] = [value]
+        last[length : length + 1] = [i]
+    chain = last[-1:]
+    while chain and before[chain[-1]] >= 0:
+        chain.append(before[chain[-1]])
+    return chain[::-1]
+
+
+def _signal_delimiter(header: str) -> str:
+    """What separates the columns of a breathing signal; nothing for other headers."""
+    names = {d: [name.strip().lower() for name in next(csv.reader([header], delimiter=d))] for d in ",;\t"}
+    return next((d for d, found in names.items() if set(_SIGNAL_COLUMNS) <= set(found)), "")
+
+
+def _signal_trace(path: str | Path, lines: list[str], delimiter: str) -> Trace:
+    rows, at = _numbers(path, csv.reader(lines, delimiter=delimiter), _SIGNAL_COLUMNS)
+    return _plausible(path, at, Trace(rows[:, 0], rows[:, 1:2], ("displacement",)))
+
+
+def _numbers(path: str | Path, table: Any, wanted: tuple[str, ...]) -> tuple[np.ndarray, list[int]]:
+    """The wanted columns (row, column) of a table with a header, and the line of each row; empty rows are left out.
+
+    Decimal commas are read where nothing else in the table is a decimal point.
+    """
+    header = [name.strip() for name in next(table)]
+    columns = [[name.lower() for name in header].index(name.lower()) for name in wanted]
+    rows, at = [], []
+    marks: set[str] = set()
+    for cells in table:
+        where = f"{path}:{table.line_num}"
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(header):
+            raise CaseError(
+                f"{where}: {len(cells)} values under {len(header)} column names; separate columns by ; if commas are "
+                "decimal marks, or write decimal points"
+            )
+        texts = [cells[column].strip() for column in columns]
+        for name, text in zip(wanted, texts, strict=True):
+            if not _NUMBER.fullmatch(text):
+                raise CaseError(f"{where}: {name} is {text!r}, no number; {_REMEDY}")
+            marks.update(set(text) & {".", ","})
+        if len(marks) > 1:
+            raise CaseError(f"{where}: decimal points and decimal commas in one file; write all numbers in one way")
+        rows.append([float(text.replace(",", ".")) for text in texts])
+        at.append(table.line_num)
+    return np.array(rows).reshape(-1, len(wanted)), at
+
+
+def _plausible(path: str | Path, at: list[int], trace: Trace) -> Trace:
+    """The trace, if it can be one of a patient; `at` is the line of each sample."""
+    time_s, n = trace.time_s, len(trace.time_s)
+    if not _FEWEST_SAMPLES <= n <= _MOST_SAMPLES:
+        raise CaseError(f"{path}: {n} samples, between {_FEWEST_SAMPLES} and {_MOST_SAMPLES} are wanted; {_REMEDY}")
+    finite = np.isfinite(time_s) & np.isfinite(trace.position_mm).all(axis=1)
+    if not finite.all():
+        raise CaseError(f"{path}:{at[int(np.argmin(finite))]}: a value is not finite; {_REMEDY}")
+    steps = np.diff(time_s)
+    if not (steps > 0).all():
+        raise CaseError(f"{path}:{at[int(np.argmin(steps > 0)) + 1]}: time does not increase; {_REMEDY}")
+    typical = float(np.median(steps))
+    if not _SHORTEST_STEP_S <= typical <= _LONGEST_STEP_S:
+        raise CaseError(f"{path}: samples {typical:g} s apart cannot show breathing; times are wanted in seconds")
+    if steps.max() > _LONGEST_GAP_S:
+        line = at[int(np.argmax(steps)) + 1]
+        raise CaseError(
+            f"{path}:{line}: {steps.max():.3g} s without a sample; give the longest part without such a gap"
+        )
+    farthest = np.abs(trace.position_mm - np.median(trace.position_mm, axis=0)).max(axis=1)
+    if farthest.max() > _FARTHEST_MM:
+        line = at[int(np.argmax(farthest))]
+        raise CaseError(f"{path}:{line}: {farthest.max():.3g} mm from the middle; positions are wanted in mm")
+    return trace
 
 
 def breathing_signal(trace: Trace) -> np.ndarray:
@@ -82,15 +193,20 @@ def breathing_signal(trace: Trace) -> np.ndarray:
     return -depth if is_upside_down else depth
 
 
-def _iec_trace(lines: list[str]) -> Trace | None:
+def _iec_trace(path: str | Path, lines: list[str]) -> Trace | None:
+    at = [number for number, line in enumerate(lines, 1) if line.strip()]
+    cells = [lines[number - 1].split() for number in at]
+    if len(cells) < 2 or len(cells[0]) not in (4, 7) or any(len(row) != len(cells[0]) for row in cells):
+        return None
     try:
-        rows = np.array([[float(cell) for cell in line.split()] for line in lines if line.strip()])
+        rows = np.array([[float(cell) for cell in row] for row in cells])
     except ValueError:
         return None
-    if rows.ndim != 2 or rows.shape[1] not in (4, 7) or len(rows) < 2 or np.any(np.diff(rows[:, 0]) <= 0):
+    if np.mean(np.diff(rows[:, 0]) > 0) < _SHARE_IN_ORDER:
         return None
     x, y, z = rows[:, 1:4].T
-    return Trace(rows[:, 0], np.stack([x, -z, y], axis=1), ("LR", "AP", "SI"))
+    note = "rotations are not used" if rows[:, 4:].any() else ""
+    return _plausible(path, at, Trace(rows[:, 0], np.stack([x, -z, y], axis=1), ("LR", "AP", "SI"), note))
 
 
 def one_record(trace: Trace) -> Trace:
@@ -107,5 +223,6 @@ def one_record(trace: Trace) -> Trace:
     if not differences or min(differences) > _REPEAT_SHARE * spread:
         return trace
     length = lags[int(np.argmin(differences))]
-    note = f"one record, repeated in the file's {trace.duration_s:.1f} s"
-    return Trace(trace.time_s[:length], trace.position_mm[:length], trace.axes, note)
+    notes = [trace.note] if trace.note else []
+    notes.append(f"one record, repeated in the file's {trace.duration_s:.1f} s")
+    return Trace(trace.time_s[:length], trace.position_mm[:length], trace.axes, "; ".join(notes))

@@ -15,6 +15,8 @@ from simulator.kernels.vectors import LANES, TILES, sum_tiles, sum_trilinear
 
 TILES_AT_ONCE, _POINTS_AT_ONCE, _TERMS_AT_ONCE = 64, 256, 512
 _TICKS = 2.0**14
+_FARTHEST_STEPS = 2.0**20
+_MOST_QUADS = 2**31 - 1
 
 
 @njit(cache=True, nogil=True)
@@ -22,9 +24,13 @@ def visit_box(shift):
     """Box of lattice nodes that displacements touch: lowest node int64 (3,) and size int64 (3,), (z, y, x)."""
     low = np.empty(3, np.int64)
     size = np.empty(3, np.int64)
+    if shift.shape[0] == 0:
+        raise ValueError("no displacement")
     for a in range(3):
         least = most = shift[0, a]
-        for k in range(1, shift.shape[0]):
+        for k in range(shift.shape[0]):
+            if not abs(shift[k, a]) < _FARTHEST_STEPS:
+                raise ValueError("a displacement is not finite, or beyond any lattice")
             least, most = min(least, shift[k, a]), max(most, shift[k, a])
         low[a] = math.floor(least)
         size[a] = math.floor(most) - low[a] + 2
@@ -58,6 +64,8 @@ def merge_visits(shift, weight, shape, stride, scratch, node, share):
     """
     low, size = visit_box(shift)
     nz, ny, nx = size
+    if scratch.shape[0] < nz * ny * (nx + 1):
+        raise ValueError("too little scratch")
     length = nx + 1  # the last number of a row tells whether it was touched
     for k in range(shift.shape[0]):
         z, y, x = shift[k, 0] - low[0], shift[k, 1] - low[1], shift[k, 2] - low[2]
@@ -111,7 +119,7 @@ def cover_with_tiles(node, cell, start, place):
     """
     n = 0
     for p in range(node.shape[0]):
-        first = place[n - 1]
+        first = place[max(n - 1, 0)]
         follows = p > 0 and cell[p] == cell[first] and p < first + LANES
         for a in range(3):
             follows = follows and node[p, a] == node[first, a] + (p - first if a == 2 else 0)
@@ -129,10 +137,21 @@ def _weighted_sums(values, start, n_starts, base, factor, place, result):
 
     Whole batches of tiles are summed: `start` and `place` have room for one batch more, filled here with the last tile.
     """
+    if n_starts == 0 or base.shape[0] == 0:
+        for t in range(n_starts):
+            result[place[t] : place[t] + LANES] = 0.0
+        return
     for t in range(n_starts, n_starts + TILES - 1):
         start[t], place[t] = start[n_starts - 1], place[n_starts - 1]
     for t in range(0, n_starts, TILES):
         sum_tiles(values, start, base, factor, base.shape[0], t, place, result)
+
+
+@njit(cache=True, nogil=True)
+def _check_tiles(start, least, most, n_values):
+    """Refuse tiles that lie outside the values from `least` to `most` nodes away."""
+    if start.min() + least < 0 or start.max() + most + LANES > n_values:
+        raise ValueError("a point is displaced out of its lattice")
 
 
 @njit(cache=True, nogil=True)
@@ -151,6 +170,8 @@ def weighted_sums(values, start, base, factor, total):
         begin[t], place[t] = start[t], LANES * t
     some = np.empty(LANES * n_starts, np.float32)
     total[:] = 0.0
+    if n_starts > 0 and base.shape[0] > 0:
+        _check_tiles(start, base.min(), base.max(), values.shape[0])
     for n in range(0, base.shape[0], _TERMS_AT_ONCE):
         terms = slice(n, min(n + _TERMS_AT_ONCE, base.shape[0]))
         _weighted_sums(values, begin, n_starts, base[terms], factor[terms], place, some)
@@ -199,12 +220,17 @@ def accumulate_tiles(
     begin, spot = np.empty(TILES_AT_ONCE + TILES, np.int64), np.empty(TILES_AT_ONCE + TILES, np.int64)
     points = np.empty(LANES * (TILES_AT_ONCE + 1), np.float32)
     for g in range(arm_mm.shape[0]):
+        if cell_tile[g] == cell_tile[g + 1]:
+            continue
+        least, most = np.int64(0), np.int64(0)
         for c in range(n_courses):
             _move(shift_mm[c], linear[c], arm_mm[g], axes, step_mm, moved)
             scratch = enough_scratch(scratch, moved)
             n_terms[c] = merge_visits(moved, weight[c], shape, stride, scratch, node[c], merged)
             for i in range(n_terms[c]):
                 share[c, i] = merged[i]
+                least, most = min(least, node[c, i]), max(most, node[c, i])
+        _check_tiles(start[cell_tile[g] : cell_tile[g + 1]], least, most, dose.shape[0])
         for first in range(cell_tile[g], cell_tile[g + 1], TILES_AT_ONCE):
             last = min(first + TILES_AT_ONCE, cell_tile[g + 1])
             p0 = place[first]
@@ -238,7 +264,8 @@ def _move(shift_mm, linear, arm_mm, axes, step_mm, moved):
 def accumulate_radial(table_gy, step_mm, points_mm, arm_mm, shift_mm, linear, weight, total):
     """Course doses in a spherical dose: `total[c, p] = sum_k weight[c, k] * d(|points[p] + shift + linear @ arm[p]|)`.
 
-    `table_gy[i]` is the dose at radius `i * step_mm` from the centre, linear in between; zero-order beyond its end.
+    `table_gy[i]` is the dose at radius `i * step_mm` from the centre, linear in between; zero-order beyond its end, where
+    displacements that are not finite lie too.
     `linear` is (c, k, 3, 3), or (c, 0, 3, 3) when every point moves alike.
     """
     last = table_gy.shape[0] - 1
@@ -256,7 +283,7 @@ def accumulate_radial(table_gy, step_mm, points_mm, arm_mm, shift_mm, linear, we
                         y += linear[c, k, 1, b] * arm_mm[p, b]
                         z += linear[c, k, 2, b] * arm_mm[p, b]
                 s = math.sqrt(x * x + y * y + z * z) / step_mm
-                if s >= last:
+                if not s < last:
                     dose += weight[c, k] * table_gy[last]
                 else:
                     i = int(s)
@@ -269,6 +296,8 @@ def accumulate_radial(table_gy, step_mm, points_mm, arm_mm, shift_mm, linear, we
 def quads_of(dose):
     """Neighbours along z and y side by side, as `sum_trilinear` wants them: float32 (z, y, x, 4) as one row, and 4 more."""
     nz, ny, nx = dose.shape
+    if dose.size == 0 or 4 * dose.size > _MOST_QUADS:
+        raise ValueError("no lattice, or one of more nodes than 32 bits count")
     quads = np.empty(4 * (dose.size + 1), np.float32)
     quads[4 * dose.size :] = 0.0
     node = 0
@@ -330,6 +359,8 @@ def accumulate_gather(quads, shape, node_zyx, arm_zyx, shift, linear, weight, to
     linear : float64 (c, k, 3, 3), or (c, 0, 3, 3) when every point moves alike.
     total : float32 (c, p), written. Beyond the lattice the value on its face is taken.
     """
+    if quads.shape[0] < 4 * (shape[0] * shape[1] * shape[2] + 1) or shape[0] * shape[1] * shape[2] == 0:
+        raise ValueError("the lattice has another shape")
     step = np.zeros(LANES, np.int32)
     farthest = np.zeros(LANES, np.float32)
     for half in (0, 4):
@@ -385,12 +416,15 @@ def volumes_within(basis, factor, mean, sd, farthest, distance, per_mm, cell_cc,
     """
     n_terms, n_points = basis.shape
     values, base = basis.reshape(-1), np.empty(n_terms, np.int64)
+    if n_points < LANES:
+        values = np.zeros(basis.size + LANES, np.float32)
+        values[: basis.size] = basis.reshape(-1)
     for j in range(n_terms):
         base[j] = j * n_points
     start, place = np.empty(TILES_AT_ONCE + TILES, np.int64), np.empty(TILES_AT_ONCE + TILES, np.int64)
-    field, share = np.empty(LANES * (TILES_AT_ONCE + 1), np.float32), np.empty(LANES * TILES_AT_ONCE, np.float32)
-    for first in range(0, n_points, LANES * TILES_AT_ONCE):
-        last = min(first + LANES * TILES_AT_ONCE, n_points)
+    field, share = np.empty(LANES * (TILES_AT_ONCE + 1), np.float32), np.empty(LANES * (TILES_AT_ONCE + 1), np.float32)
+    for begin in range(0, n_points, LANES * TILES_AT_ONCE):
+        first, last = max(0, min(begin, n_points - LANES)), min(begin + LANES * TILES_AT_ONCE, n_points)
         n_tiles = np.int64(-(-(last - first) // LANES))
         for t in range(n_tiles):
             place[t] = max(0, min(LANES * t, last - first - LANES))
@@ -416,4 +450,7 @@ def count_visits(shift, weight, low, unit, visits):
     for c in range(shift.shape[0]):
         scratch = enough_scratch(scratch, shift[c])
         for n in range(merge_visits(shift[c], weight[c], visits.shape, np.int64(1), scratch, node, share)):
-            counts[node[n] - lowest] += np.int64(np.rint(share[n] * unit))
+            at = node[n] - lowest
+            if not 0 <= at < counts.shape[0]:
+                raise ValueError("a displacement lies outside the box of visits")
+            counts[at] += np.int64(np.rint(share[n] * unit))

@@ -13,9 +13,16 @@ _NEGLIGIBLE = np.float32(1e-6)
 
 
 @njit(cache=True, nogil=True)
+def _within(x, most):
+    """A place held within 0 and `most`; 0 for what is not a number."""
+    x = x if x > 0.0 else 0.0
+    return x if x < most else float(most)
+
+
+@njit(cache=True, nogil=True)
 def _linear_cell(position, n):
-    """Lower node and fraction of a position in steps, held within 0 and n - 1."""
-    if position <= 0.0:
+    """Lower node and fraction of a position in steps, held within 0 and n - 1; n is 2 or more."""
+    if not position > 0.0:
         return uintp(0), np.float32(0.0)
     if position >= n - 1.0:
         return uintp(n - 2), np.float32(1.0)
@@ -28,7 +35,7 @@ def sample_linear(values, origin_mm, step_mm, x, y, z):
     """Trilinear value of `values` (z, y, x) at a point; 0 outside the first and last nodes."""
     nz, ny, nx = values.shape
     fx, fy, fz = (x - origin_mm[0]) / step_mm[0], (y - origin_mm[1]) / step_mm[1], (z - origin_mm[2]) / step_mm[2]
-    if fx < 0.0 or fy < 0.0 or fz < 0.0 or fx > nx - 1.0 or fy > ny - 1.0 or fz > nz - 1.0:
+    if not (0.0 <= fx <= nx - 1.0 and 0.0 <= fy <= ny - 1.0 and 0.0 <= fz <= nz - 1.0):
         return 0.0
     ix, iy, iz = uintp(min(int(fx), nx - 2)), uintp(min(int(fy), ny - 2)), uintp(min(int(fz), nz - 2))
     fx, fy, fz = fx - ix, fy - iy, fz - iz
@@ -53,6 +60,8 @@ def radiological_depths(density, origin_mm, step_mm, source_mm, axes, sad_mm, fa
     fan_origin, fan_step : (3,) as (v, u, w).
     depth_mm : float32 (v, u, w), written.
     """
+    if min(density.shape) < 2:
+        raise ValueError("a density of two nodes or more per axis is wanted")
     for iv in range(depth_mm.shape[0]):
         v = (fan_origin[0] + iv * fan_step[0]) / sad_mm
         for iu in range(depth_mm.shape[1]):
@@ -137,6 +146,8 @@ def add_beam(
     map_origin : (2,) as (v, u); map_step : pixel size.
     fan : float32 (v, u, w), dose of a wide open field on a fan of rays, held at its edges; fan_origin, fan_step : (3,).
     """
+    if x_mm.shape[0] == 0 or min(fan.shape) < 2:
+        raise ValueError("no nodes, or a fan of fewer than two rays or depths")
     last_v = map_origin[0] + (maps.shape[0] - 1) * map_step
     last_u = map_origin[1] + (maps.shape[1] - 1) * map_step
     per_pixel, per_fan_step = 1.0 / map_step, 1.0 / fan_step
@@ -170,8 +181,8 @@ def add_beam(
                     sign * (u0 - u_edge * w0), sign * (axes[0, 0] - u_edge * axes[2, 0]), low, high
                 )
             spacing = x_mm[1] - x_mm[0] if x_mm.shape[0] > 1 else 1.0
-            first = max(0, int((low - x_first) / spacing))
-            last = min(x_mm.shape[0], int((high - x_first) / spacing) + 2)
+            first = int(_within((low - x_first) / spacing, x_mm.shape[0]))
+            last = min(x_mm.shape[0], int(_within((high - x_first) / spacing + 2.0, x_mm.shape[0])))
             for ix in range(first, last):
                 x = x_mm[ix] - source_mm[0]
                 w[ix] = w0 + axes[2, 0] * x
@@ -195,6 +206,8 @@ def see_points(points_mm, source_mm, axes, sad_mm, fan, fan_origin, fan_step, se
     ----------
     seen : float64 (n, 2), written as (v, u); the points lie beyond the source. open_dose : float32 (n,), written.
     """
+    if min(fan.shape) < 2:
+        raise ValueError("a fan of fewer than two rays or depths")
     per_fan_step = 1.0 / fan_step
     for p in range(points_mm.shape[0]):
         x, y, z = points_mm[p, 0] - source_mm[0], points_mm[p, 1] - source_mm[1], points_mm[p, 2] - source_mm[2]
@@ -228,6 +241,8 @@ def blur_rows(edge, low, high, v, u, edge_profile, steps_per_mm, blurred):
     edge_profile : float64 (2 n + 1,), the blurred step from 0 to 1 at `steps_per_mm` points per mm, its middle at the step.
     blurred : float32 (v, u), written.
     """
+    if edge_profile.shape[0] < 3:
+        raise ValueError("a profile of three points or more is wanted")
     along = np.empty((low.shape[0], u.shape[0]), np.float32)
     for row in range(low.shape[0]):
         for i in range(u.shape[0]):
@@ -250,7 +265,7 @@ def blur_rows(edge, low, high, v, u, edge_profile, steps_per_mm, blurred):
 def _at_step(position, edge_profile):
     """Linear value of a tabulated profile, its middle at 0, held at its ends."""
     middle = edge_profile.shape[0] // 2
-    place = min(max(position + middle, 0.0), 2.0 * middle)
+    place = _within(position + middle, 2.0 * middle)
     i = min(uintp(place), uintp(2 * middle - 1))
     return edge_profile[i] + (place - i) * (edge_profile[i + uintp(1)] - edge_profile[i])
 
@@ -264,6 +279,8 @@ def outermost(u, v, start, low, high):
     u, v : (n,). start : (part,), ascending, the first not above any point.
     low, high : float64 (part, 2), written as (v, u); NaN where a part has no point.
     """
+    if start.shape[0] == 0:
+        raise ValueError("no parts")
     low[:] = np.nan
     high[:] = np.nan
     for p in range(u.shape[0]):

@@ -1,7 +1,8 @@
 """Dose-volume statistics of many courses of one structure.
 
 `dose` is float32 (course, point) in Gy; `volume` is float64 (course, point) in cc, or (1, point) where courses are alike;
-points without volume do not count.
+points without volume do not count. A course without any volume has no dose: its D_x, means and DVH are 0. Doses that are not a
+number count as the lowest.
 
 Minimum dose to the hottest volume, D_x: let V_i be the volume that is hotter than cell i plus half of what has its dose,
 itself included. D_x is linear between the points (V_i, d_i). Cells have the same dose if they differ by less than 5e-6 of
@@ -71,6 +72,8 @@ def dose_at_volumes(dose, volume, wanted_cc):
     """Minimum dose in Gy to the hottest `wanted_cc`, float64 (course, wanted); `wanted_cc` is (course or 1, wanted)."""
     n_courses, n_points = dose.shape
     result = np.empty((n_courses, wanted_cc.shape[1]))
+    if n_points == 0:
+        return np.zeros_like(result)
     n_chunks = -(-n_points // _CHUNK)
     low, high = np.empty(n_chunks, np.float32), np.empty(n_chunks, np.float32)
     cells, bin_of = np.empty((2, n_points)), np.empty(n_points, np.int32)
@@ -82,6 +85,9 @@ def dose_at_volumes(dose, volume, wanted_cc):
         if c < volume.shape[0]:
             n_excluded = _exclusion(cell_cc, excluded)
         n_counted = n_points - n_excluded
+        if n_counted == 0:
+            result[c] = 0.0
+            continue
         _chunk_extremes(dose[c], excluded, n_excluded > 0, low, high)
         lowest, highest = np.float64(low.min()), np.float64(high.max())
         same_gy = _SAME_DOSE * max(abs(highest), abs(lowest))
@@ -110,7 +116,7 @@ def dose_at_volumes(dose, volume, wanted_cc):
 def _dose_in_tail(dose, volume, sign, chunk_best, n_wanted, wanted_cc, same_gy, cells, bin_of):
     """Whether found, and D_x of sign * dose, from chunks of points that reach high enough: first few, then more of them."""
     n_chunks = chunk_best.shape[0]
-    n_taken = 4 + int(n_wanted / _TAKEN_PER_CHUNK)
+    n_taken = 4 + int(max(n_wanted, 0.0) / _TAKEN_PER_CHUNK)
     while n_taken < n_chunks // 2:
         floor = np.float32(_reached_by(chunk_best, n_taken))
         n, taken_cc = np.int64(0), 0.0
@@ -144,6 +150,13 @@ def _dose_anywhere(dose, volume, lowest, highest, wanted_cc, same_gy, cells, bin
 
 
 @njit(cache=True, nogil=True)
+def _bin(place, last):
+    """The bin of a place, from 0 to `last`; 0 for one that is not a number."""
+    place = place if place > 0.0 else 0.0
+    return int(place) if place < last else last
+
+
+@njit(cache=True, nogil=True)
 def _reached_by(values, n):
     """A level that at least `n` of the finite values reach if there are as many, close to the highest such level."""
     low, high = np.inf, np.float64(values.max())
@@ -154,7 +167,7 @@ def _reached_by(values, n):
     scale = 255 / max(high - low, 1e-300)
     for value in values:
         if value > -np.inf:
-            count[int((value - low) * scale)] += 1
+            count[_bin((value - low) * scale, 255)] += 1
     b, reached = 255, count[255]
     while reached < n and b > 0:
         b -= 1
@@ -180,7 +193,7 @@ def _dose_at_volume(cells, n, hotter_cc, wanted_cc, same_gy, bin_of):
             low, high = min(low, gy[i]), max(high, gy[i])
         scale = (_FEWER_BINS - 1) / max(high - low, (_FEWER_BINS - 1) * same_gy, 1e-300)
         for i in range(n):
-            bin_of[i] = int((gy[i] - low) * scale)
+            bin_of[i] = _bin((gy[i] - low) * scale, _FEWER_BINS - 1)
         in_bin = _in_bins(bin_of[:n], cc, np.int64(_FEWER_BINS))
         below, above, hotter_cc = _bins_around(in_bin, hotter_cc, wanted_cc)
         kept = np.int64(0)
@@ -242,6 +255,8 @@ def _dose_among_sorted(gy, cc, hotter_cc, wanted_cc, same_gy):
     beyond; sums of r are differences of cumulative sums.
     """
     n = gy.shape[0]
+    if n == 0:
+        return False, 0.0
     volume, moment = np.zeros(n + 1), np.zeros(n + 1)
     for i in range(n):
         volume[i + 1] = volume[i] + cc[i]
@@ -299,8 +314,11 @@ def _chunk_extremes(dose, excluded, is_any_excluded, low, high):
 
 @njit(cache=True, nogil=True)
 def extremes(dose, volume):
-    """Smallest and largest dose of each course in Gy, float64 (course, 2)."""
+    """Smallest and largest dose of each course in Gy, float64 (course, 2); (inf, -inf) without volume."""
     result = np.empty((dose.shape[0], 2))
+    if dose.shape[1] == 0:
+        result[:, 0], result[:, 1] = np.inf, -np.inf
+        return result
     excluded = np.empty(dose.shape[1], np.float32)
     n_chunks = -(-dose.shape[1] // _CHUNK)
     low, high = np.empty(n_chunks, np.float32), np.empty(n_chunks, np.float32)
@@ -332,34 +350,58 @@ def volume_at_doses(dose, volume, wanted_gy):
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
-def _moment(dose, volume, power):
+def _moment(dose, volume):
     total = 0.0
-    if power == 1.0:
-        for p in range(dose.shape[0]):
-            total += volume[p] * dose[p]
-    else:
-        for p in range(dose.shape[0]):
-            total += volume[p] * np.float64(dose[p]) ** power
+    for p in range(dose.shape[0]):
+        total += volume[p] * dose[p]
     return total
 
 
 @njit(cache=True, nogil=True)
-def mean_power(dose, volume, power):
-    """Volume-weighted mean of dose**power, float64 (course,)."""
-    result = np.empty(dose.shape[0])
+def mean_dose(dose, volume):
+    """Volume-weighted mean dose in Gy, float64 (course,); 0 where there is no volume."""
+    result = np.zeros(dose.shape[0])
     totals = _totals(volume)
     for c in range(dose.shape[0]):
         row = c if volume.shape[0] > 1 else 0
-        result[c] = _moment(dose[c], volume[row], power) / totals[row]
+        if totals[row] > 0.0:
+            result[c] = _moment(dose[c], volume[row]) / totals[row]
+    return result
+
+
+@njit(cache=True, nogil=True)
+def generalised_mean(dose, volume, power):
+    """(Volume-weighted mean of dose**power)**(1 / power) in Gy, float64 (course,); power is not 0.
+
+    Doses are divided by the largest one (the smallest, for a negative power), so that no power overflows and the sum keeps the
+    term that decides. Doses below 0 count as 0; 0 where there is no volume.
+    """
+    result = np.zeros(dose.shape[0])
+    for c in range(dose.shape[0]):
+        cell_cc = volume[c if volume.shape[0] > 1 else 0]
+        unit, total_cc = 0.0 if power > 0.0 else np.inf, 0.0
+        for p in range(dose.shape[1]):
+            if cell_cc[p] > 0.0:
+                gy = max(np.float64(dose[c, p]), 0.0)
+                unit = max(unit, gy) if power > 0.0 else min(unit, gy)
+                total_cc += cell_cc[p]
+        if 0.0 < unit < np.inf:
+            total = 0.0
+            for p in range(dose.shape[1]):
+                if cell_cc[p] > 0.0:
+                    total += cell_cc[p] * (max(np.float64(dose[c, p]), 0.0) / unit) ** power
+            result[c] = unit * (total / total_cc) ** (1.0 / power)
     return result
 
 
 @njit(cache=True, nogil=True)
 def _bins_of(dose, low, per_gy, n_bins, bin_of):
     """Which of `n_bins` bins each dose belongs to, from `low` on; doses beyond count to the first or last bin."""
-    last = np.float32(n_bins - 1)
+    first, last = np.float32(0.0), np.float32(n_bins - 1)
     for p in range(dose.shape[0]):
-        bin_of[p] = np.int32(min(max((dose[p] - low) * per_gy, np.float32(0.0)), last))
+        place = (dose[p] - low) * per_gy
+        place = place if place > first else first
+        bin_of[p] = np.int32(place if place < last else last)
 
 
 @njit(cache=True, nogil=True)
@@ -393,14 +435,15 @@ def cumulative_dvh(dose, volume, step_gy, n_bins):
             reached += in_bin[b]
             result[c, b] = reached
         for b in range(n_bins):
-            result[c, b] = min(100.0, 100.0 * result[c, b] / reached)
+            result[c, b] = min(100.0, 100.0 * result[c, b] / reached) if reached > 0.0 else 0.0
     return result
 
 
 @njit(cache=True, nogil=True)
 def count_levels(percent, counts):
     """Add to counts[dose, level] how many courses (course, dose) are nearest to each level of even steps from 0 to 100 %."""
-    per_percent = (counts.shape[1] - 1) / 100
+    last = counts.shape[1] - 1
+    per_percent = last / 100
     for c in range(percent.shape[0]):
         for b in range(percent.shape[1]):
-            counts[b, int(np.rint(percent[c, b] * per_percent))] += 1
+            counts[b, _bin(np.rint(percent[c, b] * per_percent), last)] += 1

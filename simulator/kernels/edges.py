@@ -39,6 +39,8 @@ def margins_needed(
     needed_mm : (course, point).
     """
     n_visits = shift_mm.shape[1]
+    if path_mm.shape[0] == 0 or size_mm.shape[0] == 0 or table.size == 0:
+        raise ValueError("no path, no margin or no dose")
     away, offset = np.empty(n_visits), np.empty((n_visits, 3))
     side, point = np.empty(6), np.empty(3)
     n_polar, n_azimuth = table.shape[0], table.shape[1]
@@ -63,9 +65,8 @@ def margins_needed(
                 away[k] = _from_path(point, path_mm, offset[k])
                 nearest, farthest = min(nearest, away[k]), max(farthest, away[k])
                 if n_polar * n_azimuth > 1:
-                    polar[k] = min(int((offset[k, 2] / max(away[k], 1e-9) + 1) / 2 * n_polar), n_polar - 1)
-                    turn = math.atan2(offset[k, 1], offset[k, 0]) / (2 * math.pi) + 0.5
-                    azimuth[k] = min(int(turn * n_azimuth), n_azimuth - 1)
+                    polar[k] = _part((offset[k, 2] / max(away[k], 1e-9) + 1) / 2, n_polar)
+                    azimuth[k] = _part(math.atan2(offset[k, 1], offset[k, 0]) / (2 * math.pi) + 0.5, n_azimuth)
             below = above = 0.0
             known_low = known_high = isotropic
             reach = _REACH_MM
@@ -112,9 +113,15 @@ def margins_needed(
 
 
 @njit(cache=True, nogil=True)
+def _part(share, n):
+    """Which of `n` equal parts of 0-1 a share lies in, the first for one that is not a number."""
+    return int(min(share * n, n - 1.0)) if share > 0 else 0
+
+
+@njit(cache=True, nogil=True)
 def _interpolated(table, index):
     last = table.shape[0] - 1
-    if index <= 0:
+    if not index > 0:
         return table[0]
     if index >= last:
         return table[last]
@@ -136,6 +143,7 @@ def _depth_of(table, first_mm, step_mm, level):
 def _from_path(point, path_mm, offset):
     """Distance of a point from a polyline; `offset` receives the vector from its nearest point."""
     best = np.inf
+    offset[:] = 0.0
     for q in range(max(1, path_mm.shape[0] - 1)):
         end = min(q + 1, path_mm.shape[0] - 1)
         along = length2 = 0.0
@@ -156,7 +164,9 @@ def _from_path(point, path_mm, offset):
 
 @njit(cache=True, nogil=True)
 def _sides_at(at, size_mm, sides_mm, side):
-    """The six margins at a place along a chain, not below 0."""
+    """The six margins at a place along a chain of two or more, not below 0."""
+    if size_mm.shape[0] < 2:
+        raise ValueError("a chain has two margins or more")
     m = 0
     while m < size_mm.shape[0] - 2 and at > size_mm[m + 1]:
         m += 1

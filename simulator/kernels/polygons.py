@@ -5,6 +5,13 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
+def _within(x, n):
+    """A place held within 0 and n; 0 for what is not a number."""
+    x = x if x > 0.0 else 0.0
+    return x if x < n else float(n)
+
+
+@njit(cache=True, nogil=True)
 def even_odd_coverage(x, y, offsets, n_sub, coverage):
     """Share of each pixel that lies inside an odd number of polygons.
 
@@ -21,15 +28,15 @@ def even_odd_coverage(x, y, offsets, n_sub, coverage):
     n_lines = n_rows * n_sub
     n_edges = x.shape[0]
     end_of = np.empty(n_edges, np.int64)
-    first = np.empty(n_edges, np.int64)
-    last = np.empty(n_edges, np.int64)
+    first = np.zeros(n_edges, np.int64)
+    last = np.zeros(n_edges, np.int64)
     counts = np.zeros(n_lines + 1, np.int64)
     for p in range(offsets.shape[0] - 1):
         for a in range(offsets[p], offsets[p + 1]):
             b = a + 1 if a + 1 < offsets[p + 1] else offsets[p]
             end_of[a] = b
-            first[a] = max(0, int(np.ceil(min(y[a], y[b]) * n_sub - 0.5)))
-            last[a] = min(n_lines, int(np.ceil(max(y[a], y[b]) * n_sub - 0.5)))
+            first[a] = int(_within(np.ceil(min(y[a], y[b]) * n_sub - 0.5), n_lines))
+            last[a] = int(_within(np.ceil(max(y[a], y[b]) * n_sub - 0.5), n_lines))
             for line in range(first[a], last[a]):
                 counts[line + 1] += 1
     starts = np.cumsum(counts)
@@ -49,8 +56,8 @@ def even_odd_coverage(x, y, offsets, n_sub, coverage):
         for line in range(r * n_sub, (r + 1) * n_sub):
             spans = np.sort(crossings[starts[line] : starts[line + 1]])
             for k in range(0, spans.shape[0] - 1, 2):
-                left = min(max(spans[k], 0.0), float(n_columns))
-                right = min(max(spans[k + 1], 0.0), float(n_columns))
+                left = _within(spans[k], n_columns)
+                right = max(left, _within(spans[k + 1], n_columns))
                 i, j = int(left), int(right)
                 if i == j:
                     if i < n_columns:

@@ -1,7 +1,5 @@
 """Sums of the response models, course by course."""
 
-import math
-
 import numpy as np
 from numba import njit
 
@@ -16,5 +14,5 @@ def surviving_volume(log_kill, volume):
     for c in range(log_kill.shape[0]):
         cell_cc = volume[c if volume.shape[0] > 1 else 0]
         for p in range(log_kill.shape[1]):
-            result[c] += cell_cc[p] * math.exp(-log_kill[c, p])
+            result[c] += cell_cc[p] * np.exp(-log_kill[c, p])
     return result

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 TUBE, ELLIPSOID, SLAB, UNITE, INTERSECT, SKIP_UNLESS_NEAR, CARVE = range(7)
-_DEEPEST, _LEVELS = 16, 6
+_LEVELS = 6
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -69,7 +69,7 @@ def _distance(code, numbers, stack, x, y, z):
 @njit(cache=True, nogil=True)
 def signed_distances(code, numbers, points, distance):
     """Signed distances of points (n, 3) as (x, y, z), written to float64 (n,)."""
-    stack = np.empty(_DEEPEST)
+    stack = np.zeros(code.shape[0] + 1)
     for p in range(points.shape[0]):
         distance[p] = _distance(code, numbers, stack, points[p, 0], points[p, 1], points[p, 2])
 
@@ -85,7 +85,7 @@ def fill_voxels(code, numbers, x, y, z, step, n_cells, cut, filled):
     cut : distance of a centre up to which it may.
     filled : float32 (z, y, x), written.
     """
-    stack = np.empty(_DEEPEST)
+    stack = np.zeros(code.shape[0] + 1)
     offset = (np.arange(n_cells) - (n_cells - 1) / 2) / n_cells
     per_cell = 3 * n_cells / (step[0] + step[1] + step[2])
     for k in range(z.shape[0]):
@@ -118,7 +118,7 @@ def voxel_moments(code, numbers, centre, edge, n_cells, smallest, moment):
     centre : float64 (n, 3), centres of the voxels (x, y, z). edge, smallest : in mm.
     moment : float64 (n, 10), written: volume, then integrals of z, y, x, zz, yy, xx, zy, zx and yx.
     """
-    stack = np.empty(_DEEPEST)
+    stack = np.zeros(code.shape[0] + 1)
     offset = (np.arange(n_cells) - (n_cells - 1) / 2) / n_cells
     cells = np.empty((n_cells**3 * _LEVELS, 4))
     for p in range(centre.shape[0]):

@@ -8,9 +8,11 @@ from numba import njit
 def combine_four(values, tap, weight):
     """result[a, m, b] = sum_t weight[m, t] * values[a, tap[m, t], b], float32.
 
-    `values` is float32 (a, n, b), `tap` int64 (m, 4), `weight` float32 (m, 4). Each sum is taken in the same order, so that a
-    node has the same value whatever else is asked for.
+    `values` is float32 (a, n, b), `tap` int64 (m, 4) in 0 to n - 1, `weight` float32 (m, 4). Each sum is taken in the same
+    order, so that a node has the same value whatever else is asked for.
     """
+    if tap.size > 0 and not 0 <= tap.min() <= tap.max() < values.shape[1]:
+        raise ValueError("a tap lies outside the values")
     result = np.empty((values.shape[0], tap.shape[0], values.shape[2]), np.float32)
     for a in range(values.shape[0]):
         for m in range(tap.shape[0]):

@@ -1,14 +1,18 @@
 """Vector instructions for the innermost loops, as LLVM code that numba compiles for the machine at hand.
 
 The compiler does not find them by itself: sums over many terms would be stored and loaded again at every term.
-Each function has a one-line definition in numpy, which is its test.
+Each function has a definition in numpy, in `simulator.kernels.plain`, which takes its place where compilation is off. They
+check no bounds: their callers do.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import config, types
 from numba.extending import intrinsic
+
+from simulator.kernels import plain
 
 LANES = 8
 TILES = 8
@@ -18,6 +22,11 @@ _EIGHT = ir.VectorType(_FLOAT, LANES)
 _FOUR = ir.VectorType(_FLOAT, 4)
 _EIGHT_INT = ir.VectorType(_INT32, LANES)
 _HALVES = ([4, 5, 6, 7, 4, 5, 6, 7], [2, 3, 2, 3, 2, 3, 2, 3], [1] * LANES)
+
+
+def _instruction(twin: Callable) -> Callable:
+    """Makes a generator of LLVM code an instruction, or its twin in numpy where compilation is off."""
+    return (lambda generator: twin) if config.DISABLE_JIT else intrinsic
 
 
 def _vector(kind: ir.VectorType, values: list[float]) -> ir.Constant:
@@ -96,7 +105,7 @@ def _data(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -
     ]
 
 
-@intrinsic
+@_instruction(plain.sum_tiles)
 def sum_tiles(typingctx, values, start, base, factor, n_terms, first, place, result):
     """result[place[t] + i] = sum_n factor[n] values[start[t] + base[n] + i], `TILES` tiles t from `first` on, n >= 1 terms."""
 
@@ -120,7 +129,7 @@ def sum_tiles(typingctx, values, start, base, factor, n_terms, first, place, res
     return types.void(values, start, base, factor, n_terms, first, place, result), generate
 
 
-@intrinsic
+@_instruction(plain.sum_trilinear)
 def sum_trilinear(typingctx, quads, step, farthest, node, visit, first, last):
     """sum_k weight[k] trilinear(node + shift[k]) over pairs of visits k, from pair `first` to before `last`, at least one.
 
@@ -169,7 +178,7 @@ def sum_trilinear(typingctx, quads, step, farthest, node, visit, first, last):
 
 
 def _extremes_of_vectors(masked: bool) -> Any:
-    @intrinsic
+    @_instruction(plain.lowest_and_highest_counted if masked else plain.lowest_and_highest)
     def extremes(typingctx, values, excluded, first, n_vectors, low, high, place):
         """low[place], high[place] = min(values + excluded), max(values - excluded) over 8 n_vectors elements from `first`.
 

@@ -15,12 +15,13 @@ from scipy.special import ndtr
 
 from simulator.accumulation import FractionSums
 from simulator.conventions import Stream
-from simulator.kernels.dvh import mean_power
+from simulator.kernels.dvh import generalised_mean
 from simulator.kernels.radiobiology import surviving_volume
-from simulator.spec import Field, NonNegativeFloat, PositiveFloat, Spec
+from simulator.spec import Field, PositiveFloat, Spec
 from simulator.uncertainty.source import RandomNumbers, log_normal
 
 _TISSUE = "row of the published parameters that fills the keys left out"
+_AlphaBeta = Annotated[float, Field(ge=0.1, le=1000)]
 
 
 def bed_gy(sums: FractionSums, alpha_beta_gy: float | np.ndarray) -> np.ndarray:
@@ -86,9 +87,7 @@ class TissueResponse:
     def probability(self, sums: FractionSums, volume_cc: np.ndarray) -> np.ndarray:
         """Probability of the complication, Φ((gEUD - TD50) / (m TD50)), gEUD of EQD2 with a = 1 / n."""
         gy = eqd2_gy(sums, self.alpha_beta_gy)
-        highest = np.maximum(gy.max(axis=1), np.finfo(np.float32).tiny)
-        power = mean_power(gy / highest[:, None], np.atleast_2d(volume_cc), 1 / self.n)
-        geud = highest * power**self.n
+        geud = generalised_mean(gy, np.atleast_2d(volume_cc), 1 / self.n)
         return ndtr((geud - self.td50_gy) / (self.m * self.td50_gy))
 
 
@@ -100,11 +99,19 @@ class TumourControl(Spec):
     """
 
     tissue: str | None = Field(None, description=_TISSUE)
-    alpha_per_gy: PositiveFloat | None = Field(None, description="mean radiosensitivity α in 1/Gy")
-    alpha_beta_gy: PositiveFloat | None = Field(None, description="mean α/β in Gy")
-    clonogens_per_cc: PositiveFloat | None = Field(None, description="density ρ of clonogenic cells in 1/cc")
-    alpha_sd_per_gy: NonNegativeFloat = Field(0.0, description="SD of α between courses in 1/Gy, log-normal")
-    alpha_beta_sd_gy: NonNegativeFloat = Field(0.0, description="SD of α/β between courses in Gy, log-normal")
+    alpha_per_gy: Annotated[float, Field(ge=0.001, le=10)] | None = Field(
+        None, description="mean radiosensitivity α in 1/Gy"
+    )
+    alpha_beta_gy: _AlphaBeta | None = Field(None, description="mean α/β in Gy")
+    clonogens_per_cc: Annotated[float, Field(ge=1, le=1e12)] | None = Field(
+        None, description="density ρ of clonogenic cells in 1/cc"
+    )
+    alpha_sd_per_gy: Annotated[float, Field(ge=0, le=10)] = Field(
+        0.0, description="SD of α between courses in 1/Gy, log-normal"
+    )
+    alpha_beta_sd_gy: Annotated[float, Field(ge=0, le=100)] = Field(
+        0.0, description="SD of α/β between courses in Gy, log-normal"
+    )
 
     def draw(self, numbers: RandomNumbers | None, name: str) -> TumourResponse:
         """The response of a structure in each course; without random numbers, that of the mean parameters."""
@@ -131,17 +138,23 @@ class Complication(Spec):
     """
 
     tissue: str | None = Field(None, description=f"{_TISSUE}; that of the structure's name by default")
-    td50_gy: PositiveFloat | None = Field(
+    td50_gy: Annotated[float, Field(ge=1, le=500)] | None = Field(
         None, description="mean uniform EQD2 in Gy that leads to the complication in half of the patients"
     )
-    m: PositiveFloat | None = Field(None, description="mean width of the response, relative to TD50")
+    m: Annotated[float, Field(ge=0.01, le=5)] | None = Field(
+        None, description="mean width of the response, relative to TD50"
+    )
     n: Annotated[float, Field(ge=0.01, le=2)] | None = Field(
         None, description="volume exponent: 1 is the mean dose, towards 0 the maximum"
     )
-    alpha_beta_gy: PositiveFloat | None = Field(None, description="mean α/β of the complication in Gy")
-    td50_sd_gy: NonNegativeFloat = Field(0.0, description="SD of TD50 between courses in Gy, log-normal")
-    m_sd: NonNegativeFloat = Field(0.0, description="SD of m between courses, log-normal")
-    alpha_beta_sd_gy: NonNegativeFloat = Field(0.0, description="SD of α/β between courses in Gy, log-normal")
+    alpha_beta_gy: _AlphaBeta | None = Field(None, description="mean α/β of the complication in Gy")
+    td50_sd_gy: Annotated[float, Field(ge=0, le=500)] = Field(
+        0.0, description="SD of TD50 between courses in Gy, log-normal"
+    )
+    m_sd: Annotated[float, Field(ge=0, le=5)] = Field(0.0, description="SD of m between courses, log-normal")
+    alpha_beta_sd_gy: Annotated[float, Field(ge=0, le=100)] = Field(
+        0.0, description="SD of α/β between courses in Gy, log-normal"
+    )
 
     def draw(self, numbers: RandomNumbers | None, name: str) -> TissueResponse:
         """The response of a structure in each course; without random numbers, that of the mean parameters."""

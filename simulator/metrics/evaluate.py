@@ -8,7 +8,7 @@ import numpy as np
 from simulator.accumulation import FractionSums
 from simulator.case.cells import Cells
 from simulator.kernels.cells import mean_doses, metrics_of_cells
-from simulator.kernels.dvh import dose_at_volumes, extremes, mean_power, volume_at_doses
+from simulator.kernels.dvh import dose_at_volumes, extremes, generalised_mean, mean_dose, volume_at_doses
 from simulator.metrics.biology import Response
 from simulator.metrics.goals import Metric
 from simulator.spec import ConfigError
@@ -110,7 +110,8 @@ def evaluate_metrics(
         cc = cc + left_out.hotter_cc[above]
         for column, i in enumerate(above):
             volume = total_cc - cc[:, column] if metrics[i].kind.startswith("cold") else cc[:, column]
-            values[:, i] = volume if metrics[i].unit == "cc" else 100.0 * volume / total_cc
+            share = 100.0 * volume / np.where(total_cc > 0, total_cc, 1.0)
+            values[:, i] = volume if metrics[i].unit == "cc" else share
     for i, metric in enumerate(metrics):
         if metric.kind in ("minimum", "maximum"):
             if extremes_gy is None and differs:
@@ -119,12 +120,12 @@ def evaluate_metrics(
                 raise ValueError(f"{metric.label} needs the doses of the surface")
             values[:, i] = extremes_gy[:, int(metric.kind == "maximum")]
         elif metric.kind == "mean":
-            values[:, i] = mean_power(dose_gy, volume_cc if extent is None else extent.mean_weights, 1.0)
+            values[:, i] = mean_dose(dose_gy, volume_cc if extent is None else extent.mean_weights)
         elif metric.kind == "geud":
             points = (
                 (dose_gy, volume_cc) if extent is None else (extent.mean_doses(dose_gy), extent.cells.volume_cc[None])
             )
-            values[:, i] = mean_power(*points, metric.argument) ** (1 / metric.argument)
+            values[:, i] = generalised_mean(*points, metric.argument)
     return values
 
 
@@ -165,6 +166,14 @@ def evaluate_biology(
         if metric.dose is None:
             values[:, i] = 100.0 * responses[metric.kind].probability(points, volume_cc)
     return values
+
+
+def values_without_target(metrics: list[Metric], drawn_cc: float) -> np.ndarray:
+    """Values (metric,) of a course whose true target has vanished, which covers nothing: no dose and no control, all cold."""
+    of_kind = {"cold_volume_at_gy": drawn_cc, "ntcp": 100.0}
+    return np.array(
+        [100.0 if m.kind.startswith("cold") and m.unit == "%" else of_kind.get(m.kind, 0.0) for m in metrics]
+    )
 
 
 def check_volume(metric: Metric, volume_cc: float) -> None:

@@ -2,6 +2,7 @@
 
 import operator
 import re
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -28,7 +29,12 @@ _BIOLOGICAL = re.compile(rf"(?P<quantity>BED|EQD2)\({_NUMBER}\):(?P<metric>\S+)"
 _GOAL = re.compile(
     r"^\s*(?P<structure>\S+)\s+(?P<metric>\S+)\s*(?P<op><=|>=|<|>)\s*(?P<value>\S+?)\s*(?P<unit>Gy|%|cc)?\s*$"
 )
+_LEAST_EXPONENT = 0.001
 _EXAMPLE = 'write it like "GTV D98% >= 95%" or "SpinalCord D0.035cc <= 25.3 Gy"'
+_MOST = {"Gy": 500.0, "%": 100.0, "cc": 100_000.0}
+_MOST_BIOLOGICAL_GY = 5000.0
+_MOST_PERCENT_OF_PRESCRIPTION = 500.0
+_LEAST_WITHOUT_UNIT = 2.0
 _OPERATORS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
 
 
@@ -54,6 +60,21 @@ class Metric:
     def is_biological(self) -> bool:
         """Whether it depends on the dose of each fraction."""
         return self.dose is not None or self.kind in ("tcp", "ntcp")
+
+    def places(self, prescription_gy: float) -> tuple[tuple[Hashable, float], ...]:
+        """Where it stands on axes along which it can only fall: D1% is at most Dmax and at least D2%."""
+        a = self.argument * prescription_gy / 100 if self.kind == "volume_at_percent" else self.argument
+        several: dict[str, dict[Hashable, float]] = {
+            "maximum": {"dose_at_percent": 0.0, "dose_at_cc": 0.0, "mean": 0.0},
+            "mean": {"mean": 1.0},
+            "minimum": {"dose_at_percent": 100.0, "mean": 2.0},
+            "volume_at_gy": {"volume": a},
+            "volume_at_percent": {"volume": a},
+            "cold_volume_at_gy": {"cold volume": -a},
+            "geud": {("geud", a): a},
+        }
+        places = several.get(self.kind, {self.kind: a})
+        return tuple(((self.structure, self.dose, self.unit, axis), place) for axis, place in places.items())
 
     @property
     def label(self) -> str:
@@ -104,6 +125,12 @@ class Goal:
             return np.asarray(value) * (100.0 / prescription_gy)
         return np.asarray(value)
 
+    def _meaning(self, prescription_gy: float) -> tuple[str, tuple, float]:
+        """Operator, metric as places on axes along which it falls, and limit in the metric's unit: equal for equal goals."""
+        of_prescription = self.unit == "%" and self.metric.unit == "Gy"
+        limit = self.limit * prescription_gy / 100 if of_prescription else self.limit
+        return self.operator, self.metric.places(prescription_gy), round(limit, 6)
+
     def is_met(self, value: np.ndarray, prescription_gy: float) -> np.ndarray:
         """Which metric values meet the goal; boolean, shape of `value`.
 
@@ -132,6 +159,11 @@ def parse_metric(structure: str, text: str, unit: str = "") -> Metric:
                 raise ConfigError(f"{structure} {text}: the percentage of a volume lies in 0-100")
             if kind == "dose_at_cc" and argument <= 0:
                 raise ConfigError(f"{structure} {text}: the volume has to be larger than 0 cc")
+            if kind == "geud" and abs(argument) < _LEAST_EXPONENT:
+                raise ConfigError(
+                    f"{structure} {text}: the exponent a has to be {_LEAST_EXPONENT} or more, or {-_LEAST_EXPONENT} or less; "
+                    f"at a = 0 the gEUD is the geometric mean, which gEUD(a={_LEAST_EXPONENT}) comes close to"
+                )
             return Metric(structure, kind, argument, _value_unit(structure, text, kind, unit))
     number = re.fullmatch(rf"[DV]{_NUMBER}", text)
     if number:
@@ -179,6 +211,11 @@ def _value_unit(structure: str, text: str, kind: str, unit: str) -> str:
     return unit or default
 
 
+def is_goal(entry: str) -> bool:
+    """Whether an entry of `goals` is a goal, rather than a library or a file."""
+    return any(c.isspace() for c in entry.strip()) and not entry.endswith((".yaml", ".yml"))
+
+
 def parse_goal(text: str, *, level: str = "", source: str = "", checked: bool = True, note: str = "") -> Goal:
     """Read a goal.
 
@@ -186,6 +223,8 @@ def parse_goal(text: str, *, level: str = "", source: str = "", checked: bool = 
     ------
     ConfigError : what cannot be read, and how goals are written.
     """
+    if re.search(r"\d\s*cGy", text):
+        raise ConfigError(f"goal {text!r}: doses are in Gy, not in cGy; divide by 100")
     match = _GOAL.match(text)
     if not match:
         late = any(re.fullmatch(pattern, word) for word in text.split()[2:] for _, pattern in _METRICS)
@@ -200,5 +239,45 @@ def parse_goal(text: str, *, level: str = "", source: str = "", checked: bool = 
     except ConfigError as error:
         raise ConfigError(f"goal {text!r}: {error}") from None
     unit = match["unit"] or metric.unit
+    if problem := _limit_problem(metric, limit, unit, is_unit_given=bool(match["unit"])):
+        raise ConfigError(f"goal {text!r}: {problem}")
     op: Literal["<=", ">=", "<", ">"] = match["op"]  # type: ignore[assignment]
     return Goal(" ".join(text.split()), metric, op, limit, unit, level, source, checked, note)
+
+
+def _limit_problem(metric: Metric, limit: float, unit: str, *, is_unit_given: bool) -> str:
+    """Why a limit makes no sense, and what would; nothing where it does."""
+    of_prescription = unit == "%" and metric.unit == "Gy"
+    most = _MOST_PERCENT_OF_PRESCRIPTION if of_prescription else _MOST[unit]
+    if unit == "Gy" and metric.dose is not None:
+        most = _MOST_BIOLOGICAL_GY
+    if not 0 <= limit <= most:
+        hint = "; doses are in Gy, not in cGy" if unit == "Gy" and limit > most else ""
+        return f"a limit lies between 0 and {most:g} {unit}, not at {limit:g}{hint}"
+    if not is_unit_given and unit != "cc" and 0 < limit < _LEAST_WITHOUT_UNIT:
+        return f"{limit:g} of what? Write {100 * limit:g}% or {limit:g} {unit}"
+    return ""
+
+
+def check_goals(goals: Sequence[Goal], prescription_gy: float) -> None:
+    """Refuse goals of a study that say the same, and pairs that no dose can meet together.
+
+    Raises
+    ------
+    ConfigError : both goals.
+    """
+    for i, second in enumerate(goals):
+        for first in goals[:i]:
+            both = f"goals {first.text!r} and {second.text!r}"
+            if first._meaning(prescription_gy) == second._meaning(prescription_gy):
+                raise ConfigError(f"{both} say the same; remove one")
+            if _exclude(first, second, prescription_gy) or _exclude(second, first, prescription_gy):
+                raise ConfigError(f"{both} exclude each other: no dose meets both; correct or remove one")
+
+
+def _exclude(lower: Goal, upper: Goal, prescription_gy: float) -> bool:
+    """Whether what a lower limit wants at least is more than an upper limit allows of the same or of a hotter part."""
+    (own, at_least), (other, at_most) = lower._meaning(prescription_gy)[1:], upper._meaning(prescription_gy)[1:]
+    if not (lower.operator in (">", ">=") and upper.operator in ("<", "<=") and at_least > at_most):
+        return False
+    return any(axis == same and place <= start for axis, start in own for same, place in other)

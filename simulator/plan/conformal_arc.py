@@ -39,7 +39,7 @@ from simulator.plan.dose import SplineDose
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Plan, hottest_gy, plan_quality, ptv_doses
 from simulator.plan.targets import Expansion, TargetVolume, expand
-from simulator.spec import CaseError, ConfigError, Field, NonNegativeFloat, PositiveFloat, Spec
+from simulator.spec import CaseError, ConfigError, Field, Spec
 
 _LUNG_DENSITY: Final = 0.26
 _AIR_DENSITY: Final = 0.1
@@ -66,12 +66,16 @@ _ISODOSE_TOLERANCE_PERCENT: Final = 0.05
 class Arc(Spec):
     """Static beams evenly spread over gantry angles (IEC 61217, patient head first supine)."""
 
-    start_deg: float = Field(description="gantry angle at the start (0 anterior, 90 from the patient's left)")
-    stop_deg: float = Field(
+    start_deg: Annotated[float, Field(ge=-360, le=720)] = Field(
+        description="gantry angle at the start (0 anterior, 90 from the patient's left)"
+    )
+    stop_deg: Annotated[float, Field(ge=-360, le=720)] = Field(
         description="gantry angle at the end; a full turn is 0 to 360, equal angles are one static beam"
     )
-    couch_deg: float = Field(0.0, description="couch rotation (IEC); other than 0 makes the arc non-coplanar")
-    spacing_deg: Annotated[float, Field(gt=0, le=45)] = Field(10.0, description="largest angle between beams")
+    couch_deg: Annotated[float, Field(ge=-360, le=360)] = Field(
+        0.0, description="couch rotation (IEC); other than 0 makes the arc non-coplanar"
+    )
+    spacing_deg: Annotated[float, Field(ge=1, le=45)] = Field(10.0, description="largest angle between beams")
 
     @property
     def gantry_deg(self) -> np.ndarray:
@@ -93,26 +97,33 @@ class ConformalArc(Spec):
     arcs: tuple[Arc, ...] = Field(
         (Arc.model_validate({"start_deg": 0, "stop_deg": 360}),),
         min_length=1,
+        max_length=20,
         description="arcs; one full coplanar turn by default",
     )
-    block_margin_mm: float | Literal["auto"] = Field(
+    block_margin_mm: Annotated[float, Field(ge=-30, le=30)] | Literal["auto"] = Field(
         "auto",
         description="opening of the aperture beyond the PTV in mm; auto: whatever gives the prescription isodose",
     )
-    axial_margin_mm: NonNegativeFloat = Field(
+    axial_margin_mm: Annotated[float, Field(ge=0, le=30)] = Field(
         1.5,
         description="further opening along the rotation axis: coplanar arcs fall off faster there (calibrated to R100)",
     )
-    penumbra_sd_mm: PositiveFloat = Field(3.2, description="penumbra in soft tissue, one standard deviation in mm")
-    penumbra_lung_sd_mm: PositiveFloat = Field(6.4, description="penumbra in lung, one standard deviation in mm")
+    penumbra_sd_mm: Annotated[float, Field(ge=0.5, le=30)] = Field(
+        3.2, description="penumbra in soft tissue, one standard deviation in mm"
+    )
+    penumbra_lung_sd_mm: Annotated[float, Field(ge=0.5, le=30)] = Field(
+        6.4, description="penumbra in lung, one standard deviation in mm"
+    )
     scatter_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.2,
         description="share of phantom scatter in a very wide field (calibrated to R50 of delivered lung plans)",
     )
-    scatter_sd_mm: PositiveFloat = Field(
+    scatter_sd_mm: Annotated[float, Field(ge=1, le=100)] = Field(
         25.0, description="spread of phantom scatter, one standard deviation in mm (calibrated with scatter_fraction)"
     )
-    attenuation_per_mm: PositiveFloat = Field(0.0050, description="effective attenuation in water per mm (6 MV)")
+    attenuation_per_mm: Annotated[float, Field(ge=0.0001, le=0.05)] = Field(
+        0.0050, description="effective attenuation in water per mm (6 MV)"
+    )
     dose_grid_mm: Annotated[float, Field(ge=1, le=4)] = Field(2.0, description="dose grid spacing in mm")
 
     def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> "ArcPlan":
@@ -141,20 +152,8 @@ class ConformalArc(Spec):
         ConfigError : no block margin gives the prescription isodose.
         CaseError : the target lies outside the density grid, or no dose reaches it.
         """
-        ptvs = list(map_(lambda expansion: expand(target, expansion), expansions))
-        for ptv in ptvs:
-            if not case.density.grid.contains(ptv.surface_mm).all():
-                raise CaseError(
-                    f"case {case.name!r}: the PTV reaches beyond the density grid; image more of the patient"
-                )
-        treatment = self._treatment(target)
-        grid = self._dose_grid(case.density, target)
-        medium = self._medium(case.density, treatment, grid, map_)
-
-        def shape(ptv: TargetVolume) -> "Apertures":
-            return self._shape(medium, treatment, ptv, prescription)
-
-        shaped = list(map_(shape, ptvs))
+        ptvs, treatment, medium, shaped = self._shaped(case, target, expansions, prescription, map_)
+        grid = medium.grid
 
         def finish(item: tuple[TargetVolume, Apertures, np.ndarray]) -> "ArcPlan":
             ptv, apertures, relative = item
@@ -170,6 +169,31 @@ class ConformalArc(Spec):
 
         relative = self._deliver(medium, treatment, shaped, map_)
         return list(map_(finish, zip(ptvs, shaped, relative, strict=True)))
+
+    def check(
+        self, case: Case, target: TargetVolume, expansions: Sequence[Expansion], prescription: Prescription
+    ) -> None:
+        """Refuse what cannot be planned, without computing doses; see `plans`."""
+        self._shaped(case, target, expansions, prescription, map)
+
+    def _shaped(
+        self,
+        case: Case,
+        target: TargetVolume,
+        expansions: Sequence[Expansion],
+        prescription: Prescription,
+        map_: Callable[..., Iterable[Any]],
+    ) -> tuple[list[TargetVolume], "Treatment", "Medium", list["Apertures"]]:
+        """The PTVs, what their plans share, and each plan's apertures."""
+        ptvs = list(map_(lambda expansion: expand(target, expansion), expansions))
+        for ptv in ptvs:
+            if not case.density.grid.contains(ptv.surface_mm).all():
+                raise CaseError(
+                    f"case {case.name!r}: the PTV reaches beyond the density grid; image more of the patient"
+                )
+        treatment = self._treatment(target)
+        medium = self._medium(case.density, treatment, self._dose_grid(case.density, target), map_)
+        return ptvs, treatment, medium, list(map_(lambda ptv: self._shape(medium, treatment, ptv, prescription), ptvs))
 
     def depth_dose(self, depth_mm: np.ndarray) -> np.ndarray:
         """Relative dose T at radiological depths in mm."""
@@ -251,7 +275,7 @@ class ConformalArc(Spec):
         distance = (_corners_mm(density.grid) - beam.source_mm) @ beam.axes[2]
         lower, upper = np.array([*fan[0], distance.min()]), np.array([*fan[1], distance.max()])
         step = np.array(_FAN_STEP_MM)
-        depth = np.empty(tuple(int(n) for n in np.ceil((upper - lower) / step - 1e-9) + 1), np.float32)
+        depth = np.empty(tuple(int(n) for n in np.maximum(np.ceil((upper - lower) / step - 1e-9), 1) + 1), np.float32)
         values = np.ascontiguousarray(density.values, np.float32)
         origin, spacing = np.array(density.grid.origin_mm), np.array(density.grid.spacing_mm)
         radiological_depths(values, origin, spacing, *beam.geometry, lower, step, depth)

@@ -19,7 +19,7 @@ class MarginDose(Spec):
     """The dose that belongs to one margin."""
 
     margin_mm: NonNegativeMm3 = Field(description="margin per axis (LR, AP, SI) in mm; one number for all axes")
-    dose: str = Field(description="label of the dose, or its SOP instance UID (a unique end of it suffices)")
+    dose: str = Field(description="label of the dose, its file, or its SOP instance UID (a unique end of it suffices)")
 
 
 class ImportedDoses(Spec):
@@ -27,6 +27,32 @@ class ImportedDoses(Spec):
 
     model: Literal["rtdose"] = "rtdose"
     doses: tuple[MarginDose, ...] = Field(min_length=1, description="which dose of the case belongs to which margin")
+
+    def used(self, case: Case) -> list[ImportedDose]:
+        """The doses that the study names, each once.
+
+        Raises
+        ------
+        ConfigError : a name fits none or several of the case's doses.
+        """
+        found = [_find(case, entry.dose) for entry in self.doses]
+        return list({id(dose): dose for dose in found}.values())
+
+    def dose_of(self, case: Case, expansion: Expansion) -> ImportedDose:
+        """The dose of a margin.
+
+        Raises
+        ------
+        ConfigError : no dose for this margin, or its name fits none or several of the case's doses.
+        """
+        return _find(case, self._entry(expansion).dose)
+
+    def check(
+        self, case: Case, target: TargetVolume, expansions: Sequence[Expansion], prescription: Prescription
+    ) -> None:
+        """Refuse margins that cannot be planned; see `plan`."""
+        for expansion in expansions:
+            self._dose_and_ptv(case, target, expansion)
 
     def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> Plan:
         """The imported plan for a margin.
@@ -36,16 +62,8 @@ class ImportedDoses(Spec):
         ConfigError : no dose for this margin, or its name fits none or several of the case's doses.
         CaseError : the dose grid does not cover the PTV.
         """
-        entry = self._entry(expansion)
-        imported = _find(case, entry.dose)
-        ptv = expand(target, expansion)
-        grid = imported.dose_gy.grid
-        if not grid.contains(ptv.surface_mm).all():
-            raise CaseError(
-                f"dose {imported.label!r} of case {case.name!r} does not cover the PTV of margin "
-                f"{_words(entry.margin_mm)}; export it on a larger grid"
-            )
-        dose = LimitedSplineDose(imported.dose_gy)
+        imported, ptv = self._dose_and_ptv(case, target, expansion)
+        dose, grid = LimitedSplineDose(imported.dose_gy), imported.dose_gy.grid
         return Plan(dose, ptv, plan_quality(dose, ptv, prescription, grid), grid)
 
     def plans(
@@ -58,6 +76,19 @@ class ImportedDoses(Spec):
     ) -> list[Plan]:
         """The plans of several margins around one planning target, by `map` or something like it."""
         return list(map_(lambda expansion: self.plan(case, target, expansion, prescription), expansions))
+
+    def _dose_and_ptv(
+        self, case: Case, target: TargetVolume, expansion: Expansion
+    ) -> tuple[ImportedDose, TargetVolume]:
+        """The dose of a margin, and the PTV that it covers."""
+        entry = self._entry(expansion)
+        imported, ptv = _find(case, entry.dose), expand(target, expansion)
+        if not imported.dose_gy.grid.contains(ptv.surface_mm).all():
+            raise CaseError(
+                f"dose {imported.label!r} of case {case.name!r} does not cover the PTV of margin "
+                f"{_words(entry.margin_mm)}; export it on a larger grid"
+            )
+        return imported, ptv
 
     def _entry(self, expansion: Expansion) -> MarginDose:
         wanted = expansion.margin_mm
@@ -73,9 +104,9 @@ class ImportedDoses(Spec):
 
 
 def _find(case: Case, name: str) -> ImportedDose:
-    """The dose with that label, that UID or a UID that ends so."""
-    found = [d for d in case.doses if name in (d.label, d.uid)]
-    found = found or [d for d in case.doses if d.uid.endswith(name)]
+    """The dose with that label or UID, of that file, or with a UID that ends so."""
+    found = [d for d in case.doses if name in (d.label, d.uid, d.source)]
+    found = found or [d for d in case.doses if d.uid.endswith(name) or d.source.endswith(f"/{name}")]
     if len(found) != 1:
         known = ", ".join(f"{d.label} ({d.uid})" if d.uid else d.label for d in case.doses) or "none"
         problem = "fits several doses" if found else "is not a dose"

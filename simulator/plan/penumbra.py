@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -15,9 +15,11 @@ from simulator.plan.dose import PlannedDose, SplineDose
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Plan, plan_quality
 from simulator.plan.targets import Expansion, TargetVolume, expand
-from simulator.spec import ConfigError, Field, PositiveFloat, Spec
+from simulator.reading import check_room
+from simulator.spec import ConfigError, Field, Spec
 
 _GRID_MM = 2.0
+_BYTES_PER_NODE = 32
 
 
 @dataclass(frozen=True)
@@ -74,28 +76,37 @@ class Penumbra(Spec):
     """
 
     model: Literal["penumbra"] = "penumbra"
-    penumbra_sd_mm: PositiveFloat = Field(3.2, description="standard deviation s of the penumbra in mm (3.2 in water)")
+    penumbra_sd_mm: Annotated[float, Field(ge=0.1, le=15)] = Field(
+        3.2, description="standard deviation s of the penumbra in mm (3.2 in water)"
+    )
     normalisation: Literal["plateau", "isodose"] = Field(
         "plateau",
         description="plateau: the prescription is the plateau's dose; isodose: it is the dose on the isodose surface",
     )
     gridded: bool = Field(False, description="sample the dose on the case's density grid instead of its closed form")
 
-    def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> Plan:
-        """The plan for a planning target and its margin.
+    def check(
+        self, case: Case, target: TargetVolume, expansions: Sequence[Expansion], prescription: Prescription
+    ) -> None:
+        """Refuse what has no closed form.
 
         Raises
         ------
-        ConfigError : the case, the motion management or the margin is not spherical, or the isodose is 100 %.
+        ConfigError : the case or the motion management is not spherical, or the isodose is 100 %.
         """
-        region = case.gtv.region
-        margins = expansion.margin_mm
-        self._require(isinstance(region, Ball), f"target {case.target!r} of case {case.name!r} is not a sphere")
+        self._require(
+            isinstance(case.gtv.region, Ball), f"target {case.target!r} of case {case.name!r} is not a sphere"
+        )
         self._require(
             target.path_mm is not None and len(target.path_mm) == 1,
             "the planning target is a union of several positions (an ITV)",
         )
         self._require(prescription.isodose_percent < 100, "prescription.isodose_percent is 100")
+
+    def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> Plan:
+        """The plan for a planning target and its margin; raises as `check` does."""
+        self.check(case, target, [expansion], prescription)
+        region, margins = case.gtv.region, expansion.margin_mm
         assert isinstance(region, Ball)
         assert target.path_mm is not None
         x, y, z = (float(v) for v in np.asarray(region.centre_mm) + target.path_mm[0])
@@ -134,6 +145,9 @@ class Penumbra(Spec):
 
 def _grid_within(centre_mm: np.ndarray, reach_mm: float, density_grid: Grid | None) -> Grid:
     """Cube around the dose: at 2 mm, or with the nodes' spacing and alignment of a density grid."""
+    spacing_mm = density_grid.spacing_mm if density_grid else (_GRID_MM,) * 3
+    n_nodes = float(np.prod(2 * reach_mm / np.array(spacing_mm)))
+    check_room(_BYTES_PER_NODE * n_nodes, "plan: the dose grid", "lower penumbra_sd_mm or the margin", ConfigError)
     if density_grid is None:
         return Grid.covering(centre_mm - reach_mm, centre_mm + reach_mm, _GRID_MM)
     first = np.floor(density_grid.index_zyx(centre_mm - reach_mm)).astype(int)

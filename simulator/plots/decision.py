@@ -13,7 +13,7 @@ _LEAST_SHOWN = 0.01
 
 @styled
 def pareto_front(results: xr.DataTree) -> Figure:
-    """Coverage of the target against the risk to organs: every strategy, those on the front joined and named."""
+    """Coverage of the target against the risk to organs: every strategy, those on the front joined."""
     decision, joint = results["decision"].to_dataset(), results["joint"].to_dataset()
     coverage, organs = (joint.sel(joint=name) for name in JOINT_SHOWN)
     plans = results["plans"].to_dataset()

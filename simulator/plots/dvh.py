@@ -25,7 +25,8 @@ def dvh_bands(results: xr.DataTree, strategies: Sequence[str]) -> Figure:
     places = {key: [str(name) for name in dvh[key].values] for key in ("strategy", "structure")}
     quantile = {q: int(np.abs(dvh["quantile"].values - q).argmin()) for q in (0.05, 0.25, 0.5, 0.75, 0.95)}
     volume_percent, nominal = dvh["volume_percent"].values, dvh["nominal"].values
-    highest_gy = dose_gy[np.flatnonzero(volume_percent.max((0, 1, 2)) > 0.1)[-1]]
+    shown = np.maximum(volume_percent.max((0, 1, 2)), nominal.max((0, 1)))
+    highest_gy = dose_gy[np.flatnonzero(shown > 0.1)[-1]]
     for axes, strategy in zip(grid.flat, strategies, strict=False):
         for name, colour in colours.items():
             at = places["strategy"].index(strategy), places["structure"].index(name)

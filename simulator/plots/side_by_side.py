@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from simulator.plots.style import LETTER, MARKERS, PALETTE, enlarge, legend_below, light_grid, panels, styled
-from simulator.results import JOINT_SHOWN
+from simulator.results import JOINT_SHOWN, joint_probability
 
 _ROW = 0.17  # height of a study in a strategy, inches
 
@@ -22,10 +22,7 @@ def side_by_side(studies: Mapping[str, xr.DataTree]) -> Figure:
     for k, what in enumerate(JOINT_SHOWN):
         axes = grid[0, k]
         for i, (name, results) in enumerate(studies.items()):
-            joint = results["joint"].to_dataset()
-            if what not in joint["joint"].values:
-                continue
-            joint = joint.sel(joint=what)
+            joint = joint_probability(results, what)
             place = np.array([strategies.index(str(s)) for s in joint["strategy"].values])
             place = place + (i - (len(studies) - 1) / 2) / (len(studies) + 0.6)
             p, low, high = (100 * joint[key].values for key in ("probability", "ci_low", "ci_high"))

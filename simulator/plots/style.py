@@ -3,6 +3,7 @@
 import functools
 import io
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import matplotlib
@@ -37,6 +38,8 @@ _STYLE: Any = {
     "svg.hashsalt": "simulator",
 }
 
+_DEFAULTS, _NOT_OURS = matplotlib.rcParamsDefault, ("backend", "backend_fallback", "interactive", "toolbar", "timezone")
+
 _DPI, _PNG_LEVEL = 130, 4
 _BELOW_AXES = 0.52  # tick labels and the label of the abscissa, inches
 _X_LABEL, _Y_LABEL = 0.27, 0.42  # distance of the labels from their axes, inches
@@ -44,12 +47,17 @@ _LEGEND_ROW, _LEGEND_KEY = 0.19, 0.65  # height of a row and width of a key, inc
 LETTER = 0.075  # mean width of a letter, inches
 
 
+def house_style() -> AbstractContextManager[None]:
+    """The settings of every figure, whatever a user's matplotlibrc says."""
+    return matplotlib.rc_context({key: value for key, value in _DEFAULTS.items() if key not in _NOT_OURS} | _STYLE)
+
+
 def styled(draw: Callable[..., Drawn]) -> Callable[..., Drawn]:
     """Draw figures in the house style."""
 
     @functools.wraps(draw)
     def in_style(*args: Any, **named: Any) -> Drawn:
-        with matplotlib.rc_context(_STYLE):
+        with house_style():
             return draw(*args, **named)
 
     return in_style
@@ -125,7 +133,7 @@ def svg_bytes(figure: Figure) -> bytes:
     """Figure as SVG; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     canvas: Any = FigureCanvasSVG(figure)
-    with matplotlib.rc_context(_STYLE):
+    with house_style():
         canvas.print_svg(buffer, metadata={"Date": None})  # `savefig` would lay the figure out twice
     return buffer.getvalue()
 

@@ -6,10 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simulator.plots.style import LETTER, LINES_PER_PANEL, MARKERS, PALETTE, legend_below, light_grid, panels, styled
-from simulator.results import sweep_axes
+from simulator.results import joint_probability, sweep_axes
 
 _MOST_COLUMNS = 4
-_ROWS = (("wanted coverage", "wanted coverage (%)"), ("all organ goals", "all organ goals met (%)"))
+_LABELS = {"wanted coverage": "wanted coverage (%)", "all organ goals": "all organ goals met (%)"}
 
 
 @styled
@@ -21,17 +21,19 @@ def sweep_curves(results: xr.DataTree, strategies: list[str]) -> Figure:
     strategies : the lines, at most six. The first values of a second axis are columns; further axes are at their first value.
     """
     axes_names = sweep_axes(results)
-    joint = results["joint"].to_dataset().isel(dict.fromkeys(axes_names[2:], 0))
+    joints = {name: joint_probability(results, name).isel(dict.fromkeys(axes_names[2:], 0)) for name in _LABELS}
+    joints = {name: joint for name, joint in joints.items() if joint["probability"].notnull().any()}
     first, second = axes_names[0], axes_names[1] if len(axes_names) > 1 else None
-    columns = joint[second].values[:_MOST_COLUMNS] if second else [None]
-    longest = max(len(_text(value)) for value in joint[first].values)
-    figure, grid = panels(len(_ROWS), len(columns), 4.2 if len(columns) > 1 else 6.4, 3.0, right=0.2, top=0.5)
-    for row, (name, label) in zip(grid, _ROWS, strict=True):
+    coverage = joints["wanted coverage"]
+    columns = coverage[second].values[:_MOST_COLUMNS] if second else [None]
+    longest = max(len(_text(value)) for value in coverage[first].values)
+    figure, grid = panels(len(joints), len(columns), 4.2 if len(columns) > 1 else 6.4, 3.0, right=0.2, top=0.5)
+    for row, (name, joint) in zip(grid, joints.items(), strict=True):
         for panel, value in zip(row, columns, strict=True):
-            shown = joint.sel({"joint": name} | ({second: value} if second else {}))
+            shown = joint.sel({second: value} if second else {})
             _draw(panel, shown, first, strategies[:LINES_PER_PANEL], slanted=longest * LETTER * joint.sizes[first] > 3)
             title = f"{second}\n{_text(value)}" if second else ""
-            panel.set(title=title, ylim=(-3, 103), ylabel=label, xlabel=first)
+            panel.set(title=title, ylim=(-3, 103), ylabel=_LABELS[name], xlabel=first)
     legend_below(figure, grid.flat[0].get_legend_handles_labels()[0], 2)
     return figure
 

@@ -6,21 +6,22 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from simulator.conventions import percent
 from simulator.plots.style import readable
-from simulator.report.text import cell, percent, significant
-from simulator.results import JOINT_SHOWN
+from simulator.report.text import cell, significant
+from simulator.results import JOINT_SHOWN, joint_probability, lost_targets
 
 
 def decision_table(results: xr.DataTree) -> dict[str, Any]:
     """Verdict on each strategy, best coverage with least risk first, and the sentences above the table."""
-    decision, joint = results["decision"].to_dataset(), results["joint"].to_dataset()
+    decision = results["decision"].to_dataset()
     ptv_cc = results["plans"].to_dataset()["ptv_cc"].values
-    coverage, organs = (joint.sel(joint=name) for name in JOINT_SHOWN)
+    coverage, organs = (joint_probability(results, name) for name in JOINT_SHOWN)
     attrs = decision.attrs
     rows = [
         {
             "strategy": str(name),
-            "verdict": _verdict(decision, i),
+            "verdict": _verdict(decision, float(coverage["ci_high"].values[i]), i),
             "coverage": cell(coverage, i),
             "organs": cell(organs, i),
             "ptv_cc": significant(float(ptv_cc[i])),
@@ -31,21 +32,22 @@ def decision_table(results: xr.DataTree) -> dict[str, Any]:
     order = np.lexsort((decision["organ_risk"].values, ~decision["feasible"].values.astype(bool)))
     return {
         "rows": [rows[i] for i in order],
-        "sentences": [readable(s) for s in json.loads(attrs["reason"])],
+        "sentences": [readable(s) for s in json.loads(attrs["reason"])] + [s for s in (lost_targets(results),) if s],
         "wanted": readable(attrs["wanted"]),
         "probability": f"{100 * float(attrs['probability']):g}",
         "organ_goals": readable(str(organs["members"].item())),
     }
 
 
-def _verdict(decision: xr.Dataset, i: int) -> str:
+def _verdict(decision: xr.Dataset, coverage_high: float, i: int) -> str:
     name = str(decision["strategy"].values[i])
     if name == decision.attrs["recommended"]:
         return "recommended"
-    words = ["feasible" if decision["feasible"].values[i] else "not feasible"]
-    if name == decision.attrs["nearest_miss"]:
-        words = ["nearest miss"]
-    return ", ".join(words + (["on the front"] if decision["on_front"].values[i] else []))
+    feasible = bool(decision["feasible"].values[i])
+    words = "feasible" if feasible else "nearest miss" if name == decision.attrs["nearest_miss"] else "not feasible"
+    if not feasible and coverage_high >= float(decision.attrs["probability"]):
+        words += " so far (too few courses to tell)"
+    return words + (", on the front" if decision["on_front"].values[i] else "")
 
 
 def margin_table(results: xr.DataTree) -> dict[str, Any]:
@@ -56,8 +58,8 @@ def margin_table(results: xr.DataTree) -> dict[str, Any]:
             "motion": str(margins["motion"].values[i]),
             "guidance": str(margins["guidance"].values[i]),
             "candidates": f"{_sides(margins['smallest_mm'].values[i])} to {_sides(margins['largest_mm'].values[i])}",
-            "required": _bounded(margins, i),
-            "interval": _interval(margins, i),
+            "required": bounded(margins, i),
+            "interval": interval_mm(margins, i),
             "interpolation": _millimetres(margins["interpolation_mm"].values[i]),
             "recipes": [_sides(side) for side in margins["recipe_mm"].values[i]],
             "causes": _causes(margins.isel(series=i)),
@@ -67,6 +69,7 @@ def margin_table(results: xr.DataTree) -> dict[str, Any]:
     return {
         "rows": rows,
         "recipes": [str(r) for r in margins["recipe"].values],
+        "penumbra": f"{margins['recipe_penumbra_mm'].item():g}",
         "causes": [str(c) for c in margins["cause"].values],
     }
 
@@ -101,7 +104,7 @@ def _millimetres(value: float) -> str:
     return f"{value:.1f}" if np.isfinite(value) else "–"
 
 
-def _bounded(margins: xr.Dataset, i: int) -> str:
+def bounded(margins: xr.Dataset, i: int) -> str:
     """The required margin, or on which side of the candidates it lies."""
     required, smallest, largest = (margins[f"{k}_mm"].values[i] for k in ("required", "smallest", "largest"))
     if np.isposinf(required).any():
@@ -109,7 +112,8 @@ def _bounded(margins: xr.Dataset, i: int) -> str:
     return f"at most {_sides(smallest)}" if np.isneginf(required).any() else _sides(required)
 
 
-def _interval(margins: xr.Dataset, i: int) -> str:
+def interval_mm(margins: xr.Dataset, i: int) -> str:
+    """The interval of the required margin, or on which side of the candidates it ends."""
     low, high, smallest, largest = (margins[f"{k}_mm"].values[i] for k in ("low", "high", "smallest", "largest"))
     below = f"below {_sides(smallest)}" if np.isneginf(low).any() else _sides(low)
     above = f"above {_sides(largest)}" if np.isposinf(high).any() else _sides(high)
@@ -119,8 +123,8 @@ def _interval(margins: xr.Dataset, i: int) -> str:
 
 
 def _sides(side_mm: np.ndarray) -> str:
-    """One number for an isotropic margin, three where the axes differ, six where directions do."""
-    texts = [f"{v:.1f}" for v in side_mm]
+    """One number for an isotropic margin, three where the axes differ, six where directions do; a dash for none."""
+    texts = [_millimetres(v) for v in side_mm]
     if len(set(texts)) == 1:
         return texts[0]
     return " / ".join(texts[::2] if texts[::2] == texts[1::2] else texts)
@@ -133,7 +137,7 @@ def comparison_table(results: xr.DataTree) -> dict[str, Any]:
     names = [str(n) for n in comparison["strategy"].values]
     at = names.index(chosen)
     metric = f"{results.attrs['target']} D98%"
-    joints = JOINT_SHOWN
+    joints = [name for name in JOINT_SHOWN if joint_probability(results, name)["members"].item()]
     rows = []
     for i, name in enumerate(names):
         if i == at:
@@ -149,7 +153,7 @@ def comparison_table(results: xr.DataTree) -> dict[str, Any]:
         rows.append(row)
     pairs = len(names) * (len(names) - 1) // 2
     told = {j: int(comparison["distinguishable"].sel(joint=j).values.sum()) // 2 for j in joints}
-    return {"rows": rows, "chosen": chosen, "metric": metric, "pairs": pairs, "told": told}
+    return {"rows": rows, "chosen": chosen, "metric": metric, "pairs": pairs, "told": told, "joints": joints}
 
 
 _DIFFERENCE = ("difference", "difference_low", "difference_high")

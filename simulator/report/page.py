@@ -10,11 +10,12 @@ import xarray as xr
 from jinja2 import Environment, PackageLoader, Template
 
 from simulator import plots
+from simulator.conventions import percent
 from simulator.plots.style import readable
 from simulator.report.decision import budget_tables, comparison_table, decision_table, margin_table
 from simulator.report.sweep import goal_rows, lines_worth_showing, sweep_table
-from simulator.report.text import cell, percent, significant
-from simulator.results import sweep_axes
+from simulator.report.text import cell, significant
+from simulator.results import joint_probability, sweep_axes
 
 GOOD_PROBABILITY = 0.9
 _GOOD = f"at least {100 * GOOD_PROBABILITY:g} %"
@@ -58,12 +59,12 @@ def render_report(results: xr.DataTree, path: Path) -> None:
 def _sweep(results: xr.DataTree) -> dict[str, Any]:
     """What the page of a sweep shows."""
     shown = lines_worth_showing(results)
-    decision = results["decision"].attrs
+    decision = results["decision"].to_dataset()
     return {
         "about": results.attrs,
         "words": json.loads(results.attrs["words"]),
-        "wanted": readable(decision["wanted"]),
-        "probability": f"{100 * float(decision['probability']):g}",
+        "wanted": readable(decision.attrs.get("wanted", "as each point says")),
+        "probability": " or ".join(f"{100 * p:g}" for p in np.unique(decision["wanted_probability"])),
         "table": sweep_table(results),
         "curves": _svg(plots.sweep_curves(results, shown)),
         "goals": [readable(str(goal)) for goal in results["goals"].to_dataset()["goal"].values],
@@ -192,7 +193,7 @@ def _figures(results: xr.DataTree, chosen: dict[str, str]) -> dict[str, Any]:
         spread = results["dose"].to_dataset()["sd"]
         asked = [name for name in chosen if bool(spread.sel(strategy=name).notnull().any())]
         figures["percentiles"] = dict(zip(asked, map(_png, plots.percentile_images(results, asked)), strict=True))
-    if goals.sizes["strategy"] > 1 and (goals["role"] != "target").any():
+    if goals.sizes["strategy"] > 1 and joint_probability(results, "all organ goals")["members"].item():
         figures["front"] = _svg(plots.pareto_front(results))
     if "budget" in results.children:
         named = results["budget"].to_dataset()["strategy"].values

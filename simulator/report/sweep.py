@@ -5,35 +5,45 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from simulator.conventions import percent
 from simulator.plots.style import LINES_PER_PANEL
-from simulator.report.text import cell, percent
-from simulator.results import sweep_axes, sweep_points
+from simulator.report.decision import bounded, interval_mm
+from simulator.report.text import cell
+from simulator.results import JOINT_SHOWN, joint_probability, lost_targets, sweep_axes, sweep_points
+
+_MOST_NAMED = 2
 
 
 def sweep_table(results: xr.DataTree) -> dict[str, Any]:
     """Recommended strategy of every point, or the nearest miss, and the sentence above the table."""
     axes = sweep_axes(results)
     decision = results["decision"].to_dataset()
-    joint = results["joint"].to_dataset()
+    coverage, organs = (joint_probability(results, name) for name in JOINT_SHOWN)
+    undecided = (coverage["ci_high"] >= decision["wanted_probability"]).any("strategy")
     required = results["margins"].to_dataset()
     rows = []
     for number, at in enumerate(sweep_points(results)):
         here = decision.isel(at)
         recommended, nearest = str(here["recommended"].item()), str(here["nearest_miss"].item())
         chosen = recommended or nearest
-        shown = joint.isel(at).sel(strategy=chosen)
+        why = "too few courses to tell" if undecided.isel(at) else "nothing feasible"
         rows.append(
             {
                 "values": [_text(here[axis].item()) for axis in axes],
-                "verdict": recommended or f"nothing feasible; nearest: {nearest}",
-                "coverage": cell(shown.sel(joint="wanted coverage")),
-                "organs": cell(shown.sel(joint="all organ goals")),
-                "margin": _required_mm(required.isel(at)),
+                "verdict": recommended or f"{why}; nearest: {nearest}",
+                "coverage": cell(coverage.isel(at).sel(strategy=chosen)),
+                "organs": cell(organs.isel(at).sel(strategy=chosen)),
+                "margin": _smallest_required(required.isel(at)),
                 "folder": f"points/{number:05d}",
             }
         )
-    n = sum(bool(r) for r in decision["recommended"].values.ravel().astype(str))
-    return {"axes": axes, "rows": rows, "sentence": f"A strategy is feasible at {n} of {len(rows)} points."}
+    decided = decision["recommended"].values.astype(str) != ""
+    n_undecided = int((undecided.transpose(*axes).values & ~decided).sum())
+    more = f"; at {n_undecided} more there are too few courses to tell" if n_undecided else ""
+    sentence = (
+        f"A strategy is feasible at {int(decided.sum())} of {len(rows)} points{more}. {lost_targets(results)}".strip()
+    )
+    return {"axes": axes, "rows": rows, "sentence": sentence}
 
 
 def lines_worth_showing(results: xr.DataTree) -> list[str]:
@@ -47,15 +57,30 @@ def lines_worth_showing(results: xr.DataTree) -> list[str]:
     return list(dict.fromkeys([*often, *map(str, decision["strategy"].values)]))[:LINES_PER_PANEL]
 
 
-def _required_mm(margins: xr.Dataset) -> str:
-    """The smallest margin that reaches the wanted coverage over motion and guidance, with whose it is."""
-    largest = margins["required_mm"].max("direction").values
-    if not np.isfinite(largest).any():
-        return "–"
-    best = int(np.nanargmin(np.where(np.isfinite(largest), largest, np.nan)))
-    low, high = (margins[key].max("direction").values[best] for key in ("low_mm", "high_mm"))
-    whose = f"{margins['motion'].values[best]}, {margins['guidance'].values[best]}"
-    return f"{largest[best]:.1f} mm ({low:.1f} to {high:.1f}), {whose}"
+def _smallest_required(margins: xr.Dataset) -> str:
+    """The smallest margin that reaches the wanted coverage over motion and guidance, with whose it is.
+
+    Where the candidates do not bracket a margin, only a bound of it is known; every one that may be the smallest is named.
+    """
+    required, smallest, largest = (
+        margins[f"{key}_mm"].transpose("series", "direction").values for key in ("required", "smallest", "largest")
+    )
+    is_below, is_above = (np.any(required == end, axis=1) for end in (-np.inf, np.inf))
+    most = np.where(is_above, np.inf, np.where(is_below[:, None], smallest, required).sum(axis=1))
+    least = np.where(is_below, -np.inf, np.where(is_above[:, None], largest, required).sum(axis=1))
+    known = np.flatnonzero(np.isfinite(smallest).all(axis=1))
+    order = known[np.lexsort((least[known], most[known]))]
+    owners: dict[str, list[str]] = {}
+    for i in order:
+        if i == order[0] or least[i] < most[order[0]]:
+            shown = f"{bounded(margins, i)} mm ({interval_mm(margins, i)})"
+            owners.setdefault(shown, []).append(f"{margins['motion'].values[i]}, {margins['guidance'].values[i]}")
+    return "; or ".join(f"{shown}, {_few(whose)}" for shown, whose in owners.items()) or "–"
+
+
+def _few(names: list[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return " or ".join(names[:_MOST_NAMED]) + (f" or {more} more" if more > 0 else "")
 
 
 def _text(value: float | str) -> str:

@@ -3,21 +3,10 @@
 import numpy as np
 import xarray as xr
 
+from simulator.conventions import percent
+
 # Lower ends of the colour classes; orange to blue keeps its order for every kind of colour vision.
 _CLASSES = ((0.95, "p95"), (0.9, "p90"), (0.75, "p75"), (0.5, "p50"), (0.0, "p0"))
-_ROUNDING = 1e-9
-
-
-def percent(probability: float) -> str:
-    """Probability in percent, one decimal; only 0 and 1 themselves are printed as 0 and 100."""
-    if not np.isfinite(probability):
-        return "–"
-    for certain in (0, 1):
-        if abs(probability - certain) < _ROUNDING:
-            return str(100 * certain)
-    if probability < 0.001:
-        return "<0.1"
-    return ">99.9" if probability > 0.999 else f"{100 * probability:.1f}"
 
 
 def significant(value: float) -> str:
@@ -27,7 +16,9 @@ def significant(value: float) -> str:
 
 
 def cell(probabilities: xr.Dataset, *at: int | np.integer) -> dict[str, str]:
-    """A probability with its interval and its colour class."""
+    """A probability with its interval and its colour class; a dash where there is none."""
     p, low, high = (float(probabilities[key].values[at]) for key in ("probability", "ci_low", "ci_high"))
+    if np.isnan(p):
+        return {"text": "–", "interval": "", "shade": ""}
     shade = next((name for bound, name in _CLASSES if p >= bound), "")
     return {"text": percent(p), "interval": f"{percent(low)} to {percent(high)}", "shade": shade}

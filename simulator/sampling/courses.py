@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 from simulator.conventions import Stream
 from simulator.strategy import Strategy
 from simulator.strategy.guidance import GuidanceNoise
+from simulator.strategy.margin import WATER_PENUMBRA_MM
 from simulator.strategy.motion import MotionNoise
 from simulator.strategy.session import Session, Timeline
 from simulator.uncertainty import Uncertainty
@@ -32,6 +33,7 @@ class Setting:
     centre_mm : by structure, centroid (3,) in mm. volume_cc : by structure.
     isocentre_mm : centre of rotation (3,).
     waveform : breathing at the planning amplitude; None without breathing.
+    penumbra_sd_mm : of the plan's dose edge, for margin recipes.
     """
 
     uncertainty: Uncertainty
@@ -44,6 +46,7 @@ class Setting:
     volume_cc: dict[str, float]
     isocentre_mm: np.ndarray
     waveform: Waveform | None = None
+    penumbra_sd_mm: float = WATER_PENUMBRA_MM
     planned: Breathing = field(init=False)
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from simulator.spec import Field, NonNegativeFloat, NonNegativeMm3, PositiveFloat, PositiveInt, Spec
+from simulator.spec import Field, NonNegativeMm3, SdDeg3, Spec, model_validator
 from simulator.strategy.margin import Spread
 
 _TRIAL_COURSES = 4000
@@ -56,6 +56,10 @@ class _Kind(Spec):
         """Rotation (course, fraction, 3) in degrees after correction: all of it without a 6D couch."""
         return rotation_deg
 
+    def fractions_before_correction(self) -> int:
+        """How many fractions pass before the first that is corrected."""
+        return 0
+
     def residual(self, patient: Spread, target: Spread) -> Spread:
         """What is left of setup error and of the target's shift against bone, for margin recipes.
 
@@ -103,13 +107,19 @@ class _Matched(_Kind):
 
 
 class _Offline(_Matched):
-    measured_fractions: PositiveInt = Field(3, description="first fractions that are imaged and not corrected")
+    measured_fractions: Annotated[int, Field(ge=1, le=100)] = Field(
+        3, description="first fractions that are imaged and not corrected"
+    )
     match: Literal["bone", "target"] = Field("bone", description="anatomy that the images are matched on")
 
     @property
     def matches_target(self) -> bool:
         """As the key `match` says."""
         return self.match == "target"
+
+    def fractions_before_correction(self) -> int:
+        """The measured ones."""
+        return self.measured_fractions
 
 
 class NoActionLevel(_Offline):
@@ -140,20 +150,44 @@ class NoActionLevel(_Offline):
 class ExtendedNoActionLevel(_Offline):
     """As nal, with further images: corrected by the straight line through all measured errors so far.
 
+    Images every fifth fraction from the sixth on (`then_from: 6`) keep the weekday of the first one in daily treatment.
+
     Source: de Boer & Heijmen 2007, doi:10.1016/j.ijrobp.2006.11.050.
     """
 
     kind: Literal["enal"] = "enal"
-    then_every: PositiveInt = Field(
+    then_every: Annotated[int, Field(ge=1, le=100)] = Field(
         5, description="number of fractions between further images (5 is weekly in daily treatment)"
     )
+    then_from: Annotated[int, Field(ge=2, le=100)] | None = Field(
+        None, description="fraction of the first further image; by default the one after the measured fractions"
+    )
+
+    @model_validator(mode="after")
+    def _further_images_follow(self) -> "ExtendedNoActionLevel":
+        if self.then_from is not None and self.then_from <= self.measured_fractions:
+            raise ValueError(
+                f"then_from: fraction {self.then_from} is one of the {self.measured_fractions} measured ones; give a "
+                f"later one, or fewer measured_fractions"
+            )
+        return self
+
+    @property
+    def _first_further(self) -> int:
+        """Fraction of the first further image, counted from 1."""
+        return self.then_from or self.measured_fractions + 1
+
+    def is_imaged(self, fraction: np.ndarray) -> np.ndarray:
+        """Which fractions, counted from 1, are imaged."""
+        further = (fraction >= self._first_further) & ((fraction - self._first_further) % self.then_every == 0)
+        return (fraction <= self.measured_fractions) | further
 
     def correct(self, seen_mm: np.ndarray, noise: GuidanceNoise) -> np.ndarray:
         """The mean of the first errors, then the line through these and the later ones, never the same fraction's."""
         n_fractions = seen_mm.shape[1]
         measured = seen_mm + noise.match * self.match_mm
         first = self.measured_fractions
-        is_imaged = np.array([f < first or (f - first) % self.then_every == 0 for f in range(n_fractions)])
+        is_imaged = self.is_imaged(np.arange(n_fractions) + 1)
         correction = np.zeros_like(seen_mm)
         for f in range(first, n_fractions):
             known = np.flatnonzero(is_imaged[:f])
@@ -167,21 +201,22 @@ class ExtendedNoActionLevel(_Offline):
 
     def describe(self) -> str:
         """One sentence for the report."""
+        further = ", ".join(str(self._first_further + i * self.then_every) for i in range(3))
         return (
-            f"{self.label()}: nal after {self.measured_fractions} fractions, then an image every {self.then_every} "
-            f"fractions and a linear trend, matched on {self.match}, match error {_axes(self.match_mm)} mm (one SD)"
+            f"{self.label()}: nal after {self.measured_fractions} fractions, then images in fractions {further} and so on "
+            f"and a linear trend, matched on {self.match}, match error {_axes(self.match_mm)} mm (one SD)"
         )
 
 
 class _Online(_Matched):
-    action_level_mm: NonNegativeFloat = Field(
+    action_level_mm: Annotated[float, Field(ge=0, le=50)] = Field(
         0.0, description="errors up to this length (3-D) are left alone, which leaves part of the systematic error"
     )
     couch: Literal["4D", "6D"] = Field("4D", description="6D also corrects rotations")
-    rotation_match_deg: NonNegativeMm3 = Field(
+    rotation_match_deg: SdDeg3 = Field(
         (0.4, 0.4, 0.4), description="rotation left by a 6D couch about (LR, AP, SI), one SD in degrees"
     )
-    reimage_every_min: PositiveFloat | None = Field(
+    reimage_every_min: Annotated[float, Field(ge=0.1, le=120)] | None = Field(
         None, description="minutes of treatment between further images and corrections during the beam"
     )
 

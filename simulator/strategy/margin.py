@@ -1,22 +1,30 @@
 """Margins: how far the PTV reaches beyond the planning target."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
 from scipy.special import chdtri, ndtri
 
-from simulator.spec import Field, NonNegativeFloat, NonNegativeMm3, Spec
+from simulator.spec import Field, NonNegativeMm3, Spec
+
+_Margin = Annotated[float, Field(ge=0, le=50)]
+
+WATER_PENUMBRA_MM = 3.2
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Standard deviations per axis (LR, AP, SI) in mm that a margin has to cover in a number of fractions."""
+    """Standard deviations per axis (LR, AP, SI) in mm that a margin has to cover in a number of fractions.
+
+    `penumbra_sd_mm` is that of the plan's dose edge.
+    """
 
     systematic_mm: np.ndarray
     random_mm: np.ndarray
     n_fractions: int = 1
+    penumbra_sd_mm: float = WATER_PENUMBRA_MM
 
     def plus(self, other: "Spread") -> "Spread":
         """Independent errors together."""
@@ -24,6 +32,7 @@ class Spread:
             np.hypot(self.systematic_mm, other.systematic_mm),
             np.hypot(self.random_mm, other.random_mm),
             self.n_fractions,
+            self.penumbra_sd_mm,
         )
 
 
@@ -59,12 +68,12 @@ class AsymmetricMargin(Spec):
     """One margin for each of the six directions."""
 
     recipe: Literal["asymmetric"] = "asymmetric"
-    right_mm: NonNegativeFloat = Field(description="towards the patient's right in mm")
-    left_mm: NonNegativeFloat = Field(description="towards the patient's left in mm")
-    anterior_mm: NonNegativeFloat = Field(description="anterior in mm")
-    posterior_mm: NonNegativeFloat = Field(description="posterior in mm")
-    inferior_mm: NonNegativeFloat = Field(description="inferior in mm")
-    superior_mm: NonNegativeFloat = Field(description="superior in mm")
+    right_mm: _Margin = Field(description="towards the patient's right in mm")
+    left_mm: _Margin = Field(description="towards the patient's left in mm")
+    anterior_mm: _Margin = Field(description="anterior in mm")
+    posterior_mm: _Margin = Field(description="posterior in mm")
+    inferior_mm: _Margin = Field(description="inferior in mm")
+    superior_mm: _Margin = Field(description="superior in mm")
 
     def directions(self, spread: Spread) -> np.ndarray:
         """Margin (3, 2) in mm; errors do not enter."""
@@ -97,14 +106,17 @@ class VanHerkMargin(_PerAxis):
     isodose_percent: Annotated[float, Field(ge=50, lt=100)] = Field(
         95.0, description="isodose (percent of the plateau) that has to enclose the target"
     )
-    penumbra_sd_mm: NonNegativeFloat = Field(3.2, description="penumbra σp in mm (3.2 in water, 6.4 in lung)")
+    penumbra_sd_mm: Annotated[float, Field(ge=0, le=30)] | None = Field(
+        None,
+        description="penumbra σp in mm (3.2 in water, 6.4 in lung); by default plan.penumbra_sd_mm, 3.2 if the plan has none",
+    )
 
     def margin(self, spread: Spread) -> np.ndarray:
         """Margin per axis (3,) in mm."""
         alpha = np.sqrt(chdtri(3, 1 - self.coverage_percent / 100))
         beta = ndtri(self.isodose_percent / 100)
-        blurred_mm = np.hypot(spread.random_mm, self.penumbra_sd_mm)
-        return alpha * spread.systematic_mm + beta * (blurred_mm - self.penumbra_sd_mm)
+        penumbra_mm = spread.penumbra_sd_mm if self.penumbra_sd_mm is None else self.penumbra_sd_mm
+        return alpha * spread.systematic_mm + beta * (np.hypot(spread.random_mm, penumbra_mm) - penumbra_mm)
 
     def label(self) -> str:
         """Short name for tables."""
@@ -125,7 +137,9 @@ class FiniteFractionMargin(VanHerkMargin):
         """Margin per axis (3,) in mm."""
         n = spread.n_fractions
         systematic = np.sqrt(spread.systematic_mm**2 + spread.random_mm**2 / n)
-        return super().margin(Spread(systematic, spread.random_mm * np.sqrt(1 - 1 / n), n))
+        return super().margin(
+            replace(spread, systematic_mm=systematic, random_mm=spread.random_mm * np.sqrt(1 - 1 / n))
+        )
 
     def label(self) -> str:
         """Short name for tables."""

@@ -10,7 +10,9 @@ from typing import Annotated, Literal, Protocol
 
 import numpy as np
 
-from simulator.spec import Field, Mm3, NonNegativeFloat, NonNegativeMm3, PositiveFloat, Spec
+from simulator.spec import Field, Mm3, NonNegativeMm3, Spec
+
+_Ratio = Annotated[float, Field(ge=0.01, le=5)]
 
 
 class Breath(Protocol):
@@ -143,7 +145,8 @@ class InternalTargetVolume(_Kind):
 class MidVentilation(_Kind):
     """Free breathing, planned on the GTV at its time-averaged position; recipes count breathing as a random error.
 
-    Source: van Herk 2003 and Wolthaus 2008 (as quoted in the reference sheet): the SD of the motion, 0.36 A.
+    Source: van Herk 2003 and Wolthaus 2008 (as quoted in the reference sheet): the SD of the motion, 0.36 A there; here that
+    of the planning cycle itself (0.3644 A for Lujan motion with n = 2).
     """
 
     kind: Literal["mid-ventilation"] = "mid-ventilation"
@@ -174,7 +177,9 @@ class Gating(_Kind):
     window_percent: Annotated[float, Field(gt=0, le=100)] = Field(
         30.0, description="width of the window: percent of the peak-to-peak signal, or of the cycle"
     )
-    latency_s: NonNegativeFloat = Field(0.1, description="delay of the beam behind the signal in s (judgement)")
+    latency_s: Annotated[float, Field(ge=0, le=5)] = Field(
+        0.1, description="delay of the beam behind the signal in s (judgement)"
+    )
     plan_on: Literal["union", "mean"] = Field(
         "union", description="planning target: union of the GTV over the window, or the GTV at its mean position in it"
     )
@@ -233,13 +238,13 @@ class BreathHold(_Kind):
 
     The target misses its planned place by N(0, Σ²) per course and N(0, σ²) per hold, and creeps within each hold;
     breathing structures miss theirs in proportion to their amplitude. Holds share the dose evenly. The image is taken in a
-    hold of its own.
+    hold of its own and shows its time average: half of the day's creep.
 
     Source of the default Σ and σ: mediastinal nodes in deep inspiration, Josipovic, PMC6913352 table 3.
     """
 
     kind: Literal["breath-hold"] = "breath-hold"
-    depth: float = Field(
+    depth: Annotated[float, Field(ge=-2, le=5)] = Field(
         0.0, description="where breath is held: 0 exhale, 1 inhale of the planning cycle; above 1 deep inspiration"
     )
     systematic_mm: NonNegativeMm3 = Field((1.0, 1.1, 1.2), description="Σ of the hold position per axis in mm")
@@ -248,8 +253,8 @@ class BreathHold(_Kind):
         (0, 0, 0), description="mean motion from begin to end of a hold per axis in mm, LPS signs"
     )
     creep_sd_mm: NonNegativeMm3 = Field((0, 0, 0), description="SD between fractions of that motion per axis in mm")
-    hold_s: PositiveFloat = Field(20.0, description="length of a hold in s (judgement)")
-    pause_s: NonNegativeFloat = Field(20.0, description="pause between holds in s (judgement)")
+    hold_s: Annotated[float, Field(ge=1, le=1800)] = Field(20.0, description="length of a hold in s (judgement)")
+    pause_s: Annotated[float, Field(ge=0, le=600)] = Field(20.0, description="pause between holds in s (judgement)")
     geometry_mm: dict[str, Mm3] = Field(
         default_factory=dict,
         description="planned shift (LR, AP, SI) in mm in breath-hold of structures that do not breathe in this study",
@@ -293,7 +298,7 @@ class BreathHold(_Kind):
         weight = np.broadcast_to(1 / n_in_hold / (1 / n_in_hold).sum(), breathing.breath.shape)
         creep = np.asarray(self.creep_mean_mm) + noise.fraction[:, :, 0] * self.creep_sd_mm
         course = (noise.course[:, 0] * self.systematic_mm)[:, None, :]
-        imaged = course + noise.fraction[:, :, 1] * self.hold_mm
+        imaged = course + noise.fraction[:, :, 1] * self.hold_mm + creep / 2
         miss = course[:, :, None, :] + (noise.fraction[:, :, 2:] * self.hold_mm)[:, :, hold]
         miss = miss + creep[:, :, None, :] * within[:, None]
         own = _amplitude_mm(planned, target)
@@ -322,14 +327,16 @@ class Tracking(_Kind):
     """
 
     kind: Literal["tracking"] = "tracking"
-    latency_s: NonNegativeFloat = Field(0.1, description="delay left after prediction in s (judgement: 0.23 s without)")
+    latency_s: Annotated[float, Field(ge=0, le=5)] = Field(
+        0.1, description="delay left after prediction in s (judgement: 0.23 s without)"
+    )
     error_systematic_mm: NonNegativeMm3 = Field(
         (0.3, 0.3, 0.3), description="Σ of the correlation model per axis in mm (judgement)"
     )
     error_mm: NonNegativeMm3 = Field(
         (0.6, 0.6, 0.6), description="SD of the tracking error from instant to instant per axis in mm (phantom: 0.64)"
     )
-    reimaging_interval_s: PositiveFloat = Field(
+    reimaging_interval_s: Annotated[float, Field(ge=1, le=7200)] = Field(
         60.0, description="time between images that tell the model of slow shifts, in s (judgement)"
     )
 
@@ -365,10 +372,10 @@ class Compression(_Kind):
     """
 
     kind: Literal["compression"] = "compression"
-    ratio: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field(
+    ratio: tuple[_Ratio, _Ratio, _Ratio] = Field(
         (0.98, 0.73, 0.61), description="mean amplitude under compression over that without, per axis (LR, AP, SI)"
     )
-    ratio_cv: NonNegativeFloat = Field(
+    ratio_cv: Annotated[float, Field(ge=0, le=2)] = Field(
         0.2, description="coefficient of variation of the ratio between courses, log-normal (judgement)"
     )
     systematic_mm: NonNegativeMm3 = Field((0, 0, 0), description="Σ of the shift under compression per axis in mm")

@@ -1,10 +1,11 @@
 """The session of one fraction: how long the patient lies on the couch after the image."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from simulator.spec import Field, NonNegativeFloat, PositiveFloat, Spec
+from simulator.spec import Field, Spec
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,15 @@ class Session(Spec):
     an image with its evaluation 5 min (Kukolowicz 2020, PMC7499080: 5.1 min).
     """
 
-    image_to_beam_s: NonNegativeFloat = Field(180.0, description="time from the image to the first beam in s")
-    dose_rate_gy_per_min: PositiveFloat = Field(
+    image_to_beam_s: Annotated[float, Field(ge=0, le=7200)] = Field(
+        180.0, description="time from the image to the first beam in s"
+    )
+    dose_rate_gy_per_min: Annotated[float, Field(ge=0.1, le=100)] = Field(
         4.0, description="prescribed dose per minute of beam, averaged over the arcs, in Gy/min"
     )
-    reimaging_s: NonNegativeFloat = Field(60.0, description="pause for an image and its match during the beam in s")
+    reimaging_s: Annotated[float, Field(ge=0, le=3600)] = Field(
+        60.0, description="pause for an image and its match during the beam in s"
+    )
 
     def beam_on_s(self, fraction_gy: float) -> float:
         """Time in s that the beam needs for the prescribed dose of a fraction."""

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import sph_harm_y, spherical_in
 
 from simulator.conventions import Stream
-from simulator.spec import Field, NonNegativeFloat, Spec
+from simulator.spec import Field, Spec
 from simulator.uncertainty.source import RandomNumbers
 
 _VARIANCE_KEPT = 0.9995
@@ -65,11 +65,13 @@ class Delineation(Spec):
     from the target's centre, constant in a course. The anatomy stays as drawn and guidance aligns what was drawn.
     """
 
-    sd_mm: NonNegativeFloat = Field(0.0, description="SD of the distance in mm")
+    sd_mm: Annotated[float, Field(ge=0, le=20)] = Field(0.0, description="SD of the distance in mm")
     correlation_deg: Annotated[float, Field(ge=10, le=180)] | None = Field(
         None, description="angular correlation length in degrees; absent: the whole surface expands or shrinks"
     )
-    mean_mm: float = Field(0.0, description="mean distance in mm; above zero the target was drawn too small")
+    mean_mm: Annotated[float, Field(ge=-20, le=20)] = Field(
+        0.0, description="mean distance in mm; above zero the target was drawn too small"
+    )
 
     @property
     def farthest_mm(self) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import ndtr, stdtrit
 
 from simulator.conventions import Stream
-from simulator.spec import Field, Mm3, NonNegativeFloat, NonNegativeMm3, PositiveFloat, Spec
+from simulator.spec import Field, Mm3, NonNegativeMm3, Spec
 from simulator.uncertainty.source import RandomNumbers, in_axes, log_normal
 
 _SECONDS_PER_MINUTE = 60.0
@@ -64,7 +64,7 @@ class OrganMotion(Spec):
     mean_mm: Mm3 = Field((0, 0, 0), description="mean shift per axis (LR, AP, SI) in mm, LPS signs")
     systematic_mm: NonNegativeMm3 = Field((0, 0, 0), description="Σ of the shift per axis, one SD in mm")
     random_mm: NonNegativeMm3 = Field((0, 0, 0), description="σ of the shift per axis, one SD in mm")
-    degrees_of_freedom: Annotated[float, Field(gt=2)] | None = Field(
+    degrees_of_freedom: Annotated[float, Field(gt=2, le=1000)] | None = Field(
         None,
         description="of a Student-t law for both shifts, heavier-tailed the fewer (3 for bowel); Gaussian when absent",
     )
@@ -75,14 +75,18 @@ class OrganMotion(Spec):
         0.0, description="share of the target's shift between image and beam that the organ makes too"
     )
     peristalsis_mm: NonNegativeMm3 = Field((0, 0, 0), description="SD of peristalsis per axis in mm")
-    peristalsis_s: PositiveFloat = Field(20.0, description="correlation time of peristalsis in s")
-    filling_course_cv: NonNegativeFloat = Field(
+    peristalsis_s: Annotated[float, Field(ge=0.1, le=3600)] = Field(
+        20.0, description="correlation time of peristalsis in s"
+    )
+    filling_course_cv: Annotated[float, Field(ge=0, le=2)] = Field(
         0.0, description="coefficient of variation of the volume between courses, log-normal"
     )
-    filling_fraction_cv: NonNegativeFloat = Field(
+    filling_fraction_cv: Annotated[float, Field(ge=0, le=2)] = Field(
         0.0, description="coefficient of variation of the volume between fractions, log-normal"
     )
-    filling_cc_per_min: float = Field(0.0, description="growth of the volume during the session in cc/min")
+    filling_cc_per_min: Annotated[float, Field(ge=-100, le=100)] = Field(
+        0.0, description="growth of the volume during the session in cc/min"
+    )
 
     def draw(
         self,

@@ -7,11 +7,10 @@ import numpy as np
 
 from simulator.conventions import Stream
 from simulator.spec import (
+    Deg3,
     Field,
     Mm3,
-    NonNegativeFloat,
     NonNegativeMm3,
-    PositiveFloat,
     Spec,
     field_validator,
     model_validator,
@@ -21,13 +20,14 @@ from simulator.uncertainty.source import RandomNumbers, in_axes, log_normal
 
 _PLANNING_PHASES = 40
 _DEGREES = 360.0
+_Cv = Annotated[float, Field(ge=0, le=2)]
 
 
 class TiedStructure(Spec):
     """Breathing of a structure that follows the target's breathing signal."""
 
     amplitude_mm: NonNegativeMm3 = Field(description="peak-to-peak amplitude per axis (LR, AP, SI) in mm")
-    lag_deg: Mm3 = Field(
+    lag_deg: Deg3 = Field(
         (0, 0, 0), description="how far each axis trails the breathing signal, in degrees of the cycle (hysteresis)"
     )
 
@@ -47,28 +47,26 @@ class Respiration(Spec):
     amplitude_mm: NonNegativeMm3 = Field(
         (0, 0, 0), description="peak-to-peak amplitude of the target per axis (LR, AP, SI) in mm, as planned on"
     )
-    lag_deg: Mm3 = Field(
+    lag_deg: Deg3 = Field(
         (0, 0, 0), description="how far each axis of the target trails the breathing signal, in degrees (hysteresis)"
     )
     n: Literal[1, 2, 3, 4] = Field(
         2, description="exponent of cos^2n; larger n dwells longer at exhale (1 suits gated treatments)"
     )
-    period_s: PositiveFloat = Field(3.5, description="length of a breathing cycle in s (3.5 s: Siva 2013)")
-    period_cv: NonNegativeFloat = Field(
+    period_s: Annotated[float, Field(ge=1, le=30)] = Field(
+        3.5, description="length of a breathing cycle in s (3.5 s: Siva 2013)"
+    )
+    period_cv: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0, description="coefficient of variation of the period between courses and again between fractions"
     )
-    delivery_factor: PositiveFloat = Field(
+    delivery_factor: Annotated[float, Field(ge=0.1, le=5)] = Field(
         1.0, description="mean amplitude at delivery over the planning amplitude (4DCT understates abdominal motion)"
     )
-    course_cv: NonNegativeFloat = Field(
+    course_cv: _Cv = Field(
         0.0, description="coefficient of variation of the amplitude between courses (patients), log-normal"
     )
-    fraction_cv: NonNegativeFloat = Field(
-        0.0, description="coefficient of variation of the amplitude between fractions, log-normal"
-    )
-    breath_cv: NonNegativeFloat = Field(
-        0.0, description="coefficient of variation of the amplitude between breaths, log-normal"
-    )
+    fraction_cv: _Cv = Field(0.0, description="coefficient of variation of the amplitude between fractions, log-normal")
+    breath_cv: _Cv = Field(0.0, description="coefficient of variation of the amplitude between breaths, log-normal")
     inhale_direction: tuple[Literal[-1, 1], Literal[-1, 1], Literal[-1, 1]] = Field(
         (1, -1, -1), description="sign of the motion towards inhale per axis in LPS: left, anterior, inferior"
     )
@@ -80,7 +78,7 @@ class Respiration(Spec):
         None,
         description="file with a measured record: CSV with time_s and displacement_mm (greater is deeper), or an IEC trace",
     )
-    phases_mm: dict[str, Annotated[tuple[Mm3, ...], Field(min_length=2)]] | None = Field(
+    phases_mm: dict[str, Annotated[tuple[Mm3, ...], Field(min_length=2, max_length=100)]] | None = Field(
         None,
         description="4DCT phases from inhale, equally spaced in time: displacement (LR, AP, SI) in mm of each structure in "
         "each phase, the target among them; replaces the amplitudes",
@@ -97,7 +95,15 @@ class Respiration(Spec):
     def _one_waveform(self) -> "Respiration":
         if self.phases_mm is not None and (self.trace is not None or any(self.amplitude_mm) or self.structures):
             raise ValueError("phases_mm replaces amplitude_mm, structures and trace: give one or the other")
+        if self.trace is not None and not self.moves:
+            raise ValueError("trace is the shape of the breathing alone: nothing moves without amplitude_mm; give it")
         return self
+
+    @property
+    def moves(self) -> bool:
+        """Whether anything breathes at all."""
+        amplitudes = (self.amplitude_mm, *(tied.amplitude_mm for tied in self.structures.values()))
+        return self.phases_mm is not None or bool(np.any(amplitudes))
 
     def names(self, target: str) -> tuple[str, ...]:
         """Structures that breathe, the target first."""

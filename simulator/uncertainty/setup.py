@@ -5,7 +5,7 @@ from typing import Annotated
 import numpy as np
 
 from simulator.conventions import Stream
-from simulator.spec import Field, Mm3, NonNegativeMm3, Spec, field_validator
+from simulator.spec import Deg3, Field, Mm3, NonNegativeMm3, PositionMm3, SdDeg3, Spec, field_validator
 from simulator.uncertainty.source import RandomNumbers, in_axes
 
 Correlation = Annotated[float, Field(ge=-1, le=1)]
@@ -26,16 +26,17 @@ class Setup(Spec):
     correlation: tuple[Correlation, Correlation, Correlation] = Field(
         (0, 0, 0), description="correlation of the axes LR-AP, LR-SI and AP-SI, for Σ and for σ alike"
     )
-    systematic_deg: NonNegativeMm3 = Field(
+    systematic_deg: SdDeg3 = Field(
         (0, 0, 0), description="Σ of rotations about LR (pitch), AP (yaw) and SI (roll), one SD in degrees"
     )
-    random_deg: NonNegativeMm3 = Field(
+    random_deg: SdDeg3 = Field(
         (0, 0, 0), description="σ of rotations about LR (pitch), AP (yaw) and SI (roll), one SD in degrees"
     )
-    mean_deg: Mm3 = Field((0, 0, 0), description="population mean of rotations about LR, AP and SI in degrees")
-    isocentre_mm: Mm3 | None = Field(
+    mean_deg: Deg3 = Field((0, 0, 0), description="population mean of rotations about LR, AP and SI in degrees")
+    isocentre_mm: PositionMm3 | None = Field(
         None,
-        description="centre of rotation (x, y, z) in mm, DICOM patient coordinates; the target's centre by default",
+        description="centre of rotation (x, y, z) in mm, DICOM patient coordinates; by default the isocentre of an imported "
+        "plan, else the target's centre",
     )
 
     @field_validator("correlation")

@@ -1,0 +1,105 @@
+"""Whether a study and the RTPLAN whose dose it uses say the same."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+from simulator.case.anatomy import Case, ImportedDose, PlanFacts
+from simulator.plan.imported import ImportedDoses
+from simulator.plan.prescription import Prescription
+from simulator.spec import ConfigError
+
+_SAME_DOSE = 0.005
+_SAME_ISODOSE_PERCENT = 2.0
+_USUAL_MEAN = (0.8, 1.7)
+_POSSIBLE_MEAN = (0.02, 10.0)
+_FAR_MM = 150.0
+_MOST_GY = 1000.0
+
+
+def contradictions(facts: PlanFacts, prescription: Prescription) -> list[str]:
+    """Where a study's prescription is not that of an RTPLAN, by key of the study."""
+    found = []
+    same = [abs(dose - prescription.dose_gy) <= _SAME_DOSE * dose for dose in facts.target_doses_gy]
+    if facts.target_doses_gy and not any(same):
+        theirs = " and ".join(f"{dose:g}" for dose in facts.target_doses_gy)
+        found.append(
+            f"prescription.dose_gy is {prescription.dose_gy:g} Gy, RTPLAN {facts.source} prescribes {theirs} Gy"
+        )
+    if facts.fractions not in (None, prescription.fractions):
+        groups = f" ({' + '.join(map(str, facts.groups))})" if len(facts.groups) > 1 else ""
+        found.append(
+            f"prescription.fractions is {prescription.fractions}, RTPLAN {facts.source} has {facts.fractions}{groups} "
+            "fractions"
+        )
+    return found
+
+
+def check_agreement(case: Case, plan: ImportedDoses, prescription: Prescription) -> list[str]:
+    """What to note of a study on imported doses.
+
+    Raises
+    ------
+    ConfigError : the study contradicts the RTPLAN of a dose that it uses, and does not say that it means to; or the dose in
+        the target is of another order than the prescription.
+    """
+    notes: list[str] = []
+    for dose in plan.used(case):
+        found = contradictions(dose.plan, prescription) if dose.plan else []
+        if found and not prescription.overrides_plan:
+            raise ConfigError(
+                f"{'; '.join(found)}, and its dose {dose.label!r} is used; change the study, or write "
+                "prescription.overrides_plan: true if it is meant so"
+            )
+        notes += [f"{'; '.join(found)}; the study's own holds (prescription.overrides_plan)"] if found else []
+        notes += dose.plan.remarks if dose.plan else []
+        notes += _notes_on_dose(case, dose, prescription)
+    return list(dict.fromkeys(notes))
+
+
+def _notes_on_dose(case: Case, dose: ImportedDose, prescription: Prescription) -> list[str]:
+    mean_gy, highest_gy = _mean_in_target_gy(case, dose), float(dose.dose_gy.values.max())
+    share = mean_gy / prescription.dose_gy
+    said = (
+        f"dose {dose.label!r}: the mean in {case.target} is {mean_gy:.4g} Gy, {100 * share:.3g} % of the study's "
+        f"prescription of {prescription.dose_gy:g} Gy"
+    )
+    if not _POSSIBLE_MEAN[0] < share < _POSSIBLE_MEAN[1]:
+        raise ConfigError(f"{said}; change prescription.dose_gy, or export the dose of the whole course in Gy")
+    if not _USUAL_MEAN[0] < share < _USUAL_MEAN[1]:
+        return [said]
+    if highest_gy > _MOST_GY:
+        return [f"dose {dose.label!r} goes up to {highest_gy:.4g} Gy: is its DoseGridScaling wrong?"]
+    isodose = 100 * prescription.dose_gy / highest_gy
+    if abs(isodose - prescription.isodose_percent) > _SAME_ISODOSE_PERCENT:
+        return [
+            f"prescription.isodose_percent is {prescription.isodose_percent:g}, but {prescription.dose_gy:g} Gy are "
+            f"{isodose:.0f} % of the highest dose of {dose.label!r}, {highest_gy:.4g} Gy; imported doses are not rescaled"
+        ]
+    return []
+
+
+def _mean_in_target_gy(case: Case, dose: ImportedDose) -> float:
+    """Mean dose at nodes of the dose grid inside the target, or at its centre if it is smaller than a voxel."""
+    grid, occupancy = dose.dose_gy.grid, case.gtv.region.occupancy(dose.dose_gy.grid)
+    if occupancy.sum() > 1:
+        return float(np.average(dose.dose_gy.values, weights=occupancy))
+    centre = grid.index_zyx(case.gtv.centroid_mm[None])
+    return float(map_coordinates(dose.dose_gy.values, centre.T, order=1, mode="nearest")[0])
+
+
+def isocentre_of(case: Case, doses: Sequence[ImportedDose]) -> tuple[np.ndarray | None, list[str]]:
+    """The isocentre that the plans of imported doses share, None where they do not say or differ; and what to note."""
+    points = [p for dose in doses for p in (dose.plan.isocentres_mm if dose.plan else ())]
+    if not points:
+        return None, []
+    if np.ptp(points, axis=0).max() > 1.0:
+        return None, [
+            f"the plans of the doses have several isocentres: rotations turn about the centre of {case.target}; "
+            "uncertainty.setup.isocentre_mm says otherwise"
+        ]
+    away_mm = float(np.linalg.norm(points[0] - case.gtv.centroid_mm))
+    where = ", ".join(f"{v:.1f}" for v in points[0])
+    far = f", {away_mm:.0f} mm from the centre of {case.target}" if away_mm > _FAR_MM else ""
+    return points[0], [f"rotations turn about the plan's isocentre ({where}) mm{far}"]

@@ -1,0 +1,51 @@
+"""What reaches a terminal or a pipe: without control characters, in its encoding, as wide as it is."""
+
+import os
+import sys
+import warnings
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from simulator.files import printable
+
+_PIPE_WIDTH = 120
+
+
+def make_ready() -> None:
+    """Let no letter that the encoding lacks end a command, and no warning of a library carry control characters."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    warnings.formatwarning = lambda message, *_, **__: f"note: {printable(str(message))}\n"
+
+
+def console() -> Console:
+    """Standard output: as wide as the terminal or COLUMNS say, else wide enough for tables in a file."""
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPE_WIDTH)
+
+
+def tell(text: str) -> None:
+    """A sentence on standard output."""
+    console().print(printable(text), markup=False, highlight=False)
+
+
+def say(text: str) -> None:
+    """A line on standard error."""
+    print(printable(text), file=sys.stderr)
+
+
+def text_table(title: str, columns: tuple[str, ...] | list[str], rows: list) -> Table:
+    """A plain table."""
+    table = Table(title=_cell(title), title_justify="left", title_style="bold", header_style="bold")
+    for column in columns:
+        table.add_column(_cell(column), overflow="fold")
+    for row in rows:
+        table.add_row(*map(_cell, row))
+    return table
+
+
+def _cell(value: Any) -> str:
+    return escape(printable(str(value)))

@@ -1,0 +1,50 @@
+"""Flawed DICOM folders: every one is read or refused in words, and what `check` calls valid runs."""
+
+import shutil
+import sys
+from collections import Counter
+
+import pytest
+from fuzz.dicom import try_out, write_base, write_flawed
+from fuzz.harness import assert_sound, attempt
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are forked and measured as Linux does")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    folder = write_base(tmp_path_factory.mktemp("sound") / "base")
+    assert try_out(folder) == "ran"
+    return folder
+
+
+def try_seeds(base, tmp_path, seeds):
+    """Try out one folder for each seed, every tenth to its results; how many came to which end."""
+    ends: Counter[str] = Counter()
+    failures, slowest, largest_mb = [], 0.0, 0.0
+    for seed in seeds:
+        flaws = write_flawed(base, tmp_path / str(seed), seed)
+        outcome = attempt(try_out, tmp_path / str(seed), seed % 10 == 0)
+        slowest, largest_mb = max(slowest, outcome.seconds), max(largest_mb, outcome.peak_mb)
+        try:
+            assert_sound(outcome)
+            ends[outcome.message] += 1
+            shutil.rmtree(tmp_path / str(seed))
+        except AssertionError as error:
+            failures.append(f"seed {seed} ({'; '.join(flaws)}): {error}")
+    print(f"{tmp_path.name}: {dict(ends)}, at most {slowest:.0f} s and {largest_mb:.0f} MB")
+    assert not failures, "\n".join(failures)
+    return ends
+
+
+def test_sixty_flawed_folders(base, tmp_path):
+    ends = try_seeds(base, tmp_path, range(60))
+    assert sum(ends.values()) == 60
+    assert sum(n for end, n in ends.items() if end.endswith("ran")) >= 10
+    assert sum(n for end, n in ends.items() if end.endswith("check")) >= 20
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("block", range(40))
+def test_a_thousand_flawed_folders(base, tmp_path, block):
+    try_seeds(base, tmp_path, range(1000 + 25 * block, 1025 + 25 * block))

@@ -1,0 +1,44 @@
+"""A run that is stopped while courses are simulated keeps what is finished, and goes on to the same numbers."""
+
+import signal
+import subprocess
+import sys
+
+import faults
+import pytest
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other signals")
+def test_four_ways_to_stop_and_the_same_numbers(tmp_path):
+    trial = faults.Trial(tmp_path)
+    try:
+        blocks = [faults.stopped(trial, number) for number in faults.STOPS]
+        assert all(after > before for before, after in blocks)
+        assert "interrupted; what was finished is kept" in trial.said()
+        assert trial.start("--workers", "2", *faults.SMALL_BLOCKS).wait(faults.PATIENCE_S) == 0, trial.said()
+    finally:
+        trial.stop()
+    assert trial.result_hash() == faults.undisturbed("--workers", "1")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no hang-up")
+def test_a_run_that_ignores_hang_ups_goes_on(tmp_path):
+    """As under nohup."""
+    trial = faults.Trial(tmp_path)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        run = trial.start("--workers", "2")
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        trial.until_blocks(2, run)
+        run.send_signal(signal.SIGHUP)
+        assert run.wait(faults.PATIENCE_S) == 0, trial.said()
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        trial.stop()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="another shell")
+def test_a_reader_that_leaves_early_is_no_defect(tmp_path):
+    command = f"{sys.executable} -m simulator --help | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert "defect" not in done.stderr

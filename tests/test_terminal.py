@@ -1,0 +1,102 @@
+"""What reaches a terminal: no orders from names in files, any encoding, its own width, and no user's settings in figures."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pydicom
+import pytest
+import yaml
+from dicom_factory import write_phantom_dicom
+from test_folders import STUDY
+
+from simulator.files import printable
+
+ESCAPE = "\x1b]0;owned\x07\x1b[2J\x9b31m"
+
+
+def simulator(*arguments, cwd, **environment):
+    command = [sys.executable, "-m", "simulator", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, env={**os.environ, **environment})
+
+
+@pytest.mark.parametrize("text", ["\x1b[31m", "\x07", "a\rb", "\x9b2J", "\x00", "\x7f", "\u202egnp.exe", "\u2066"])
+def test_control_characters_are_written_out(text):
+    assert printable(text).isprintable()
+    assert printable(text) != text
+
+
+@pytest.mark.parametrize("text", ["Pęcherz", "Σ ≥ 2 mm", "肝臓", "two\nlines\tand a tab", "a\u200db"])
+def test_letters_stay(text):
+    assert printable(text) == text
+
+
+def _is_clean(done):
+    return not any(byte in done.stdout + done.stderr for byte in (b"\x1b", b"\x07", b"\xc2\x9b"))
+
+
+def test_names_in_files_give_the_terminal_no_orders(tmp_path):
+    folder = write_phantom_dicom(tmp_path / "dicom")
+    data = pydicom.dcmread(folder / "rs_1.dcm", force=True)
+    for roi in data.StructureSetROISequence:
+        if roi.ROIName != "GTV":
+            roi.ROIName = f"{roi.ROIName}{ESCAPE}"
+    data.StructureSetLabel = ESCAPE
+    data.save_as(folder / "rs_1.dcm")
+    raw = STUDY | {"case": {"dicom": "dicom"}, "plan": {"model": "conformal-arc"}}
+    for name, change in {"good": {}, "bad": {"goals": [f"{ESCAPE} D98% >= 95%"]}, "worse": {ESCAPE: 1}}.items():
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(raw | change), encoding="utf-8")
+    shown = simulator("inspect", "dicom", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert b"\\x1b" in shown.stdout
+    for arguments in (
+        ("check", "good.yaml"),
+        ("check", "bad.yaml"),
+        ("check", "worse.yaml"),
+        ("check", ESCAPE),
+        (ESCAPE,),
+    ):
+        assert _is_clean(simulator(*arguments, cwd=tmp_path)), arguments
+    assert _is_clean(shown)
+
+
+def test_letters_that_the_encoding_lacks_are_replaced(tmp_path):
+    raw = STUDY | {"uncertainty": {"setup": {"systematic_mm": 1, "random_mm": 1}}}
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    for encoding in ("cp1252", "ascii", "cp437"):
+        done = simulator("check", "s.yaml", cwd=tmp_path, PYTHONIOENCODING=encoding)
+        assert done.returncode == 0, done.stderr
+        assert b"The study is valid." in done.stdout
+
+
+@pytest.mark.parametrize("columns", [60, 90, 200])
+def test_piped_tables_are_as_wide_as_columns_says(columns, tmp_path):
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(STUDY), encoding="utf-8")
+    shown = simulator("check", "s.yaml", cwd=tmp_path, COLUMNS=str(columns)).stdout.decode()
+    assert max(map(len, shown.splitlines())) <= columns
+
+
+def test_piped_tables_without_columns_fit_a_page(tmp_path):
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(STUDY | {"case": {"phantom": "pelvic"}}), encoding="utf-8")
+    environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+    command = [sys.executable, "-m", "simulator", "check", "s.yaml"]
+    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment).stdout
+    assert max(map(len, shown.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("setting", ["text.usetex: True", "axes.prop_cycle: cycler('color', ['w'])", "savefig.dpi: 3"])
+def test_figures_do_not_depend_on_a_users_settings(setting, tmp_path):
+    (tmp_path / "matplotlibrc").write_text(f"{setting}\n", encoding="utf-8")
+    script = (
+        "import hashlib\nfrom synthetic_results import synthetic_results\nfrom simulator.plots import pareto_front, svg_bytes\n"
+        "print(hashlib.sha256(svg_bytes(pareto_front(synthetic_results()))).hexdigest())"
+    )
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (here, here.parent)))}
+    found = [
+        subprocess.run([sys.executable, "-c", script], cwd=cwd, capture_output=True, text=True, env=environment)
+        for cwd in (here, tmp_path)
+    ]
+    assert found[1].returncode == 0, found[1].stderr
+    assert found[0].stdout == found[1].stdout
