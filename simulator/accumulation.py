@@ -327,6 +327,21 @@ class ScatteredPoints:
         return total
 
 
+class RestingPoints:
+    """Points that stay at one displacement (3,): they receive the planned dose itself."""
+
+    interpolation_error_gy = 0.0
+
+    def __init__(self, dose: PlannedDose, points_mm: np.ndarray, offset_mm: np.ndarray) -> None:
+        self.n_points = len(points_mm)
+        self.cell_reach_gy = np.full(self.n_points, np.inf, np.float32)
+        self._gy = dose.at(points_mm + offset_mm).astype(np.float32)
+
+    def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
+        """See `PointDoses`."""
+        return motion.weight.sum(axis=1).astype(np.float32)[:, None] * self._gy
+
+
 def patch_points(
     dose: PlannedDose, patch: Patch, reach: Reach, stride: int, *, unblur: bool = True
 ) -> LatticePoints | ScatteredPoints:
@@ -387,9 +402,15 @@ class StructureDoses:
             if surface_mm is not None:
                 self._surface = RadialPoints(dose, surface_mm)
             return
-        if surface_mm is not None:
-            self._surface = ScatteredPoints(dose, surface_mm, reach, min(finest_mm, self.spacing_mm))
-        points = [_fine_points(dose, p, reach, finest_mm) for p in nodes]
+        points: Sequence[LatticePoints | ScatteredPoints | RestingPoints]
+        if reach.is_point:
+            offset_mm = reach.lower_mm + reach.upper_mm
+            points = [RestingPoints(dose, p.points_mm, offset_mm) for p in nodes]
+            self._surface = None if surface_mm is None else RestingPoints(dose, surface_mm, offset_mm)
+        else:
+            points = [_fine_points(dose, p, reach, finest_mm) for p in nodes]
+            if surface_mm is not None:
+                self._surface = ScatteredPoints(dose, surface_mm, reach, min(finest_mm, self.spacing_mm))
         self.parts = list(points)
         self.cell_reach_gy = np.concatenate([p.cell_reach_gy for p in points])[self.cells.node]
         self.interpolation_error_gy = points[0].interpolation_error_gy

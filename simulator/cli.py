@@ -146,11 +146,12 @@ def compare(
 @app.command()
 def validate(
     out: Annotated[Path, typer.Option(help="folder for commissioning.html and commissioning.csv")] = Path("validation"),
+    quick: Annotated[bool, typer.Option("--quick", help="leave out the checks that take long")] = False,
 ) -> None:
     """Commission the simulator here: simulated against closed forms and published values. Takes a minute or two."""
     from simulator.commissioning import commission
 
-    done = commission(out, say)
+    done = commission(out, say, quick=quick)
     rows = [
         (
             c.group,

@@ -34,3 +34,10 @@ def test_the_page_and_the_table_say_what_passed(tmp_path, monkeypatch):
     assert (page.count(">FAIL<"), page.count(">pass<")) == (1, 1)
     with (tmp_path / "commissioning.csv").open(encoding="utf-8") as file:
         assert [row["passed"] for row in csv.DictReader(file)] == ["False", "True"]
+
+
+def test_the_quick_suite_leaves_out_what_takes_long(tmp_path, monkeypatch):
+    monkeypatch.setattr(commissioning, "_GROUPS", {"slow": commissioning._population, "fast": lambda: iter([])})
+    said: list[str] = []
+    assert commission(tmp_path, said.append, quick=True) == []
+    assert "slow" not in said

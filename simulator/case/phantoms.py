@@ -67,20 +67,36 @@ def _gap(shape: Shape, target: Shape) -> float:
     return surface_distance_mm(target, shape, 0.75)
 
 
+class BallOrgan(Spec):
+    """A ball beside the spherical target, to its left: its doses have a closed form."""
+
+    radius_mm: Annotated[float, Field(ge=2, le=60)] = Field(description="radius of the organ in mm")
+    gap_mm: Annotated[float, Field(ge=0, le=60)] = Field(
+        description="from the target's centre to the organ's surface in mm"
+    )
+
+    @property
+    def ball(self) -> Ball:
+        """The organ."""
+        return Ball((self.gap_mm + self.radius_mm, 0.0, 0.0), self.radius_mm)
+
+
 class SpherePhantom(Spec):
-    """A spherical target in a cube of water: the ground-truth case."""
+    """A spherical target in a cube of water, and balls as organs beside it: the ground-truth case."""
 
     phantom: Literal["sphere"] = Field("sphere", description="kind of phantom")
     target: str = Field("GTV", description="name of the target structure")
     radius_mm: Annotated[float, Field(ge=2, le=60)] = Field(15.0, description="radius of the target in mm")
+    organs: dict[str, BallOrgan] = Field(default_factory=dict, description="balls as organs at risk, by name")
     grid_mm: GridStep = Field(2.0, description="spacing of the density grid and of a gridded dose in mm")
 
     def build(self) -> Case:
         """The case."""
-        half = self.radius_mm + 60
+        half = max([self.radius_mm, *(o.gap_mm + 2 * o.radius_mm for o in self.organs.values())]) + 60
         ball = Ball((0.0, 0.0, 0.0), self.radius_mm)
         body = EllipticColumn((0.0, 0.0, 0.0), (half, half), half)
-        return _case("sphere", self.target, {self.target: ball, "External": body}, {}, self.grid_mm)
+        organs = {name: organ.ball for name, organ in self.organs.items()}
+        return _case("sphere", self.target, {self.target: ball, **organs, "External": body}, {}, self.grid_mm)
 
 
 class MediastinalPhantom(Spec):
