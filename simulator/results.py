@@ -141,8 +141,8 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "coverage": Variable((*_SS, "dose", "volume"), "1", "probability that a volume gets at least a dose"),
         "role": Variable(("structure",), "", "target, oar or external"),
         "volume_cc": Variable(("structure",), "cc", "volume of the structure"),
-        "points": Variable(("structure",), "1", "number of points that stand for the structure"),
-        "spacing_mm": Variable(("structure",), "mm", "finest distance between the points"),
+        "points": Variable(("structure",), "1", "cells of the structure, before those that decide are divided"),
+        "spacing_mm": Variable(("structure",), "mm", "edge of these cells"),
         "interpolation_error_gy": Variable(
             _SS, "Gy", "bound on the error of doses at volumes by structure cells and dose lattice"
         ),
