@@ -17,6 +17,7 @@ _TAG = "tag:yaml.org,2002:"
 _AMBIGUOUS = "!ambiguous"
 _PLAIN_TAGS = {_TAG + kind for kind in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_NEVER = re.compile(r"[\x00\ud800-\udfff]")
 _NUMBER_AND_UNIT = re.compile(r"\s*([-+]?\d+(?:[.,]\d+)?)\s*([a-zA-Z%°/]*)\s*")
 
 
@@ -92,7 +93,8 @@ def _collect_lines(node: yaml.Node, path: tuple, lines: dict[tuple, int], where:
         )
     if node.tag not in _PLAIN_TAGS:
         raise ConfigError(f"{where}:{line}: {_not_plain(node)}")
-    if isinstance(node, yaml.ScalarNode) and (found := _CONTROL.search(node.value)):
+    refused = _NEVER if path[:1] == ("case",) else _CONTROL  # a case has the names that its files have
+    if isinstance(node, yaml.ScalarNode) and (found := refused.search(node.value)):
         raise ConfigError(f"{where}:{line}: the character {found[0]!a} has no place in a study; remove it")
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:

@@ -91,8 +91,8 @@ def prepared(folder, study):
 def test_any_text_is_one_line_of_yaml_that_reads_back(text):
     for line in (to_scalar(text), to_scalar(text, quoted=True)):
         assert len(line.splitlines()) == 1
-        assert parse_yaml(f"{{a: [{to_scalar(text, quoted=True)}]}}", "x")[0] == {"a": [text]}
-        assert parse_yaml(f"a: {line}   # remark", "x")[0] == {"a": text}
+        assert parse_yaml(f"case: {{a: [{to_scalar(text, quoted=True)}]}}", "x")[0] == {"case": {"a": [text]}}
+        assert parse_yaml(f"case: {line}   # remark", "x")[0] == {"case": text}
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -142,7 +142,7 @@ def _numbers(path: str | Path, table: Any, wanted: tuple[str, ...]) -> tuple[np.
         texts = [cells[column].strip() for column in columns]
         for name, text in zip(wanted, texts, strict=True):
             if not _NUMBER.fullmatch(text):
-                raise CaseError(f"{where}: {name} is {text!r}, no number; {_REMEDY}")
+                raise CaseError(f"{where}: {name} is {text[:40]!r}, no number; {_REMEDY}")
             marks.update(set(text) & {".", ","})
         if len(marks) > 1:
             raise CaseError(f"{where}: decimal points and decimal commas in one file; write all numbers in one way")

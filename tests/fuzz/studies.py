@@ -106,24 +106,26 @@ def mutated_goal_file(random: Random) -> bytes:
     """A file of goals with some mistakes."""
     row = {"goal": "GTV D98% >= 95%", "level": "mandatory", "source": "our own", "checked": True}
     library = {"name": "own", "site": "any", "fractions": 4, "goals": [row, row | {"goal": "External D1cc <= 40 Gy"}]}
-    for _ in range(random.choice((1, 1, 2))):
+    for _ in range(random.choice((0, 1, 1))):
         _mutate(library, random)
     return _as_text(library, random)
 
 
 def mutated_record(random: Random) -> bytes:
     """A breathing record as an instrument, or a spreadsheet of some country, might spoil it."""
-    n = random.choice((0, 1, 5, 100, 600))
-    comma, separator = random.choice((".", ".", ",")), random.choice((",", ";", "\t", " "))
-    step = random.choice((0.1, 0.1, 0.1, 100, 1e-9, 0))
-    rows = [[f"{k * step:.2f}", f"{random.choice((5, 5, 5, 0, 1e9)) * (k % 40) / 40:.3f}"] for k in range(n)]
-    for _ in range(random.choice((0, 0, 1, 3))):
+    n = random.choice((0, 1, 5, 100, 600, 600, 600))
+    comma, separator = random.choice((".", ".", ",")), random.choice((",", ",", ",", ";", ";", ";", "\t", " "))
+    step = random.choice((0.1, 0.1, 0.1, 0.1, 0.1, 100, 1e-9, 0))
+    size = random.choice(((5,) * 8) + (0, 1e9))
+    rows = [[f"{k * step:.2f}", f"{size * (k % 40) / 40:.3f}"] for k in range(n)]
+    for _ in range(random.choice((0, 0, 0, 1))):
         if rows:
             row = random.choice(rows)
             row[random.randrange(len(row))] = random.choice(("", "nan", "inf", "x", "1e999", "-", "1,5", '"3', "00:01"))
-    head = random.choice((["time_s", "displacement_mm"],) * 4 + (["t", "x"], [], ["displacement_mm", "time_s"]))
+    head = random.choice((["time_s", "displacement_mm"],) * 12 + (["t", "x"], [], ["displacement_mm", "time_s"]))
     text = "\n".join(separator.join(cells) for cells in [head, *rows])
-    return _garbled(text.replace(".", comma), random)
+    text = text.replace(".", comma)
+    return _garbled(text, random) if random.random() < 0.25 else text.encode()
 
 
 def check_study(path: Path) -> str:
