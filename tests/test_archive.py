@@ -185,10 +185,10 @@ def with_value(values, value):
 @pytest.mark.parametrize(
     ("make", "change", "words"),
     [
-        (label_arrays, lambda a: {"dose_gy": with_value(a["dose_gy"], np.nan)}, "dose_gy is nan or inf in places"),
-        (label_arrays, lambda a: {"dose_gy": with_value(a["dose_gy"], np.inf)}, "dose_gy is nan or inf in places"),
-        (label_arrays, lambda a: {"dose_gy": 0 * a["dose_gy"]}, "the largest dose is 0 Gy"),
-        (label_arrays, lambda a: {"dose_gy": -a["dose_gy"]}, "the largest dose is -3 Gy"),
+        (label_arrays, lambda a: {"dose_gy": with_value(a["dose_gy"], np.nan)}, "1 of 120 voxels are NaN or infinite"),
+        (label_arrays, lambda a: {"dose_gy": with_value(a["dose_gy"], np.inf)}, "1 of 120 voxels are NaN or infinite"),
+        (label_arrays, lambda a: {"dose_gy": 0 * a["dose_gy"]}, "no voxel is above 0 Gy (the highest is 0)"),
+        (label_arrays, lambda a: {"dose_gy": -a["dose_gy"]}, "no voxel is above 0 Gy (the highest is -3)"),
         (label_arrays, lambda a: {"dose_gy": 2500 * a["dose_gy"]}, "the largest dose is 7500 Gy"),
         (label_arrays, lambda a: {"dose_gy": a["dose_gy"][0]}, "not enough values"),
         (label_arrays, lambda a: {"ct_hu": with_value(a["ct_hu"], 1e300)}, "ct_hu reaches from 0 to 1e+300"),
