@@ -24,7 +24,9 @@ ARCS = {"model": "conformal-arc", "dose_grid_mm": 4}
 def rtdose(*entries):
     """A study of the DICOM phantom with a dose for each margin."""
     doses = [{"margin_mm": margin, "dose": name} for margin, name in entries]
-    return {"case": {"dicom": "DICOM", "target": "GTV"}, "plan": {"model": "rtdose", "doses": doses}}
+    plan = {"model": "rtdose", "doses": doses}
+    prescription = PHANTOM["prescription"] | {"fractions": 5}
+    return {"case": {"dicom": "DICOM", "target": "GTV"}, "plan": plan, "prescription": prescription}
 
 
 def strategies(**changes):
@@ -55,7 +57,9 @@ REFUSED = {
         {"plan": ARCS, "prescription": PHANTOM["prescription"] | {"isodose_percent": 100}},
         "prescription.isodose_percent: 100 % cannot be had for a PTV of",
     ),
-    "a PTV beyond the image": ({"plan": ARCS} | strategies(margins_mm=[3, 90]), "the PTV reaches beyond the density grid"),
+    "a PTV beyond the image": (
+        rtdose() | {"plan": ARCS} | strategies(margins_mm=[3, 50]), "the PTV reaches beyond the density grid"
+    ),
     "an offline protocol of three fractions": (strategies(guidance=["nal"]), "would correct from fraction 4 on"),
     "gating of nothing": (strategies(motion=["gating"]), "there is no breathing to gate"),
     "more volume than there is": ({"goals": ["GTV D50cc >= 40 Gy"]}, "GTV has only"),
