@@ -43,9 +43,9 @@ for _kind, _pattern in (
     ),
 ):
     _name = _kind if _kind == _AMBIGUOUS else _TAG + _kind
-    _Loader.add_implicit_resolver(_name, re.compile(rf"(?:{_pattern})$"), None)
+    _Loader.add_implicit_resolver(_name, re.compile(rf"(?:{_pattern})$", re.ASCII), None)
     if _kind in ("float", _AMBIGUOUS):
-        _Dumper.add_implicit_resolver(_name, re.compile(rf"(?:{_pattern})$"), None)
+        _Dumper.add_implicit_resolver(_name, re.compile(rf"(?:{_pattern})$", re.ASCII), None)
 
 
 def parse_yaml(text: str, where: str) -> tuple[Any, dict[tuple, int]]:

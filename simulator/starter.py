@@ -224,7 +224,7 @@ def _dicom_case(dicom: Path, structures: Sequence[StructureEntry]) -> tuple[str,
     own = [s for s in structures if s.source == sources[0]]
     which = f"  structure_set: {to_scalar(sources[0])}   # CHOOSE one of {', '.join(sources)}"
     aliases = _aliases([s.name for s in own])
-    shown = ", ".join(f"{short}: [{to_scalar(name, quoted=True)}]" for short, name in aliases.items())
+    shown = ", ".join(f"{to_scalar(short)}: [{to_scalar(name, quoted=True)}]" for short, name in aliases.items())
     target, why = target_of(own)
     names = ", ".join(s.name for s in own)
     short = next((short for short, name in aliases.items() if name == target), target)

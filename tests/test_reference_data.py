@@ -15,12 +15,12 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from simulator.case.archive import load_archive
-from simulator.case.cells import sample_region
 from simulator.case.contours import ContourRegion
 from simulator.case.dicom import load_dicom
 from simulator.case.dicom_files import items, scan
 from simulator.case.dicom_grids import read_dose
 from simulator.case.dicom_rois import rois_of
+from simulator.case.geometry import Grid
 from simulator.case.inventory import inventory
 
 
@@ -28,15 +28,19 @@ class Dvh:
     """Dose statistics of one region sampled on a lattice."""
 
     def __init__(self, region, dose, spacing_mm, order=3):
-        patch = sample_region(region, spacing_mm)
-        index = dose.grid.index_zyx(patch.points_mm)
+        lower, upper = region.bounds_mm
+        lattice = Grid.covering(lower - spacing_mm, upper + spacing_mm, spacing_mm)
+        share = region.occupancy(lattice)
+        filled = np.argwhere(share > 0)
+        volume_cc = share[tuple(filled.T)].astype(float) * lattice.voxel_cc
+        index = dose.grid.index_zyx(lattice.points_mm(filled))
         values = map_coordinates(dose.values.astype(float), index.T, order=order, mode="nearest")
-        self.volume_cc = patch.volume_cc.sum()
-        self.mean = np.average(values, weights=patch.volume_cc)
+        self.volume_cc = volume_cc.sum()
+        self.mean = np.average(values, weights=volume_cc)
         self.max = values.max()
         ascending, which = np.unique(np.round(values, 4), return_inverse=True)
         self._dose = ascending[::-1]
-        shares = np.bincount(which, patch.volume_cc)[::-1]
+        shares = np.bincount(which, volume_cc)[::-1]
         self._middle_cc = np.cumsum(shares) - shares / 2
 
     def at_cc(self, volume_cc):

@@ -8,6 +8,17 @@ import faults
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def _hang_ups_are_heeded():
+    """As in a terminal, also where the tests themselves were started to ignore them."""
+    if not hasattr(signal, "SIGHUP"):
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="other signals")
 def test_four_ways_to_stop_and_the_same_numbers(tmp_path):
     trial = faults.Trial(tmp_path)
