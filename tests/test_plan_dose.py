@@ -9,7 +9,7 @@ from simulator.case.anatomy import Case, ImportedDose
 from simulator.case.geometry import Grid, Volume
 from simulator.case.shapes import Ball
 from simulator.case.structures import Structure
-from simulator.plan.dose import SplineDose
+from simulator.plan.dose import LimitedSplineDose, SplineDose
 from simulator.plan.imported import ImportedDoses
 from simulator.plan.penumbra import Penumbra, RadialDose
 from simulator.plan.prescription import Prescription
@@ -197,3 +197,16 @@ def test_imported_doses_name_what_is_missing():
         planned(model((0, "5")), twins, 0.0, rx)
     with pytest.raises(CaseError, match="does not cover the PTV of margin 14 mm"):
         planned(model((14, "margin 5")), case, 14.0, rx)
+
+
+def test_splines_do_not_overshoot_at_an_edge_and_are_exact_where_the_dose_is_smooth():
+    grid = Grid((0.0, 0.0, 0.0), (2.5, 2.5, 2.5), (24, 24, 24))
+    fine = Grid((5.1, 5.2, 5.3), (0.7, 0.7, 0.7), (60, 60, 60))
+    x = np.broadcast_to(grid.axes_mm[0], grid.shape)
+    edge = Volume(grid, np.where(x < 30, 0.0, 70.0).astype(np.float32))
+    assert SplineDose(edge).on_grid(fine).max() > 75
+    limited = LimitedSplineDose(edge)
+    for gy in (limited.on_grid(fine), limited.at(fine.nodes_mm().reshape(-1, 3))):
+        assert -1e-4 <= gy.min() <= gy.max() <= 70 + 1e-4
+    smooth = Volume(grid, RadialDose((29.3, 28.1, 30.6), 12.0, 3.2, 70.0).on_grid(grid))
+    np.testing.assert_allclose(LimitedSplineDose(smooth).on_grid(fine), SplineDose(smooth).on_grid(fine), atol=0.02)
