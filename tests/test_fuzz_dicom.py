@@ -8,10 +8,7 @@ import pytest
 from fuzz.dicom import try_out, write_base, write_flawed
 from fuzz.harness import assert_sound, attempt
 
-pytestmark = [
-    pytest.mark.fuzz,
-    pytest.mark.skipif(sys.platform != "linux", reason="children are forked and measured as Linux does"),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are forked and measured as Linux does")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 pytestmark = [
-    pytest.mark.fuzz,
     pytest.mark.skipif(sys.platform != "linux", reason="children are forked and measured as Linux does"),
     pytest.mark.usefixtures("everything_imported_and_compiled"),
 ]
