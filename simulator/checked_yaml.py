@@ -39,7 +39,8 @@ for _kind, _pattern in (
     ("merge", "<<"),
     (
         _AMBIGUOUS,
-        r"[-+]?(?:0[\d_]+|0[xob][\da-fA-F_]+|[1-9]\d*_[\d_]*|\d[\d_]*(?::[0-5]?\d)+)(?:\.[\d_]*)?(?:[eE][-+]?\d+)?",
+        r"[-+]?(?:0[\d_]+|0[xob][\da-fA-F_]+|[1-9]\d*_[\d_]*)(?:\.[\d_]*)?(?:[eE][-+]?\d+)?"
+        r"|[-+]?(?:[1-9][\d_]*(?::[0-5]?\d)+|\d[\d_]*(?::[0-5]?\d)+\.[\d_]*)",
     ),
 ):
     _name = _kind if _kind == _AMBIGUOUS else _TAG + _kind
@@ -111,7 +112,8 @@ def _collect_lines(node: yaml.Node, path: tuple, lines: dict[tuple, int], where:
 def _not_plain(node: yaml.Node) -> str:
     if node.tag == _AMBIGUOUS:
         return (
-            f"{node.value} means different numbers to different readers; write a plain decimal number, or quote a name"
+            f"{node.value} means different things to different readers; write a plain decimal number, "
+            "or put a time or a name in quotes"
         )
     return f"the tag {node.tag.replace(_TAG, '!!')} is not known here; write a plain value"
 

@@ -26,8 +26,8 @@ def test_numbers_that_readers_of_yaml_disagree_about_are_refused(number, place, 
     line = {DOSE: 3, SETUP: 7}[place]
     message = message_of(GOOD.replace(place, f"{place.split(':')[0]}: {number}"), tmp_path)
     assert message == (
-        f"DIR/study.yaml:{line}: {number} means different numbers to different readers; write a plain decimal number, or "
-        "quote a name"
+        f"DIR/study.yaml:{line}: {number} means different things to different readers; write a plain decimal number, or "
+        "put a time or a name in quotes"
     )
 
 
@@ -44,6 +44,11 @@ def test_names_survive_being_written_and_read_again(text):
     written = to_yaml({"name": text})
     assert parse_yaml(written, "a.yaml")[0] == {"name": text}
     assert yaml.safe_load(written) == {"name": text}
+
+
+@pytest.mark.parametrize("text", ["00:30:00", "04:00", "0:15:00"])
+def test_times_that_every_reader_of_yaml_takes_for_text_need_no_quotes(text):
+    assert parse_yaml(f"walltime: {text}", "queue.yaml")[0] == yaml.safe_load(f"walltime: {text}") == {"walltime": text}
 
 
 @pytest.mark.parametrize("truth", ["true", "false", "True"])
