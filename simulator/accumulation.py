@@ -26,7 +26,7 @@ from simulator.kernels.accumulate import (
     quads_of,
     weighted_sums,
 )
-from simulator.kernels.cells import most_spread, steepest
+from simulator.kernels.cells import follow, most_spread, steepest
 from simulator.kernels.dvh import extremes
 from simulator.kernels.splines import less_laplacian
 from simulator.kernels.vectors import LANES
@@ -362,6 +362,17 @@ def _fine_points(dose: PlannedDose, patch: Patch, reach: Reach, finest_mm: float
         stride *= 2
 
 
+def doses_of_cells(parts: Sequence[PointDoses], cells: Cells, motion: TissueMotion) -> np.ndarray:
+    """Course doses float32 (course, node) in Gy of all nodes of some cells; `parts` are those that follow from no others."""
+    total = np.empty((len(motion.weight), cells.n_all_nodes), np.float32)
+    first = 0
+    for part in parts:
+        total[:, first : first + part.n_points] = part.accumulate(motion)
+        first += part.n_points
+    follow(total, cells.sources)
+    return total
+
+
 class StructureDoses:
     """All cells of one structure: patches one after the other, and the nodes whose doses they need.
 
@@ -371,7 +382,8 @@ class StructureDoses:
 
     Attributes
     ----------
-    cells : see `Cells`. parts : the nodes, patch by patch. volume_cc, points_mm : theirs, float64 (node,) and (node, 3).
+    cells : see `Cells`. parts : the nodes, patch by patch, but for those that follow from others.
+    points_mm : theirs, float64 (n, 3). volume_cc : of all nodes, float64 (node,).
     cell_reach_gy : float32 (cell,), bound on the difference in dose between its node and any part of it.
     interpolation_error_gy : largest difference between trilinear sums and the planned dose over a fixed sample of
         displaced points of the finest patch (0 for a closed-form dose).
@@ -387,8 +399,9 @@ class StructureDoses:
     ) -> None:
         self.cells, nodes = Cells.of(patches)
         self._dose, self.points_mm = dose, np.concatenate([p.points_mm for p in nodes])
-        self.volume_cc = np.concatenate([p.volume_cc for p in nodes])
-        self._inside = np.concatenate([p.volume_cc >= (1 - 1e-6) * p.lattice.voxel_cc for p in nodes])
+        none = np.zeros(len(self.cells.sources))
+        self.volume_cc = np.concatenate([*(p.volume_cc for p in nodes), none])
+        self._inside = np.concatenate([*(p.volume_cc >= (1 - 1e-6) * p.lattice.voxel_cc for p in nodes), none > 0])
         self._surface: PointDoses | None = None
         self._surface_mm = surface_mm
         self.spacing_mm = patches[0].spacing_mm
@@ -424,14 +437,13 @@ class StructureDoses:
         """Course doses float32 (course, node) in Gy; where a volume (course, node) is 0, the dose need not be right."""
         if volume_cc is not None and len(self.parts) == 1:
             return self.parts[0].accumulate(motion, volume_cc)
-        parts = [part.accumulate(motion) for part in self.parts]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        return doses_of_cells(self.parts, self.cells, motion)
 
     def narrow(self, motions: Sequence[TissueMotion]) -> None:
         """Take `cell_reach_gy` down to what doses differ by within each cell in some courses, and half as much again."""
-        spread_gy = np.zeros(len(self.cells.node), np.float32)
+        c, spread_gy = self.cells, np.zeros(len(self.cells.node), np.float32)
         for motion in motions:
-            most_spread(self.accumulate(motion), self.cells.node, self.cells.around, spread_gy)
+            most_spread(self.accumulate(motion), c.node, c.around, c.part, c.shape, spread_gy)
         self.cell_reach_gy = np.minimum(self.cell_reach_gy, _SAFETY * spread_gy)
 
     def planned(self, offset_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -441,7 +453,9 @@ class StructureDoses:
         -------
         dose_gy : float32 (1, node). limits_gy : smallest and largest dose (1, 2); None without surface points.
         """
-        dose_gy = self._dose.at(self.points_mm + offset_mm)[None].astype(np.float32)
+        dose_gy = np.empty((1, self.n_points), np.float32)
+        dose_gy[0, : self.cells.n_nodes] = self._dose.at(self.points_mm + offset_mm)
+        follow(dose_gy, self.cells.sources)
         if self._surface_mm is None:
             return dose_gy, None
         return dose_gy, self._limits(dose_gy, self._dose.at(self._surface_mm + offset_mm)[None].astype(np.float32))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.accumulation import LatticePoints, MeanDose, PointDoses
+from simulator.accumulation import LatticePoints, MeanDose, PointDoses, doses_of_cells
 from simulator.metrics.evaluate import Extent, LeftOut, evaluate_metrics, threshold_gy, wanted_cc
 from simulator.metrics.goals import Metric
 from simulator.sampling.courses import TissueMotion
@@ -60,7 +60,7 @@ class DecidingPoints:
         cc, weights_cc = volume_cc, volume_cc
         if extent is not None:
             cells = extent.cells
-            cc, weights_cc = cells.volume_cc, extent.mean_weights[0]
+            cc, weights_cc = cells.volume_cc, cells.mean_weights()
             low, high = low[cells.node] - extent.reach_gy, high[cells.node] + extent.reach_gy
         rounding_gy = _ROUNDING * float(np.abs(high).max())
         hotter, kept = np.zeros((len(metrics), len(low)), bool), np.zeros(len(low), bool)
@@ -88,12 +88,12 @@ class DecidingPoints:
         if any(m.kind == "mean" for m in metrics):
             shares = np.split(weights_cc / weights_cc.sum(), ends)
             means = [part.mean(share) for part, share in zip(lattices, shares, strict=True)]
-        own_cc = volume_cc if extent is None else np.bincount(extent.cells.node[kept], cc[kept], len(volume_cc))
+        own_cc = volume_cc[needed] if some is None else np.bincount(some.cells.node, cc[kept], some.cells.n_all_nodes)
         return cls(
             metrics=tuple(metrics),
             prescription_gy=prescription_gy,
             parts=tuple(part.some(want) for part, want in in_part),
-            volume_cc=own_cc[needed],
+            volume_cc=own_cc,
             left_out=LeftOut(float(cc[~kept].sum()), np.where(kept, 0.0, hotter) @ cc),
             means=tuple(means),
             extent=some,
@@ -101,7 +101,10 @@ class DecidingPoints:
 
     def evaluate(self, motion: TissueMotion) -> np.ndarray:
         """Metrics float64 (course, metric), each in its metric's unit."""
-        dose_gy = np.concatenate([part.accumulate(motion) for part in self.parts], axis=1)
+        if self.extent is None:
+            dose_gy = np.concatenate([part.accumulate(motion) for part in self.parts], axis=1)
+        else:
+            dose_gy = doses_of_cells(self.parts, self.extent.cells, motion)
         is_mean = np.array([m.kind == "mean" for m in self.metrics])
         values = np.empty((len(dose_gy), len(self.metrics)))
         if self.means:

@@ -14,7 +14,7 @@ from simulator.deciding import DecidingPoints
 from simulator.dose_maps import BONE, VisitBox
 from simulator.executors import Executor, SerialExecutor, in_order
 from simulator.kernels.dvh import cumulative_dvh, without_empty_points
-from simulator.metrics.evaluate import Extent, evaluate_biology, evaluate_metrics, values_without_target
+from simulator.metrics.evaluate import Dvhs, Extent, evaluate_biology, evaluate_metrics, values_without_target
 from simulator.plan.quality import Plan
 from simulator.population.bands import VOLUME_LEVELS, count_levels
 from simulator.prepare import PlanRequest, Problem
@@ -126,8 +126,9 @@ class Work:
                     limits = doses.extremes(gy, some)
                 numbers = draws.part(start, len(gy))
                 counted = (gy, volume_cc) if volume_cc.ndim == 1 else without_empty_points(gy, volume_cc)
+                dvhs = self._dvhs(*counted) if extent is not None or counts is not None else None
                 values[part] = self._metrics(
-                    structure.name, doses, some, gy, volume_cc, counted, limits, numbers, extent
+                    structure.name, doses, some, gy, volume_cc, counted, limits, numbers, extent, dvhs
                 )
                 if volume_cc.ndim == 2:
                     lost = ~np.any(volume_cc > 0, axis=1)
@@ -136,8 +137,8 @@ class Work:
                     )
                     if is_lost is not None:
                         is_lost[part] = lost
-                if counts is not None:
-                    count_levels(self._dvh_percent(*counted), counts[s])
+                if counts is not None and dvhs is not None:
+                    count_levels(dvhs.percent, counts[s])
             columns.append(values)
         return np.concatenate(columns, axis=1)
 
@@ -150,8 +151,9 @@ class Work:
             doses = self._nominal_doses(structure, still)
             gy, limits = doses.planned(offset_mm)
             points, extent = (gy, doses.volume_cc), Extent(doses.cells, doses.cell_reach_gy)
-            columns.append(self._metrics(structure.name, doses, still, *points, points, limits, None, extent)[0])
-            dvhs.append(self._dvh_percent(gy, doses.volume_cc)[0])
+            dvh = self._dvhs(*points)
+            columns.append(self._metrics(structure.name, doses, still, *points, points, limits, None, extent, dvh)[0])
+            dvhs.append(dvh.percent[0])
         return np.concatenate(columns).astype(np.float32), np.stack(dvhs).astype(np.float32)
 
     def _nominal_doses(self, structure: Structure, still: TissueMotion) -> StructureDoses:
@@ -164,9 +166,9 @@ class Work:
         patches = deciding.divided(structure.region, *self.problem.patches[name])
         return StructureDoses(self.plan.dose, patches, reach, lattice_mm, self.problem.surfaces.get(name))
 
-    def _dvh_percent(self, dose_gy: np.ndarray, volume_cc: np.ndarray) -> np.ndarray:
-        """Cumulative DVHs in percent, float64 (course, dose)."""
-        return cumulative_dvh(dose_gy, np.atleast_2d(volume_cc), self.dose_step_gy, DOSE_BINS)
+    def _dvhs(self, dose_gy: np.ndarray, volume_cc: np.ndarray) -> Dvhs:
+        percent = cumulative_dvh(dose_gy, np.atleast_2d(volume_cc), self.dose_step_gy, DOSE_BINS)
+        return Dvhs(percent, self.dose_step_gy)
 
     def _metrics(
         self,
@@ -179,6 +181,7 @@ class Work:
         extremes_gy: np.ndarray | None,
         draws: RandomNumbers | None,
         extent: Extent | None,
+        dvhs: Dvhs | None,
     ) -> np.ndarray:
         """Metrics float64 (course, metric) of a structure; without draws, its response is that of mean parameters.
 
@@ -187,7 +190,7 @@ class Work:
         metrics, rx = self.problem.metrics[name], self.problem.config.prescription
         is_biological = np.array([m.is_biological for m in metrics])
         if not is_biological.any():
-            return evaluate_metrics(metrics, *counted, rx.dose_gy, extremes_gy, extent=extent)
+            return evaluate_metrics(metrics, *counted, rx.dose_gy, extremes_gy, extent=extent, dvhs=dvhs)
         physical, biological = ([m for m in metrics if m.is_biological is kind] for kind in (False, True))
         points = doses.fraction_sums(dose_gy, motion, rx.fractions)
         edge = None
@@ -195,7 +198,9 @@ class Work:
             edge = doses.edge_sums(points, motion, rx.fractions)
         responses = self.problem.biology.responses(name, draws)
         values = np.empty((len(dose_gy), len(metrics)))
-        values[:, ~is_biological] = evaluate_metrics(physical, *counted, rx.dose_gy, extremes_gy, extent=extent)
+        values[:, ~is_biological] = evaluate_metrics(
+            physical, *counted, rx.dose_gy, extremes_gy, extent=extent, dvhs=dvhs
+        )
         values[:, is_biological] = evaluate_biology(biological, points, edge, volume_cc, responses, extent)
         return values
 
@@ -271,7 +276,8 @@ def prepare_work(
     problem: Problem, strategy: Strategy, plan: Plan, deliveries: Iterable[Delivery], executor: Executor
 ) -> Work:
     """Doses of a plan around every structure, as far as some deliveries move it."""
-    n_sampled = min(COURSES_SAMPLED, problem.config.courses)
+    is_limited = problem.config.sampling == "sobol"
+    n_sampled = min(COURSES_SAMPLED, problem.config.courses) if is_limited else COURSES_SAMPLED
     sample = deliver_courses(problem, strategy, course_draws(problem, 0, n_sampled))
     reach = reach_of(problem, strategy, [sample, *deliveries])
     numerics = problem.config.numerics

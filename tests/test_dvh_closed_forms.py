@@ -8,6 +8,7 @@ from simulator.accumulation import LatticePoints, Reach
 from simulator.case.cells import Cells, sample_region, sub_voxel_moments
 from simulator.case.geometry import Grid, Volume
 from simulator.case.shapes import Ball, EllipticColumn
+from simulator.kernels.cells import follow
 from simulator.metrics.evaluate import Extent, evaluate_metrics
 from simulator.metrics.goals import parse_metric
 from simulator.plan.dose import SplineDose
@@ -43,9 +44,12 @@ class Cone:
 
 def metrics_of(shape, axis):
     cells, (nodes,) = Cells.of([sample_region(shape, 0.5)])
-    dose = (CENTRE + GRADIENT * nodes.points_mm[:, axis]).astype(np.float32)[None]
+    dose = np.zeros((1, cells.n_all_nodes), np.float32)
+    dose[0, : cells.n_nodes] = CENTRE + GRADIENT * nodes.points_mm[:, axis]
+    follow(dose, cells.sources)
+    volume_cc = np.concatenate([nodes.volume_cc, np.zeros(len(cells.sources))])
     extent = Extent(cells, np.full(len(cells.node), GRADIENT, np.float32))
-    return evaluate_metrics(METRICS, dose, nodes.volume_cc, 50.0, extent=extent)[0]
+    return evaluate_metrics(METRICS, dose, volume_cc, 50.0, extent=extent)[0]
 
 
 def cone_levels(*shares):

@@ -17,6 +17,7 @@ from simulator.case.geometry import Grid
 SUB_CELLS = 6
 _NEIGHBOURS = np.array([[-1, 0, 0], [1, 0, 0], [0, -1, 0], [0, 1, 0], [0, 0, -1], [0, 0, 1]])
 _WHOLE = 1 - 1e-6
+_FOLLOW, _FOLLOWING_MM = (3.0, -3.0, 1.0), 1.0
 _WHOLE_CELL = np.array([[0, 0, 0, 1 / 12, 1 / 12, 1 / 12, 0, 0, 0]], np.float32)
 _BLOCK, _FARTHEST = 4, 2**19
 
@@ -163,13 +164,16 @@ def sub_voxel_moments(occupancy: Callable[[Grid], np.ndarray], grid: Grid, index
 class Cells:
     """Cells of a structure and the nodes whose doses they need: their own, and its six neighbours.
 
+    Neighbours of small cells beyond the end of a row of three or more follow from these, as if third differences were zero.
+
     Parameters
     ----------
     volume_cc : float64 (cell,). node : uint32 (cell,), the node of each. around : uint32 (cell, 6), the nodes before and
         after it along z, y and x.
     part : uint32 (cell,), row of `shape`. shape : float32 (m, 9), see `Patch`; its first row is that of whole cells.
-    start : int64 (patch + 1,), first cell of each patch. n_nodes : of all patches.
-    spacing_mm : by patch.
+    start : int64 (patch + 1,), first cell of each patch. spacing_mm : by patch.
+    n_nodes : of all patches, but for those that follow from others.
+    sources : uint32 (following node, 3), the nodes from which each of these follows, nearest first.
     """
 
     volume_cc: np.ndarray
@@ -178,22 +182,24 @@ class Cells:
     part: np.ndarray
     shape: np.ndarray
     start: np.ndarray
-    n_nodes: int
     spacing_mm: tuple[float, ...]
+    n_nodes: int
+    sources: np.ndarray
 
     @classmethod
     def of(cls, patches: Sequence[Patch]) -> tuple["Cells", list[Patch]]:
-        """Cells with a volume of some patches, and the patches with all nodes that they need, in C order."""
+        """Cells with a volume of some patches, and the patches with the nodes that they need, in C order, `n_nodes` in all."""
         volume, node, around, part, nodes = [], [], [], [], []
-        n_nodes, n_parts = 0, 1
+        sources: list[np.ndarray] = []
+        n_nodes, n_following, n_parts = 0, 0, 1
         for patch in patches:
             index = patch.index_zyx.astype(np.int64)
             filled = patch.volume_cc > 0
             lowest, size = index.min(axis=0) - 1, np.ptp(index, axis=0) + 3
             own = np.ravel_multi_index((index - lowest).T, size)
-            beside = np.stack([np.ravel_multi_index((index[filled] + d - lowest).T, size) for d in _NEIGHBOURS], axis=1)
-            every = np.unique(np.concatenate([own, beside.ravel()]))
-            at_own, at_beside = np.searchsorted(every, own[filled]), np.searchsorted(every, beside)
+            beside = own[filled, None] + _NEIGHBOURS @ [size[1] * size[2], size[2], 1]
+            following, their_sources = _following(own, own[filled], beside, patch.spacing_mm <= _FOLLOWING_MM)
+            every = np.setdiff1d(np.concatenate([own, beside.ravel()]), following)
             node_cc = np.zeros(len(every))
             node_cc[np.searchsorted(every, own)] = patch.volume_cc
             at = np.stack(np.unravel_index(every, size), axis=1) + lowest
@@ -201,41 +207,74 @@ class Cells:
             rows = np.zeros(len(index), np.int32)
             rows[patch.cut] = n_parts + np.arange(len(patch.cut))
             volume.append(patch.volume_cc[filled])
-            node.append(at_own + n_nodes)
-            around.append(at_beside + n_nodes)
+            node.append(np.searchsorted(every, own[filled]) + n_nodes)
+            in_row = np.searchsorted(every, beside) + n_nodes
+            beyond = -1 - n_following - np.searchsorted(following, beside)
+            around.append(np.where(np.isin(beside, following), beyond, in_row))
+            sources.append(np.searchsorted(every, their_sources) + n_nodes)
             part.append(rows[filled])
-            n_nodes, n_parts = n_nodes + len(every), n_parts + len(patch.cut)
+            n_nodes, n_following = n_nodes + len(every), n_following + len(following)
+            n_parts += len(patch.cut)
+        beside = np.concatenate(around)
         cells = cls(
             np.concatenate(volume),
             np.concatenate(node).astype(np.uint32),
-            np.concatenate(around).astype(np.uint32),
+            np.where(beside < 0, n_nodes - 1 - beside, beside).astype(np.uint32),
             np.concatenate(part).astype(np.uint32),
             np.concatenate([_WHOLE_CELL, *(p.shape for p in patches)]),
             np.cumsum([0, *(len(v) for v in volume)]),
-            n_nodes,
             tuple(p.spacing_mm for p in patches),
+            n_nodes,
+            np.concatenate(sources).astype(np.uint32),
         )
         return cells, nodes
 
+    @property
+    def n_all_nodes(self) -> int:
+        """Number of nodes, those that follow from others included."""
+        return self.n_nodes + len(self.sources)
+
     def some(self, kept: np.ndarray) -> tuple["Cells", np.ndarray]:
         """The cells, boolean (cell,), that are kept, and which nodes, boolean (node,), they need, in their order."""
-        needed = np.zeros(self.n_nodes, bool)
+        needed = np.zeros(self.n_all_nodes, bool)
         needed[self.node[kept]] = needed[self.around[kept]] = True
+        sources = self.sources[needed[self.n_nodes :]]
+        needed[sources] = True
         place = (np.cumsum(needed) - 1).astype(np.uint32)
         start = np.concatenate([[0], np.cumsum(kept)])[self.start]
+        own = needed[: self.n_nodes]
         cells = Cells(
             self.volume_cc[kept], place[self.node[kept]], place[self.around[kept]], self.part[kept], self.shape, start,
-            int(needed.sum()), self.spacing_mm,
+            self.spacing_mm, int(own.sum()), place[sources],
         )  # fmt: skip
-        return cells, needed
+        return cells, own
 
     def mean_weights(self) -> np.ndarray:
         """Volumes (node,) in cc whose sum with node doses is the integral of dose: means of parts are linear in them."""
         shape = self.shape[self.part].astype(float)
         offset, square = shape[:, :3], shape[:, 3:6] + shape[:, :3] ** 2
-        weights = np.bincount(self.node, self.volume_cc * (1 - square.sum(axis=1)), self.n_nodes)
+        weights = np.bincount(self.node, self.volume_cc * (1 - square.sum(axis=1)), self.n_all_nodes)
         for axis in range(3):
             for side, sign in enumerate((-1, 1)):
                 share = self.volume_cc * (square[:, axis] + sign * offset[:, axis]) / 2
-                weights += np.bincount(self.around[:, 2 * axis + side], share, self.n_nodes)
-        return weights
+                weights += np.bincount(self.around[:, 2 * axis + side], share, self.n_all_nodes)
+        own, following = np.split(weights, [self.n_nodes])
+        for column, factor in enumerate(_FOLLOW):
+            own += np.bincount(self.sources[:, column], factor * following, self.n_nodes)
+        return own
+
+
+def _following(
+    own: np.ndarray, filled: np.ndarray, beside: np.ndarray, may_follow: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes beside cells that lie beyond the end of a row of three of their own nodes, and these three, nearest first.
+
+    Parameters
+    ----------
+    own, filled, beside : numbers (node,) of cells, (cell,) of those with a volume, and (cell, 6) of their neighbours.
+    """
+    one, two = (filled[:, None] - n * (beside - filled[:, None]) for n in (1, 2))
+    ends = may_follow & ~np.isin(beside, own) & np.isin(one, own) & np.isin(two, own)
+    following, first = np.unique(beside[ends], return_index=True)
+    at = np.broadcast_to(filled[:, None], beside.shape)
+    return following, np.stack([way[ends][first] for way in (at, one, two)], axis=1)

@@ -15,9 +15,10 @@ import numpy as np
 from numba import njit
 
 _SAME_DOSE = 1e-5
-_STEPS, _LOOKS, _CHUNK = 60, 8, 64
+_STEPS, _LOOKS, _WIDER, _CHUNK = 60, 6, 4.0, 64
 _CLOSE, _SPARE = 1e-7, 0.02
 _REACH = np.float32(0.9)
+_FAST = {"nnan", "nsz", "reassoc", "contract"}
 
 
 @njit(cache=True, nogil=True)
@@ -48,6 +49,17 @@ def _means_and_widths(dose, some, n, node, around, part, shape, mean, width):
 
 
 @njit(cache=True, nogil=True)
+def follow(dose, sources):
+    """Fill the last columns of `dose` from the three of each row of `sources`, along which third differences are zero."""
+    first = dose.shape[1] - sources.shape[0]
+    three = np.float32(3.0)
+    for c in range(dose.shape[0]):
+        row = dose[c]
+        for k in range(sources.shape[0]):
+            row[first + k] = three * (row[sources[k, 0]] - row[sources[k, 1]]) + row[sources[k, 2]]
+
+
+@njit(cache=True, nogil=True)
 def mean_doses(dose, node, around, part, shape):
     """Mean dose of each cell in Gy, float32 (course, cell)."""
     n = node.shape[0]
@@ -60,35 +72,38 @@ def mean_doses(dose, node, around, part, shape):
     return means
 
 
-@njit(cache=True, nogil=True)
-def _hotter(top, width, volume, n, level):
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _hotter(top, per_gy, slope, volume, n, level):
     """Volume of the first cells that receives at least `level`, and its fall per Gy; `top` is their highest dose."""
-    total = slope = 0.0
+    total = fall = 0.0
     for i in range(n):
-        share = (top[i] - level) / width[i]
-        if share >= 1.0:
-            total += volume[i]
-        elif share > 0.0:
-            total += share * volume[i]
-            slope += volume[i] / width[i]
-    return total, slope
+        share = (top[i] - level) * per_gy[i]
+        total += min(max(share, 0.0), 1.0) * volume[i]
+        fall += slope[i] if 0.0 < share < 1.0 else 0.0
+    return total, fall
 
 
 @njit(cache=True, nogil=True)
-def _level_of(top, width, volume, n, wanted, level):
-    """The dose that `wanted` cc of the first cells receive at least, by Newton's method between bounds that close in."""
+def _level_of(top, per_gy, slope, volume, n, wanted, level):
+    """The dose that `wanted` cc of the first cells receive at least, by Newton's method between bounds that close in.
+
+    Parameters
+    ----------
+    top : highest dose of each cell in Gy. per_gy : 1 / the width over which its doses spread. slope : `volume` * `per_gy`.
+    level : dose in Gy to begin with.
+    """
     low, high = np.inf, -np.inf
     for i in range(n):
-        low, high = min(low, top[i] - width[i]), max(high, top[i])
+        low, high = min(low, top[i] - 1.0 / per_gy[i]), max(high, top[i])
     level = min(max(level, low), high)
     close = _CLOSE * max(abs(low), abs(high))
     for _ in range(_STEPS):
-        total, slope = _hotter(top, width, volume, n, level)
+        total, fall = _hotter(top, per_gy, slope, volume, n, level)
         if total >= wanted:
             low = level
         else:
             high = level
-        following = level + (total - wanted) / slope if slope > 0.0 else 0.5 * (low + high)
+        following = level + (total - wanted) / fall if fall > 0.0 else 0.5 * (low + high)
         if not low <= following <= high:
             following = 0.5 * (low + high)
         if abs(following - level) <= close:
@@ -116,7 +131,12 @@ def metrics_of_cells(dose, volume, node, around, part, shape, reach, wanted, gue
     found_gy, found_cc = np.empty(guess.shape), np.zeros((n_courses, level.shape[0]))
     some = np.empty(n_cells + 1, np.uint32)
     mean, width = np.empty(n_cells, np.float32), np.empty(n_cells, np.float32)
-    some_top, some_width, some_cc = np.empty(n_cells + 1), np.empty(n_cells + 1), np.empty(n_cells + 1)
+    top, per_gy, slope, near = (
+        np.empty(n_cells + 1),
+        np.empty(n_cells + 1),
+        np.empty(n_cells + 1),
+        np.empty(n_cells + 1),
+    )
     chunk_cc = np.zeros(-(-n_cells // _CHUNK))
     for i in range(n_cells):
         chunk_cc[i // _CHUNK] += volume[i]
@@ -136,7 +156,8 @@ def metrics_of_cells(dose, volume, node, around, part, shape, reach, wanted, gue
             wanted_cc = wanted[m] if is_hot else total_cc - wanted[m]
             found = guess[c, m]
             spare = _SPARE * max(abs(found), 1e-30)
-            for _ in range(_LOOKS):
+            for look in range(_LOOKS):
+                spare = spare if look < _LOOKS - 1 else np.inf
                 at = found
                 narrowest = _SAME_DOSE * max(abs(at), 1e-30)
                 n_near, beyond_cc = _near_cells(
@@ -148,19 +169,20 @@ def metrics_of_cells(dose, volume, node, around, part, shape, reach, wanted, gue
                     cc = volume[some[k]]
                     half = 0.5 * max(np.float64(width[k]), narrowest)
                     middle = sign * (np.float64(row[node[some[k]]]) + mean[k] - at)
-                    some_top[n], some_width[n], some_cc[n] = middle + half, 2.0 * half, cc
+                    inverse = 0.5 / half
+                    top[n], per_gy[n], slope[n], near[n] = middle + half, inverse, inverse * cc, cc
                     is_near = abs(middle) <= half + spare
                     n += is_near
                     near_cc += cc * is_near
                     beyond_cc += cc * (middle > half + spare)
                 if spare < np.inf and not beyond_cc <= wanted_cc <= beyond_cc + near_cc:
-                    spare = np.inf
+                    spare *= _WIDER
                     continue
                 if n > 0:
-                    found = at + sign * _level_of(some_top, some_width, some_cc, n, wanted_cc - beyond_cc, 0.0)
+                    found = at + sign * _level_of(top, per_gy, slope, near, n, wanted_cc - beyond_cc, 0.0)
                 if abs(found - at) <= spare:
                     break
-                spare *= 2.0
+                spare *= _WIDER
             found_gy[c, m] = found
         for m in range(level.shape[0]):
             at = level[m]
@@ -202,12 +224,15 @@ def _half_range(dose, i, node, around):
 
 
 @njit(cache=True, nogil=True)
-def most_spread(dose, node, around, most):
-    """Raise `most` float32 (cell,) to half the range of doses in Gy of each cell in each course."""
+def most_spread(dose, node, around, part, shape, most):
+    """Raise `most` float32 (cell,) to the largest difference in Gy between the dose at a cell's node and any in the cell."""
+    n = node.shape[0]
+    every = np.arange(n).astype(np.uint32)
+    mean, width = np.empty(n, np.float32), np.empty(n, np.float32)
     for c in range(dose.shape[0]):
-        row = dose[c]
-        for i in range(node.shape[0]):
-            most[i] = max(most[i], _half_range(row, i, node, around))
+        _means_and_widths(dose[c], every, n, node, around, part, shape, mean, width)
+        for i in range(n):
+            most[i] = max(most[i], abs(mean[i]) + np.float32(0.5) * width[i])
 
 
 @njit(cache=True, nogil=True)

@@ -440,6 +440,26 @@ def cumulative_dvh(dose, volume, step_gy, n_bins):
 
 
 @njit(cache=True, nogil=True)
+def doses_of_dvh(percent, step_gy, wanted):
+    """Dose in Gy at which cumulative DVHs, see `cumulative_dvh`, fall below the percents `wanted` (w,): float64 (course, w)."""
+    found = np.empty((percent.shape[0], wanted.shape[0]))
+    for c in range(percent.shape[0]):
+        for m in range(wanted.shape[0]):
+            first, last = np.int64(0), np.int64(percent.shape[1] - 1)
+            while first < last:
+                middle = (first + last + 1) // 2
+                if percent[c, middle] >= wanted[m]:
+                    first = middle
+                else:
+                    last = middle - 1
+            here = percent[c, first]
+            beyond = percent[c, first + 1] if first + 1 < percent.shape[1] else 0.0
+            share = (here - wanted[m]) / (here - beyond) if here > beyond else 0.0
+            found[c, m] = step_gy * (first + min(max(share, 0.0), 1.0))
+    return found
+
+
+@njit(cache=True, nogil=True)
 def count_levels(percent, counts):
     """Add to counts[dose, level] how many courses (course, dose) are nearest to each level of even steps from 0 to 100 %."""
     last = counts.shape[1] - 1
