@@ -12,7 +12,7 @@ from simulator.answers import answer_groups
 from simulator.config import StudyConfig, dump_study
 from simulator.dose_maps import MapFrame
 from simulator.plan.quality import PlanQuality
-from simulator.population.bands import QUANTILES
+from simulator.population.bands import DOSE_BINS, QUANTILES
 from simulator.population.coverage import COVERAGE_VOLUMES
 from simulator.population.intervals import mean_interval, quantile_interval
 from simulator.prepare import Problem
@@ -20,7 +20,6 @@ from simulator.results import DIRECTIONS, VARIABLES, group, result_hash
 from simulator.sweep import Axis
 from simulator.words import study_in_words
 
-DOSE_BINS = 250
 _MEAN = ("mean", "mean_low", "mean_high")
 _QUANTILES = {"p05": 0.05, "median": 0.5, "p95": 0.95}
 
@@ -46,14 +45,6 @@ class Outcome:
     interpolation_error_gy: np.ndarray
     n_without_target: int
     maps: dict[str, np.ndarray]
-
-
-def dose_step_gy(problem: Problem) -> float:
-    """Width of a DVH bin: the axis reaches 25 % beyond the highest dose that the prescription isodose implies."""
-    prescription = problem.config.prescription
-    highest = 1.25 * prescription.dose_gy / (prescription.isodose_percent / 100)
-    highest = max([highest, *(float(d.dose_gy.values.max()) for d in problem.case.doses)])
-    return float(np.ceil(highest / DOSE_BINS * 20) / 20)
 
 
 def assemble(
@@ -85,7 +76,7 @@ def assemble(
                     "structure": structures,
                     "quantile": QUANTILES,
                     "volume": COVERAGE_VOLUMES,
-                    "dose": dose_step_gy(problem) * np.arange(DOSE_BINS),
+                    "dose": problem.dose_step_gy * np.arange(DOSE_BINS),
                 },
             ),
             "plans": _plans_group(problem, outcomes, labels),

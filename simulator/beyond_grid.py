@@ -12,8 +12,8 @@ import numpy as np
 from simulator.accumulation import Reach
 from simulator.case.geometry import Grid
 from simulator.case.structures import Structure
-from simulator.executors import SerialExecutor
 from simulator.metrics.goals import Metric
+from simulator.parallel import SerialExecutor
 from simulator.plan.dose import PlannedDose
 from simulator.plan.imported import ImportedDoses
 from simulator.plan.quality import Plan

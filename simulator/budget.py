@@ -6,14 +6,14 @@ random numbers at their centre; its mean stays.
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import xarray as xr
 
-from simulator.checkpoint import BlockStore
 from simulator.config import StudyConfig
 from simulator.conventions import Stream
-from simulator.executors import Executor, in_order
+from simulator.parallel import Executor, in_order
 from simulator.population.sensitivity import first_order, total
 from simulator.prepare import Problem
 from simulator.results import group
@@ -42,6 +42,18 @@ SOURCES: dict[str, frozenset[Stream]] = {
 _OTHER_SEED = 2**63
 
 
+class Store(Protocol):
+    """Where finished blocks are kept."""
+
+    def load(self, key: str) -> dict[str, np.ndarray] | None:
+        """A block; None if it is not finished."""
+        ...
+
+    def save(self, key: str, arrays: dict[str, np.ndarray]) -> None:
+        """Keep a finished block."""
+        ...
+
+
 def _second_draws(problem: Problem, first: int, n_courses: int) -> RandomNumbers:
     """Random numbers that no study shares: seeds of studies are below 2^63."""
     return Draws(problem.config.seed + _OTHER_SEED, first, n_courses)
@@ -62,7 +74,7 @@ def budget_strategies(config: StudyConfig, results: xr.DataTree) -> list[str]:
     return list(config.budget.strategies) or [decision["recommended"] or decision["nearest_miss"]]
 
 
-def budget_group(problem: Problem, store: BlockStore, executor: Executor, labels: list[str]) -> xr.Dataset:
+def budget_group(problem: Problem, store: Store, executor: Executor, labels: list[str]) -> xr.Dataset:
     """The group budget of the results, for some of the strategies."""
     by_label = {s.label(): i for i, s in enumerate(problem.strategies)}
     found = [_budget(problem, by_label[label], store, executor) for label in labels]
@@ -95,7 +107,7 @@ def _placed(base: np.ndarray, shares: dict, key: str, sources: list[str]) -> np.
     return table
 
 
-def _budget(problem: Problem, index: int, store: BlockStore, executor: Executor) -> dict:
+def _budget(problem: Problem, index: int, store: Store, executor: Executor) -> dict:
     """Indices (source, metric, 3) and probabilities without each source (source, goal) of one strategy."""
     strategy = problem.strategies[index]
     sources = tuple(s for s in SOURCES if _acts(problem, strategy, SOURCES[s]))
@@ -134,7 +146,7 @@ def _acts(problem: Problem, strategy: Strategy, streams: frozenset[Stream]) -> b
 
 
 def _simulate(
-    problem: Problem, index: int, sources: tuple[str, ...], store: BlockStore, executor: Executor
+    problem: Problem, index: int, sources: tuple[str, ...], store: Store, executor: Executor
 ) -> dict[str, np.ndarray]:
     """Metrics (course, metric) by variant."""
     assert problem.config.budget is not None

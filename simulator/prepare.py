@@ -22,6 +22,7 @@ from simulator.once import Once
 from simulator.plan.agreement import check_agreement, contradictions, isocentre_of
 from simulator.plan.imported import ImportedDoses
 from simulator.plan.targets import Expansion, TargetVolume, planning_target
+from simulator.population.bands import DOSE_BINS
 from simulator.population.intervals import clopper_pearson_interval, randomisation_interval, wilson_interval
 from simulator.published import complete_biology, resolve_goals
 from simulator.sampling.courses import Setting
@@ -111,6 +112,14 @@ class Problem:
     def prescription_gy(self) -> float:
         """Prescription in Gy."""
         return self.config.prescription.dose_gy
+
+    @property
+    def dose_step_gy(self) -> float:
+        """Width of a DVH bin: the axis reaches 25 % beyond the highest dose that the prescription isodose implies."""
+        prescription = self.config.prescription
+        highest = 1.25 * prescription.dose_gy / (prescription.isodose_percent / 100)
+        highest = max([highest, *(float(d.dose_gy.values.max()) for d in self.case.doses)])
+        return float(np.ceil(highest / DOSE_BINS * 20) / 20)
 
     @property
     def interval_name(self) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from simulator.beyond_grid import without_unknown
 from simulator.config import StudyConfig
 from simulator.conventions import Stream
-from simulator.executors import in_order, local_executor
+from simulator.parallel import in_order, local_executor
 from simulator.population.importance import RareEvent, weighted_probability
 from simulator.prepare import prepare
 from simulator.sampling.streams import Draws, Exchanged

@@ -8,15 +8,14 @@ from functools import cached_property
 import numpy as np
 
 from simulator.accumulation import Reach, StructureDoses
-from simulator.assembly import DOSE_BINS, dose_step_gy
 from simulator.case.structures import Structure
 from simulator.deciding import DecidingPoints
 from simulator.dose_maps import BONE, VisitBox
-from simulator.executors import Executor, SerialExecutor, in_order
 from simulator.kernels.dvh import cumulative_dvh, without_empty_points
 from simulator.metrics.evaluate import Dvhs, Extent, evaluate_biology, evaluate_metrics, values_without_target
+from simulator.parallel import Executor, SerialExecutor, in_order
 from simulator.plan.quality import Plan
-from simulator.population.bands import VOLUME_LEVELS, count_levels
+from simulator.population.bands import DOSE_BINS, VOLUME_LEVELS, count_levels
 from simulator.prepare import PlanRequest, Problem
 from simulator.refinement import Deciding, positions
 from simulator.sampling.courses import Delivery, TissueMotion, deliver, draw_courses
@@ -300,7 +299,7 @@ def prepare_work(
     errors_gy: dict[str, float] = {}
     doses = dict(zip((s.name for s in problem.structures), in_order(executor, around, problem.structures), strict=True))
     boxes = {name: VisitBox.covering(reach[name]) for name in (BONE, *problem.moving)}
-    return Work(problem, strategy, plan, doses, boxes, dose_step_gy(problem), errors_gy)
+    return Work(problem, strategy, plan, doses, boxes, problem.dose_step_gy, errors_gy)
 
 
 def reach_of(problem: Problem, strategy: Strategy, deliveries: Iterable[Delivery]) -> dict[str, Reach]:

@@ -19,8 +19,8 @@ from simulator import __version__
 from simulator.assembly import combine
 from simulator.checkpoint import BlockStore, changes_between, identity_text, merged_inputs
 from simulator.config import StudyConfig, dump_study, map_paths
-from simulator.executors import Executor, local_executor
 from simulator.files import MARK, inert, is_marked, mark_own, require_own, whole_file
+from simulator.parallel import Executor, local_executor
 from simulator.population.intervals import FixedWidthRule
 from simulator.prepare import Problem
 from simulator.results import open_results, stored_study, write_results, write_summary

@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 
 from simulator import __version__
-from simulator.assembly import DOSE_BINS, Outcome, assemble
+from simulator.assembly import Outcome, assemble
 from simulator.beyond_grid import without_unknown
 from simulator.budget import budget_group, budget_strategies
 from simulator.checkpoint import BlockStore, identity_text
 from simulator.config import StudyConfig, dump_study, load_study
 from simulator.dose_maps import MapFrame
-from simulator.executors import Executor, SerialExecutor
 from simulator.margin_causes import explain_margins
 from simulator.once import Once
+from simulator.parallel import Executor, SerialExecutor
 from simulator.plan.quality import Plan, PlanQuality
-from simulator.population.bands import VOLUME_LEVELS, band_quantiles
+from simulator.population.bands import DOSE_BINS, VOLUME_LEVELS, band_quantiles
 from simulator.population.coverage import dose_volume_coverage
 from simulator.prepare import PlanRequest, Problem, case_key, check_plans, input_states, prepare
 from simulator.results import write_results, write_summary

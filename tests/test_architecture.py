@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "simulator"
 
 ROWS = [
-    ["conventions", "spec", "once", "files", "reading", "kernels"],
+    ["conventions", "spec", "once", "files", "reading", "parallel", "kernels"],
     [("case", "plan"), "uncertainty", "strategy"],
     ["sampling", "accumulation", "dose_maps", "true_target", "metrics", "refinement", "population"],
     ["results", "plots", "report"],
@@ -47,7 +47,7 @@ HOMES = {
     "numba": ("kernels",),
     "pydantic": ("spec", "checked_yaml", "config"),
     "yaml": ("checked_yaml",),
-    "joblib": ("executors",),
+    "joblib": ("parallel",),
     "dask": ("clusters",),
     "distributed": ("clusters",),
     "dask_jobqueue": ("clusters",),

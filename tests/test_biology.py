@@ -12,12 +12,12 @@ from test_accumulate import GridDose, motion, ragged_patch
 import simulator
 from simulator.accumulation import FractionSums, Reach, StructureDoses
 from simulator.config import StudyConfig
-from simulator.executors import SerialExecutor
 from simulator.kernels.dvh import mean_dose
 from simulator.kernels.radiobiology import surviving_volume
 from simulator.metrics.biology import Biology, Complication, TumourControl, bed_gy, eqd2_gy
 from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics
 from simulator.metrics.goals import parse_goal, parse_metric
+from simulator.parallel import SerialExecutor
 from simulator.plan.penumbra import RadialDose
 from simulator.prepare import prepare
 from simulator.published import complete_biology, published_tissues

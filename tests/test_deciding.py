@@ -11,10 +11,10 @@ from simulator.case.cells import Patch
 from simulator.case.geometry import Grid
 from simulator.config import StudyConfig
 from simulator.deciding import DecidingPoints
-from simulator.executors import SerialExecutor
 from simulator.kernels.accumulate import weighted_sums
 from simulator.metrics.evaluate import evaluate_metrics
 from simulator.metrics.goals import parse_metric
+from simulator.parallel import SerialExecutor
 from simulator.prepare import prepare
 from simulator.sampling.courses import TissueMotion
 from simulator.simulation import course_draws, deliver_courses, make_plan, prepare_work

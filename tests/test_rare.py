@@ -8,7 +8,7 @@ from test_answers import study
 
 import simulator
 from simulator.conventions import Stream
-from simulator.executors import SerialExecutor
+from simulator.parallel import SerialExecutor
 from simulator.population.intervals import wilson_interval
 from simulator.prepare import prepare
 from simulator.sampling.courses import TissueMotion

@@ -4,7 +4,7 @@ import numpy as np
 
 from simulator.kernels import dvh as kernels
 
-VOLUME_LEVELS = 501
+DOSE_BINS, VOLUME_LEVELS = 250, 501
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 

@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 import simulator
 from simulator.case.inventory import inventory
 from simulator.config import StudyConfig, load_study
-from simulator.executors import SerialExecutor
+from simulator.parallel import SerialExecutor
 from simulator.simulation import course_draws, deliver_courses, make_plan, prepare_work
 from simulator.spec import SimulatorError
 from simulator.starter import starter_study
