@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import simulator
-from simulator.config import StudyConfig
+from simulator.study_file.schema import StudyConfig
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SITES = ("mediastinal", "abdominal", "pelvic")

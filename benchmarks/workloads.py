@@ -18,14 +18,14 @@ from scipy.ndimage import map_coordinates
 from scipy.special import erfc
 from threadpoolctl import threadpool_limits
 
-from simulator.accumulation import PointDoses, Reach, patch_points
+from simulator.accumulation.structure import PointDoses, Reach, patch_points
 from simulator.case.cells import Patch
 from simulator.case.geometry import Grid
-from simulator.deciding import DecidingPoints
 from simulator.metrics.evaluate import evaluate_metrics
 from simulator.metrics.goals import Metric, parse_metric
 from simulator.sampling.courses import Setting, TissueMotion, deliver, draw_courses
 from simulator.sampling.streams import Draws
+from simulator.simulation.deciding import DecidingPoints
 from simulator.strategy import Strategy
 from simulator.strategy.guidance import NoGuidance, OnlineTarget
 from simulator.strategy.margin import FixedMargin

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
-from simulator.config import StudyConfig
-from simulator.published import library_names
 from simulator.spec import Spec
+from simulator.study_file.published import library_names
+from simulator.study_file.schema import StudyConfig
 
 HEAD = """# Configuration
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from simulator.published import GoalLibrary, library_names
+from simulator.study_file.published import GoalLibrary, library_names
 
 PHANTOM_ORGANS = {
     "mediastinal": (

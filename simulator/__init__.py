@@ -6,22 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from simulator.answers.rare import rare_event_probability as rare_event_probability
     from simulator.case.loading import load_case as load_case
-    from simulator.config import load_study as load_study
-    from simulator.export import export_rtdose as export_rtdose
-    from simulator.rare import rare_event_probability as rare_event_probability
+    from simulator.commands.export import export_rtdose as export_rtdose
+    from simulator.execution.study import run as run
     from simulator.results import open_results as open_results
-    from simulator.study import run as run
+    from simulator.study_file.schema import load_study as load_study
 
 __all__ = ["export_rtdose", "load_case", "load_study", "open_results", "rare_event_probability", "run"]
 
 _HOME = {
-    "export_rtdose": "simulator.export",
+    "export_rtdose": "simulator.commands.export",
     "load_case": "simulator.case.loading",
-    "load_study": "simulator.config",
+    "load_study": "simulator.study_file.schema",
     "open_results": "simulator.results",
-    "rare_event_probability": "simulator.rare",
-    "run": "simulator.study",
+    "rare_event_probability": "simulator.answers.rare",
+    "run": "simulator.execution.study",
 }
 
 # HDF5 reads this when it is loaded: results are renamed into place and need no locks, which some network disks refuse.

@@ -6,15 +6,15 @@ from types import SimpleNamespace
 import numpy as np
 import xarray as xr
 
-from simulator.answers import answer_groups
-from simulator.config import DecisionRule, StrategyGrid
-from simulator.margin_causes import CAUSES
+from simulator.answers.groups import answer_groups
+from simulator.answers.margin_causes import CAUSES
 from simulator.metrics.goals import parse_goal
 from simulator.population.coverage import COVERAGE_VOLUMES
 from simulator.population.intervals import mean_interval, wilson_interval
 from simulator.results import DIRECTIONS, VARIABLES, group
 from simulator.sampling.courses import Setting
 from simulator.strategy.session import Session
+from simulator.study_file.schema import DecisionRule, StrategyGrid
 from simulator.uncertainty import Uncertainty
 
 RX_GY = 50.0

@@ -8,7 +8,6 @@ from scipy.stats import binom, chi, norm
 from test_sphere_truth import rows, sphere_study
 
 import simulator
-from simulator.config import StudyConfig
 from simulator.conventions import percent
 from simulator.population.comparison import compare_metric, distinguishable, paired_difference
 from simulator.population.decision import decide, pareto_front
@@ -27,6 +26,7 @@ from simulator.population.required_margin import (
 )
 from simulator.results import joint_probability
 from simulator.strategy.margin import Spread, VanHerkMargin
+from simulator.study_file.schema import StudyConfig
 
 
 @pytest.mark.parametrize("n", [20, 300])

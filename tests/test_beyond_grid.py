@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from dicom_factory import Z_MM, phantom_structures, write_phantom_dicom
 
-from simulator.beyond_grid import FallingBeyond
+from simulator.answers.beyond_grid import FallingBeyond
 from simulator.case.geometry import Grid
-from simulator.config import StudyConfig
+from simulator.execution.tasks import problems_of
 from simulator.spec import ConfigError
-from simulator.tasks import problems_of
+from simulator.study_file.schema import StudyConfig
 
 
 def node(x, y, z):

@@ -10,8 +10,7 @@ from scipy.stats import norm
 from test_accumulate import GridDose, motion, ragged_patch
 
 import simulator
-from simulator.accumulation import FractionSums, Reach, StructureDoses
-from simulator.config import StudyConfig
+from simulator.accumulation.structure import FractionSums, Reach, StructureDoses
 from simulator.kernels.dvh import mean_dose
 from simulator.kernels.radiobiology import surviving_volume
 from simulator.metrics.biology import Biology, Complication, TumourControl, bed_gy, eqd2_gy
@@ -19,12 +18,13 @@ from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics
 from simulator.metrics.goals import parse_goal, parse_metric
 from simulator.parallel import SerialExecutor
 from simulator.plan.penumbra import RadialDose
-from simulator.prepare import prepare
-from simulator.published import complete_biology, published_tissues
+from simulator.problem.preparation import prepare
+from simulator.problem.words import study_in_words
 from simulator.sampling.streams import Draws
-from simulator.simulation import course_draws, deliver_courses, make_plan, prepare_work
+from simulator.simulation.work import course_draws, deliver_courses, make_plan, prepare_work
 from simulator.spec import ConfigError
-from simulator.words import study_in_words
+from simulator.study_file.published import complete_biology, published_tissues
+from simulator.study_file.schema import StudyConfig
 
 RADIAL = RadialDose((0.0, 0.0, 0.0), 8.0, 3.2, 60.0)
 CONTROL = TumourControl(alpha_per_gy=0.3, alpha_beta_gy=10, clonogens_per_cc=1e7)

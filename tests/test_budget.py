@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import simulator
-from simulator.budget import SOURCES
-from simulator.config import StudyConfig
+from simulator.answers.budget import SOURCES
 from simulator.conventions import Stream
 from simulator.population.sensitivity import first_order, total
 from simulator.sampling.streams import Draws, Exchanged
+from simulator.study_file.schema import StudyConfig
 
 N = 4000
 

@@ -5,8 +5,9 @@ import sys
 import pytest
 from dicom_factory import write_phantom_dicom
 
-from simulator import cli, study
-from simulator.checked_yaml import to_yaml
+from simulator.commands import cli
+from simulator.execution import study
+from simulator.study_file.checked_yaml import to_yaml
 
 PHANTOM = {
     "name": "checked",

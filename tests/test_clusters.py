@@ -8,7 +8,7 @@ import pytest
 import yaml
 from distributed import Client, LocalCluster
 
-from simulator.executors import executor_with
+from simulator.execution.executors import executor_with
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "configs" / "clusters").glob("*.yaml"))
 RESOURCES = {

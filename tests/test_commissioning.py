@@ -4,8 +4,8 @@ import csv
 
 import pytest
 
-from simulator import commissioning
-from simulator.commissioning import Check, commission
+from simulator.commands import commissioning
+from simulator.commands.commissioning import Check, commission
 
 
 def test_a_check_passes_only_within_what_is_allowed():

@@ -6,18 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from simulator.accumulation import LatticePoints, Reach
+from simulator.accumulation.structure import LatticePoints, Reach
 from simulator.case.cells import Patch
 from simulator.case.geometry import Grid
-from simulator.config import StudyConfig
-from simulator.deciding import DecidingPoints
 from simulator.kernels.accumulate import weighted_sums
 from simulator.metrics.evaluate import evaluate_metrics
 from simulator.metrics.goals import parse_metric
 from simulator.parallel import SerialExecutor
-from simulator.prepare import prepare
+from simulator.problem.preparation import prepare
 from simulator.sampling.courses import TissueMotion
-from simulator.simulation import course_draws, deliver_courses, make_plan, prepare_work
+from simulator.simulation.deciding import DecidingPoints
+from simulator.simulation.work import course_draws, deliver_courses, make_plan, prepare_work
+from simulator.study_file.schema import StudyConfig
 
 METRICS = ["D0.01%", "D0.1cc", "D2%", "D50%", "D95%", "D99.5%", "Dmean", "V30Gy", "V50%", "CV20Gy", "V1Gy", "V70Gy"]
 

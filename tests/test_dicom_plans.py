@@ -8,10 +8,10 @@ from pydicom.sequence import Sequence
 
 from simulator.case.dicom import load_dicom
 from simulator.case.inventory import inventory
-from simulator.config import StudyConfig, load_study
-from simulator.prepare import prepare
+from simulator.problem.preparation import prepare
 from simulator.spec import CaseError, ConfigError
-from simulator.starter import starter_study
+from simulator.study_file.schema import StudyConfig, load_study
+from simulator.study_file.starter import starter_study
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import sys
 import pytest
 import yaml
 
-from simulator.config import StudyConfig
+from simulator.execution.study import is_run_folder, run_study
 from simulator.files import MARK, inert
 from simulator.results import open_results, write_summary
-from simulator.study import is_run_folder, run_study
+from simulator.study_file.schema import StudyConfig
 
 STUDY = {
     "name": "s",

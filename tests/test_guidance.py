@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import chi2, norm
 from test_sphere_truth import sphere_study
 
-from simulator.config import StudyConfig
-from simulator.prepare import prepare
+from simulator.problem.preparation import prepare
 from simulator.spec import ConfigError
 from simulator.strategy.guidance import (
     ExtendedNoActionLevel,
@@ -21,6 +20,7 @@ from simulator.strategy.guidance import (
 )
 from simulator.strategy.margin import Spread
 from simulator.strategy.session import Session
+from simulator.study_file.schema import StudyConfig
 from simulator.uncertainty import Baseline, Drift, Setup, Uncertainty
 
 PERFECT = {"match_mm": 0, "couch_mm": 0}

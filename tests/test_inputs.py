@@ -8,13 +8,13 @@ import pytest
 import yaml
 from dicom_factory import write_phantom_dicom
 
-from simulator.checkpoint import BlockStore, identity_text
-from simulator.config import load_study
-from simulator.prepare import prepare
+from simulator.execution.checkpoint import BlockStore, identity_text
+from simulator.execution.study import is_finished, run_study
+from simulator.execution.tasks import identity_of
+from simulator.problem.preparation import prepare
 from simulator.results import open_results
 from simulator.spec import ConfigError
-from simulator.study import is_finished, run_study
-from simulator.tasks import identity_of
+from simulator.study_file.schema import load_study
 
 nrrd = pytest.importorskip("nrrd")
 

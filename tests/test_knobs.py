@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from drawing import setting
 
-from simulator.accumulation import FractionSums
+from simulator.accumulation.structure import FractionSums
 from simulator.case import phantoms
 from simulator.metrics.biology import Biology
 from simulator.plan.conformal_arc import ConformalArc
 from simulator.plan.prescription import Prescription
 from simulator.plan.targets import Expansion, planning_target
-from simulator.prepare import _plan_request
+from simulator.problem.preparation import _plan_request
 from simulator.sampling.courses import deliver, draw_courses
 from simulator.sampling.streams import Draws
 from simulator.spec import Spec

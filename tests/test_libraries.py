@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from simulator.case.phantoms import AbdominalPhantom, MediastinalPhantom, PelvicPhantom
-from simulator.config import StudyConfig
 from simulator.metrics.goals import Metric, parse_goal
 from simulator.plan.prescription import Prescription
-from simulator.published import GoalLibrary, library_names, resolve_goals
+from simulator.study_file.published import GoalLibrary, library_names, resolve_goals
+from simulator.study_file.schema import StudyConfig
 
 DOCS = Path(__file__).parents[1] / "docs"
 MAKE = runpy.run_path(str(DOCS / "make_constraints.py"))

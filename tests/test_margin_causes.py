@@ -9,12 +9,12 @@ from scipy.stats import chi, ncx2
 from test_sphere_truth import rows, sphere_study
 
 import simulator
-from simulator.config import StudyConfig
+from simulator.answers.margin_causes import CAUSES
 from simulator.kernels.edges import distances_from_ellipsoid, margins_needed
-from simulator.margin_causes import CAUSES
 from simulator.plan.penumbra import EllipsoidalDose
 from simulator.population.edge_model import PLANE_MM, Edge, blurred_plane_mm, gaussian_margin_mm, margins_of_shifts
 from simulator.population.required_margin import Chain, interpolation_error, margin_of_courses, required_margin
+from simulator.study_file.schema import StudyConfig
 
 ISOTROPIC = Chain(np.array([3.0, 6, 9]), np.repeat([[3.0], [6], [9]], 6, axis=1))
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from simulator.config import StudyConfig, load_study
-from simulator.prepare import prepare
-from simulator.simulation import twins
+from simulator.execution.study import notes_of
+from simulator.problem.preparation import prepare
+from simulator.simulation.work import twins
 from simulator.spec import SimulatorError
-from simulator.study import notes_of
+from simulator.study_file.schema import StudyConfig, load_study
 
 GOOD = """\
 name: study

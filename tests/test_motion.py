@@ -12,7 +12,6 @@ from scipy.interpolate import RegularGridInterpolator
 from scipy.stats import norm, qmc
 
 import simulator
-from simulator.config import StudyConfig
 from simulator.sampling.courses import strategy_timeline
 from simulator.strategy.guidance import OnlineBone, OnlineTarget
 from simulator.strategy.motion import (
@@ -25,6 +24,7 @@ from simulator.strategy.motion import (
     Tracking,
 )
 from simulator.strategy.session import Session
+from simulator.study_file.schema import StudyConfig
 from simulator.uncertainty import Baseline, Drift, Respiration, Uncertainty
 
 PERFECT = {"match_mm": 0, "couch_mm": 0}

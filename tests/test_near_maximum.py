@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
-from simulator.accumulation import Reach, StructureDoses
+from simulator.accumulation.structure import Reach, StructureDoses
 from simulator.case.archive import MaskRegion
 from simulator.case.cells import sample_region
 from simulator.case.contours import ContourRegion
@@ -21,9 +21,9 @@ from simulator.case.structures import Structure, sample_structure, surface_point
 from simulator.metrics.evaluate import Extent, evaluate_metrics
 from simulator.metrics.goals import parse_metric
 from simulator.plan.penumbra import RadialDose
-from simulator.refinement import Deciding
 from simulator.sampling.courses import TissueMotion
-from simulator.simulation import NOMINAL_ERROR, NOMINAL_FINEST_MM
+from simulator.simulation.refinement import Deciding
+from simulator.simulation.work import NOMINAL_ERROR, NOMINAL_FINEST_MM
 
 RX_GY, RADIUS50_MM, SD_MM = 100.0, 18.0, 3.2
 VOLUMES_CC = (0.035, 0.1, 1.0)

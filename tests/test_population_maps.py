@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import simulator
-from simulator.config import StudyConfig
 from simulator.population.bands import count_levels
 from simulator.population.coverage import (
     COVERAGE_VOLUMES,
@@ -12,8 +11,9 @@ from simulator.population.coverage import (
     dose_volume_coverage,
     dose_with_coverage,
 )
-from simulator.prepare import prepare
-from simulator.simulation import course_draws, deliver_courses, make_plan
+from simulator.problem.preparation import prepare
+from simulator.simulation.work import course_draws, deliver_courses, make_plan
+from simulator.study_file.schema import StudyConfig
 
 COURSES = 24
 

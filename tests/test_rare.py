@@ -10,10 +10,10 @@ import simulator
 from simulator.conventions import Stream
 from simulator.parallel import SerialExecutor
 from simulator.population.intervals import wilson_interval
-from simulator.prepare import prepare
+from simulator.problem.preparation import prepare
 from simulator.sampling.courses import TissueMotion
 from simulator.sampling.widened import SCALES, WidenedDraws
-from simulator.simulation import course_draws, deliver_courses, make_plan, prepare_work
+from simulator.simulation.work import course_draws, deliver_courses, make_plan, prepare_work
 from simulator.spec import ConfigError
 
 GOAL = "GTV D98% >= 95%"

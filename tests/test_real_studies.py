@@ -8,10 +8,10 @@ import pytest
 
 import simulator
 from simulator.case.inventory import inventory
-from simulator.config import load_study
-from simulator.prepare import prepare
+from simulator.problem.preparation import prepare
 from simulator.report import render_report
-from simulator.starter import starter_study
+from simulator.study_file.schema import load_study
+from simulator.study_file.starter import starter_study
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

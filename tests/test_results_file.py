@@ -13,10 +13,10 @@ import xarray as xr
 import yaml
 from test_folders import STUDY, simulator
 
-from simulator.config import StudyConfig
+from simulator.execution.study import run_study
 from simulator.results import content_digest, open_results
 from simulator.spec import SimulatorError
-from simulator.study import run_study
+from simulator.study_file.schema import StudyConfig
 
 COMMANDS = {
     "run": ("run", "s.yaml", "--quiet", "--out", "r"),

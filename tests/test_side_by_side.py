@@ -5,10 +5,10 @@ import csv
 import pytest
 
 import simulator
-from simulator.config import StudyConfig
-from simulator.side_by_side import differences, open_studies, rows_of, write_comparison
+from simulator.commands.side_by_side import differences, open_studies, rows_of, write_comparison
+from simulator.execution.study import run_study
 from simulator.spec import ConfigError
-from simulator.study import run_study
+from simulator.study_file.schema import StudyConfig
 
 STUDY = {
     "name": "wide",

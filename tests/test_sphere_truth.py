@@ -14,7 +14,7 @@ from scipy.special import ndtr
 
 import simulator
 import simulator.uncertainty
-from simulator.config import StudyConfig
+from simulator.study_file.schema import StudyConfig
 
 N_COURSES = 1000
 GOALS = ("GTV D98% >= 95%", "GTV D98% >= 100%", "GTV Dmin >= 95%", "GTV Dmin >= 100%", "GTV Dmean >= 95%")

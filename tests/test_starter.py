@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from simulator.case.inventory import StructureEntry
 from simulator.case.naming import StructureNames
 from simulator.case.tg263 import is_organ, standard_name, standard_names
-from simulator.checked_yaml import parse_yaml, to_scalar
-from simulator.config import load_study
 from simulator.metrics.goals import parse_goal
-from simulator.prepare import prepare
+from simulator.problem.preparation import prepare
 from simulator.spec import ConfigError
-from simulator.starter import starter_study, target_of
+from simulator.study_file.checked_yaml import parse_yaml, to_scalar
+from simulator.study_file.schema import load_study
+from simulator.study_file.starter import starter_study, target_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=24)
 ODD = (
@@ -138,7 +138,7 @@ def test_check_accepts_the_starter_of_any_folder(name):
 
 @given(st.lists(TEXT, min_size=1, max_size=8, unique=True), st.randoms())
 def test_every_structure_can_be_named_in_a_goal(names, random):
-    from simulator.starter import _aliases
+    from simulator.study_file.starter import _aliases
 
     aliases = _aliases(names)
     found = StructureNames(names, {short: [name] for short, name in aliases.items()}, "x")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import simulator
-from simulator.config import StudyConfig
-from simulator.prepare import prepare
-from simulator.simulation import make_plan
+from simulator.problem.preparation import prepare
+from simulator.simulation.work import make_plan
+from simulator.study_file.schema import StudyConfig
 
 MOTIONS = ["none", "itv", "mid-ventilation", "gating", "breath-hold", "tracking", "compression"]
 GUIDANCES = [

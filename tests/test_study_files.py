@@ -8,10 +8,10 @@ import pytest
 import yaml
 from test_messages import GOOD, message_of
 
-from simulator.checked_yaml import parse_yaml, to_yaml
-from simulator.config import StudyConfig, load_cluster, load_study
-from simulator.published import GoalLibrary
 from simulator.spec import ConfigError, Spec
+from simulator.study_file.checked_yaml import parse_yaml, to_yaml
+from simulator.study_file.published import GoalLibrary
+from simulator.study_file.schema import StudyConfig, load_cluster, load_study
 
 SETUP = "systematic_mm: [1, 1, 1]"
 DOSE = "dose_gy: 50"
@@ -131,7 +131,7 @@ def test_nonsense_is_told_with_its_line(change, message, tmp_path):
 
 
 def message_with_reach(text, tmp_path):
-    from simulator.tasks import problems_of
+    from simulator.execution.tasks import problems_of
 
     with pytest.raises(ConfigError) as error:
         problems_of(load_study(_written(text, tmp_path)))

@@ -8,9 +8,9 @@ from test_messages import GOOD
 
 from simulator.case.inventory import inventory
 from simulator.case.traces import read_trace
-from simulator.config import StudyConfig
-from simulator.prepare import prepare
+from simulator.problem.preparation import prepare
 from simulator.spec import CaseError, ConfigError
+from simulator.study_file.schema import StudyConfig
 
 TIME_S = np.arange(0, 60, 0.1)
 DEPTH_MM = 5 * np.cos(np.pi * TIME_S / 4) ** 4

@@ -6,19 +6,19 @@ from drawing import delivered
 from scipy.stats import norm
 
 import simulator
-from simulator.accumulation import LatticePoints, Reach
+from simulator.accumulation.structure import LatticePoints, Reach
+from simulator.accumulation.true_target import TrueTarget
 from simulator.case.cells import Patch
 from simulator.case.geometry import Grid, Volume
 from simulator.case.shapes import Ball
 from simulator.case.structures import Structure
-from simulator.config import StudyConfig
-from simulator.overview import recommendation
+from simulator.commands.overview import recommendation
 from simulator.plan.dose import SplineDose
 from simulator.report import render_report
 from simulator.sampling.streams import Draws
 from simulator.strategy.guidance import OnlineTarget
 from simulator.strategy.motion import NoMotionManagement, Tracking
-from simulator.true_target import TrueTarget
+from simulator.study_file.schema import StudyConfig
 from simulator.uncertainty import Delineation, Respiration, Uncertainty
 
 

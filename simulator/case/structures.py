@@ -64,7 +64,7 @@ _ORGAN_SPACINGS_MM = (0.25, 0.5, 0.75, 1.0, 3.0, 9.0, 27.0)
 
 
 def sample_structure(structure: Structure, target: Structure, *, max_points: int = 6_000) -> Patch:
-    """Cells of a structure, to begin with; those that decide its metrics are divided (`simulator.refinement`).
+    """Cells of a structure, to begin with; those that decide its metrics are divided (`simulator.simulation.refinement`).
 
     The finest of 0.25 to 27 mm that makes at most `max_points` of them; in a target of 0.25 to 3 mm and six times as many.
     """

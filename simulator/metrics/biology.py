@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Protocol
 import numpy as np
 from scipy.special import ndtr
 
-from simulator.accumulation import FractionSums
+from simulator.accumulation.structure import FractionSums
 from simulator.conventions import Stream
 from simulator.kernels.dvh import generalised_mean
 from simulator.kernels.radiobiology import surviving_volume

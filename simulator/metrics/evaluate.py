@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from simulator.accumulation import FractionSums
+from simulator.accumulation.structure import FractionSums
 from simulator.case.cells import Cells
 from simulator.kernels.cells import mean_doses, metrics_of_cells
 from simulator.kernels.dvh import (

@@ -16,12 +16,12 @@ from pydicom.dataset import Dataset
 
 import simulator
 from simulator.case.inventory import inventory
-from simulator.config import StudyConfig, load_study
+from simulator.execution.tasks import problems_of
 from simulator.parallel import SerialExecutor
-from simulator.simulation import course_draws, deliver_courses, make_plan, prepare_work
+from simulator.simulation.work import course_draws, deliver_courses, make_plan, prepare_work
 from simulator.spec import SimulatorError
-from simulator.starter import starter_study
-from simulator.tasks import problems_of
+from simulator.study_file.schema import StudyConfig, load_study
+from simulator.study_file.starter import starter_study
 
 _TEXTS = [
     *(

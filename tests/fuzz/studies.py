@@ -8,12 +8,12 @@ from typing import Any
 
 import yaml
 
-from simulator.config import load_study
-from simulator.overview import study_tables
-from simulator.simulation import twins
+from simulator.commands.overview import study_tables
+from simulator.execution.study import notes_of, run_study
+from simulator.execution.tasks import problems_of
+from simulator.simulation.work import twins
 from simulator.spec import Spec
-from simulator.study import notes_of, run_study
-from simulator.tasks import problems_of
+from simulator.study_file.schema import load_study
 
 _MOST_RUNS = 12
 _WIDE = 2.0

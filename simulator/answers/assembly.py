@@ -1,0 +1,269 @@
+"""From the outcomes of all strategies to one tree of results."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import xarray as xr
+
+from simulator import __version__
+from simulator.accumulation.maps import MapFrame
+from simulator.answers.groups import answer_groups
+from simulator.plan.quality import PlanQuality
+from simulator.population.bands import DOSE_BINS, QUANTILES
+from simulator.population.coverage import COVERAGE_VOLUMES
+from simulator.population.intervals import mean_interval, quantile_interval
+from simulator.problem.preparation import Problem
+from simulator.problem.words import study_in_words
+from simulator.results import DIRECTIONS, VARIABLES, group, result_hash
+from simulator.study_file.schema import StudyConfig, dump_study
+from simulator.study_file.sweep import Axis
+
+_MEAN = ("mean", "mean_low", "mean_high")
+_QUANTILES = {"p05": 0.05, "median": 0.5, "p95": 0.95}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is kept of one strategy besides the metrics of each course.
+
+    Parameters
+    ----------
+    nominal : float32 (metric,).
+    bands : float32 (structure, quantile, dose) in percent; nominal_dvh : float32 (structure, dose).
+    coverage : float32 (structure, dose, volume), probability.
+    n_without_target : courses whose true target vanishes under delineation error.
+    maps : planned and mean dose (z, y, x) in Gy and the PTV's mask; where asked for, spread and percentiles.
+    """
+
+    quality: PlanQuality
+    nominal: np.ndarray
+    bands: np.ndarray
+    coverage: np.ndarray
+    nominal_dvh: np.ndarray
+    interpolation_error_gy: np.ndarray
+    n_without_target: int
+    maps: dict[str, np.ndarray]
+
+
+def assemble(
+    problem: Problem, frame: MapFrame, outcomes: list[Outcome], values: np.ndarray, seconds: float
+) -> xr.DataTree:
+    """Results of all strategies as one tree."""
+    config = problem.config
+    labels = [s.label() for s in problem.strategies]
+    structures = [s.name for s in problem.structures]
+    tree = xr.DataTree.from_dict(
+        {
+            "metrics": _metrics_group(problem, outcomes, values, labels),
+            "goals": _goals_group(problem, outcomes, values, labels),
+            **answer_groups(problem, values, np.array([o.quality.ptv_cc for o in outcomes])),
+            "dvh": group(
+                "dvh",
+                {
+                    "volume_percent": np.stack([o.bands for o in outcomes]),
+                    "nominal": np.stack([o.nominal_dvh for o in outcomes]),
+                    "coverage": np.stack([o.coverage for o in outcomes]),
+                    "role": np.array([s.role for s in problem.structures]),
+                    "volume_cc": np.array([s.volume_cc for s in problem.structures]),
+                    "points": np.array([sum(len(p.volume_cc) for p in problem.patches[s]) for s in structures]),
+                    "spacing_mm": np.array([problem.patches[s][0].lattice.spacing_mm[0] for s in structures]),
+                    "interpolation_error_gy": np.stack([o.interpolation_error_gy for o in outcomes]),
+                },
+                {
+                    "strategy": labels,
+                    "structure": structures,
+                    "quantile": QUANTILES,
+                    "volume": COVERAGE_VOLUMES,
+                    "dose": problem.dose_step_gy * np.arange(DOSE_BINS),
+                },
+            ),
+            "plans": _plans_group(problem, outcomes, labels),
+            "dose": group(
+                "dose",
+                {
+                    "nominal": np.stack([o.maps["nominal"] for o in outcomes]),
+                    "mean": np.stack([o.maps["mean"] for o in outcomes]),
+                    "density": frame.density,
+                    "structure_mask": np.stack(list(frame.structure_percent.values())),
+                    "ptv_mask": np.stack([o.maps["ptv_mask"] for o in outcomes]).astype(np.uint8),
+                    **_spread(outcomes),
+                },
+                {
+                    "strategy": labels,
+                    "structure": list(frame.structure_percent),
+                    **dict(zip("xyz", frame.grid.axes_mm, strict=True)),
+                    **({"map_percentile": config.maps.percentiles} if config.maps else {}),
+                },
+            ),
+        }
+    )
+    tree["dose"].attrs["target_centre_mm"] = problem.case.gtv.centroid_mm
+    tree.attrs.update(
+        simulator_version=__version__,
+        config=dump_study(config),
+        name=config.name,
+        seed=config.seed,
+        n_courses=values.shape[1],
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(seconds, 1),
+        prescription_gy=config.prescription.dose_gy,
+        fractions=config.prescription.fractions,
+        isodose_percent=config.prescription.isodose_percent,
+        case_name=problem.case.name,
+        case_description=problem.case.description,
+        frame_digest=problem.case.frame_digest,
+        inputs=json.dumps(problem.inputs),
+        target=problem.case.target,
+        words=study_in_words(problem),
+        interval=problem.interval_name,
+        result_hash=result_hash(tree),
+    )
+    return tree
+
+
+def combine(config: StudyConfig, points: list[xr.DataTree]) -> xr.DataTree:
+    """Results of a sweep: those of its points along its axes, in front of all other dimensions.
+
+    Strategies, metrics, structures and courses that a point lacks are NaN there (empty text, False). Dose maps stay with
+    the points, and have to be left out.
+    """
+    axes = config.axes()
+    names = [name for name in points[0].children if all(name in p.children for p in points)]
+    groups = {}
+    for name in names:
+        datasets = [point[name].to_dataset().drop_encoding() for point in points]
+        if name == "dvh":
+            datasets = _on_one_dose_axis(datasets)
+        for axis in reversed(axes):
+            datasets = [
+                _along(axis, datasets[first : first + len(axis.labels)])
+                for first in range(0, len(datasets), len(axis.labels))
+            ]
+        groups[name] = datasets[0]
+    tree = xr.DataTree.from_dict(groups)
+    tree.attrs.update(points[0].attrs)
+    tree.attrs.update(
+        config=dump_study(config),
+        n_courses=max(int(point.attrs["n_courses"]) for point in points),
+        seconds=max(float(point.attrs["seconds"]) for point in points),
+        sweep=[axis.name for axis in axes],
+        result_hash=result_hash(tree),
+    )
+    return tree
+
+
+def _on_one_dose_axis(datasets: list[xr.Dataset]) -> list[xr.Dataset]:
+    """DVHs interpolated to the dose axis that reaches farthest; nothing receives more than the end of its own."""
+    dose = max((d["dose"].values for d in datasets), key=lambda axis: axis[-1])
+    moved = []
+    for dataset in datasets:
+        curves = dataset[[key for key, variable in dataset.data_vars.items() if "dose" in variable.dims]]
+        if not np.array_equal(dataset["dose"], dose):
+            curves = curves.interp(dose=dose, kwargs={"fill_value": 0.0}).astype(np.float32)
+        moved.append(xr.merge([curves, dataset.drop_dims("dose")]))
+    return moved
+
+
+def _along(axis: Axis, datasets: list[xr.Dataset]) -> xr.Dataset:
+    """Datasets along one axis of a sweep, each dimension as long as the longest of them."""
+    texts = {key for d in datasets for key, variable in d.data_vars.items() if variable.dtype.kind in "UOT"}
+    flags = {key for d in datasets for key, variable in d.data_vars.items() if variable.dtype.kind == "b"}
+    alike = [
+        d.assign({key: d[key].astype(object) for key in texts}).assign_coords(
+            {dim: np.arange(n) for dim, n in d.sizes.items() if dim not in d.coords}
+        )
+        for d in datasets
+    ]
+    fill = {key: "" if key in texts else False if key in flags else np.nan for key in alike[0].data_vars}
+    index = xr.DataArray(list(axis.labels), dims=axis.name, name=axis.name)
+    return xr.concat(alike, index, data_vars="all", join="outer", fill_value=fill, combine_attrs="drop_conflicts")
+
+
+def _spread(outcomes: list[Outcome]) -> dict[str, np.ndarray]:
+    """Maps of spread and percentiles; NaN for strategies that are not asked for."""
+    asked = next((o.maps for o in outcomes if "sd" in o.maps), {})
+    return {
+        key: np.stack([o.maps.get(key, np.full_like(asked[key], np.nan)) for o in outcomes])
+        for key in ("sd", "percentile")
+        if key in asked
+    }
+
+
+def _metrics_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray, labels: list[str]) -> xr.Dataset:
+    metrics = [m for s in problem.structures for m in problem.metrics[s.name]]
+    return group(
+        "metrics",
+        {
+            "value": values,
+            "unit": np.array([m.unit for m in metrics]),
+            "structure": np.array([m.structure for m in metrics]),
+            "nominal": np.stack([o.nominal for o in outcomes]),
+            "n_without_target": np.array(outcomes[0].n_without_target),
+            **dict(zip(_MEAN, mean_interval(values, axis=1), strict=True)),
+        },
+        {"strategy": labels, "course": np.arange(values.shape[1]), "metric": problem.metric_labels},
+    )
+
+
+def _goals_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray, labels: list[str]) -> xr.Dataset:
+    goals, rx = problem.goals, problem.prescription_gy
+    column = {label: i for i, label in enumerate(problem.metric_labels)}
+    shape = (len(outcomes), len(goals))
+    bounds = [f"{key}_{end}" for end in ("low", "high") for key in _QUANTILES]
+    numbers = {
+        key: np.empty(shape) for key in ("probability", "ci_low", "ci_high", "nominal", *_MEAN, *_QUANTILES, *bounds)
+    }
+    for i, outcome in enumerate(outcomes):
+        for j, goal in enumerate(goals):
+            drawn = values[i, :, column[goal.metric.label]].astype(np.float64)
+            met = goal.is_met(drawn, rx)
+            numbers["probability"][i, j] = met.mean()
+            numbers["ci_low"][i, j], numbers["ci_high"][i, j] = problem.interval(met)
+            nominal = float(outcome.nominal[column[goal.metric.label]])
+            numbers["nominal"][i, j] = goal.in_goal_unit(np.array(nominal), rx)
+            shown, shares = goal.in_goal_unit(drawn, rx), tuple(_QUANTILES.values())
+            found = [
+                *np.quantile(shown, shares),
+                *np.concatenate(quantile_interval(shown, shares)),
+                *mean_interval(shown),
+            ]
+            for key, number in zip((*_QUANTILES, *bounds, *_MEAN), found, strict=True):
+                numbers[key][i, j] = number
+    return group(
+        "goals",
+        {
+            **numbers,
+            "metric": np.array([g.metric.label for g in goals]),
+            "structure": np.array([g.metric.structure for g in goals]),
+            "operator": np.array([g.operator for g in goals]),
+            "limit": np.array([g.limit for g in goals]),
+            "unit": np.array([g.unit for g in goals]),
+            "role": np.array(["target" if g.metric.structure == problem.case.target else "oar" for g in goals]),
+            "level": np.array([g.level for g in goals]),
+            "source": np.array([g.source for g in goals]),
+            "checked": np.array([g.checked for g in goals]),
+            "note": np.array([g.note for g in goals]),
+        },
+        {"strategy": labels, "goal": [g.text for g in goals]},
+    )
+
+
+def _plans_group(problem: Problem, outcomes: list[Outcome], labels: list[str]) -> xr.Dataset:
+    qualities = [asdict(o.quality) for o in outcomes]
+    margins = np.array([r.margin_mm for r in problem.requests])
+    return group(
+        "plans",
+        {
+            "margin_label": np.array([s.margin.label() for s in problem.strategies]),
+            "motion": np.array([s.motion.label() for s in problem.strategies]),
+            "guidance": np.array([s.guidance.label() for s in problem.strategies]),
+            "margin_mm": margins,
+            "planning_target_cc": np.array(
+                [problem.planning_targets[r.target_path_mm].volume_cc for r in problem.requests]
+            ),
+            **{key: np.array([q[key] for q in qualities]) for key in VARIABLES["plans"] if key in qualities[0]},
+        },
+        {"strategy": labels, "direction": DIRECTIONS},
+    )

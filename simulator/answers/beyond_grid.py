@@ -1,0 +1,151 @@
+"""Metrics that the dose beyond an imported grid would decide are unknown: nobody computed that dose.
+
+Beyond its grid a dose lies between that of the nearest face and one that falls from there as steeply as a penumbra, by 1/e in
+5 mm. A metric is known where both give the same, in the planned dose and in some courses. Where a structure lies beyond a face
+that still has half of the prescription, the dose may as well rise there, and nothing is known of the structure.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from simulator.accumulation.structure import Reach
+from simulator.case.geometry import Grid
+from simulator.case.structures import Structure
+from simulator.metrics.goals import Metric
+from simulator.parallel import SerialExecutor
+from simulator.plan.dose import PlannedDose
+from simulator.plan.imported import ImportedDoses
+from simulator.plan.quality import Plan
+from simulator.problem.preparation import Problem
+from simulator.sampling.courses import Delivery
+from simulator.simulation.work import course_draws, deliver_courses, make_plan, prepare_work, reach_of
+from simulator.spec import ConfigError
+from simulator.strategy import Strategy
+from simulator.study_file.published import resolve_goals
+from simulator.uncertainty.source import RandomNumbers
+
+_COURSES = 100
+_FALL_MM = 5.0
+_HOT_FACE = 0.5
+_SAME = 0.005
+
+
+@dataclass(frozen=True)
+class FallingBeyond:
+    """A planned dose that falls by 1/e in 5 mm beyond a grid."""
+
+    dose: PlannedDose
+    grid: Grid
+
+    def on_grid(self, grid: Grid) -> np.ndarray:
+        """Dose float32 (z, y, x) in Gy at the nodes of a grid."""
+        x, y, z = (self._share(nodes, axis) for axis, nodes in enumerate(grid.axes_mm))
+        return np.asarray(self.dose.on_grid(grid) * z[:, None, None] * y[:, None] * x, np.float32)
+
+    def at(self, points_mm: np.ndarray) -> np.ndarray:
+        """Dose float64 (n,) in Gy at points (n, 3)."""
+        return self.dose.at(points_mm) * np.prod([self._share(points_mm[:, i], i) for i in range(3)], axis=0)
+
+    def _share(self, place_mm: np.ndarray, axis: int) -> np.ndarray:
+        beyond_mm = np.maximum(self.grid.origin_mm[axis] - place_mm, place_mm - self.grid.upper_mm[axis])
+        return np.exp(-np.maximum(beyond_mm, 0) / _FALL_MM)
+
+
+def without_unknown(problem: Problem) -> Problem:
+    """The study without metrics that the dose beyond the imported grids would decide.
+
+    Raises
+    ------
+    ConfigError : the study's own goals need them.
+    """
+    plan_model = problem.config.plan
+    if not isinstance(plan_model, ImportedDoses):
+        return problem
+    draws = course_draws(problem, 0, min(_COURSES, problem.config.courses))
+    unknown: dict[str, None] = {}
+    beyond: dict[str, None] = {}
+    seen = set()
+    for strategy, request in zip(problem.strategies, problem.requests, strict=True):
+        dose = plan_model.dose_of(problem.case, request.expansion)
+        key = dose.label, dose.uid, strategy.motion.model_dump_json(), strategy.guidance.model_dump_json()
+        if key in seen:
+            continue
+        seen.add(key)
+        delivery, grid = deliver_courses(problem, strategy, draws), dose.dose_gy.grid
+        reach = reach_of(problem, strategy, [delivery])
+        leaving = [s for s in problem.structures if _leaves(s, grid, reach[s.name])]
+        if leaving:
+            beyond |= dict.fromkeys(s.name for s in leaving)
+            plan = make_plan(problem, request)
+            unknown |= dict.fromkeys(_unknown(problem, strategy, plan, leaving, delivery, draws))
+    return _reduced(problem, list(unknown), list(beyond)) if beyond else problem
+
+
+def _leaves(structure: Structure, grid: Grid, reach: Reach) -> bool:
+    lower, upper = structure.region.bounds_mm
+    return not grid.contains(np.stack([lower + reach.lower_mm, upper + reach.upper_mm])).all()
+
+
+def _unknown(
+    problem: Problem,
+    strategy: Strategy,
+    plan: Plan,
+    leaving: list[Structure],
+    delivery: Delivery,
+    draws: RandomNumbers,
+) -> list[str]:
+    """Labels of the metrics of structures that the dose beyond the grid decides."""
+    some = replace(problem, structures=(*(s for s in leaving if s is not problem.case.gtv), problem.case.gtv))
+    bounds = []
+    for dose in (plan.dose, FallingBeyond(plan.dose, plan.grid)):
+        work = prepare_work(some, strategy, replace(plan, dose=dose), [delivery], SerialExecutor())
+        bounds.append(np.vstack([work.nominal()[0], work.evaluate(delivery, draws)]))
+    differs = dict(zip(some.metric_labels, np.abs(bounds[0] - bounds[1]).max(axis=0), strict=True))
+    hot_gy = _HOT_FACE * problem.prescription_gy
+    return [
+        m.label
+        for s in some.structures
+        for is_hot in [_highest_beyond_gy(problem, s, plan) > hot_gy]
+        for m in problem.metrics[s.name]
+        if is_hot or not differs[m.label] <= _allowed(m, s, problem.prescription_gy)
+    ]
+
+
+def _allowed(metric: Metric, structure: Structure, prescription_gy: float) -> float:
+    """How much a metric may depend on the dose beyond the grid."""
+    whole = {"Gy": prescription_gy, "%": 100.0, "cc": structure.volume_cc}
+    return _SAME * whole.get(metric.unit, 1.0)
+
+
+def _highest_beyond_gy(problem: Problem, structure: Structure, plan: Plan) -> float:
+    """Highest dose on the faces nearest to the points of a structure at rest that lie beyond the grid, else 0."""
+    points_mm = np.concatenate([p.points_mm for p in problem.patches[structure.name]])
+    beyond = points_mm[~plan.grid.contains(points_mm)]
+    return float(plan.dose.at(beyond).max()) if len(beyond) else 0.0
+
+
+def _reduced(problem: Problem, unknown: list[str], beyond: list[str]) -> Problem:
+    """The study without unknown metrics, and with a remark on them and on what reaches beyond the grid."""
+    own, _ = resolve_goals(problem.config)
+    asked = dict.fromkeys(g.text for g in (*own, *problem.wanted) if g.metric.label in unknown)
+    asked |= dict.fromkeys(label for label in unknown if label.endswith((" TCP", " NTCP")))
+    if asked:
+        raise ConfigError(
+            f"goals: {'; '.join(asked)}: decided by the dose outside the grid of the RTDOSE, which is unknown; export the "
+            "dose on a larger grid, or leave the goal out"
+        )
+    said = f"{', '.join(beyond)}: in part, or in some courses, outside the dose grid; "
+    said += f"what is reported of them holds within {100 * _SAME:g} % of the prescription or the volume"
+    lost = [g.text for g in problem.goals if g.metric.label in unknown]
+    if unknown:
+        said += f"; unknown, as the dose outside decides it, and left out: {', '.join([*unknown, *lost])}"
+    metrics = {name: [m for m in some if m.label not in unknown] for name, some in problem.metrics.items()}
+    return replace(
+        problem,
+        case=replace(problem.case, provenance=problem.case.provenance | {"dose grid": said}),
+        structures=tuple(s for s in problem.structures if metrics[s.name]),
+        metrics={name: some for name, some in metrics.items() if some},
+        goals=tuple(g for g in problem.goals if g.metric.label not in unknown),
+        notes_on_plan=(*problem.notes_on_plan, said),
+    )

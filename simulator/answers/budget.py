@@ -1,0 +1,183 @@
+"""The uncertainty budget: whose variance it is, and what the coverage would be without a source.
+
+Pick-freeze on the study's own random streams: the courses of a second, independent seed share one source with, or lend
+one source to, those of the first (Saltelli et al. 2010, doi:10.1016/j.cpc.2009.09.018). A source is removed by holding its
+random numbers at their centre; its mean stays.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import xarray as xr
+
+from simulator.conventions import Stream
+from simulator.parallel import Executor, in_order
+from simulator.population.sensitivity import first_order, total
+from simulator.problem.preparation import Problem
+from simulator.results import group
+from simulator.sampling.streams import Draws, Exchanged
+from simulator.simulation.work import (
+    COURSES_COMPARED,
+    course_draws,
+    deliver_courses,
+    make_plan,
+    prepare_work,
+    same_delivery,
+)
+from simulator.strategy import Strategy
+from simulator.study_file.schema import StudyConfig
+from simulator.uncertainty.source import RandomNumbers
+
+SOURCES: dict[str, frozenset[Stream]] = {
+    "setup, systematic": frozenset({Stream.SETUP_SYSTEMATIC}),
+    "setup, random": frozenset({Stream.SETUP_RANDOM}),
+    "rotation": frozenset({Stream.ROTATION_SYSTEMATIC, Stream.ROTATION_RANDOM}),
+    "drift": frozenset({Stream.DRIFT_RATE, Stream.DRIFT_WALK}),
+    "target shift, course": frozenset({Stream.BASELINE_COURSE}),
+    "target shift, fraction": frozenset({Stream.BASELINE_FRACTION}),
+    "target shift after imaging": frozenset({Stream.BASELINE_AFTER_IMAGING}),
+    "breathing": frozenset(s for s in Stream if s.name.startswith("RESPIRATION")),
+    "organ motion and filling": frozenset(s for s in Stream if s.name.startswith(("ORGAN", "FILLING"))),
+    "registration": frozenset({Stream.REGISTRATION}),
+    "delineation": frozenset({Stream.DELINEATION}),
+    "isocentre": frozenset({Stream.ISOCENTRE}),
+    "image guidance": frozenset(s for s in Stream if s.name.startswith(("GUIDANCE", "COUCH"))),
+    "tumour and tissue response": frozenset(s for s in Stream if s.name.startswith(("TCP", "NTCP"))),
+    "motion management": frozenset(s for s in Stream if s.name.startswith("MOTION")),
+}
+_OTHER_SEED = 2**63
+
+
+class Store(Protocol):
+    """Where finished blocks are kept."""
+
+    def load(self, key: str) -> dict[str, np.ndarray] | None:
+        """A block; None if it is not finished."""
+        ...
+
+    def save(self, key: str, arrays: dict[str, np.ndarray]) -> None:
+        """Keep a finished block."""
+        ...
+
+
+def _second_draws(problem: Problem, first: int, n_courses: int) -> RandomNumbers:
+    """Random numbers that no study shares: seeds of studies are below 2^63."""
+    return Draws(problem.config.seed + _OTHER_SEED, first, n_courses)
+
+
+def _variants(problem: Problem, sources: tuple[str, ...], first: int, n_courses: int) -> dict[str, RandomNumbers]:
+    """Draws of some courses by variant: base, second, and for each source `new SOURCE` and `no SOURCE`."""
+    base, second = course_draws(problem, first, n_courses), _second_draws(problem, first, n_courses)
+    new = {f"new {source}": Exchanged(base, second, SOURCES[source]) for source in sources}
+    without = {f"no {source}": Exchanged(base, None, SOURCES[source]) for source in sources}
+    return {"base": base, "second": second, **new, **without}
+
+
+def budget_strategies(config: StudyConfig, results: xr.DataTree) -> list[str]:
+    """Labels of the strategies with an uncertainty budget: those asked for, or the one that the decision is about."""
+    assert config.budget is not None
+    decision = results["decision"].attrs
+    return list(config.budget.strategies) or [decision["recommended"] or decision["nearest_miss"]]
+
+
+def budget_group(problem: Problem, store: Store, executor: Executor, labels: list[str]) -> xr.Dataset:
+    """The group budget of the results, for some of the strategies."""
+    by_label = {s.label(): i for i, s in enumerate(problem.strategies)}
+    found = [_budget(problem, by_label[label], store, executor) for label in labels]
+    sources = list(dict.fromkeys(source for shares in found for source in shares["sources"]))
+    metrics = list(dict.fromkeys(g.metric.label for g in (*problem.goals, *problem.wanted)))
+    goals = [g.text for g in problem.goals]
+    arrays = {}
+    for key, width in (("first_order", 3), ("total", 3)):
+        table = np.zeros((len(labels), len(sources), len(metrics), width), np.float32)
+        for i, shares in enumerate(found):
+            for source, values in zip(shares["sources"], shares[key], strict=True):
+                table[i, sources.index(source)] = values
+        for end, suffix in enumerate(("", "_low", "_high")):
+            arrays[key + suffix] = table[..., end]
+    for key in ("without", "coverage_without"):
+        arrays[key] = np.stack([_placed(shares[f"{key}_base"], shares, key, sources) for shares in found])
+    arrays["probability"] = np.stack([shares["without_base"] for shares in found])
+    arrays["coverage"] = np.stack([shares["coverage_without_base"] for shares in found])
+    dataset = group("budget", arrays, {"strategy": labels, "source": sources, "metric": metrics, "goal": goals})
+    assert problem.config.budget is not None
+    dataset.attrs["n_courses"] = problem.config.budget.courses
+    return dataset
+
+
+def _placed(base: np.ndarray, shares: dict, key: str, sources: list[str]) -> np.ndarray:
+    """Rows by source; a source that does not act on a strategy leaves it as it is."""
+    table = np.repeat(np.asarray(base)[None], len(sources), axis=0)
+    for source, row in zip(shares["sources"], shares[key], strict=True):
+        table[sources.index(source)] = row
+    return table
+
+
+def _budget(problem: Problem, index: int, store: Store, executor: Executor) -> dict:
+    """Indices (source, metric, 3) and probabilities without each source (source, goal) of one strategy."""
+    strategy = problem.strategies[index]
+    sources = tuple(s for s in SOURCES if _acts(problem, strategy, SOURCES[s]))
+    values = _simulate(problem, index, sources, store, executor)
+    column = {label: i for i, label in enumerate(problem.metric_labels)}
+    metrics = list(dict.fromkeys(g.metric.label for g in (*problem.goals, *problem.wanted)))
+    at = [column[label] for label in metrics]
+    rx = problem.prescription_gy
+
+    def met(variant: str, goals: tuple) -> np.ndarray:
+        return np.array([g.is_met(values[variant][:, column[g.metric.label]].astype(float), rx) for g in goals])
+
+    def shares(of: Callable, source: str, partner: str) -> list[tuple[float, float, float]]:
+        pairs = [(values[f"new {source}"][:, j], values[partner][:, j]) for j in at]
+        return [(s.value, s.low, s.high) for s in (of(*(v.astype(float) for v in pair)) for pair in pairs)]
+
+    return {
+        "sources": sources,
+        "first_order": [shares(first_order, source, "second") for source in sources],
+        "total": [shares(total, source, "base") for source in sources],
+        "without": [met(f"no {source}", problem.goals).mean(axis=1) for source in sources],
+        "without_base": met("base", problem.goals).mean(axis=1),
+        "coverage_without": [met(f"no {source}", problem.wanted).all(axis=0).mean() for source in sources],
+        "coverage_without_base": met("base", problem.wanted).all(axis=0).mean(),
+    }
+
+
+def _acts(problem: Problem, strategy: Strategy, streams: frozenset[Stream]) -> bool:
+    """Whether other random numbers of some streams change what a strategy delivers."""
+    base, second = (draw(problem, 0, COURSES_COMPARED) for draw in (course_draws, _second_draws))
+    if Stream.DELINEATION in streams:
+        return problem.true_target is not None
+    if Stream.TCP_ALPHA in streams:
+        return any(problem.biology.responses(s.name) for s in problem.structures)
+    return not same_delivery(problem, strategy, base, Exchanged(base, second, streams))
+
+
+def _simulate(
+    problem: Problem, index: int, sources: tuple[str, ...], store: Store, executor: Executor
+) -> dict[str, np.ndarray]:
+    """Metrics (course, metric) by variant."""
+    assert problem.config.budget is not None
+    n_courses, size = problem.config.budget.courses, problem.config.numerics.block_courses
+    draws = {
+        (variant, first): some
+        for first in range(0, n_courses, size)
+        for variant, some in _variants(problem, sources, first, min(size, n_courses - first)).items()
+    }
+    plan = make_plan(problem, problem.requests[index])
+    strategy = problem.strategies[index]
+    deliveries = executor.map(lambda some: deliver_courses(problem, strategy, some), draws.values())
+    work = prepare_work(problem, strategy, plan, deliveries, executor).for_metrics()
+
+    def values_of(task: tuple[str, int]) -> np.ndarray:
+        variant, first = task
+        key = f"budget-{index:03d}-{first:08d}-{variant.replace(' ', '_')}"
+        block = store.load(key)
+        if block is None:
+            block = {"values": work.metrics_of(draws[task])}
+            store.save(key, block)
+        return block["values"]
+
+    blocks: dict[str, list[np.ndarray]] = {}
+    for (variant, _), values in zip(draws, in_order(executor, values_of, draws), strict=True):
+        blocks.setdefault(variant, []).append(values)
+    return {variant: np.concatenate(parts) for variant, parts in blocks.items()}

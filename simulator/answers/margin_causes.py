@@ -1,0 +1,186 @@
+"""Why a simulated required margin differs from a recipe's: the difference in mm, cause by cause.
+
+Each recipe's assumptions are lifted one after the other in `simulator.population.edge_model`, in the order of `CAUSES`;
+what the last step leaves is the remainder. The steps sum to the difference exactly; the size of one depends on the order.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import xarray as xr
+
+from simulator.answers.groups import RECIPES, margin_families
+from simulator.case.geometry import Grid, Volume
+from simulator.conventions import CC_PER_MM3
+from simulator.metrics.goals import Goal
+from simulator.parallel import Executor, in_order
+from simulator.plan.dose import SplineDose
+from simulator.population.edge_model import PLANE_MM, Edge, blurred_plane_mm, gaussian_margin_mm, margins_of_shifts
+from simulator.population.required_margin import Chain, required_margin
+from simulator.problem.preparation import Problem, margin_spread
+from simulator.results import VARIABLES
+from simulator.sampling.courses import TissueMotion, deliver, draw_courses
+from simulator.simulation.work import course_draws
+
+CAUSES = (
+    "factors and dose edge",
+    "one margin for several axes",
+    "finite fractions",
+    "round target",
+    "part of the volume",
+    "errors as delivered",
+    "mean shifts",
+    "shape of the dose edge",
+    "not explained by these",
+)
+_MOST_VISITS, _INSTANTS = 60_000, 5
+_SURE_ERRORS = 3.0
+_STEP_MM = 0.25
+_OUTSIDE_MM = 25.0
+_MOST_RAYS = 2000
+_N_POLAR, _N_AZIMUTH = 10, 12
+
+
+def explain_margins(problem: Problem, results: xr.DataTree, executor: Executor) -> xr.Dataset:
+    """The group margins with the difference between each required margin and each recipe by cause.
+
+    NaN where the candidates do not bracket the required margin (the remainder alone), in directions that a chain does not
+    vary, for wanted goals other than one D_x% or minimum dose of the target, and for a wanted dose that is not between half
+    the plan's maximum and all of it.
+    """
+    margins = results["margins"].to_dataset()
+    chains = list(margin_families(problem))
+    rows = in_order(executor, lambda i: _causes_mm(problem, results, i, *chains[i]), range(len(chains)))
+    shape = (len(chains), len(RECIPES), len(CAUSES), margins.sizes["direction"])
+    variable = VARIABLES["margins"]["cause_mm"]
+    values = np.array(rows, np.float64).reshape(shape)
+    attrs = {"units": variable.unit, "long_name": variable.meaning}
+    return margins.assign(cause_mm=(variable.dims, values, attrs)).assign_coords(cause=list(CAUSES))
+
+
+def _causes_mm(problem: Problem, results: xr.DataTree, row: int, at: list[int], chain: Chain) -> np.ndarray:
+    """Differences (recipe, cause, direction) in mm."""
+    causes = np.full((len(RECIPES), len(CAUSES), 6), np.nan)
+    goal = problem.wanted[0]
+    part = _part_percent(goal)
+    if len(problem.wanted) > 1 or part is None:
+        return causes
+    margins = results["margins"].to_dataset().isel(series=row)
+    recipe_mm, required_mm = margins["recipe_mm"].values, margins["required_mm"].values
+    coverage = problem.config.decision.probability
+    strategy = problem.strategies[at[0]]
+    spread = margin_spread(problem.setting, strategy)
+    varies = np.ptp(chain.sides_mm, axis=0) > 0
+    edge = _edge_of_plan(problem, results, goal, at, required_mm)
+    radius_mm = float(np.cbrt(3 * problem.case.gtv.volume_cc / CC_PER_MM3 / (4 * np.pi)))
+    if not 0.5 < edge.wanted < 1 or not edge.sd_mm > 0:
+        return causes
+    n, gaussian = spread.n_fractions, edge.gaussian()
+    mean_random = np.sqrt(spread.systematic_mm**2 + spread.random_mm**2 / n), np.sqrt(1 - 1 / n) * spread.random_mm
+    several = spread.systematic_mm, spread.random_mm
+
+    blurred = [np.repeat(edge.formula_mm(big, small, coverage), 2) for big, small in (several, mean_random)]
+    blurred_at = [
+        chain.sides_at(blurred_plane_mm(gaussian, chain, big, small, coverage)) for big, small in (several, mean_random)
+    ]
+    steps = [gaussian_margin_mm(gaussian, chain, *several, n, coverage, r, p) for r, p in _worlds(radius_mm, part)]
+    steps += _delivered(problem, at[0], edge, chain, radius_mm, part, results.attrs["n_courses"])
+    ladder = np.array([chain.sides_at(step) for step in steps])
+    for r, name in enumerate(RECIPES):
+        kind = int(name.startswith("finite"))
+        rungs = [recipe_mm[r], blurred[kind], blurred_at[kind], *ladder, required_mm]
+        causes[r] = np.diff(np.array(rungs), axis=0)
+    causes[:, :, ~varies] = np.nan
+    causes[~np.isfinite(causes)] = np.nan
+    return causes
+
+
+def _worlds(radius_mm: float, part: float) -> Iterator[tuple[float, float]]:
+    """Radius and part of the volume: a plane, the target as a ball, and what the goal asks of it."""
+    yield PLANE_MM, 100.0
+    yield radius_mm, 100.0
+    yield radius_mm, part
+
+
+def _part_percent(goal: Goal) -> float | None:
+    """Share of the volume that has to get the goal's dose; None for other goals."""
+    if goal.operator not in (">=", ">") or goal.metric.is_biological:
+        return None
+    if goal.metric.kind == "minimum":
+        return 100.0
+    return goal.metric.argument if goal.metric.kind == "dose_at_percent" else None
+
+
+def _delivered(
+    problem: Problem,
+    index: int,
+    edge: Edge,
+    chain: Chain,
+    radius_mm: float,
+    part: float,
+    total_courses: int,
+) -> Iterator[float]:
+    """Steps with the displacements that the strategy delivers: without their mean, with it, and in the plan's own dose edge.
+
+    A mean that 3 standard errors of these courses cannot tell from zero counts as none.
+    """
+    gaussian, coverage = edge.gaussian(), problem.config.decision.probability
+    setting, strategy = problem.setting, problem.strategies[index]
+    n_courses = max(100, _MOST_VISITS // (setting.n_fractions * setting.n_instants))
+    draws = course_draws(problem, 0, min(n_courses, total_courses))
+    motion = deliver(draw_courses(setting, draws), strategy, setting).motion(setting.target)
+    shift, weight = _few_instants(motion, setting.n_fractions)
+    delineation = problem.config.uncertainty.delineation
+    if delineation is not None:
+        drawn = np.random.default_rng(problem.config.seed).standard_normal((len(shift), 1, 3))
+        shift = shift + delineation.sd_mm * drawn
+    path = np.array(problem.requests[index].target_path_mm)
+    of_course = (shift * weight[..., None]).sum(axis=1) - strategy.motion.offset_mm(setting.planned, setting.target)
+    mean = of_course.mean(axis=0)
+    mean[np.abs(mean) < _SURE_ERRORS * of_course.std(axis=0) / np.sqrt(len(shift))] = 0.0
+    for one, moved in ((gaussian, shift - mean), (gaussian, shift), (edge, shift)):
+        needed = margins_of_shifts(one, chain, moved, weight, path, radius_mm, part)
+        yield required_margin(needed, coverage).at
+
+
+def _few_instants(motion: TissueMotion, n_fractions: int) -> tuple[np.ndarray, np.ndarray]:
+    """Displacements (course, k, 3) and weights (course, k) of a few groups of neighbouring instants in each fraction."""
+    n_courses, n_visits, _ = motion.shift_mm.shape
+    shift = motion.shift_mm.reshape(n_courses, n_fractions, n_visits // n_fractions, 3)
+    weight = motion.weight.reshape(shift.shape[:3])
+    order = np.argsort(shift[..., np.argmax(shift.var(axis=2).mean(axis=(0, 1)))], axis=2)
+    shift, weight = np.take_along_axis(shift, order[..., None], axis=2), np.take_along_axis(weight, order, axis=2)
+    groups = np.array_split(np.arange(shift.shape[2]), min(_INSTANTS, shift.shape[2]))
+    total = np.stack([weight[:, :, g].sum(axis=2) for g in groups], axis=2)
+    mean = np.stack([(weight[:, :, g, None] * shift[:, :, g]).sum(axis=2) for g in groups], axis=2)
+    mean /= np.maximum(total, 1e-12)[..., None]
+    return mean.reshape(n_courses, -1, 3), total.reshape(n_courses, -1)
+
+
+def _edge_of_plan(problem: Problem, results: xr.DataTree, goal: Goal, at: list[int], required_mm: np.ndarray) -> Edge:
+    """Dose against depth inside the PTV, along rays from the planning target's centre and by direction, of the candidate
+    nearest to the required margin."""
+    candidates = np.array([problem.requests[i].margin_mm for i in at])
+    finite = np.where(np.isfinite(required_mm), required_mm, np.where(required_mm > 0, 99.0, 0.0))
+    nearest = at[int(np.argmin(np.abs(candidates - finite).sum(axis=1)))]
+    request, dose = problem.requests[nearest], results["dose"].to_dataset().isel(strategy=nearest)
+    x, y, z = (dose[axis].values.astype(float) for axis in "xyz")
+    grid = Grid((x[0], y[0], z[0]), (x[1] - x[0], y[1] - y[0], z[1] - z[0]), (len(z), len(y), len(x)))
+    planned = SplineDose(Volume(grid, dose["nominal"].values))
+    target = problem.planning_targets[request.target_path_mm]
+    surface = target.surface_mm - target.centroid_mm
+    ray = surface[:: max(1, len(surface) // _MOST_RAYS)]
+    length = np.linalg.norm(ray, axis=1, keepdims=True)
+    direction = ray / length
+    sides = np.array(request.margin_mm).reshape(3, 2)[np.arange(3), (direction > 0).astype(int)]
+    edge_mm = length + np.sqrt(np.square(sides * direction).sum(axis=1, keepdims=True))
+    depth = np.arange(-_OUTSIDE_MM, edge_mm.max(), _STEP_MM)
+    along = np.stack([planned.at(target.centroid_mm + direction * np.maximum(edge_mm - d, 0)) for d in depth], axis=-1)
+    polar = np.minimum((direction[:, 2] + 1) / 2 * _N_POLAR, _N_POLAR - 1).astype(int)
+    turn = np.arctan2(direction[:, 1], direction[:, 0]) / (2 * np.pi) + 0.5
+    azimuth = np.minimum(turn * _N_AZIMUTH, _N_AZIMUTH - 1).astype(int)
+    profile = np.tile(along.mean(axis=0), (_N_POLAR, _N_AZIMUTH, 1))
+    for i, j in set(zip(polar.tolist(), azimuth.tolist(), strict=True)):
+        profile[i, j] = along[(polar == i) & (azimuth == j)].mean(axis=0)
+    wanted_gy = goal.limit if goal.unit == "Gy" else goal.limit / 100 * problem.prescription_gy
+    return Edge.of_profile(depth, profile, wanted_gy, float(dose["nominal"].max()))

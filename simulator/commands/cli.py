@@ -1,0 +1,316 @@
+"""The command line: run, check, inspect, init, report and export."""
+
+import atexit
+import errno
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from simulator.commands.terminal import console, make_ready, say, tell, text_table
+
+_BY_SIGNAL = 128
+_STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
+_GOES_ON = "what was finished is kept, the same command goes on from there"
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"{_GOES_ON} once there is room"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "ask for the right to do so, or name another place"),
+    **dict.fromkeys((errno.EIO, errno.ESTALE), f"the disk does not answer; {_GOES_ON} once it does"),
+    errno.ENOLCK: "this disk grants no locks and none are needed: set HDF5_USE_FILE_LOCKING=FALSE",
+}
+
+app = typer.Typer(
+    help="Monte Carlo simulation of treatment-plan robustness for SBRT of lymph-node oligometastases. "
+    "Research software, not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigPath = Annotated[Path, typer.Argument(help="study file (YAML)", show_default=False)]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="replace a value of the study, repeatable")
+]
+
+
+@app.command()
+def run(
+    config: ConfigPath,
+    out: Annotated[Path | None, typer.Option(help="results folder (default: results/NAME)")] = None,
+    courses: Annotated[int | None, typer.Option(min=1, help="courses per strategy")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="seed of every random stream")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="threads or processes (default: one per processor)")
+    ] = None,
+    set_: SetOption = None,
+    backend: Annotated[str, typer.Option(help="local (threads), processes or dask")] = "local",
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Dask scheduler that runs already, such as tcp://head:8786")
+    ] = None,
+    cluster: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="job queue to ask for Dask workers (see configs/clusters)")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="discard earlier results and unfinished courses")] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="do not write report.html")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
+) -> None:
+    """Run a whole study: plans, courses, statistics, report. An interrupted run resumes."""
+    from simulator.commands.progress import progress_on
+    from simulator.execution.executors import executor_with
+    from simulator.execution.study import is_finished, is_run_folder, run_study
+    from simulator.execution.warm_up import kernels_compiled_ahead
+    from simulator.files import require_own
+    from simulator.study_file.schema import load_cluster
+
+    study = _load(config, set_, courses=courses, seed=seed)
+    folder = out or Path("results") / study.name
+    require_own(folder, is_run_folder)
+    if not fresh and is_finished(study, folder):
+        say(f"{folder}: this study is finished already; --fresh runs it again")
+    else:
+        queue = load_cluster(cluster) if cluster else None
+        with (
+            progress_on(sys.stderr, quiet) as progress,
+            kernels_compiled_ahead(workers, progress.note),
+            executor_with(workers, backend, scheduler, queue, say) as executor,
+        ):
+            run_study(study, folder, workers=workers, executor=executor, progress=progress, fresh=fresh)
+    _answer(folder, no_report)
+
+
+@app.command()
+def check(config: ConfigPath, set_: SetOption = None) -> None:
+    """Validate a study and print it resolved, with the time and memory it will need. Writes nothing."""
+    from simulator.commands.overview import study_tables
+    from simulator.execution.study import notes_of
+    from simulator.execution.tasks import problems_of
+
+    study = _load(config, set_)
+    problems = problems_of(study)
+    for table in study_tables(study, problems):
+        console().print(table)
+    for note in notes_of(problems):
+        tell(f"note: {note}")
+    tell("The study is valid.")
+
+
+@app.command()
+def inspect(path: Annotated[Path, typer.Argument(help="DICOM folder, case file or folder of motion traces")]) -> None:
+    """Say what a DICOM folder or a case file holds, and what is missing."""
+    from simulator.case.inventory import inventory
+
+    for title, columns, rows in inventory(path).sections():
+        console().print(text_table(title, columns, rows))
+
+
+@app.command()
+def init(
+    dicom: Annotated[Path | None, typer.Option(help="DICOM-RT folder to start from")] = None,
+    site: Annotated[str, typer.Option(help="mediastinal, abdominal or pelvic")] = "mediastinal",
+    out: Annotated[Path, typer.Option(help="file to write")] = Path("study.yaml"),
+) -> None:
+    """Write a commented starter study."""
+    from simulator.files import refuse_existing
+    from simulator.study_file.starter import starter_study
+
+    refuse_existing(out)
+    out.write_text(starter_study(site, dicom), encoding="utf-8")
+    say(f"wrote {out} for a {site} node (--site changes that); next: simulator check {out}")
+
+
+@app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(help="results folders", metavar="DIR DIR...")],
+    out: Annotated[Path, typer.Option(help="folder for comparison.csv and comparison.svg")] = Path("comparison"),
+) -> None:
+    """Put the results of several studies side by side: a table and a figure."""
+    from simulator.commands.side_by_side import differences, open_studies, rows_of, write_comparison
+
+    studies = open_studies(folders)
+    written = write_comparison(studies, out)
+    title = "Probability of the wanted coverage (* recommended) and of all organ goals, 95 % intervals"
+    console().print(text_table(title, ("strategy", "goals", *studies), rows_of(studies)))
+    for name, what in differences(studies).items():
+        tell(f"{name} differs from {next(iter(studies))} in: {what}")
+    say(f"wrote {', '.join(map(str, written))}")
+
+
+@app.command()
+def validate(
+    out: Annotated[Path, typer.Option(help="folder for commissioning.html and commissioning.csv")] = Path("validation"),
+    quick: Annotated[bool, typer.Option("--quick", help="leave out the checks that take long")] = False,
+) -> None:
+    """Commission the simulator here: simulated against closed forms and published values. Takes a minute or two."""
+    from simulator.commands.commissioning import commission
+
+    done = commission(out, say, quick=quick)
+    rows = [
+        (
+            c.group,
+            c.name,
+            f"{c.expected:.5g}",
+            f"{c.found:.5g}",
+            f"{c.allowed:.2g}",
+            c.unit,
+            "pass" if c.passed else "FAIL",
+        )
+        for c in done
+    ]
+    console().print(
+        text_table("Commissioning", ("group", "check", "expected", "found", "allowed", "unit", "result"), rows)
+    )
+    failed = sum(not c.passed for c in done)
+    say(f"{len(done) - failed} of {len(done)} checks passed; wrote {out / 'commissioning.html'}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="results folder", metavar="DIR")]) -> None:
+    """Write report.html again from results.nc."""
+    from simulator.execution.study import is_run_folder
+    from simulator.files import refuse_existing
+    from simulator.report import render_report
+    from simulator.results import open_results
+
+    page = (folder.parent if folder.is_file() else folder) / "report.html"
+    with open_results(folder) as results:
+        if not is_run_folder(page.parent):
+            refuse_existing(page)
+        render_report(results, page)
+    say(f"wrote {page}")
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="results folder", metavar="DIR")],
+    strategy: Annotated[str, typer.Option(help="strategy, as named in the results")],
+    out: Annotated[Path, typer.Option(help="RTDOSE file to write")],
+    map_name: Annotated[str, typer.Option("--map", help="nominal, mean, sd, or a percentile such as p95")] = "mean",
+    reference: Annotated[
+        Path | None, typer.Option(help="DICOM file of the patient whose identity and frame of reference the map takes")
+    ] = None,
+) -> None:
+    """Write a dose map as DICOM RTDOSE for a planning system."""
+    from simulator.commands.export import export_rtdose
+    from simulator.files import refuse_existing
+    from simulator.results import open_results
+
+    refuse_existing(out)
+    with open_results(folder) as results:
+        export_rtdose(results, strategy, map_name, out, reference)
+    say(f"wrote {out}")
+    if reference is None:
+        say(
+            "note: without --reference the map has a frame of reference of its own, and does not register with any image"
+        )
+
+
+def main() -> None:
+    """Entry point: 0 done, 1 a defect of ours, 2 wrong input, 128 and the signal's number when stopped by one."""
+    make_ready()
+    stopped_by = _stopped_by()
+    try:
+        status = app(standalone_mode=False)
+    except typer.Exit as end:
+        status = end.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        status = _BY_SIGNAL + signal.SIGINT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except Exception as error:
+        status = _reported(error) if not stopped_by else 0
+    if stopped_by:
+        say(f"interrupted; {_GOES_ON}")
+        _leave(_BY_SIGNAL + stopped_by[0])
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _leave(status: int) -> NoReturn:
+    """End now, though threads may be within compiled code: the interpreter's own end would abort in it."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    atexit._run_exitfuncs()
+    os._exit(status)
+
+
+def _stopped_by() -> list[int]:
+    """Signals that have asked to stop, each of which interrupts as Ctrl-C does; those that are ignored stay so (nohup)."""
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    for number in (getattr(signal, name) for name in _STOPPING if hasattr(signal, name)):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
+    return received
+
+
+def _reported(error: Exception) -> int:
+    """Say what went wrong; the exit code."""
+    if _is_wrong_input(error):
+        say(f"error: {error.format_message() if hasattr(error, 'format_message') else error}")
+        return 2
+    if isinstance(error, OSError) and error.errno in _REMEDIES:
+        say(f"error: {error}; {_REMEDIES[error.errno]}")
+        return 2
+    text, name = traceback.format_exc(), f"simulator-error-{time.strftime('%Y%m%d-%H%M%S')}.log"
+    for folder in (Path(), Path(tempfile.gettempdir())):
+        try:
+            (folder / name).write_text(text, encoding="utf-8")
+        except OSError:
+            continue
+        say(f"error: a defect of the simulator ({type(error).__name__}: {error}); details in {folder / name}")
+        return 1
+    say(f"error: a defect of the simulator, and no folder for its log can be written to:\n{text}")
+    return 1
+
+
+def _is_wrong_input(error: Exception) -> bool:
+    """Whether the command line or the study is wrong, rather than the simulator."""
+    from simulator.spec import SimulatorError
+
+    return isinstance(error, SimulatorError) or hasattr(error, "format_message")
+
+
+def _load(config: Path, assignments: list[str] | None, **replaced: Any) -> Any:
+    from simulator.spec import ConfigError
+    from simulator.study_file.checked_yaml import parse_value
+    from simulator.study_file.schema import load_study
+
+    overrides: dict[str, Any] = {}
+    for assignment in assignments or []:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {assignment!r}: write --set key.path=value")
+        overrides[key] = parse_value(value)
+    overrides.update({key: value for key, value in replaced.items() if value is not None})
+    return load_study(config, overrides)
+
+
+def _answer(folder: Path, no_report: bool) -> None:
+    """Write the report, unless it is not wanted, and print the answer."""
+    from simulator.commands.overview import answer_table, recommendation
+    from simulator.results import open_results
+
+    with open_results(folder) as results:
+        if not no_report:
+            from simulator.report import render_report
+
+            render_report(results, folder / "report.html")
+        console().print(answer_table(results))
+        tell(recommendation(results))
+    names = ("report.html", "summary.csv", "results.nc", "config.yaml", "tasks.csv")
+    say(f"results in {folder}: {', '.join(name for name in names if (folder / name).exists())}")

@@ -1,0 +1,204 @@
+"""Tables for the terminal: a resolved study, and the answer of a finished one."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from rich.table import Table
+
+from simulator.accumulation.structure import SMALLEST_CELL_POINTS, Reach
+from simulator.commands.terminal import text_table
+from simulator.conventions import percent
+from simulator.execution.tasks import tasks_of
+from simulator.problem.preparation import Problem
+from simulator.problem.words import biology_in_words
+from simulator.results import JOINT_SHOWN, joint_probability, lost_targets, sweep_axes, sweep_points
+from simulator.sampling.courses import Delivery
+from simulator.simulation.work import COURSES_COMPARED, course_draws, deliver_courses
+from simulator.study_file.schema import StudyConfig
+
+_SUMS_PER_SECOND, _LOOK_UPS_PER_SECOND, _METRICS_AS_SUMS = 2e10, 8e8, 40
+_PLAN_SECONDS, _STUDY_SECONDS = 0.4, 8.0
+
+
+def study_tables(config: StudyConfig, problems: list[Problem]) -> list[Table]:
+    """What `simulator check` prints.
+
+    Parameters
+    ----------
+    problems : the points of the sweep, or the study itself; details are those of the first.
+    """
+    tables = _problem_tables(problems[0])
+    seconds = sum(_simulation_seconds(p) for p in problems) + _plan_seconds(problems)
+    folders = [Path(str(i)) for i in range(len(problems))]
+    runs = {folder: (0, problem.config.courses) for folder, problem in zip(folders, problems, strict=True)}
+    tasks = tasks_of(dict(zip(folders, problems, strict=True)), runs)
+    work = [
+        *((f"sweep over {axis.name}", "; ".join(_shown(label) for label in axis.labels)) for axis in config.axes()),
+        ("points", str(len(problems))),
+        ("tasks", f"{len(tasks)}, of at most {max(task.n_courses for task in tasks)} courses"),
+        ("estimate", f"about {_rounded(seconds)} on two processors, {max(map(_megabytes, problems)):.0f} MB of memory"),
+    ]
+    return [*tables, text_table("Work", ("what", "value"), work)]
+
+
+def _shown(label: float | str) -> str:
+    return label if isinstance(label, str) else f"{label:g}"
+
+
+def _rounded(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 100
+        else f"{seconds / 60:.0f} min"
+        if seconds < 6000
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
+def _problem_tables(problem: Problem) -> list[Table]:
+    config = problem.config
+    rx = config.prescription
+    study = [
+        ("study", config.name),
+        ("case", f"{problem.case.name}, target {problem.case.target} ({problem.case.gtv.volume_cc:.2f} cc)"),
+        ("prescription", f"{rx.dose_gy:g} Gy in {rx.fractions} fractions on the {rx.isodose_percent:g} % isodose"),
+        ("plan", config.plan.model),
+        *(("uncertainty", sentence) for sentence in config.uncertainty.describe()),
+        *(("biology", sentence) for sentence in biology_in_words(problem)),
+        ("strategies", str(len(problem.strategies))),
+        ("goals", str(len(problem.goals))),
+        ("courses per strategy", f"at most {config.courses}" if config.precision else str(config.courses)),
+        ("seed", str(config.seed)),
+    ]
+    if problem.skipped_goals:
+        study.append(("left out", "; ".join(f"{g.text} (no such structure)" for g in problem.skipped_goals)))
+    structures = [
+        (s.name, s.role, f"{s.volume_cc:.2f}", sum(len(p.volume_cc) for p in problem.patches[s.name]))
+        for s in problem.structures
+    ]
+    strategies = [
+        (s.label(), _margin(r.margin_mm), s.motion.describe(), s.guidance.describe())
+        for s, r in zip(problem.strategies, problem.requests, strict=True)
+    ]
+    goals = [(g.text, g.level, "yes" if g.checked else "check the publication", g.source) for g in problem.goals]
+    return [
+        text_table("Study", ("what", "value"), study),
+        text_table("Structures", ("name", "role", "volume (cc)", "points"), structures),
+        text_table("Strategies", ("label", "margin LR/AP/SI (mm)", "motion", "guidance"), strategies),
+        text_table("Goals", ("goal", "level", "checked", "source"), goals),
+    ]
+
+
+def _margin(margin_mm: tuple[float, ...]) -> str:
+    """LR/AP/SI, with both directions where they differ."""
+    pairs = zip(margin_mm[::2], margin_mm[1::2], strict=True)
+    return "/".join(f"{a:g}" if a == b else f"{a:g}+{b:g}" for a, b in pairs)
+
+
+def _simulation_seconds(problem: Problem) -> float:
+    """Rough time of all courses, without plans, from the displacements of a few of them; measured on two processors."""
+    draws = course_draws(problem, 0, COURSES_COMPARED)
+    of_roles: dict[str, float] = {}
+    total = 0.0
+    for strategy in problem.strategies:
+        roles = strategy.motion.model_dump_json() + strategy.guidance.model_dump_json()
+        if roles not in of_roles:
+            delivery = deliver_courses(problem, strategy, draws)
+            of_roles[roles] = sum(_course_seconds(problem, s.name, delivery) for s in problem.structures)
+        total += of_roles[roles]
+    return total * problem.config.courses
+
+
+def _course_seconds(problem: Problem, structure: str, delivery: Delivery) -> float:
+    """Rough time of a structure in one course: displacements share lattice nodes unless each point has its own."""
+    motion = delivery.motion(structure)
+    n_visits = motion.weight.shape[1]
+    reach = Reach.of(motion, None if motion.linear is None else problem.arm_mm(structure, motion.centre_mm))
+    seconds = 0.0
+    for patch in problem.patches[structure]:
+        if reach.cell_mm < SMALLEST_CELL_POINTS * patch.lattice.spacing_mm[0]:
+            seconds += len(patch.volume_cc) * n_visits / _LOOK_UPS_PER_SECOND
+        else:
+            seconds += len(patch.volume_cc) * (8 * n_visits**0.7 + _METRICS_AS_SUMS) / _SUMS_PER_SECOND
+    return seconds
+
+
+def _plan_seconds(problems: list[Problem]) -> float:
+    """Rough time of all plans and of what every study needs."""
+    plans = {(p.config.case.model_dump_json(), p.config.plan, request) for p in problems for request in p.requests}
+    return _PLAN_SECONDS * len(plans) + _STUDY_SECONDS * len(problems)
+
+
+def _megabytes(problem: Problem) -> float:
+    config = problem.config
+    metrics = config.courses * len(problem.strategies) * len(problem.metric_labels) * 4 / 1e6
+    plans = 0 if config.plan.model == "penumbra" else 400
+    return 450 + plans + problem.n_points * 32 * 4 * 2 / 1e6 + metrics
+
+
+def answer_table(results: xr.DataTree) -> Table:
+    """Probability of each target goal and the least certain goal on organs by strategy; by point, what a sweep recommends."""
+    if sweep_axes(results):
+        return _sweep_table(results)
+    goals = results["goals"].to_dataset()
+    is_target = goals["role"].values == "target"
+    target_goals = [str(g) for g in goals["goal"].values[is_target]]
+    rows = []
+    for i, strategy in enumerate(goals["strategy"].values):
+        cells = [_with_interval(goals, i, int(j)) for j in np.flatnonzero(is_target)]
+        others = np.flatnonzero(~is_target)
+        if len(others):
+            worst = int(others[np.argmin(goals["probability"].values[i, others])])
+            cells.append(f"{goals['goal'].values[worst]}: {_with_interval(goals, i, worst)}")
+        rows.append((str(strategy), *cells))
+    columns = ["strategy", *target_goals] + (["OAR goal least likely to be met"] if not is_target.all() else [])
+    return text_table(f"{results.attrs['name']}: probability of each goal (95 % interval)", columns, rows)
+
+
+def recommendation(results: xr.DataTree) -> str:
+    """What the decision rule recommends, in a sentence; for a sweep, where the table says it for every point, what to read."""
+    first = (
+        "The folders in points/ hold the complete results of each point."
+        if sweep_axes(results)
+        else str(json.loads(results["decision"].attrs["reason"])[0])
+    )
+    lost = lost_targets(results)
+    return f"{first}\nnote: {lost}" if lost else first
+
+
+def _sweep_table(results: xr.DataTree) -> Table:
+    """The decision at every point of a sweep."""
+    axes = sweep_axes(results)
+    decision = results["decision"].to_dataset()
+    joint, organs = (joint_probability(results, name) for name in JOINT_SHOWN)
+    undecided = (joint["ci_high"] >= decision["wanted_probability"]).any("strategy")
+    rows = []
+    for at in sweep_points(results):
+        here = decision.isel(at)
+        recommended, chosen = str(here["recommended"].item()), str(here["nearest_miss"].item())
+        chosen = recommended or chosen
+        p, low, high = (float(joint[key].isel(at).sel(strategy=chosen)) for key in ("probability", "ci_low", "ci_high"))
+        risk = 1 - float(organs["probability"].isel(at).sel(strategy=chosen))
+        nearest = f"{'too few courses to tell' if undecided.isel(at) else 'none'}; nearest: {chosen}"
+        rows.append(
+            (
+                *(_shown(here[axis].item()) for axis in axes),
+                recommended or nearest,
+                f"{100 * p:.1f} % ({100 * low:.1f}-{100 * high:.1f})",
+                "-" if np.isnan(risk) else f"{percent(risk)} %",
+            )
+        )
+    columns = [
+        *axes,
+        "recommended",
+        decision.attrs.get("wanted", "wanted coverage"),
+        "risk that an organ misses a goal",
+    ]
+    return text_table(f"{results.attrs['name']}: the decision at every point (95 % interval)", columns, rows)
+
+
+def _with_interval(goals: xr.Dataset, strategy: int, goal: int) -> str:
+    p, low, high = (float(goals[key].values[strategy, goal]) for key in ("probability", "ci_low", "ci_high"))
+    return f"{100 * p:.1f} % ({100 * low:.1f}-{100 * high:.1f})"

@@ -1,0 +1,77 @@
+"""Progress of a run: a live bar on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from simulator.execution.study import Progress, Silent
+from simulator.files import printable
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+@contextmanager
+def progress_on(stream: TextIO, quiet: bool) -> Iterator[Progress]:
+    """Whoever shows the progress on `stream`."""
+    if quiet:
+        yield Silent()
+    elif stream.isatty():
+        with Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]} courses/s, left"),
+            TimeRemainingColumn(),
+            console=Console(file=stream),
+        ) as bar:
+            yield _LiveBar(bar)
+    else:
+        yield _Lines(stream)
+
+
+class _LiveBar:
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+        self._task: TaskID = bar.add_task("starting", total=None, rate="-")
+
+    def stage(self, text: str) -> None:
+        self._bar.update(self._task, description=printable(text))
+
+    def note(self, text: str) -> None:
+        self._bar.console.print(f"note: {printable(text)}", markup=False, highlight=False)
+
+    def courses(self, done: int, total: int) -> None:
+        speed = self._bar.tasks[self._task].speed
+        self._bar.update(self._task, completed=done, total=total, rate=f"{speed:.0f}" if speed else "-")
+
+
+class _Lines:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._begin: tuple[float, int] | None = None
+        self._last_s, self._last_done = 0.0, -1
+
+    def stage(self, text: str) -> None:
+        print(printable(text), file=self._stream, flush=True)
+
+    def note(self, text: str) -> None:
+        self.stage(f"note: {text}")
+
+    def courses(self, done: int, total: int) -> None:
+        now_s = time.monotonic()
+        if self._begin is None:
+            self._begin = now_s, done
+        if done == self._last_done or (done < total and now_s - self._last_s < _SECONDS_BETWEEN_LINES):
+            return
+        self._last_s, self._last_done = now_s, done
+        began_s, at_begin = self._begin
+        line = f"{done}/{total} courses"
+        if done > at_begin:
+            rate = (done - at_begin) / max(now_s - began_s, 1e-3)
+            line += f", {rate:.0f} courses/s, {(total - done) / rate:.0f} s left"
+        print(line, file=self._stream, flush=True)

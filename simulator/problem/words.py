@@ -1,0 +1,67 @@
+"""The study in words, for the report and for `simulator check`."""
+
+import json
+
+from simulator.problem.preparation import Problem
+from simulator.study_file.published import published_tissues
+from simulator.study_file.schema import StudyConfig
+
+_LQ_SUPPORTED_GY, _LQ_ACCEPTABLE_GY = 10, 18
+
+
+def _courses_in_words(config: StudyConfig) -> str:
+    """How many courses, and drawn how."""
+    if config.precision is not None:
+        return f"Up to {config.courses}, until every probability is known to ± {100 * config.precision:g} %,"
+    return f"{config.courses}" + (" (16 scrambled Sobol' nets)" if config.sampling == "sobol" else "")
+
+
+def study_in_words(problem: Problem) -> str:
+    """Paragraphs that say what is simulated, as a JSON list."""
+    config = problem.config
+    rx = config.prescription
+    motions = dict.fromkeys(s.motion.describe() for s in problem.strategies)
+    guidances = dict.fromkeys(s.guidance.describe() for s in problem.strategies)
+    margins = dict.fromkeys(s.margin.label() for s in problem.strategies)
+    paragraphs = [
+        f"{_courses_in_words(config)} whole treatment courses of {rx.dose_gy:g} Gy in {rx.fractions} fractions, prescribed to "
+        f"the {rx.isodose_percent:g} % isodose, are simulated for every strategy ({len(problem.strategies)}); every "
+        f"strategy meets the same virtual patients (seed {config.seed}).",
+        *config.uncertainty.describe(),
+        *(f"Motion management, {text}." for text in motions),
+        *(f"Image guidance, {text}." for text in guidances),
+        config.session.describe() + ".",
+        "Margins: " + ", ".join(margins) + ".",
+    ]
+    paragraphs += biology_in_words(problem)
+    if problem.skipped_goals:
+        skipped = dict.fromkeys(g.metric.structure for g in problem.skipped_goals)
+        paragraphs.append(f"Published limits left out, as the case has no such structure: {', '.join(skipped)}.")
+    return json.dumps(paragraphs, ensure_ascii=False)
+
+
+def biology_in_words(problem: Problem) -> list[str]:
+    """What is assumed where fractions are counted; empty without biological metrics."""
+    if not any(m.is_biological for metrics in problem.metrics.values() for m in metrics):
+        return []
+    given, rx = problem.config.biology, problem.config.prescription
+    sentences = [
+        "BED and EQD2 are summed point by point and fraction by fraction with the linear-quadratic model, which is "
+        f"reasonably well validated up to about {_LQ_SUPPORTED_GY} Gy per fraction and reasonable to about "
+        f"{_LQ_ACCEPTABLE_GY} Gy (Brenner 2008, PMC2750078); the prescription is {rx.dose_gy / rx.fractions:.3g} Gy per "
+        "fraction, and the dose inside the target may be higher."
+    ]
+    for kind in ("tcp", "ntcp"):
+        for name, spec in getattr(problem.biology, kind).items():
+            origin = ""
+            if spec.tissue is not None:
+                row, own = published_tissues()[spec.tissue], getattr(given, kind).get(name)
+                keys = [k for k in row.parameters if hasattr(spec, k) and (own is None or getattr(own, k) is None)]
+                unchecked = "" if row.checked else ", CHECK THE PUBLICATION"
+                origin = f"; {', '.join(keys)} from {row.source}{unchecked} ({row.note})" if keys else ""
+            sentences.append(f"{spec.describe(name)}{origin}.")
+    if problem.biology.ntcp:
+        sentences.append(
+            "Complication parameters are seldom derived from such schedules: NTCP compares strategies, it predicts little."
+        )
+    return sentences

@@ -1,0 +1,151 @@
+"""What comes with the simulator from publications: goal libraries, and parameters of tissues."""
+
+import difflib
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from typing import Annotated, Any, Literal
+
+from simulator.metrics.biology import Biology, Complication, PublishedTissue, TumourControl
+from simulator.metrics.goals import Goal, is_goal, parse_goal
+from simulator.reading import read_text
+from simulator.spec import ConfigError, Field, Spec
+from simulator.study_file.checked_yaml import parse_yaml, validated
+from simulator.study_file.schema import StudyConfig
+
+
+class PublishedGoal(Spec):
+    """One row of a goal library."""
+
+    goal: str
+    level: Literal["mandatory", "optimal"] = "mandatory"
+    source: str
+    checked: bool = False
+    endpoint: str = ""
+    reference: str = ""
+    note: str = ""
+
+
+class GoalLibrary(Spec):
+    """Published constraints for one site and number of fractions."""
+
+    name: str
+    site: str = ""
+    fractions: Annotated[int, Field(ge=1, le=100)]
+    goals: tuple[PublishedGoal, ...]
+
+
+def resolve_goals(config: StudyConfig) -> tuple[list[Goal], list[Goal]]:
+    """Goals written in the study, and those of its libraries.
+
+    Raises
+    ------
+    ConfigError : an unreadable goal, an unknown library, or a library for another number of fractions.
+    """
+    own: list[Goal] = []
+    published: list[Goal] = []
+    twice = [entry for i, entry in enumerate(config.goals) if entry in config.goals[:i]]
+    if twice:
+        raise ConfigError(f"goals: {twice[0]!r} is given twice; remove one")
+    for entry in config.goals:
+        if is_goal(entry):
+            own.append(parse_goal(entry))
+            continue
+        library, goals = _load_library(entry)
+        if library.fractions != config.prescription.fractions:
+            raise ConfigError(
+                f"goals: library {library.name!r} is for {library.fractions} fractions, the study has "
+                f"{config.prescription.fractions}; limits are never converted between fractionations: "
+                "choose another library or write the goals out"
+            )
+        published += goals
+    return own, published
+
+
+def library_names() -> list[str]:
+    """Names of the goal libraries that come with the simulator."""
+    folder = resources.files("simulator.metrics") / "libraries"
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+@cache
+def published_tissues() -> dict[str, PublishedTissue]:
+    """Published parameters of tumour control and complications, by tissue."""
+    text = (resources.files("simulator.metrics") / "tissues.yaml").read_text(encoding="utf-8")
+    rows = [PublishedTissue.model_validate(row) for row in parse_yaml(text, "tissues.yaml")[0]]
+    return {row.tissue: row for row in rows}
+
+
+def complete_biology(biology: Biology, goals: Sequence[Goal]) -> Biology:
+    """The biology of a study with the keys that it leaves out filled from the publications.
+
+    Parameters
+    ----------
+    goals : those on TCP and NTCP want parameters even where the study has none for the structure.
+
+    Raises
+    ------
+    ConfigError : an unknown tissue, or keys that neither the study nor its publication gives.
+    """
+    wanted = {kind: [g.metric.structure for g in goals if g.metric.kind == kind] for kind in ("tcp", "ntcp")}
+    tcp = dict.fromkeys(wanted["tcp"], TumourControl()) | biology.tcp
+    ntcp = dict.fromkeys(wanted["ntcp"], Complication()) | biology.ntcp
+    return Biology(
+        tcp={name: spec.model_copy(update=_published("tcp", name, spec)) for name, spec in tcp.items()},
+        ntcp={name: spec.model_copy(update=_published("ntcp", name, spec)) for name, spec in ntcp.items()},
+    )
+
+
+_BIOLOGY_EXAMPLES: dict[str, dict[str, float | str]] = {
+    "tcp": {"alpha_per_gy": 0.3, "alpha_beta_gy": 10, "clonogens_per_cc": "1.0e+7"},
+    "ntcp": {"td50_gy": 60, "m": 0.2, "n": 0.1, "alpha_beta_gy": 3},
+}
+
+
+def _published(kind: str, name: str, spec: TumourControl | Complication) -> dict[str, Any]:
+    """Values of the keys that a section of `biology` leaves out, and the tissue that they come from."""
+    tissues = published_tissues()
+    if spec.tissue is not None and spec.tissue not in tissues:
+        near = difflib.get_close_matches(spec.tissue, tissues, 1)
+        hint = f"; did you mean {near[0]!r}" if near else ""
+        raise ConfigError(
+            f"biology.{kind}.{name}.tissue: {spec.tissue!r} is not known{hint}; known are {', '.join(tissues)}"
+        )
+    by_name = next((t for t in tissues.values() if kind == "ntcp" and name in t.structures), None)
+    row = tissues[spec.tissue] if spec.tissue else by_name
+    example = _BIOLOGY_EXAMPLES[kind]
+    absent = [key for key in example if getattr(spec, key) is None]
+    found = {key: value for key, value in (row.parameters if row else {}).items() if key in absent}
+    missing = [key for key in absent if key not in found]
+    if missing:
+        shown = ", ".join(f"{key}: {value}" for key, value in example.items() if key in missing)
+        raise ConfigError(
+            f"biology.{kind}.{name}: {', '.join(missing)} wanted, as no publication that comes with the simulator gives "
+            f"{'it' if len(missing) == 1 else 'them'}; write biology: {{{kind}: {{{name}: {{{shown}}}}}}} with the "
+            "numbers of your source (these only show the form)"
+        )
+    return found | ({"tissue": row.tissue} if row and found else {})
+
+
+def _load_library(entry: str) -> tuple[GoalLibrary, list[Goal]]:
+    """A library and its goals; messages name the line of its file."""
+    if entry.endswith((".yaml", ".yml")):
+        text, where = read_text(entry, "goals names a goal, a library or a file of goals", ConfigError), entry
+    else:
+        if entry not in library_names():
+            near = difflib.get_close_matches(entry, library_names(), 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(
+                f"goals: {entry!r} is neither a goal nor a library{hint} Libraries: {', '.join(library_names())}"
+            )
+        text = (resources.files("simulator.metrics") / "libraries" / f"{entry}.yaml").read_text(encoding="utf-8")
+        where = entry
+    raw, lines = parse_yaml(text, where)
+    library = validated(GoalLibrary, raw, lines, where)
+    goals = []
+    for i, g in enumerate(library.goals):
+        try:
+            goals.append(parse_goal(g.goal, level=g.level, source=g.source, checked=g.checked, note=g.note))
+        except ConfigError as error:
+            raise ConfigError(f"{where}:{lines.get(('goals', i, 'goal'), 1)}: {error}") from None
+    return library, goals

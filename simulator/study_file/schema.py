@@ -1,0 +1,461 @@
+"""Study files: YAML in, a validated study out, with errors that name file, line and key."""
+
+import copy
+import difflib
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ValidationError
+
+from simulator.case.phantoms import AbdominalPhantom, MediastinalPhantom, PelvicPhantom, SpherePhantom
+from simulator.case.sources import ArchiveCase, DicomCase
+from simulator.metrics.biology import Biology
+from simulator.metrics.goals import is_goal, parse_goal
+from simulator.plan.conformal_arc import ConformalArc
+from simulator.plan.imported import ImportedDoses
+from simulator.plan.penumbra import Penumbra
+from simulator.plan.prescription import Prescription
+from simulator.reading import read_text, reading
+from simulator.results import VARIABLES
+from simulator.sampling.quasi import allowed_courses
+from simulator.spec import (
+    ConfigError,
+    Discriminator,
+    Field,
+    Spec,
+    Tag,
+    field_validator,
+    model_validator,
+)
+from simulator.strategy import Strategy
+from simulator.strategy.guidance import Guidance
+from simulator.strategy.margin import Margin
+from simulator.strategy.motion import Motion
+from simulator.strategy.session import Session
+from simulator.study_file.checked_yaml import messages, override, parse_yaml, to_yaml, validated
+from simulator.study_file.sweep import MOST_POINTS, Axis, SweepValues, axis, combinations
+from simulator.uncertainty import Uncertainty
+
+_MOST_COURSES = 20_000
+_MOST_STRATEGIES = 300
+_LONGEST_BEAM_S = 7200.0
+_COURSES_AT_ONCE, _MOST_MOMENTS = 4000, 5_000_000
+
+
+def _case_kind(value: Any) -> str | None:
+    if isinstance(value, dict):
+        return value.get("phantom") or next((key for key in ("dicom", "file") if key in value), None)
+    return getattr(value, "phantom", None) or ("dicom" if hasattr(value, "dicom") else "file")
+
+
+CaseSource = Annotated[
+    Annotated[SpherePhantom, Tag("sphere")]
+    | Annotated[MediastinalPhantom, Tag("mediastinal")]
+    | Annotated[AbdominalPhantom, Tag("abdominal")]
+    | Annotated[PelvicPhantom, Tag("pelvic")]
+    | Annotated[DicomCase, Tag("dicom")]
+    | Annotated[ArchiveCase, Tag("file")],
+    Discriminator(
+        _case_kind,
+        custom_error_type="case_kind",
+        custom_error_message="one of `phantom: mediastinal | abdominal | pelvic | sphere`, `dicom: FOLDER` or "
+        "`file: CASE` is wanted",
+    ),
+]
+PlanModel = Annotated[ConformalArc | Penumbra | ImportedDoses, Field(discriminator="model")]
+
+
+def _readable(text: str) -> str:
+    """A goal, once it could be read."""
+    try:
+        parse_goal(text)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+_TargetGoal = Annotated[str, AfterValidator(_readable)]
+_Goal = Annotated[str, AfterValidator(lambda text: _readable(text) if is_goal(text) else text)]
+
+
+def _kind(value: Any) -> Any:
+    """A kind by its name alone, with default parameters."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
+def _margin(value: Any) -> Any:
+    """A margin as a number, three numbers, a recipe's name or a mapping."""
+    if isinstance(value, str):
+        return {"recipe": value}
+    if isinstance(value, int | float | list | tuple) and not isinstance(value, bool):
+        return {"recipe": "fixed", "margin_mm": value}
+    return value
+
+
+class StrategyGrid(Spec):
+    """Candidates: every margin with every motion management and every guidance protocol."""
+
+    margins_mm: Annotated[tuple[Margin, ...], Field(min_length=1)] = Field(
+        description="margins: a number of mm, three (LR, AP, SI), a recipe's name (van-herk) or a mapping"
+    )
+    motion: Annotated[tuple[Motion, ...], Field(min_length=1)] = Field(
+        description="motion management: names or mappings with `kind`"
+    )
+    guidance: Annotated[tuple[Guidance, ...], Field(min_length=1)] = Field(
+        description="image guidance: names or mappings with `kind`"
+    )
+
+    @field_validator("margins_mm", "motion", "guidance", mode="before")
+    @classmethod
+    def _accept_short_forms(cls, value: Any, info: Any) -> Any:
+        items = value if isinstance(value, list | tuple) else [value]
+        return [_margin(v) if info.field_name == "margins_mm" else _kind(v) for v in items]
+
+    def candidates(self) -> list[Strategy]:
+        """The grid multiplied out: motion slowest, guidance fastest."""
+        return [
+            Strategy(margin=margin, motion=motion, guidance=guidance)
+            for motion in self.motion
+            for margin in self.margins_mm
+            for guidance in self.guidance
+        ]
+
+
+class Candidate(Spec):
+    """One strategy written out."""
+
+    margin_mm: Margin = Field(description="margin, as in `margins_mm`")
+    motion: Motion = Field(description="motion management: a name or a mapping with `kind`")
+    guidance: Guidance = Field(description="image guidance: a name or a mapping with `kind`")
+
+    @field_validator("margin_mm", "motion", "guidance", mode="before")
+    @classmethod
+    def _accept_short_form(cls, value: Any, info: Any) -> Any:
+        return _margin(value) if info.field_name == "margin_mm" else _kind(value)
+
+
+class Numerics(Spec):
+    """How finely the simulation resolves time and space."""
+
+    instants: Annotated[int, Field(ge=1, le=1000)] = Field(20, description="moments of beam-on time per fraction")
+    target_lattice_mm: Annotated[float, Field(ge=0.25, le=10)] = Field(
+        1.0, description="largest step of the refined dose lattice in the target"
+    )
+    oar_lattice_mm: Annotated[float, Field(ge=0.25, le=10)] = Field(
+        1.0, description="largest step of the refined dose lattice in organs at risk"
+    )
+    max_points: Annotated[int, Field(ge=1000, le=1000000)] = Field(
+        6_000,
+        description="cells of an organ at risk before those that decide its metrics are divided; a target gets 6 x as many",
+    )
+    block_courses: Annotated[int, Field(ge=1, le=10000)] = Field(
+        250, description="courses per unit of work and per checkpoint file"
+    )
+
+
+class DecisionRule(Spec):
+    """Which strategies are good enough: feasible ones reach the wanted coverage at the lower end of its interval."""
+
+    target_goals: tuple[_TargetGoal, ...] = Field(
+        (), description="goals that have to be met together; by default D98% of the target >= 95% of the prescription"
+    )
+    probability: Annotated[float, Field(gt=0, lt=1)] = Field(0.9, description="wanted probability of meeting them")
+
+
+class DoseMaps(Spec):
+    """Voxel-wise spread and percentiles of the dose over courses, beside its mean."""
+
+    percentiles: Annotated[tuple[Annotated[float, Field(ge=0, le=100)], ...], Field(min_length=1, max_length=20)] = (
+        Field(
+            (5.0, 95.0),
+            description="percentiles over courses: the 5th shows what a target may miss, the 95th what an organ may get",
+        )
+    )
+    courses: Annotated[int, Field(ge=20, le=20_000)] = Field(
+        500, description="courses that enter: the first ones of the study, at most so many"
+    )
+    strategies: tuple[str, ...] = Field((), description="names of strategies as in the results; by default all")
+
+
+class Budget(Spec):
+    """Which source of error the variance of each goal's metric comes from, and what the coverage would be without it."""
+
+    courses: Annotated[int, Field(ge=50, le=100_000)] = Field(500, description="courses for each source, twice")
+    strategies: tuple[str, ...] = Field(
+        (), description="names of strategies as in the results; by default the recommended one or the nearest miss"
+    )
+
+
+class StudyConfig(Spec):
+    """A study: what can go wrong, what is done about it, and what counts as success."""
+
+    name: Annotated[str, Field(pattern=r"^[\w-][\w.-]*$")] = Field(
+        description="name of the study and of its results folder"
+    )
+    case: CaseSource = Field(description="the anatomy: a phantom, a DICOM-RT folder or a case file")
+    prescription: Prescription = Field(description="dose, fractions and prescription isodose")
+    plan: PlanModel = Field(description="where each candidate margin's planned dose comes from")
+    uncertainty: Uncertainty = Field(default_factory=Uncertainty, description="sources of geometric error")
+    session: Session = Field(default_factory=Session, description="times of a fraction: image, wait, beam")
+    strategies: StrategyGrid | Annotated[tuple[Candidate, ...], Field(min_length=1)] = Field(
+        description="candidates: a grid or a list"
+    )
+    goals: tuple[_Goal, ...] = Field(
+        description="goals, names of published libraries (mediastinal-5fx) and files of one's own"
+    )
+    biology: Biology = Field(
+        default_factory=Biology, description="parameters of tumour control and complication probabilities"
+    )
+    decision: DecisionRule = Field(
+        default_factory=DecisionRule, description="what the recommended strategy has to reach"
+    )
+    maps: DoseMaps | None = Field(None, description="dose maps of spread and percentiles; none when absent")
+    budget: Budget | None = Field(None, description="uncertainty budget; none when absent")
+    courses: Annotated[int, Field(ge=1, le=10000000)] = Field(
+        1000, description="simulated treatment courses per strategy; with `precision`, at most so many (default 20000)"
+    )
+    precision: Annotated[float, Field(ge=0.001, le=0.25)] | None = Field(
+        None, description="simulate until the 95 % interval of every goal's probability is no wider than twice this"
+    )
+    sampling: Literal["pseudo-random", "sobol"] = Field(
+        "pseudo-random",
+        description="how courses are drawn: independently, or as 16 scrambled Sobol' nets (16 x 2^m courses)",
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(1, description="seed of every random stream")
+    numerics: Numerics = Field(default_factory=Numerics, description="resolution of the simulation")
+    sweep: dict[str, SweepValues] = Field(
+        default_factory=dict,
+        description="a list of values or a range by dotted key (`uncertainty.setup.systematic_mm`), or keys that change "
+        "together by a name of one's own; every entry becomes a dimension of the results, all combinations are simulated",
+    )
+
+    @field_validator("strategies", mode="before")
+    @classmethod
+    def _choose_form(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return StrategyGrid.model_validate(value)
+        if isinstance(value, list):
+            return tuple(Candidate.model_validate(v) for v in value)
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _cap_courses(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and raw.get("precision") is not None and "courses" not in raw:
+            return raw | {"courses": _MOST_COURSES}
+        return raw
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> "StudyConfig":
+        labels = [s.label() for s in self.candidates()]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise ValueError(f"strategies: {', '.join(twice)} is listed twice; remove one")
+        return self
+
+    @model_validator(mode="after")
+    def _sobol_nets_are_whole(self) -> "StudyConfig":
+        if self.sampling == "sobol":
+            if self.precision is not None:
+                raise ValueError(
+                    "sampling: Sobol' nets cannot grow until they are precise; give courses, not precision"
+                )
+            below, above = allowed_courses(self.courses)
+            if self.courses not in (below, above):
+                raise ValueError(
+                    f"courses: {self.courses} do not fill 16 Sobol' nets of 2^m courses; write {below} or {above}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _named_strategies_exist(self) -> "StudyConfig":
+        labels = [s.label() for s in self.candidates()]
+        asked = {
+            "budget": self.budget.strategies if self.budget else (),
+            "maps": self.maps.strategies if self.maps else (),
+        }
+        for key, names in asked.items():
+            for name in names:
+                if name not in labels:
+                    near = difflib.get_close_matches(name, labels, 1)
+                    hint = f"; did you mean {near[0]!r}?" if near else ""
+                    raise ValueError(f"{key}.strategies: {name!r} is not a strategy of this study{hint}")
+        return self
+
+    @model_validator(mode="after")
+    def _sweep_points_are_valid(self) -> "StudyConfig":
+        taken = {name for group in VARIABLES.values() for key, v in group.items() for name in (key, *v.dims)}
+        axes = self.axes()
+        if name := next((a.name for a in axes if a.name in taken), None):
+            raise ValueError(f"sweep.{name}: the results have a {name} of their own; choose another name")
+        if (n := math.prod(len(a.labels) for a in axes)) > MOST_POINTS:
+            raise ValueError(f"sweep: {n} points, at most {MOST_POINTS} are simulated; split the study")
+        self.points()
+        return self
+
+    @model_validator(mode="after")
+    def _has_room(self) -> "StudyConfig":
+        n = len(self.candidates())
+        if n > _MOST_STRATEGIES:
+            raise ValueError(f"strategies: {n} candidates, at most {_MOST_STRATEGIES} are compared; split the study")
+        fractions, instants = self.prescription.fractions, self.numerics.instants
+        beam_on_s = self.session.beam_on_s(self.prescription.dose_gy / fractions)
+        if beam_on_s > _LONGEST_BEAM_S:
+            raise ValueError(
+                f"session.dose_rate_gy_per_min: {beam_on_s / 60:.3g} min of beam in a fraction, at most "
+                f"{_LONGEST_BEAM_S / 60:g} are simulated; correct the dose rate, dose or fractions"
+            )
+        noise = max(s.motion.n_noise(beam_on_s) for s in self.candidates())
+        moments = min(self.courses, _COURSES_AT_ONCE) * fractions * (instants + noise)
+        if moments > _MOST_MOMENTS:
+            raise ValueError(
+                f"numerics.instants: {moments} moments of {fractions} fractions are kept at a time, at most {_MOST_MOMENTS}; "
+                "lower the number of instants, of holds or of courses"
+            )
+        return self
+
+    def axes(self) -> list[Axis]:
+        """The dimensions of the sweep; none without one."""
+        return [axis(name, values) for name, values in self.sweep.items()]
+
+    def points(self) -> list["StudyConfig"]:
+        """The study of every point of the sweep, the last axis fastest; the study itself without a sweep.
+
+        Raises
+        ------
+        ValueError : every problem of every point.
+        """
+        if not self.sweep:
+            return [self]
+        found: list[StudyConfig] = []
+        problems: dict[str, None] = {}
+        plain = self.model_dump(mode="json", exclude={"sweep"})
+        for changes in combinations(self.axes()):
+            raw = copy.deepcopy(plain)
+            for key, value in changes.items():
+                if key.split(".")[0] in ("name", "sweep"):
+                    raise ValueError(f"sweep.{key}: {key.split('.')[0]} cannot be swept")
+                override(raw, key, copy.deepcopy(value))
+            try:
+                found.append(StudyConfig.model_validate(raw))
+            except ValidationError as error:
+                problems |= dict.fromkeys(messages(error, raw, {}, "sweep"))
+        if problems:
+            raise ValueError("; ".join(problems))
+        return found
+
+    def candidates(self) -> list[Strategy]:
+        """Every candidate strategy."""
+        if isinstance(self.strategies, StrategyGrid):
+            return self.strategies.candidates()
+        return [Strategy(margin=c.margin_mm, motion=c.motion, guidance=c.guidance) for c in self.strategies]
+
+
+class ClusterSpec(Spec):
+    """Workers from a job queue: a class of dask-jobqueue and its options."""
+
+    class_: Annotated[str, Field(alias="class", pattern=r"^\w+Cluster$")] = Field(
+        description="SLURMCluster, PBSCluster, SGECluster, LSFCluster ... of dask-jobqueue, or LocalCluster"
+    )
+    jobs: Annotated[int, Field(ge=1, le=100_000)] = Field(description="jobs to keep in the queue or running")
+    options: dict[str, Any] = Field(default_factory=dict, description="options of that class")
+
+
+def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> StudyConfig:
+    """Read and validate a study file.
+
+    Parameters
+    ----------
+    path : the YAML file; relative paths inside it start from its folder.
+    overrides : values that replace those of the file, by dotted key ("uncertainty.setup.random_mm").
+
+    Raises
+    ------
+    ConfigError : every problem at once, each with file, line and key.
+    """
+    file = Path(path)
+    raw, lines = parse_yaml(read_text(file, "give the path of a study file", ConfigError), str(file))
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{file}: a study file is a mapping of keys such as name, case and prescription")
+    for key, value in (overrides or {}).items():
+        override(raw, key, value)
+        given = tuple(key.split("."))
+        lines = {path: line for path, line in lines.items() if path[: len(given)] != given} | {given: 0}
+    _resolve_paths(raw, file.parent)
+    if isinstance(raw.get("sweep"), dict):
+        raw["sweep"] = {key: _resolved_sweep(key, values, file.parent) for key, values in raw["sweep"].items()}
+    return validated(StudyConfig, raw, lines, str(file))
+
+
+def load_cluster(path: str | Path) -> ClusterSpec:
+    """Read and validate a cluster file.
+
+    Raises
+    ------
+    ConfigError : every problem at once, each with file, line and key.
+    """
+    file = Path(path)
+    raw, lines = parse_yaml(
+        read_text(file, "--cluster takes a file such as those in configs/clusters", ConfigError), str(file)
+    )
+    return validated(ClusterSpec, raw, lines, str(file))
+
+
+def dump_study(config: StudyConfig) -> str:
+    """The resolved study as YAML text, enough to repeat it."""
+    return to_yaml(config.model_dump(mode="json"))
+
+
+def map_paths(raw: dict, change: Callable[[str], str]) -> None:
+    """Change the path of every file and folder that a study names, outside its sweep."""
+
+    def replace(place: Any, *keys: str | int) -> None:
+        for key in keys:
+            place[key] = change(place[key]) if isinstance(place[key], str) else place[key]
+
+    case, uncertainty, goals = raw.get("case"), raw.get("uncertainty"), raw.get("goals")
+    if isinstance(case, dict):
+        replace(case, *(key for key in ("dicom", "file") if key in case))
+    respiration = uncertainty.get("respiration") if isinstance(uncertainty, dict) else None
+    if isinstance(respiration, dict) and "trace" in respiration:
+        replace(respiration, "trace")
+    if isinstance(goals, list):
+        replace(goals, *(i for i, goal in enumerate(goals) if is_library_file(goal)))
+
+
+def is_library_file(goal: Any) -> bool:
+    """Whether an entry of `goals` is the path of a library of one's own."""
+    return isinstance(goal, str) and goal.endswith((".yaml", ".yml"))
+
+
+def _resolve_paths(raw: dict, folder: Path) -> None:
+    """Make the paths inside a study absolute, starting from its folder."""
+    map_paths(raw, lambda path: _absolute(folder, path))
+
+
+def _absolute(folder: Path, text: str) -> str:
+    with reading(text, "give the path of a file or folder, relative to the study file", ConfigError):
+        path = (folder / text).resolve()
+        path.exists()
+        return str(path)
+
+
+def _resolved_sweep(key: str, values: Any, folder: Path) -> Any:
+    """Values of a sweep with the paths inside them made absolute."""
+    if isinstance(values, dict) and isinstance(values.get("together"), dict):
+        together = {inner: _resolved_sweep(inner, some, folder) for inner, some in values["together"].items()}
+        return values | {"together": together}
+    if not isinstance(values, list):
+        return values
+    return [_resolved_value(key, value, folder) for value in values]
+
+
+def _resolved_value(key: str, value: Any, folder: Path) -> Any:
+    raw: dict = {}
+    override(raw, key, value)
+    _resolve_paths(raw, folder)
+    for step in key.split("."):
+        raw = raw[step]
+    return raw
