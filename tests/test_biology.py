@@ -10,11 +10,12 @@ from scipy.stats import norm
 from test_accumulate import GridDose, motion, ragged_patch
 
 import simulator
-from simulator.accumulation.structure import FractionSums, Reach, StructureDoses
+from simulator.accumulation.structure import Reach, StructureDoses
 from simulator.kernels.dvh import mean_dose
 from simulator.kernels.radiobiology import surviving_volume
 from simulator.metrics.biology import Biology, Complication, TumourControl, bed_gy, eqd2_gy
 from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics
+from simulator.metrics.fraction_sums import FractionSums
 from simulator.metrics.goals import parse_goal, parse_metric
 from simulator.parallel import SerialExecutor
 from simulator.plan.penumbra import RadialDose

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from drawing import setting
 
-from simulator.accumulation.structure import FractionSums
 from simulator.case import phantoms
 from simulator.metrics.biology import Biology
+from simulator.metrics.fraction_sums import FractionSums
 from simulator.plan.conformal_arc import ConformalArc
 from simulator.plan.prescription import Prescription
 from simulator.plan.targets import Expansion, planning_target

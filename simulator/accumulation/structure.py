@@ -30,6 +30,7 @@ from simulator.kernels.cells import follow, most_spread, steepest
 from simulator.kernels.dvh import extremes
 from simulator.kernels.splines import less_laplacian
 from simulator.kernels.vectors import LANES
+from simulator.metrics.fraction_sums import FractionSums
 from simulator.plan.dose import PlannedDose
 from simulator.plan.penumbra import RadialDose
 from simulator.sampling.courses import TissueMotion
@@ -92,20 +93,6 @@ class Reach:
     def cell_mm(self) -> float:
         """Edge of cells of points that move alike: over it, a third of the largest turn displaces by 0.2 mm."""
         return _CELL_TOLERANCE_MM / (self.turn / 3) if self.turn else np.inf
-
-
-@dataclass(frozen=True)
-class FractionSums:
-    """What the linear-quadratic model needs to know of a course at each point.
-
-    Parameters
-    ----------
-    dose_gy : D = sum_f d_f, float32 (course, point) in Gy, with d_f the dose of fraction f.
-    squares_gy2 : S2 = sum_f d_f^2, float32 (course, point) in Gy^2.
-    """
-
-    dose_gy: np.ndarray
-    squares_gy2: np.ndarray
 
 
 class PointDoses(Protocol):

@@ -13,10 +13,10 @@ from typing import Annotated, Literal, Protocol
 import numpy as np
 from scipy.special import ndtr
 
-from simulator.accumulation.structure import FractionSums
 from simulator.conventions import Stream
 from simulator.kernels.dvh import generalised_mean
 from simulator.kernels.radiobiology import surviving_volume
+from simulator.metrics.fraction_sums import FractionSums
 from simulator.spec import Field, PositiveFloat, Spec
 from simulator.uncertainty.source import RandomNumbers, log_normal
 

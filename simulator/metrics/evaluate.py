@@ -5,7 +5,6 @@ from functools import cached_property
 
 import numpy as np
 
-from simulator.accumulation.structure import FractionSums
 from simulator.case.cells import Cells
 from simulator.kernels.cells import mean_doses, metrics_of_cells
 from simulator.kernels.dvh import (
@@ -17,6 +16,7 @@ from simulator.kernels.dvh import (
     volume_at_doses,
 )
 from simulator.metrics.biology import Response
+from simulator.metrics.fraction_sums import FractionSums
 from simulator.metrics.goals import Metric
 from simulator.spec import ConfigError
 
