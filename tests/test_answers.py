@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from scipy.stats import binom, chi, norm
+from scipy.stats import binom, binomtest, chi, norm
 from test_sphere_truth import rows, sphere_study
 
 import simulator
@@ -21,6 +21,7 @@ from simulator.population.intervals import (
 from simulator.population.required_margin import (
     along_chain,
     margin_chains,
+    margin_of_all,
     margin_of_courses,
     required_margin,
 )
@@ -328,3 +329,53 @@ def test_a_recommended_recipe_is_said_in_mm():
     (first, *_) = json.loads(decision["reason"])
     mm = 2.5003 + 1.6449 * (np.hypot(1, 3.2) - 3.2)
     assert f"“none, van Herk, none” ({mm:.1f} / {mm:.1f} / {mm:.1f} mm along LR / AP / SI) is recommended" in first
+
+
+def test_the_interval_of_a_mean_is_that_of_student():
+    """1, 2, 3, 4: mean 2.5, SD sqrt(5/3), t = 3.182446 with 3 degrees of freedom, half width t SD / 2 = 2.054260."""
+    values = np.array([[1.0, 2, 3, 4], [10, 20, 30, 40]])
+    mean, low, high = mean_interval(values)
+    np.testing.assert_allclose(mean, [2.5, 25])
+    np.testing.assert_allclose(high - mean, [2.054260, 20.54260], rtol=1e-6)
+    np.testing.assert_allclose(mean - low, high - mean, rtol=1e-12)
+
+
+def test_the_rule_stops_when_every_interval_is_narrow():
+    """All of 1000 courses: 0 to 0.4 %; half of them: ± 3.15 %, so for ± 2 % about 1.05 * 1000 * (3.15/2)^2 courses."""
+    rule = FixedWidthRule(0.02, 100_000, 250)
+    half = np.ptp(binomtest(500, 1000).proportion_ci(method="exact")) / 2
+    assert half == pytest.approx(0.0315, abs=1e-4)
+    projected = 250 * np.ceil(1.05 * 1000 * (half / 0.02) ** 2 / 250)
+    assert projected == 2750
+    for n_met in ([1000, 500], [500, 1000], [[0, 1000], [500, 1000]]):
+        assert rule.next_look(np.array(n_met), 1000) == 2750
+    assert rule.next_look(np.array([0, 1000]), 1000) is None
+    assert FixedWidthRule(0.032, 100_000, 250).next_look(np.array([0, 500]), 1000) is None
+
+
+def test_the_first_look_may_end_a_study_that_no_course_contradicts():
+    """1 - 0.025^(1/n) = 2 half widths at n = 90.4 courses for ± 2 %; twice that, in whole blocks."""
+    assert np.log(0.025) / np.log(0.96) == pytest.approx(90.36, abs=0.01)
+    assert FixedWidthRule(0.02, 100_000, 50).first_look == 200
+    assert FixedWidthRule(0.02, 100_000, 10).first_look == 190
+
+
+def test_a_required_margin_is_that_of_all_goals_together():
+    """The first goal needs 2, 6 and 3 mm in three courses, the second 5, 4 and 1 mm."""
+    size_mm = np.array([0.0, 4, 8])
+    needs_mm = np.array([[2.0, 6, 3], [5, 4, 1]])
+    excesses = [size_mm[:, None] - needs for needs in needs_mm]
+    np.testing.assert_allclose(margin_of_all(excesses, size_mm), [5, 6, 3], atol=1e-9)
+
+
+def test_every_course_has_its_margin_however_many_there_are():
+    size_mm, needs_mm = np.array([0.0, 3, 5, 8]), np.linspace(0.1, 7.9, 2345)
+    found = margin_of_courses(size_mm[:, None] - needs_mm, size_mm)
+    np.testing.assert_allclose(found, needs_mm, atol=1e-9)
+
+
+@pytest.mark.parametrize(("probability", "at"), [(0.9, 90), (0.901, 91), (0.05, 5), (1.0, 100), (0.001, 1)])
+def test_a_required_margin_suffices_for_the_wanted_share_of_courses(probability, at):
+    """Courses that need 1 to 100 mm."""
+    needs_mm = np.random.default_rng(1).permutation(np.arange(1.0, 101))
+    assert required_margin(needs_mm, probability).at == at

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from simulator.metrics.evaluate import check_volume, evaluate_metrics
+from simulator.metrics.evaluate import LeftOut, check_volume, evaluate_metrics
 from simulator.metrics.goals import check_goals, parse_goal, parse_metric
 from simulator.spec import ConfigError
 
@@ -146,3 +146,38 @@ def test_goals_that_can_be_met_together_are_not_refused():
     texts = ["GTV D98% >= 95%", "GTV D98% >= 100%", "GTV D2% <= 125%", "GTV D99% <= 90%", "GTV Dmax >= 60 Gy",
              "Heart D98% <= 5 Gy", "Heart V20Gy <= 10%", "Heart V20Gy >= 50 cc", "GTV BED(10):D98% <= 10 Gy"]  # fmt: skip
     check_goals([parse_goal(text) for text in texts], 50.0)
+
+
+def test_percent_of_a_volume_is_not_of_the_prescription():
+    goal = parse_goal("Lungs V20Gy <= 10 %")
+    np.testing.assert_array_equal(goal.in_goal_unit(np.array([9.0, 11.0]), 50.0), [9, 11])
+    np.testing.assert_array_equal(goal.is_met(np.array([9.0, 10.0, 11.0]), 50.0), [True, True, False])
+    np.testing.assert_array_equal(parse_goal("GTV TCP >= 90 %").is_met(np.array([46.0, 90.0]), 50.0), [False, True])
+
+
+@pytest.mark.parametrize(("op", "met"), [("<=", (1, 1, 0)), ("<", (1, 0, 0)), (">=", (0, 1, 1)), (">", (0, 0, 1))])
+def test_a_value_on_the_limit_meets_it_as_the_operator_says(op, met):
+    """To the millionth that float32 rounds by, and no more."""
+    goal = parse_goal(f"Heart Dmean {op} 20 Gy")
+    for rounding in (-1e-5, 0, 1e-5):
+        values = np.array([19.9999, 20 + rounding, 20.0001])
+        np.testing.assert_array_equal(goal.is_met(values, 50.0), np.array(met, bool))
+
+
+@pytest.mark.parametrize(("name", "threshold"), [("V20Gy", 20.0), ("V95%", 47.5), ("V100%", 50.0)])
+def test_a_volume_at_a_dose_has_that_dose_to_a_hundredth_of_a_percent(name, threshold):
+    """Four points of 1 to 4 cc just below and on the threshold."""
+    dose = np.float32(threshold * np.array([[0.99, 0.9999, 1.0, 1.0001]]))
+    volume = np.array([1.0, 2.0, 3.0, 4.0])
+    metrics = [parse_metric("X", name, "cc"), parse_metric("X", name)]
+    np.testing.assert_allclose(evaluate_metrics(metrics, dose, volume, 50.0)[0], [7, 70])
+
+
+def test_points_left_out_count_where_their_doses_are():
+    """Points of 30 and 20 Gy, 1 cc each, known alone of 10 cc: 2 cc are hotter and 6 cc colder."""
+    dose, volume = np.array([[30.0, 20.0]], np.float32), np.ones(2)
+    metrics = [parse_metric("X", "V25Gy", "cc"), parse_metric("X", "V25Gy"), parse_metric("X", "CV25Gy")]
+    metrics += [parse_metric("X", "D3cc"), parse_metric("X", "D35%")]
+    left_out = LeftOut(8.0, np.full(5, 2.0))
+    values = evaluate_metrics(metrics, dose, volume, 50.0, left_out=left_out)[0]
+    np.testing.assert_allclose(values, [3, 30, 7, 25, 20], rtol=1e-6)

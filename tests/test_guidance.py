@@ -57,6 +57,22 @@ def test_a_protocol_never_sees_a_later_fraction(guidance, fraction, seed):
     )
 
 
+@pytest.mark.parametrize(
+    "guidance",
+    [NoActionLevel(measured_fractions=2)]
+    + [ExtendedNoActionLevel(measured_fractions=n, then_every=every) for n in (1, 2, 3) for every in (1, 2)],
+)
+@pytest.mark.parametrize("fraction", range(8))
+def test_an_offline_protocol_corrects_before_it_images(guidance, fraction):
+    """What is seen in a fraction, and its match error, count from the next one on."""
+    seen, errors = normal((5, 8, 3), 4), noise((5, 8, 3))
+    other, match = seen.copy(), errors.match.copy()
+    other[:, fraction] += 7
+    match[:, fraction] -= 9
+    before, after = guidance.correct(seen, errors), guidance.correct(other, GuidanceNoise(match, errors.couch))
+    np.testing.assert_array_equal(before[:, : fraction + 1], after[:, : fraction + 1])
+
+
 class TestFrames:
     """Setup error of everything, and a target 4 mm posterior of its planned place."""
 

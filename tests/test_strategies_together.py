@@ -4,11 +4,23 @@ import itertools
 
 import numpy as np
 import pytest
+from drawing import by_fraction, delivered
 
 import simulator
 from simulator.problem.preparation import prepare
 from simulator.simulation.work import make_plan
+from simulator.strategy.guidance import ExtendedNoActionLevel, NoActionLevel, NoGuidance, OnlineBone, OnlineTarget
+from simulator.strategy.motion import (
+    BreathHold,
+    Compression,
+    Gating,
+    InternalTargetVolume,
+    MidVentilation,
+    NoMotionManagement,
+    Tracking,
+)
 from simulator.study_file.schema import StudyConfig
+from simulator.uncertainty import Baseline, Drift, Isocentre, Registration, Respiration, Setup, Uncertainty
 
 MOTIONS = ["none", "itv", "mid-ventilation", "gating", "breath-hold", "tracking", "compression"]
 GUIDANCES = [
@@ -63,6 +75,88 @@ def test_every_combination_can_be_prepared_and_delivered():
         moved = deliver(draw_courses(problem.setting, Draws(1, 0, 5)), strategy, problem.setting).motion("GTV")
         assert np.all(np.isfinite(moved.shift_mm))
         np.testing.assert_allclose(moved.weight.sum(axis=1), 1, rtol=1e-12)
+
+
+PERFECT = {"match_mm": 0, "couch_mm": 0}
+UNCORRECTED, AFTER_ONE = (1, 1, 1), (1, 0, 0)
+PROTOCOLS = {  # what is left of an error of everything, and of the target's own one, in each of three fractions
+    "none": (NoGuidance(), UNCORRECTED, UNCORRECTED),
+    "nal on bone": (NoActionLevel(measured_fractions=1, **PERFECT), AFTER_ONE, UNCORRECTED),
+    "nal on target": (NoActionLevel(measured_fractions=1, match="target", **PERFECT), AFTER_ONE, AFTER_ONE),
+    "enal on bone": (ExtendedNoActionLevel(measured_fractions=1, then_every=1, **PERFECT), AFTER_ONE, UNCORRECTED),
+    "enal on target": (
+        ExtendedNoActionLevel(measured_fractions=1, then_every=1, match="target", **PERFECT), AFTER_ONE, AFTER_ONE
+    ),
+    "bone": (OnlineBone(**PERFECT), (0, 0, 0), UNCORRECTED),
+    "target": (OnlineTarget(**PERFECT), (0, 0, 0), (0, 0, 0)),
+}  # fmt: skip
+MANAGED = {  # time from first to last beam in s of 150 s of beam, and where the target is planned along SI in mm
+    "none": (NoMotionManagement(), 150, 0.0),
+    "itv": (InternalTargetVolume(), 150, 0.0),
+    "mid-ventilation": (MidVentilation(), 150, 0.0),
+    "gating": (Gating(signal="phase", window_percent=50, latency_s=0), 300, 8 / np.pi),  # half a sine
+    "breath-hold": (BreathHold(depth=1, systematic_mm=0, hold_mm=0, hold_s=50, pause_s=30), 210, -4.0),
+    "compression": (Compression(), 150, 0.0),
+    "tracking": (Tracking(latency_s=0, error_systematic_mm=0, error_mm=0, reimaging_interval_s=7200), 150, 0.0),
+}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("managed", MANAGED)
+def test_every_source_meets_every_motion_management_and_guidance(managed, protocol):
+    """Errors along SI of 16 mm setup, 8 mm baseline, 4 mm of the target after imaging, 2 mm registration, 1 mm isocentre,
+    0.3 mm/min drift, and a sine of 8 mm: which of them are left of target and cord, averaged over each fraction.
+
+    Setup goes with any match, the baseline with one on the target, which takes the cord off by as much. Shifts after the
+    image stay, except that a tracking beam follows what it saw at first; registration and isocentre always stay.
+    """
+    motion, beam_s, planned_mm = MANAGED[managed]
+    guidance, of_all, of_target = (PROTOCOLS[protocol][i] for i in range(3))
+    along = lambda mm: (0, 0, mm)  # noqa: E731
+    uncertainty = Uncertainty(
+        setup=Setup(mean_mm=along(16)),
+        baseline=Baseline(mean_mm=along(8), after_imaging_mean_mm=along(4)),
+        drift=Drift(mean_mm_per_min=along(0.3)),
+        respiration=Respiration(amplitude_mm=along(8), n=1),
+        registration=Registration(mean_mm=along(2)),
+        isocentre=Isocentre(mean_mm=along(1)),
+    )
+    delivery = delivered(uncertainty, motion, guidance, n_instants=40)
+    minutes = (180 + (np.arange(40) + 0.5) / 40 * beam_s) / 60
+    mean = lambda path: 3 * (delivery.weight * path).sum(axis=2)  # noqa: E731
+    followed = 4 + 0.3 * minutes[0] if managed == "tracking" else 0.0
+    drift = mean(0.3 * minutes)
+    common = 16 * np.array(of_all) - 1 + drift - followed
+    target, cord = (mean(by_fraction(delivery, name)[..., 2]) for name in ("GTV", "SpinalCord"))
+    expected = planned_mm + common + 8 * np.array(of_target) + 4 + 2
+    taken_off = 8 * (1 - np.array(of_target)) if guidance.matches_target else 0.0
+    near = {"atol": 0.03} if managed == "gating" else {"atol": 1e-9}
+    np.testing.assert_allclose(target, np.broadcast_to(expected, target.shape), **near)
+    np.testing.assert_allclose(cord, np.broadcast_to(common - taken_off, cord.shape), **near)
+    for name in ("GTV", "SpinalCord"):
+        np.testing.assert_allclose(by_fraction(delivery, name)[..., :2], 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("managed", [name for name in MANAGED if name != "tracking"])
+@pytest.mark.parametrize(("guidance", "left"), [(OnlineBone, 1), (OnlineTarget, 0)])
+def test_an_image_each_minute_takes_off_what_moved_before_it(managed, guidance, left):
+    """0.3 mm/min of drift: after each image what came since the instant before it; 4 mm of the target if it is matched."""
+    motion, beam_s, _ = MANAGED[managed]
+    uncertainty = Uncertainty(
+        drift=Drift(mean_mm_per_min=(0, 0, 0.3)),
+        baseline=Baseline(after_imaging_mean_mm=(4, 0, 0)),
+        respiration=Respiration(amplitude_mm=(0, 8, 0), n=1),
+    )
+    path = delivered(uncertainty, motion, guidance(reimage_every_min=1, **PERFECT), n_instants=40)
+    elapsed_s = (np.arange(40) + 0.5) / 40 * beam_s
+    n_images = (elapsed_s // 60).astype(int)
+    minutes = (180 + elapsed_s + 60 * n_images) / 60
+    before = np.array([minutes[n_images < n][-1] if n else 0.0 for n in n_images])
+    found = by_fraction(path, "GTV")
+    np.testing.assert_allclose(found[..., 2], np.broadcast_to(0.3 * (minutes - before), (4, 3, 40)), atol=1e-9)
+    np.testing.assert_allclose(
+        found[..., 0], np.broadcast_to(4 * np.where(n_images > 0, left, 1), (4, 3, 40)), atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("margin", MARGINS, ids=str)

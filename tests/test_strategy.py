@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from drawing import drawn
 
+from simulator.problem.preparation import prepare
 from simulator.sampling.courses import draw_courses
 from simulator.sampling.streams import Draws
-from simulator.strategy.guidance import NoGuidance, OnlineBone, OnlineTarget
+from simulator.strategy.guidance import NoActionLevel, NoGuidance, OnlineBone, OnlineTarget
 from simulator.strategy.margin import (
     AsymmetricMargin,
     FiniteFractionMargin,
@@ -15,6 +16,7 @@ from simulator.strategy.margin import (
     StroomMargin,
     VanHerkMargin,
 )
+from simulator.study_file.schema import StudyConfig
 from simulator.uncertainty import OrganMotion, Respiration, Setup, Uncertainty
 
 
@@ -95,3 +97,109 @@ def test_every_strategy_meets_the_same_patients_whoever_else_is_drawn():
     )
     np.testing.assert_array_equal(first.setup_mm, more.setup_mm)
     np.testing.assert_array_equal(more.organs["Bladder"].shift_mm, alone.organs["Bladder"].shift_mm)
+
+
+ALL_SOURCES = {
+    "setup": {"systematic_mm": 3, "random_mm": 2},
+    "baseline": {"systematic_mm": 1.5, "random_mm": 1.2, "after_imaging_sd_mm": 0.7},
+    "registration": {"systematic_mm": 0.8},
+    "delineation": {"sd_mm": 0.9},
+    "isocentre": {"systematic_mm": 0.4},
+}
+RECIPES = ["van-herk", "finite-fraction", "stroom"]
+
+
+def margins_mm(uncertainty, motion="none", guidance="none", recipes=RECIPES):
+    """Margins (recipe, axis) of candidates in five fractions, penumbra 3.2 mm."""
+    study = StudyConfig.model_validate(
+        {
+            "name": "sources",
+            "case": {"phantom": "sphere", "radius_mm": 8},
+            "prescription": {"dose_gy": 50, "fractions": 5},
+            "plan": {"model": "penumbra", "penumbra_sd_mm": 3.2},
+            "uncertainty": uncertainty,
+            "strategies": {"margins_mm": recipes, "motion": [motion], "guidance": [guidance]},
+            "goals": ["GTV D98% >= 95%"],
+            "numerics": {"max_points": 1000},
+        }
+    )
+    six = np.array([request.margin_mm for request in prepare(study).requests])
+    np.testing.assert_array_equal(six[:, ::2], six[:, 1::2])
+    return six[:, ::2]
+
+
+@pytest.mark.parametrize(
+    ("guidance", "expected"),
+    [
+        ("online-bone", (5.563, 5.769, 5.077)),  # Σ² = 1.5² + 0.8² + 0.9² + 0.4², σ² = 0.87² + 1.2² + 0.7²
+        ("online-target", (3.484, 3.660, 3.319)),  # Σ² = 0.8² + 0.9² + 0.4², σ² = 0.87² + 0.7²
+        ("none", (10.317, 10.474, 8.877)),  # Σ² = 3² + 1.5² + 0.8² + 0.9² + 0.4², σ² = 2² + 1.2² + 0.7²
+    ],
+)
+def test_recipes_cover_every_source_that_guidance_leaves(guidance, expected):
+    """α = 2.5003, β = 1.6449: α Σ + β (sqrt(σ² + 3.2²) - 3.2), the same with Σ² + σ²/5 and 4 σ²/5, and 2 Σ + 0.7 σ."""
+    margin = margins_mm(ALL_SOURCES, guidance=guidance)
+    np.testing.assert_allclose(margin, np.repeat(np.array(expected)[:, None], 3, axis=1), atol=1.1e-3)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "systematic_squared", "random_squared"),
+    [
+        ("setup", 2.25 + 0.64 + 0.81 + 0.16, 0.87**2 + 1.44 + 0.49),
+        ("baseline", 0.64 + 0.81 + 0.16, 0.87**2),
+        ("registration", 2.25 + 0.81 + 0.16, 0.87**2 + 1.44 + 0.49),
+        ("delineation", 2.25 + 0.64 + 0.16, 0.87**2 + 1.44 + 0.49),
+        ("isocentre", 2.25 + 0.64 + 0.81, 0.87**2 + 1.44 + 0.49),
+    ],
+)
+def test_each_source_has_its_part_of_the_margin(left_out, systematic_squared, random_squared):
+    """Stroom's 2 Σ + 0.7 σ after a match on bone, which takes setup off."""
+    some = {name: source for name, source in ALL_SOURCES.items() if name != left_out}
+    expected = 2 * np.sqrt(systematic_squared) + 0.7 * np.sqrt(random_squared)
+    np.testing.assert_allclose(margins_mm(some, guidance="online-bone", recipes=["stroom"])[0], expected, atol=6e-4)
+
+
+def test_each_axis_has_its_own_margin():
+    """2 Σ + 0.7 σ of setup (1, 2, 3) and (3, 1, 2), baseline (2, 3, 1) and (1, 3, 2), after imaging (2, 1, 3)."""
+    uncertainty = {
+        "setup": {"systematic_mm": [1, 2, 3], "random_mm": [3, 1, 2]},
+        "baseline": {"systematic_mm": [2, 3, 1], "random_mm": [1, 3, 2], "after_imaging_sd_mm": [2, 1, 3]},
+        "registration": {"systematic_mm": [0, 1, 2]},
+        "isocentre": {"systematic_mm": [2, 0, 1]},
+    }
+    systematic = np.sqrt([1 + 4 + 0 + 4, 4 + 9 + 1 + 0, 9 + 1 + 4 + 1])
+    random = np.sqrt([9 + 1 + 4, 1 + 9 + 1, 4 + 4 + 9])
+    np.testing.assert_allclose(margins_mm(uncertainty, recipes=["stroom"])[0], 2 * systematic + 0.7 * random, atol=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("motion", "systematic", "random"),
+    [
+        ("none", (0, 0, 0), (0, 0, 0)),
+        ("itv", (0, 0, 0), (0, 0, 0)),
+        ("mid-ventilation", (0, 0, 0), (0, 0, 10 / np.sqrt(8))),  # SD of a sine of 10 mm from peak to peak
+        ({"kind": "gating", "signal": "phase", "window_percent": 100, "plan_on": "mean"}, (0, 0, 0), (0, 0, 10 / 8**0.5)),
+        ({"kind": "breath-hold", "systematic_mm": [1, 2, 3], "hold_mm": [0.3, 0.4, 1.2], "creep_sd_mm": [0.8, 0.6, 1]},
+         (1, 2, 3), (0.5, 0.5, 1.3)),
+        ({"kind": "tracking", "error_systematic_mm": [0.1, 0.2, 0.3], "error_mm": [0.4, 0.5, 0.6]},
+         (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)),
+        ({"kind": "compression", "systematic_mm": [3, 2, 1], "random_mm": [1, 2, 3]}, (3, 2, 1), (1, 2, 3)),
+    ],
+)  # fmt: skip
+def test_recipes_cover_what_motion_management_leaves(motion, systematic, random):
+    """Stroom's 2 Σ + 0.7 σ, no other error, breathing of 10 mm along SI."""
+    breathing = {"respiration": {"amplitude_mm": [0, 0, 10], "n": 1}}
+    expected = 2 * np.array(systematic) + 0.7 * np.array(random)
+    np.testing.assert_allclose(margins_mm(breathing, motion, recipes=["stroom"])[0], expected, atol=6e-4)
+
+
+def test_offline_protocols_leave_a_third_of_the_variance_of_three_images():
+    """Three of 300 fractions measured, no match error: Σ² = σ²/3 and all of σ, and setup and baseline seen together or not."""
+    patient, target = Spread(np.full(3, 3.0), np.full(3, 2.0), 300), Spread(np.full(3, 1.5), np.full(3, 1.2), 300)
+    on_bone = NoActionLevel(measured_fractions=3, match_mm=0).residual(patient, target)
+    np.testing.assert_allclose(on_bone.systematic_mm, np.sqrt(4 / 3 + 1.5**2), rtol=0.05)
+    np.testing.assert_allclose(on_bone.random_mm, np.hypot(2, 1.2), rtol=0.03)
+    on_target = NoActionLevel(measured_fractions=3, match_mm=0, match="target").residual(patient, target)
+    np.testing.assert_allclose(on_target.systematic_mm, np.sqrt((4 + 1.2**2) / 3), rtol=0.05)
+    np.testing.assert_allclose(on_target.random_mm, np.hypot(2, 1.2), rtol=0.03)
+    assert on_target.n_fractions == 300

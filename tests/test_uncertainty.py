@@ -131,6 +131,19 @@ class TestSetup:
         np.testing.assert_allclose([found[0, 1], found[0, 2], found[1, 2]], [0.6, -0.3, 0.2], atol=4 / np.sqrt(N))
         assert_sd(moved, [1, 2, 3])
 
+    @pytest.mark.parametrize("which", [0, 1, 2])
+    def test_a_single_correlation_couples_its_two_axes_for_both_errors(self, which):
+        """LR-AP, LR-SI and AP-SI in this order; of the means of courses and of the differences between fractions."""
+        value = np.zeros(3)
+        value[which] = 0.8
+        setup = Setup(systematic_mm=(1, 2, 3), random_mm=(3, 1, 2), correlation=tuple(value))
+        moved = setup.draw(Draws(2, 0, N), 2)
+        systematic = setup.model_copy(update={"random_mm": (0, 0, 0)}).draw(Draws(2, 0, N), 1)[:, 0]
+        for errors, sd in ((systematic, [1, 2, 3]), (moved[:, 0] - moved[:, 1], np.sqrt(2) * np.array([3, 1, 2]))):
+            found = np.corrcoef(errors.T)[[0, 0, 1], [1, 2, 2]]
+            np.testing.assert_allclose(found, value, atol=4 / np.sqrt(N))
+            assert_sd(errors, sd)
+
     def test_impossible_correlations_are_refused(self):
         with pytest.raises(ValidationError, match="no three axes can have the correlations"):
             Setup(correlation=(0.9, 0.9, -0.9))
@@ -194,6 +207,14 @@ class TestDrift:
             assert_sd(path[:, k, 0], 0.3 * minutes)
             assert_sd(path[:, k, 1], 0.4 * np.sqrt(minutes))
         assert_sd(path[:, 19, 1] - path[:, 9, 1], 0.4 * np.sqrt(2 * 10 / 20))
+
+    def test_each_fraction_has_its_own_rate(self):
+        rate = (
+            Drift(mean_mm_per_min=(1, 0, 0), sd_mm_per_min=(0.3, 0.1, 0.2)).draw(Draws(2, 0, N), 3, 4).rate_mm_per_min
+        )
+        assert_mean(rate[:, 0], [1, 0, 0])
+        for first, second in ((0, 1), (1, 2), (0, 2)):
+            assert_sd(rate[:, first] - rate[:, second], np.sqrt(2) * np.array([0.3, 0.1, 0.2]))
 
     def test_it_moves_every_structure_alike(self):
         moved = delivered(Uncertainty(drift=Drift(brownian_mm_per_sqrt_min=1)))
