@@ -209,6 +209,27 @@ def test_risks_that_cannot_be_told_apart_tie_and_the_smaller_ptv_wins():
     assert apart.recommended == 0
 
 
+def test_the_nearest_miss_has_the_best_coverage_then_the_least_risk_then_the_smallest_ptv():
+    for coverage, shares, ptv_cc, nearest in (
+        ((0.7, 0.8, 0.6), (0.9, 0.1, 0.9), (10, 30, 10), 1),
+        ((0.8, 0.8, 0.6), (0.1, 0.2, 0.9), (10, 30, 10), 1),
+        ((0.8, 0.8, 0.6), (0.2, 0.2, 0.9), (30, 20, 10), 1),
+    ):
+        found = decide(np.array(coverage), np.array(coverage) - 0.05, 0.9, spared(*shares), np.array(ptv_cc, float))
+        assert (found.recommended, found.nearest_miss, found.tied) == (None, nearest, ())
+
+
+def test_of_equal_ptvs_the_better_coverage_wins():
+    coverage = np.array([0.97, 0.99, 0.98])
+    found = decide(coverage, coverage - 0.01, 0.9, spared(0.7, 0.7, 0.7), np.array([20.0, 20.0001, 20.0]))
+    assert found.tied == (1, 2, 0)
+
+
+def test_coverage_of_exactly_what_is_wanted_is_enough():
+    found = decide(np.array([0.95]), np.array([0.9]), 0.9, spared(0.5), np.array([1.0]))
+    assert found.recommended == 0
+
+
 def study(**changes):
     return StudyConfig.model_validate(
         {

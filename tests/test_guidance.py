@@ -73,6 +73,83 @@ def test_an_offline_protocol_corrects_before_it_images(guidance, fraction):
     np.testing.assert_array_equal(before[:, : fraction + 1], after[:, : fraction + 1])
 
 
+SEEN, ERRORS = normal((40, 12, 3), 4), noise((40, 12, 3))
+MATCH, COUCH = (0.5, 1.0, 2.0), (0.3, 0.6, 0.9)
+MEASURED, MOVED = SEEN + ERRORS.match * MATCH, ERRORS.couch * COUCH
+
+
+def test_an_online_protocol_corrects_what_it_measured_and_misses_by_the_couch():
+    for kind in (OnlineBone, OnlineTarget):
+        np.testing.assert_allclose(kind(match_mm=MATCH, couch_mm=COUCH).correct(SEEN, ERRORS), MEASURED + MOVED)
+    found = OnlineBone(match_mm=MATCH, couch_mm=COUCH, action_level_mm=6).correct(SEEN, ERRORS)
+    is_far = (MEASURED**2).sum(axis=-1) > 36
+    assert 0.2 < is_far.mean() < 0.9
+    np.testing.assert_allclose(found[is_far], (MEASURED + MOVED)[is_far])
+    assert not found[~is_far].any()
+    assert not OnlineBone(match_mm=0, action_level_mm=5).correct(np.full((1, 1, 3), [3.0, 4, 0]), ERRORS).any()
+
+
+@pytest.mark.parametrize("first", [1, 3, 11])
+def test_nal_corrects_by_the_mean_of_what_it_measured(first):
+    found = NoActionLevel(measured_fractions=first, match_mm=MATCH, couch_mm=COUCH).correct(SEEN, ERRORS)
+    assert not found[:, :first].any()
+    expected = MEASURED[:, :first].sum(axis=1, keepdims=True) / first + MOVED[:, first:]
+    np.testing.assert_allclose(found[:, first:], expected)
+
+
+@pytest.mark.parametrize(("first", "every", "begin"), [(1, 1, None), (2, 3, None), (3, 5, 6), (1, 4, 7)])
+def test_enal_corrects_by_the_line_through_what_it_measured(first, every, begin):
+    """numpy's polynomial of first degree through the images before a fraction, once one has followed the first ones."""
+    guidance = ExtendedNoActionLevel(
+        measured_fractions=first, then_every=every, then_from=begin, match_mm=MATCH, couch_mm=COUCH
+    )
+    found = guidance.correct(SEEN, ERRORS)
+    assert not found[:, :first].any()
+    later = set(range((begin or first + 1) - 1, 12, every))
+    for f in range(first, 12):
+        days = [d for d in range(f) if d < first or d in later]
+        degree = 1 if len(days) > first else 0
+        line = np.polyfit(days, MEASURED[:, days].swapaxes(0, 1).reshape(len(days), -1), degree)
+        expected = sum(c * f ** (degree - i) for i, c in enumerate(line)).reshape(40, 3)
+        np.testing.assert_allclose(found[:, f], expected + MOVED[:, f])
+
+
+def test_trial_courses_measure_what_an_action_level_leaves():
+    """Setup of Σ = σ = 2 mm along one axis, 3 mm level, couch error 1 mm: Σ 0.519 and σ 1.360 mm; the target's own shift
+    stays after a match on bone, and is part of what is matched on the target."""
+    nothing = Spread(np.zeros(3), np.zeros(3), 200)
+    along_lr = Spread(np.array([2.0, 0, 0]), np.array([2.0, 0, 0]), 200)
+    protocol = {"action_level_mm": 3, "match_mm": 0, "couch_mm": (1, 0, 0)}
+    for left in (
+        OnlineBone(**protocol).residual(along_lr, nothing),
+        OnlineTarget(**protocol).residual(along_lr, nothing),
+        OnlineTarget(**protocol).residual(nothing, along_lr),
+    ):
+        np.testing.assert_allclose(left.systematic_mm, [0.519, 0, 0], atol=0.02)
+        np.testing.assert_allclose(left.random_mm, [1.360, 0, 0], atol=0.01)
+        assert left.n_fractions == 200
+    shifted = OnlineBone(**protocol).residual(along_lr, Spread(np.array([0, 0, 3.0]), np.array([0, 1.0, 0]), 200))
+    np.testing.assert_allclose(shifted.systematic_mm, [0.519, 0, 3.0], atol=0.09)
+    np.testing.assert_allclose(shifted.random_mm, [1.360, 1.0, 0], atol=0.01)
+
+
+def test_times_of_a_session():
+    """Beam 120 s after the image for 100 s in four parts, an image each 30 s that takes 60 s; 10 Gy at 6 Gy/min."""
+    session = Session(image_to_beam_s=120, dose_rate_gy_per_min=6, reimaging_s=60)
+    assert session.beam_on_s(10) == 100
+    timeline = session.timeline(100, 30, 4)
+    np.testing.assert_allclose(60 * timeline.time_min, [132.5, 157.5 + 60, 182.5 + 120, 207.5 + 120])
+    np.testing.assert_array_equal(timeline.image, [0, 1, 2, 2])
+    assert timeline.n_images == 2
+    np.testing.assert_array_equal(timeline.first_since(1000), [0, 0, 0, 0])
+    np.testing.assert_array_equal(timeline.first_since(100), [0, 0, 2, 2])
+    alone = session.timeline(100, None, 4)
+    np.testing.assert_allclose(60 * alone.time_min, [132.5, 157.5, 182.5, 207.5])
+    assert alone.n_images == 0
+    np.testing.assert_array_equal(alone.first_since(40), [0, 0, 2, 2])
+    assert OnlineBone(reimage_every_min=1.5).image_every_s == 90
+
+
 class TestFrames:
     """Setup error of everything, and a target 4 mm posterior of its planned place."""
 

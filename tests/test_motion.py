@@ -194,6 +194,30 @@ class TestBreathHold:
             place = setting(Uncertainty(respiration=source))
             np.testing.assert_allclose(hold.offset_mm(place.planned, name), expected, atol=1e-9)
 
+    def test_holds_share_the_dose_evenly_however_many_instants_each_has(self):
+        """20 instants in three holds: 7, 6 and 7."""
+        weight = delivered(Uncertainty(), BreathHold(hold_s=50)).weight
+        expected = np.repeat(1 / (3 * np.array([7.0, 6, 7])), [7, 6, 7]) / 3
+        np.testing.assert_allclose(weight, np.broadcast_to(expected, weight.shape))
+
+    def test_structures_miss_their_places_in_proportion_to_their_amplitudes(self):
+        """Bladder breathes half as much as the target, the cord not at all; geometry alone moves all of the miss."""
+        source = Respiration(amplitude_mm=(0, 0, 10.0), structures={"Bladder": (3, 4, 0), "SpinalCord": (0, 0, 0)})
+        hold = BreathHold(systematic_mm=(1, 2, 3), hold_mm=(3, 2, 1), hold_s=1000)
+        moved = delivered(Uncertainty(respiration=source), hold)
+        target, bladder = (by_fraction(moved, name) - hold.offset_mm(moved.setting.planned, name)
+                           for name in ("GTV", "Bladder"))  # fmt: skip
+        np.testing.assert_allclose(bladder, target / 2, atol=1e-9)
+        assert np.all(target.std(axis=(0, 1, 2)) > 0.3)
+        assert not by_fraction(moved, "SpinalCord").any()
+
+    def test_creep_varies_between_fractions_about_its_mean(self):
+        hold = BreathHold(systematic_mm=0, hold_mm=0, creep_mean_mm=(1, 2, 3), creep_sd_mm=(3, 1, 2), hold_s=1000)
+        path = by_fraction(delivered(Uncertainty(), hold, n_courses=4000), "GTV")
+        creep = (path[:, :, -1] - path[:, :, 0]) / (19 / 20)
+        np.testing.assert_allclose(creep.mean(axis=(0, 1)), [1, 2, 3], atol=4 * 3 / np.sqrt(12_000))
+        np.testing.assert_allclose((creep[:, 0] - creep[:, 1]).std(axis=0), np.sqrt(2) * np.array([3, 1, 2]), rtol=0.05)
+
     def test_creep_grows_within_each_hold(self):
         hold = BreathHold(systematic_mm=0, hold_mm=0, creep_mean_mm=(0, 0, 4.0), hold_s=75)
         path = by_fraction(delivered(Uncertainty(), hold), "GTV")[0, 0, :, 2]
@@ -304,3 +328,46 @@ def test_weights_of_a_course_sum_to_one_whatever_the_strategy(motion, seed):
     delivery = delivered(breathing(breath_cv=0.4, course_cv=0.5, n=3), motion, seed=seed)
     np.testing.assert_allclose(delivery.weight.sum(axis=(1, 2)), 1, rtol=1e-12)
     assert np.all(delivery.weight >= 0)
+
+
+def test_compression_shrinks_every_structure_and_shifts_it_alike():
+    source = Respiration(amplitude_mm=(2, 4, 10), structures={"Bladder": (4, 2, 5)})
+    squeeze = Compression(ratio=(1, 0.8, 0.6), ratio_cv=0, systematic_mm=(1, 2, 3), random_mm=(3, 1, 2))
+    squeezed, free = (delivered(Uncertainty(respiration=source), m, n_courses=4000) for m in (squeeze, None))
+    target, bladder = (
+        by_fraction(squeezed, name) - by_fraction(free, name) * (1, 0.8, 0.6) for name in ("GTV", "Bladder")
+    )
+    np.testing.assert_allclose(target, bladder, atol=1e-9)
+    np.testing.assert_allclose(np.ptp(target, axis=2), 0, atol=1e-9)
+    shift = target[:, :, 0]
+    np.testing.assert_allclose((shift[:, 0] - shift[:, 1]).std(axis=0), np.sqrt(2) * np.array([3, 1, 2]), rtol=0.05)
+    np.testing.assert_allclose(shift[:, 0].std(axis=0), np.hypot((1, 2, 3), (3, 1, 2)), rtol=0.05)
+
+
+def test_a_match_sees_the_day_but_no_single_breath():
+    """Twice the planned amplitude leaves the mean in the gate twice as far; breaths of their own average out unseen."""
+    gate = Gating(signal="phase", window_percent=50, latency_s=0)
+    uncertainty = breathing(n=1, delivery_factor=2)
+    left = delivered(uncertainty, gate, OnlineTarget(**PERFECT), n_instants=40)
+    mean = 3 * (left.weight * by_fraction(left, "GTV")[..., 2]).sum(axis=2)
+    np.testing.assert_allclose(mean, 10 / np.pi, atol=0.03)
+    free, matched = (delivered(breathing(breath_cv=0.5), None, g) for g in (None, OnlineTarget(**PERFECT)))
+    np.testing.assert_allclose(by_fraction(matched, "GTV"), by_fraction(free, "GTV"), atol=1e-12)
+
+
+def test_gating_around_inhale_lets_the_deepest_share_through():
+    """Within 30 % of the peak-to-peak signal from inhale: 7 to 10 mm inferior of exhale, itself 5 mm superior."""
+    gate = Gating(around="inhale", window_percent=30, latency_s=0)
+    path = gate.path_mm(setting(breathing(n=1)).planned, "GTV")[:, 2]
+    assert path.min() == pytest.approx(-5)
+    assert path.max() == pytest.approx(-2, abs=0.4)
+    assert path.max() <= -2
+    assert gate.duty_cycle(planned(1)) == pytest.approx(2 * np.arcsin(np.sqrt(0.3)) / np.pi, abs=1e-3)
+
+
+def test_a_gate_that_nothing_enters_is_on_at_the_nearest_instant():
+    gate = Gating(window_percent=0.01, latency_s=0)
+    weight = delivered(breathing(n=1, delivery_factor=2), gate).weight
+    assert np.all((weight > 0).sum(axis=2) >= 1)
+    path = by_fraction(delivered(breathing(n=1, delivery_factor=2), gate), "GTV")[..., 2]
+    np.testing.assert_array_equal(weight > 0, path == path.max(axis=2, keepdims=True))

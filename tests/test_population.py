@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from simulator.population.bands import QUANTILES, band_quantiles, count_levels
-from simulator.population.intervals import wilson_interval
+from simulator.population.intervals import quantile_interval, randomisation_interval, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,24 @@ def test_bands_are_quantiles_to_their_resolution():
     bands = band_quantiles(count_levels(dvhs[:150]).astype(np.int64) + count_levels(dvhs[150:]))
     expected = np.quantile(dvhs, QUANTILES, axis=0, method="inverted_cdf")
     np.testing.assert_allclose(bands, expected, atol=0.1001)
+
+
+def test_intervals_of_quantiles_are_order_statistics():
+    """1 to 100: the 40th and 61st for the median (binomial 2.5 % at 40, 97.5 % at 60), the 84th and 96th for 90 %."""
+    values = np.random.default_rng(0).permutation(np.arange(1.0, 101))
+    low, high = quantile_interval(values, (0.5, 0.9))
+    np.testing.assert_array_equal(low, [40, 84])
+    np.testing.assert_array_equal(high, [61, 96])
+
+
+def test_intervals_from_randomisations_are_those_of_student():
+    """Shares 0.4, 0.5, 0.6 of 100 courses: mean 0.5, SD 0.1, t = 4.302653: half width 0.1 t / sqrt(3)."""
+    met = np.concatenate([np.arange(100) < n for n in (40, 50, 60)])
+    assert randomisation_interval(met, 3) == pytest.approx((0.5 - 0.248414, 0.5 + 0.248414), abs=1e-6)
+    alike = np.concatenate([np.arange(100) < 50] * 3)  # their SD counts as 1/100
+    assert randomisation_interval(alike, 3) == pytest.approx((0.5 - 0.0248414, 0.5 + 0.0248414), abs=1e-7)
+    few = np.arange(300) < 5  # fewer than two of each
+    assert randomisation_interval(few, 3) == pytest.approx(wilson_interval(np.array(5), 300))
+    enough = np.concatenate([np.arange(100) < 2] * 3)
+    half = 4.302653 * 0.01 / np.sqrt(3)
+    assert randomisation_interval(enough, 3) == pytest.approx((0, 0.02 + half), abs=1e-6)

@@ -14,6 +14,7 @@ from simulator.sampling.streams import Draws
 from simulator.strategy.session import Session
 from simulator.uncertainty import (
     Baseline,
+    Delineation,
     Drift,
     Isocentre,
     OrganMotion,
@@ -249,6 +250,21 @@ class TestOrgans:
         np.testing.assert_allclose(by_fraction(moved, "Bladder"), 0.5 * by_fraction(moved, "GTV"))
         np.testing.assert_allclose(by_fraction(moved, "GTV")[0, 0, 0], [0, 1, 2])
 
+    def test_an_organ_has_its_mean_and_its_sd_of_course_and_fraction(self):
+        organ = OrganMotion(mean_mm=(3, -2, 1), systematic_mm=(1, 2, 3), random_mm=(3, 1, 2))
+        moved = delivered(Uncertainty(organs={"Bladder": organ}), n_courses=N, n_instants=1).motion("Bladder").shift_mm
+        assert_mean(moved.mean(axis=1), [3, -2, 1])
+        assert_sd(moved[:, 0], np.hypot((1, 2, 3), (3, 1, 2)))
+        assert_sd(moved[:, 0] - moved[:, 1], np.sqrt(2) * np.array([3, 1, 2]))
+
+    def test_a_filling_organ_never_loses_more_than_95_percent_of_its_volume(self):
+        """100 cc that lose 30 cc/min: 0.1 at 3 min, then the least ratio, 0.05."""
+        path = OrganMotion(filling_cc_per_min=-30).draw(
+            Draws(1, 0, 1), "Bladder", np.zeros((1, 3)), np.zeros((1, 1, 3)), 3
+        )
+        size = path.scaling(np.array([[[0.0, 3.0, 4.0]]]), 100.0)
+        np.testing.assert_allclose(size**3, [[[1, 0.1, 0.05]]])
+
     def test_student_law_keeps_the_sd_and_fattens_the_tails(self):
         def shift(**law):
             organs = {"Bladder": OrganMotion(random_mm=4.5, **law)}
@@ -340,6 +356,9 @@ class TestDelineation:
         expected = np.exp(-(1 - np.cos(np.radians(degrees))) / np.radians(correlation_deg) ** 2)
         np.testing.assert_allclose(np.diag(covariance), 1, atol=1e-5)
         np.testing.assert_allclose(covariance[0], expected, atol=2e-3)
+
+    def test_distances_are_cut_off_at_three_and_a_half_sd(self):
+        assert Delineation(sd_mm=2, mean_mm=-1.5).farthest_mm == 1.5 + 7
 
     def test_without_correlation_length_the_surface_moves_as_one(self):
         field = SurfaceField.on(self.directions(np.array([0.0, 70, 180])), None).basis
