@@ -19,6 +19,7 @@ from simulator.population.intervals import (
     wilson_interval,
 )
 from simulator.population.required_margin import (
+    Chain,
     along_chain,
     margin_chains,
     margin_of_all,
@@ -137,12 +138,39 @@ def test_the_margin_of_a_linear_metric_is_exact():
 def test_margins_are_chained_where_they_are_nested():
     isotropic = np.repeat([[5.0], [0.0], [3.0], [3.0]], 6, axis=1)
     assert margin_chains(isotropic) == [[1, 2, 0]]
+    assert margin_chains(isotropic[2:]) == []
     per_axis = np.array([[3, 3, 3, 3, 3, 3], [5, 5, 3, 3, 3, 3], [3, 3, 3, 3, 6, 6], [3, 3, 3, 3, 8, 8]], float)
     assert margin_chains(per_axis) == [[0, 1], [0, 2, 3]]
     assert along_chain(per_axis[[0, 2, 3]], np.array([3.0, 6, 8]), 7.0) == pytest.approx([3, 3, 3, 3, 7, 7])
     assert along_chain(per_axis[[0, 2, 3]], np.array([3.0, 6, 8]), np.inf) == pytest.approx(
         [3, 3, 3, 3, np.inf, np.inf]
     )
+
+
+def test_a_chain_is_placed_by_its_largest_side_or_by_the_sum_of_all():
+    alike = Chain.of(np.repeat([[2.0], [4.0], [5.0]], 6, axis=1))
+    assert alike.is_isotropic
+    np.testing.assert_array_equal(alike.size_mm, [2, 4, 5])
+    for at in (-1.0, 1.0, 2.0, 3.5, 4.5, 7.0):
+        np.testing.assert_allclose(alike.sides_at(at), np.full(6, at))
+    along_axes = Chain.of(np.array([[3.0, 3, 3, 3, 5, 5], [4, 3.5, 3, 3, 5, 5]]))
+    np.testing.assert_array_equal(along_axes.size_mm, [22, 23.5])
+    assert not along_axes.is_isotropic
+    assert along_axes.growth == pytest.approx(1 / 1.5)
+    np.testing.assert_allclose(along_axes.sides_at(22.75), [3.5, 3.25, 3, 3, 5, 5])
+
+
+def test_places_along_a_chain_reach_as_far_as_the_ellipsoid_of_its_sides():
+    """3 mm sideways, 3 to 5 mm inferior and 3 to 6 mm superior."""
+    chain = Chain.of(np.array([[3.0, 3, 3, 3, 3, 3], [3, 3, 3, 3, 5, 6]]))
+    np.testing.assert_array_equal(chain.size_mm, [3, 6])
+    assert chain.growth == 1
+    slant = np.array([0.6, 0, 0.8])
+    directions = np.array([[0, 0, 1.0], [0, 0, -1], slant, -slant])
+    for at in (3.5, 4.5, 6.0, 8.0):
+        inferior, superior = 3 + (at - 3) * 2 / 3, at
+        reach = [superior, inferior, np.hypot(0.6 * 3, 0.8 * superior), np.hypot(0.6 * 3, 0.8 * inferior)]
+        np.testing.assert_allclose(chain.places(directions, np.array([reach]))[0], at, atol=0.01)
 
 
 @pytest.mark.parametrize(("fractions", "systematic", "random"), [("1", "2.0", "2.0"), ("5", "2.0", "2.0")])

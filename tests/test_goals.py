@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from simulator.metrics.evaluate import LeftOut, check_volume, evaluate_metrics
+from simulator.metrics.evaluate import LeftOut, check_volume, evaluate_metrics, values_without_target
 from simulator.metrics.goals import check_goals, parse_goal, parse_metric
 from simulator.spec import ConfigError
 
@@ -181,3 +181,21 @@ def test_points_left_out_count_where_their_doses_are():
     left_out = LeftOut(8.0, np.full(5, 2.0))
     values = evaluate_metrics(metrics, dose, volume, 50.0, left_out=left_out)[0]
     np.testing.assert_allclose(values, [3, 30, 7, 25, 20], rtol=1e-6)
+
+
+def test_extremes_are_those_of_the_surface_or_where_volumes_differ_of_the_points_inside():
+    dose, metrics = np.array([[10.0, 20.0, 30.0]], np.float32), [parse_metric("X", "Dmin"), parse_metric("X", "Dmax")]
+    with pytest.raises(ValueError, match="X Dmin needs the doses of the surface"):
+        evaluate_metrics(metrics, dose, np.ones(3), 50.0)
+    given = np.array([[5.0, 35.0]])
+    for volume in (np.ones(3), np.ones((1, 3))):
+        np.testing.assert_array_equal(evaluate_metrics(metrics, dose, volume, 50.0, given), given)
+    inside = np.array([[1.0, 1.0, 0.0]])
+    np.testing.assert_array_equal(evaluate_metrics(metrics, dose, inside, 50.0), [[10, 20]])
+
+
+def test_a_course_without_a_true_target_covers_nothing():
+    """All of 7 cc are cold, no clonogen is hit, and complications are counted as certain."""
+    named = {"D98%": 0, "Dmean": 0, "V20Gy": 0, "TCP": 0, "NTCP": 100, "CV20Gy": 7}
+    metrics = [parse_metric("GTV", name) for name in named] + [parse_metric("GTV", "CV20Gy", "%")]
+    np.testing.assert_array_equal(values_without_target(metrics, 7.0), [*named.values(), 100])

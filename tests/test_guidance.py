@@ -370,3 +370,17 @@ def test_share_of_errors_beyond_a_one_axis_action_level():
     seen[..., 2] = normal((60_000, 1), 2.0)
     corrected = OnlineBone(action_level_mm=3, **PERFECT).correct(seen, noise(seen.shape))
     assert (corrected[..., 2] != 0).mean() == pytest.approx(2 * norm.sf(1.5), abs=4 * 0.5 / np.sqrt(60_000))
+
+
+def test_defaults_are_those_of_their_sources():
+    """1.5 mm in space after correction (Wang 2009) is 0.87 mm per axis."""
+    for kind in (NoActionLevel, ExtendedNoActionLevel, OnlineBone, OnlineTarget):
+        np.testing.assert_allclose(kind().match_mm, 1.5 / np.sqrt(3), atol=0.005)
+        assert kind().couch_mm == (0, 0, 0)
+    offline = ExtendedNoActionLevel()
+    assert (offline.measured_fractions, offline.then_every, offline.match) == (3, 5, "bone")
+    assert NoActionLevel().measured_fractions == NoActionLevel().fractions_before_correction() == 3
+    online = OnlineTarget()
+    assert (online.action_level_mm, online.couch, online.rotation_match_deg) == (0, "4D", (0.4, 0.4, 0.4))
+    session = Session()
+    assert (session.image_to_beam_s, session.dose_rate_gy_per_min, session.reimaging_s) == (180, 4, 60)

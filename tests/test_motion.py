@@ -371,3 +371,17 @@ def test_a_gate_that_nothing_enters_is_on_at_the_nearest_instant():
     assert np.all((weight > 0).sum(axis=2) >= 1)
     path = by_fraction(delivered(breathing(n=1, delivery_factor=2), gate), "GTV")[..., 2]
     np.testing.assert_array_equal(weight > 0, path == path.max(axis=2, keepdims=True))
+
+
+def test_defaults_are_those_of_their_sources():
+    hold, beam, squeeze, gate = BreathHold(), Tracking(), Compression(), Gating()
+    assert (hold.systematic_mm, hold.hold_mm) == ((1.0, 1.1, 1.2), (0.7, 0.9, 1.0))  # PMC6913352, table 3
+    assert (hold.depth, hold.hold_s, hold.pause_s) == (0, 20, 20)
+    assert hold.creep_mean_mm == hold.creep_sd_mm == (0, 0, 0)
+    assert (squeeze.ratio, squeeze.ratio_cv) == ((0.98, 0.73, 0.61), 0.2)  # PMC5523845
+    assert squeeze.systematic_mm == squeeze.random_mm == (0, 0, 0)
+    assert (gate.window_percent, gate.latency_s, gate.signal, gate.around, gate.plan_on) == (
+        30, 0.1, "amplitude", "exhale", "union"
+    )  # fmt: skip
+    assert (beam.latency_s, beam.error_systematic_mm, beam.error_mm) == (0.1, (0.3,) * 3, (0.6,) * 3)
+    assert beam.reimaging_interval_s == 60

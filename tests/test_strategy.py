@@ -177,6 +177,7 @@ def test_each_axis_has_its_own_margin():
     [
         ("none", (0, 0, 0), (0, 0, 0)),
         ("itv", (0, 0, 0), (0, 0, 0)),
+        ("gating", (0, 0, 0), (0, 0, 0)),
         ("mid-ventilation", (0, 0, 0), (0, 0, 10 / np.sqrt(8))),  # SD of a sine of 10 mm from peak to peak
         ({"kind": "gating", "signal": "phase", "window_percent": 100, "plan_on": "mean"}, (0, 0, 0), (0, 0, 10 / 8**0.5)),
         ({"kind": "breath-hold", "systematic_mm": [1, 2, 3], "hold_mm": [0.3, 0.4, 1.2], "creep_sd_mm": [0.8, 0.6, 1]},

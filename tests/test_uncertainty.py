@@ -290,8 +290,9 @@ class TestOrgans:
         for k in (0, 7, 19):
             assert_sd(wave[:, k], 3.0)
         for lag in (1, 3, 10):
-            found = np.corrcoef(wave[:, 5], wave[:, 5 + lag])[0, 1]
-            assert found == pytest.approx(np.exp(-6 * lag / 20), abs=4 / np.sqrt(N))
+            for first in (0, 5):
+                found = np.corrcoef(wave[:, first], wave[:, first + lag])[0, 1]
+                assert found == pytest.approx(np.exp(-6 * lag / 20), abs=4 / np.sqrt(N))
 
     def test_filling_scales_about_the_centroid_and_so_does_the_volume(self):
         organs = {"Bladder": OrganMotion(filling_course_cv=0.3, filling_fraction_cv=0.2, filling_cc_per_min=2)}
@@ -303,6 +304,17 @@ class TestOrgans:
         assert_mean(volume, 1 + 2 * minutes / 100)
         assert_sd(np.log(volume - 2 * minutes / 100), np.sqrt(np.log1p(0.09) + np.log1p(0.04)))
         assert moved.motion("GTV").linear is None
+
+    def test_a_filling_organ_that_turns_does_both_about_its_centre(self):
+        """Twice the volume, a quarter turn about SI and a lever of 10 mm: x of the planned 1 mm becomes y of cbrt(2)."""
+        organ = OrganMotion(filling_cc_per_min=100 / 3)
+        uncertainty = Uncertainty(setup=Setup(mean_deg=(0, 0, 90)), organs={"Bladder": organ})
+        session = Session(image_to_beam_s=180 - 75)  # 150 s of beam, its middle 3 min after the image
+        moved = delivered(uncertainty, centres={"Bladder": np.array([10.0, 0, 0])}, session=session, n_instants=1)
+        motion = moved.motion("Bladder")
+        np.testing.assert_allclose(motion.shift_mm[0, 0], [-10, 10, 0], atol=1e-9)
+        turned = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]]) - np.eye(3)
+        np.testing.assert_allclose(motion.linear[0, 0], turned + (np.cbrt(2) - 1) * np.eye(3), atol=1e-9)
 
     def test_what_moves_slowly_is_delivered_in_four_parts_of_a_fraction(self):
         """Parts have the means of their instants; what breathes or has peristalsis keeps every instant."""
@@ -356,6 +368,14 @@ class TestDelineation:
         expected = np.exp(-(1 - np.cos(np.radians(degrees))) / np.radians(correlation_deg) ** 2)
         np.testing.assert_allclose(np.diag(covariance), 1, atol=1e-5)
         np.testing.assert_allclose(covariance[0], expected, atol=2e-3)
+
+    @pytest.mark.parametrize("correlation_deg", [20, 45])
+    def test_the_correlation_depends_on_the_angle_between_directions_alone(self, correlation_deg):
+        directions = np.random.default_rng(2).standard_normal((40, 3))
+        unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+        field = SurfaceField.on(directions, correlation_deg).basis.astype(float)
+        expected = np.exp(-(1 - unit @ unit.T) / np.radians(correlation_deg) ** 2)
+        np.testing.assert_allclose(field.T @ field, expected, atol=2e-3)
 
     def test_distances_are_cut_off_at_three_and_a_half_sd(self):
         assert Delineation(sd_mm=2, mean_mm=-1.5).farthest_mm == 1.5 + 7
