@@ -148,6 +148,8 @@ def test_times_of_a_session():
     assert alone.n_images == 0
     np.testing.assert_array_equal(alone.first_since(40), [0, 0, 2, 2])
     assert OnlineBone(reimage_every_min=1.5).image_every_s == 90
+    each_second = session.timeline(60, None, 60).first_since(7.3)
+    np.testing.assert_array_equal(each_second, np.ceil(np.floor(np.arange(60) / 7.3) * 7.3))
 
 
 class TestFrames:

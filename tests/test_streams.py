@@ -4,11 +4,25 @@ import zlib
 
 import numpy as np
 import pytest
+from drawing import by_fraction, setting, strategy
 from scipy import special, stats
 
 from simulator.conventions import Stream
+from simulator.sampling.courses import deliver, draw_courses
 from simulator.sampling.streams import Draws, normals, uniforms
-from simulator.uncertainty import Baseline, Drift, Isocentre, Registration, Setup
+from simulator.strategy.guidance import OnlineBone, OnlineTarget
+from simulator.strategy.motion import BreathHold, Compression, Tracking
+from simulator.uncertainty import (
+    Baseline,
+    Delineation,
+    Drift,
+    Isocentre,
+    OrganMotion,
+    Registration,
+    Respiration,
+    Setup,
+    Uncertainty,
+)
 
 
 def test_a_course_drawn_alone_equals_the_course_in_a_batch():
@@ -120,3 +134,97 @@ def test_each_source_has_the_numbers_of_its_stream(draw, stream, per_course):
     """An SD of 1 mm or degree makes the error the drawn number itself, in each fraction or all through the course."""
     expected = normals(7, stream, 5, 4, 3 if per_course else 6).reshape(4, -1, 3)
     np.testing.assert_allclose(draw(Draws(7, 5, 4)), np.broadcast_to(expected, (4, 2, 3)), rtol=1e-15)
+
+
+def test_breathing_has_the_numbers_of_its_streams():
+    """Factors exp(s z - s^2 / 2) with s^2 = ln(1 + cv^2), and instants from a drawn one on, in its drawn part."""
+    source = Respiration(
+        amplitude_mm=1, delivery_factor=1.2, course_cv=0.3, fraction_cv=0.2, breath_cv=0.1, period_s=4, period_cv=0.5
+    )
+    breathing = source.draw(Draws(7, 5, 4), source.waveform("GTV"), 2, 5)
+
+    def factor(stream, n, cv):
+        s = np.sqrt(np.log(1 + cv**2))
+        return np.exp(s * normals(7, stream, 5, 4, n) - s**2 / 2)
+
+    np.testing.assert_allclose(breathing.size, 1.2 * factor(3, 1, 0.3) * factor(4, 2, 0.2), rtol=1e-12)
+    np.testing.assert_allclose(breathing.breath.reshape(4, 10), factor(22, 10, 0.1), rtol=1e-12)
+    period = factor(23, 3, 0.5)
+    np.testing.assert_allclose(breathing.period_s, 4 * period[:, :1] * period[:, 1:], rtol=1e-12)
+    start = uniforms(7, 5, 5, 4, 4).reshape(4, 2, 2)
+    first = (np.floor(5 * start[..., 0]) + start[..., 1]) / 5
+    np.testing.assert_allclose(breathing.cycle[..., 0], first, rtol=1e-12)
+
+
+def test_an_organ_has_the_numbers_of_its_own_streams_and_those_of_the_target_it_follows():
+    """Correlation 0.6: 0.6 of the target's number and 0.8 of its own."""
+    draws, name = Draws(7, 5, 4), zlib.crc32(b"Bladder") << 16
+    organ = OrganMotion(
+        systematic_mm=1, random_mm=2, correlation=0.6, peristalsis_mm=1, filling_course_cv=0.3, filling_fraction_cv=0.2
+    )
+    course, fraction = (normals(7, stream, 5, 4, n).reshape(4, -1, 3) for stream, n in ((11, 3), (12, 6)))
+    path = organ.draw(draws, "Bladder", course[:, 0], fraction, 5)
+    own_course, own_fraction = (normals(7, s + name, 5, 4, n).reshape(4, -1, 3) for s, n in ((14, 3), (15, 6)))
+    expected = 0.6 * course + 0.8 * own_course + 2 * (0.6 * fraction + 0.8 * own_fraction)
+    np.testing.assert_allclose(path.shift_mm, expected, rtol=1e-12)
+    np.testing.assert_array_equal(path.steps, normals(7, 16 + name, 5, 4, 30).reshape(4, 2, 5, 3))
+    s, t = np.sqrt(np.log(1.09)), np.sqrt(np.log(1.04))
+    log_volume = s * normals(7, 17 + name, 5, 4, 1) - s**2 / 2 + t * normals(7, 18 + name, 5, 4, 2) - t**2 / 2
+    np.testing.assert_allclose(np.log(path.volume_ratio), log_volume, rtol=1e-12)
+
+
+def test_delineation_and_brownian_drift_have_the_numbers_of_their_streams():
+    coefficients = Delineation(sd_mm=1).draw(Draws(7, 5, 4), 9)
+    assert coefficients.dtype == np.float32
+    np.testing.assert_array_equal(coefficients, normals(7, 21, 5, 4, 9).astype(np.float32))
+    steps = Drift(brownian_mm_per_sqrt_min=1).draw(Draws(7, 5, 4), 2, 5).steps
+    np.testing.assert_array_equal(steps, normals(7, 10, 5, 4, 30).reshape(4, 2, 5, 3))
+
+
+def left_of(motion=None, guidance=None, uncertainty=None, n_instants=1):
+    """Displacement (4, 2, instant, 3) of the target in two fractions of courses 5 to 8 of seed 7."""
+    place = setting(uncertainty or Uncertainty(), n_fractions=2, n_instants=n_instants)
+    return by_fraction(deliver(draw_courses(place, Draws(7, 5, 4)), strategy(motion, guidance), place), "GTV")
+
+
+@pytest.mark.parametrize("kind", [OnlineBone, OnlineTarget])
+@pytest.mark.parametrize(("error", "begin", "again"), [("match_mm", 6, 24), ("couch_mm", 25, 26)])
+def test_matches_and_couches_have_the_numbers_of_their_streams(kind, error, begin, again):
+    """Setup of 5 mm to correct; instants of 30 s and an image after two minutes, before the last of five."""
+    guidance = kind(**{"match_mm": 0, "couch_mm": 0, "reimage_every_min": 2} | {error: 1})
+    found = left_of(guidance=guidance, uncertainty=Uncertainty(setup=Setup(mean_mm=(5, 5, 5))), n_instants=5)
+    first = -normals(7, begin, 5, 4, 6).reshape(4, 2, 1, 3)
+    np.testing.assert_allclose(found[:, :, :4], np.repeat(first, 4, axis=2), atol=1e-12)
+    key = again + (zlib.crc32(b"image 1") << 16)
+    np.testing.assert_allclose(found[:, :, 4], -normals(7, key, 5, 4, 6).reshape(4, 2, 3), atol=1e-12)
+
+
+def test_motion_management_has_the_numbers_of_its_streams():
+    """Hold: systematic, then the creep, the image's hold and the holds; tracking and compression alike."""
+    course = normals(7, 28, 5, 4, 6).reshape(4, 2, 3)
+    fraction = normals(7, 29, 5, 4, 24).reshape(4, 4, 2, 3)
+    instant = normals(7, 30, 5, 4, 12).reshape(4, 2, 2, 3)
+    still = {"systematic_mm": 0, "hold_mm": 0, "hold_s": 75}  # two holds of 150 s of beam
+    hold = left_of(BreathHold(**still | {"systematic_mm": 1}), n_instants=2)
+    np.testing.assert_allclose(hold, np.broadcast_to(course[:, :1, None], hold.shape), rtol=1e-12)
+    np.testing.assert_allclose(
+        left_of(BreathHold(**still | {"hold_mm": 1}), n_instants=2), fraction[:, 2:].transpose(0, 2, 1, 3), rtol=1e-12
+    )
+    creep = left_of(BreathHold(**still, creep_sd_mm=1), n_instants=2)
+    np.testing.assert_allclose(creep, np.repeat(fraction[:, 0][:, :, None] / 2, 2, axis=2), rtol=1e-12)
+    imaged = left_of(BreathHold(**still | {"hold_mm": 1}), OnlineTarget(match_mm=0), n_instants=2)
+    np.testing.assert_allclose(
+        imaged, fraction[:, 2:].transpose(0, 2, 1, 3) - fraction[:, 1][:, :, None], rtol=1e-9, atol=1e-12
+    )
+    beam = {"latency_s": 0, "error_systematic_mm": 0, "error_mm": 0}
+    tracked = left_of(Tracking(**beam | {"error_systematic_mm": 1}), n_instants=2)
+    np.testing.assert_allclose(tracked, np.broadcast_to(-course[:, :1, None], tracked.shape), rtol=1e-12)
+    np.testing.assert_allclose(left_of(Tracking(**beam | {"error_mm": 1}), n_instants=2), -instant, rtol=1e-12)
+    one = normals(7, 29, 5, 4, 6).reshape(4, 2, 3)
+    squeezed = left_of(Compression(systematic_mm=1, random_mm=2))[:, :, 0]
+    np.testing.assert_allclose(squeezed, course[:, :1] + 2 * one, rtol=1e-12)
+    source = Uncertainty(respiration=Respiration(amplitude_mm=(0, 0, 10)))
+    s = np.sqrt(np.log(1.09))
+    ratio = 0.5 * np.exp(s * course[:, 1, 0] - s**2 / 2)
+    smaller = left_of(Compression(ratio=(1, 1, 0.5), ratio_cv=0.3), uncertainty=source)
+    np.testing.assert_allclose(smaller, ratio[:, None, None, None] * left_of(uncertainty=source), rtol=1e-9)

@@ -64,6 +64,26 @@ class TestRespiration:
         assert np.abs(with_time).mean() < 0.2 * straight.mean()
         assert_mean(with_time.mean(axis=1), 0)
 
+    @pytest.mark.parametrize(("instants", "step"), [(20, 13), (10, 7), (8, 5), (2, 1), (1, 1)])
+    def test_instants_follow_each_other_by_the_golden_section_of_the_cycle(self, instants, step):
+        """The first whole step from 0.618 of the instants on that meets each of them once, from a random one on."""
+        cycle = self.draw(200, 2, instants, amplitude_mm=1).cycle
+        follows = np.round((cycle[..., 1:] - cycle[..., :-1]) * instants) % instants
+        np.testing.assert_array_equal(follows, np.full(follows.shape, step % instants))
+        assert_mean(cycle[:, 0, 0], 0.5)
+        assert_sd(cycle[:, 0, 0], 1 / np.sqrt(12))
+
+    def test_the_middle_95_percent_of_a_record_are_its_amplitude(self):
+        """0 to 40 mm evenly: exhale is at 1 mm and inhale at 39 mm; 41 samples in 20.5 s are 5.125 cycles of 4 s."""
+        source = Respiration(amplitude_mm=(0, 0, 19), trace="record.csv", period_s=4)
+        wave = source.waveform("GTV", (np.arange(41.0), 20.5))
+        cycle = np.arange(41) / 41 * 20.5 / 4
+        np.testing.assert_allclose(wave.depth(cycle), (np.arange(41) - 1) / 38, atol=1e-9)
+        np.testing.assert_allclose(wave.depth(cycle[:40] + 20.5 / 4 / 82), (np.arange(40) - 0.5) / 38, atol=1e-9)
+        assert wave.depth(np.array(20.5 / 4 * 81 / 82)) == pytest.approx(19 / 38)  # half-way back to the first sample
+        np.testing.assert_allclose(wave.position("GTV", cycle)[:, 2], -(np.arange(41) - 20) / 2, atol=1e-9)
+        np.testing.assert_allclose(wave.stratified(np.array([0, 0.5, 0.999])) * 4 / 20.5 * 41, [0, 20, 40])
+
     def test_breathing_goes_towards_inhale_left_anterior_inferior(self):
         source = Respiration(amplitude_mm=(2, 3, 8))
         path = source.planned(source.waveform("GTV")).displacement_mm("GTV")[0, 0]
@@ -293,6 +313,12 @@ class TestOrgans:
             for first in (0, 5):
                 found = np.corrcoef(wave[:, first], wave[:, first + lag])[0, 1]
                 assert found == pytest.approx(np.exp(-6 * lag / 20), abs=4 / np.sqrt(N))
+
+    def test_peristalsis_is_about_the_place_of_the_day(self):
+        organ = OrganMotion(mean_mm=(3, -2, 1), random_mm=2, peristalsis_mm=(1, 2, 3))
+        path = by_fraction(delivered(Uncertainty(organs={"Bladder": organ}), n_courses=N, n_fractions=1), "Bladder")
+        assert_mean(path[:, 0, 7], [3, -2, 1])
+        assert_sd(path[:, 0, 7], np.hypot(2, (1, 2, 3)))
 
     def test_filling_scales_about_the_centroid_and_so_does_the_volume(self):
         organs = {"Bladder": OrganMotion(filling_course_cv=0.3, filling_fraction_cv=0.2, filling_cc_per_min=2)}
