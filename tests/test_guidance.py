@@ -251,6 +251,15 @@ class TestOnline:
         cord = by_fraction(delivered(uncertainty, guidance=guidance, session=session), "SpinalCord")[0, 0]
         np.testing.assert_allclose(cord[10:], np.broadcast_to([0, -1.0, -2.2], (10, 3)))
 
+    def test_images_before_the_first_instant_see_none_of_what_has_moved_since(self):
+        """An image shows the instant before it: every 6 s, and instants of 30 s."""
+        uncertainty = Uncertainty(setup=Setup(mean_mm=(5, 5, 5)), baseline=Baseline(after_imaging_mean_mm=(1, 2, 4.0)))
+        guidance = OnlineTarget(reimage_every_min=0.1, **PERFECT)
+        path = by_fraction(delivered(uncertainty, guidance=guidance, n_instants=5), "GTV")
+        expected = np.zeros((5, 3))
+        expected[0] = (1, 2, 4)
+        np.testing.assert_allclose(path, np.broadcast_to(expected, path.shape), atol=1e-12)
+
 
 class TestOffline:
     @pytest.mark.parametrize(("measured", "fractions"), [(1, 5), (2, 5), (3, 8)])

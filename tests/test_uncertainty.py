@@ -24,6 +24,7 @@ from simulator.uncertainty import (
     Uncertainty,
 )
 from simulator.uncertainty.delineation import SurfaceField
+from simulator.uncertainty.respiration import TiedStructure
 
 LUJAN = {1: (0.5, 1 / 8), 2: (3 / 8, 17 / 128), 3: (5 / 16, 131 / 1024), 4: (35 / 128, 3985 / 32768)}
 N = 20_000
@@ -418,3 +419,15 @@ def test_a_source_of_size_zero_changes_nothing(name, seed):
     empty = Uncertainty(**{name: {}})
     moved = delivered(empty, seed=seed)
     assert nothing.setup_mm.any() == moved.motion("GTV").shift_mm.any() == False  # noqa: E712
+
+
+def test_defaults_move_nothing_but_what_is_asked_for():
+    """A breathing cycle of 3.5 s (Siva 2013), cos^4, and organs that neither follow, fill nor move."""
+    breathing = Respiration()
+    assert (breathing.n, breathing.period_s, breathing.delivery_factor) == (2, 3.5, 1)
+    assert (breathing.course_cv, breathing.fraction_cv, breathing.breath_cv, breathing.period_cv) == (0, 0, 0, 0)
+    assert breathing.inhale_direction == (1, -1, -1)
+    assert breathing.lag_deg == TiedStructure(amplitude_mm=1).lag_deg == breathing.amplitude_mm == (0, 0, 0)
+    sources = (Setup(), Drift(), Baseline(), Registration(), Isocentre(), Delineation(), OrganMotion())
+    left = {key: value for source in sources for key, value in source.model_dump().items() if np.any(value)}
+    assert {key: value for key, value in left.items() if value is not None} == {"peristalsis_s": 20}
