@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from scipy.stats import kurtosis
 
 from simulator.sampling.streams import Draws
+from simulator.strategy.guidance import OnlineTarget
 from simulator.strategy.session import Session
 from simulator.uncertainty import (
     Baseline,
@@ -83,6 +84,8 @@ class TestRespiration:
         np.testing.assert_allclose(wave.depth(cycle[:40] + 20.5 / 4 / 82), (np.arange(40) - 0.5) / 38, atol=1e-9)
         assert wave.depth(np.array(20.5 / 4 * 81 / 82)) == pytest.approx(19 / 38)  # half-way back to the first sample
         np.testing.assert_allclose(wave.position("GTV", cycle)[:, 2], -(np.arange(41) - 20) / 2, atol=1e-9)
+        lagged = source.model_copy(update={"lag_deg": (0, 0, 90)}).waveform("GTV", (np.arange(41.0), 20.5))
+        np.testing.assert_allclose(lagged.position("GTV", cycle + 0.25), wave.position("GTV", cycle), atol=1e-9)
         np.testing.assert_allclose(wave.stratified(np.array([0, 0.5, 0.999])) * 4 / 20.5 * 41, [0, 20, 40])
 
     def test_breathing_goes_towards_inhale_left_anterior_inferior(self):
@@ -192,6 +195,23 @@ class TestSetup:
     def test_positive_rotation_about_si_turns_left_towards_posterior(self):
         moved = delivered(Uncertainty(setup=Setup(mean_deg=(0, 0, 90))), centres={"GTV": np.array([10.0, 0, 0])})
         np.testing.assert_allclose(moved.motion("GTV").shift_mm[0, 0], [-10, 10, 0], atol=1e-12)
+
+    def test_everything_turns_about_the_isocentre(self):
+        """A quarter turn about SI at (20, 5, 0): 30 mm to its left end up 30 mm posterior of it, points about that alike."""
+        uncertainty = Uncertainty(setup=Setup(mean_deg=(0, 0, 90)))
+        place = {
+            "centres": {"GTV": np.array([50.0, 5, 0]), "SpinalCord": np.array([20.0, 15, 7])},
+            "isocentre": (20, 5, 0),
+        }
+        moved = delivered(uncertainty, **place)
+        for name, expected in (("GTV", (-30, 30, 0)), ("SpinalCord", (-10, -10, 0)), ("", (0, 0, 0))):
+            np.testing.assert_allclose(moved.motion(name).shift_mm[0, 0], expected, atol=1e-12)
+        np.testing.assert_allclose(moved.motion("GTV").linear[0, 0], [[-1, -1, 0], [1, -1, 0], [0, 0, 0]], atol=1e-12)
+        np.testing.assert_array_equal(moved.motion("GTV").centre_mm, (50, 5, 0))
+        np.testing.assert_array_equal(moved.motion("").centre_mm, (20, 5, 0))
+        matched = delivered(uncertainty, guidance=OnlineTarget(match_mm=0), **place)
+        np.testing.assert_allclose(matched.motion("GTV").shift_mm, 0, atol=1e-12)
+        np.testing.assert_allclose(matched.motion("SpinalCord").shift_mm[0, 0], (20, -40, 0), atol=1e-12)
 
     def test_a_lever_turns_rotations_into_transverse_displacements(self):
         """2.146 σ L is the 90th percentile of the Rayleigh law: 1 degree at 60 mm gives 2.25 mm."""
