@@ -230,6 +230,14 @@ def test_kernel_and_its_twin():
     np.testing.assert_allclose(surviving_volume(log_kill, volume[None]), np.exp(-log_kill) @ volume, rtol=1e-12)
 
 
+def test_control_and_complications_are_told_in_percent():
+    """60 Gy in 2 Gy fractions: half of the complications; control exp(-1e7 * 0.2 * exp(-0.3 * 72)) of 0.2 cc."""
+    sums, metrics = equal_fractions([[60.0, 60.0]], 30), [parse_metric("X", name) for name in ("NTCP", "TCP")]
+    responses = {"tcp": CONTROL.draw(None, "X"), "ntcp": ESOPHAGUS.draw(None, "X")}
+    found = evaluate_biology(metrics, sums, None, np.full(2, 0.1), responses)[0]
+    np.testing.assert_allclose(found, [50, 100 * np.exp(-2e6 * np.exp(-0.3 * 72))], rtol=1e-4)
+
+
 def test_volumes_may_differ_between_courses():
     rng = np.random.default_rng(6)
     sums, volume_cc = sums_of(*rng.uniform(5, 9, (5, 3, 50))), rng.random((3, 50)).round(1)

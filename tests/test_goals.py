@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from simulator.metrics.evaluate import LeftOut, check_volume, evaluate_metrics, values_without_target
-from simulator.metrics.goals import check_goals, parse_goal, parse_metric
+from simulator.metrics.goals import check_goals, is_goal, parse_goal, parse_metric
 from simulator.spec import ConfigError
 
 
@@ -118,6 +118,12 @@ def test_more_volume_than_the_structure_has_is_refused():
 def test_a_goal_spelled_twice_is_refused(texts):
     with pytest.raises(ConfigError, match="say the same; remove one"):
         check_goals([parse_goal(text) for text in texts], 50.0)
+    check_goals([parse_goal("GTV Dmean >= 95%"), parse_goal("GTV Dmean <= 95%")], 50.0)
+
+
+def test_goals_are_told_from_libraries_and_files():
+    texts = ["GTV D98% >= 95%", " mediastinal-5fx ", "my goals.yaml", "ours/goals.yml", "GTV Dmean>=95%"]
+    assert [is_goal(text) for text in texts] == [True, False, False, False, True]
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,24 @@ class TestRespiration:
         at_phases = breathing.waveform.position("GTV", np.arange(4) / 4)
         np.testing.assert_allclose(at_phases, np.array(table) - np.mean(table, axis=0), atol=1e-12)
 
+    def test_the_signal_of_4dct_phases_is_the_way_between_inhale_and_half_a_cycle_later(self):
+        """Along (0, 0, -8) of the target: -6, -3, 2 and 3 mm are 1, 2/3, 1/9 and 0 of the depth."""
+        table = ((0, 0, -6.0), (1, 0, -3), (0, 0, 2), (-1, 0, 3))
+        wave = Respiration(phases_mm={"GTV": table, "Liver": ((0, 0, 3.0),) * 4}).waveform("GTV")
+        np.testing.assert_allclose(wave.depth(np.arange(4) / 4), [1, 2 / 3, 1 / 9, 0], atol=1e-12)
+        np.testing.assert_allclose(wave.depth(np.array([0.125, 0.875, 1.25])), [5 / 6, 1 / 2, 2 / 3], atol=1e-12)
+        assert not wave.position("Liver", np.linspace(0, 1, 9)).any()
+        assert wave.names() == ("GTV", "Liver")
+
+    def test_a_tied_structure_may_lag_on_its_own(self):
+        """A sine in the target, a quarter of a cycle later and twice as large in the liver."""
+        tied = {"Liver": {"amplitude_mm": (0, 0, 10), "lag_deg": (0, 0, 90)}}
+        breathing = self.draw(2, 2, 8, amplitude_mm=(0, 0, 5), n=1, structures=tied)
+        target, liver = (breathing.displacement_mm(name)[..., 2] for name in ("GTV", "Liver"))
+        np.testing.assert_allclose(np.square(target / 2.5) + np.square(liver / 5), 1, atol=1e-12)
+        angle = 2 * np.pi * breathing.cycle
+        np.testing.assert_allclose(liver, -5 * np.cos(angle - np.pi / 2), atol=1e-12)
+
     def test_a_record_is_met_with_its_own_distribution_of_depths(self):
         time_s = np.arange(0, 60, 0.2)
         depth_mm = 3 + 8 * np.cos(np.pi * time_s / 3.7) ** 6 + 0.02 * time_s
