@@ -1,6 +1,7 @@
 """All kinds of metric, and how a metric is read."""
 
 import re
+from collections.abc import Container
 from dataclasses import replace
 from typing import Literal
 
@@ -30,6 +31,11 @@ _BIOLOGICAL = re.compile(rf"(?P<quantity>BED|EQD2)\((?P<alpha_beta>{NUMBER})\):(
 def kind_of(text: str) -> type[Metric] | None:
     """The kind of metric that a text such as "D98%" means; None for no metric, and for one of a biological dose."""
     return next((kind for kind in KINDS if kind.match(text)), None)
+
+
+def metrics_of_responses(structure: str, sections: Container[str]) -> list[Metric]:
+    """The probabilities of a structure's responses, by section of `biology`."""
+    return [parse_metric(structure, kind.example) for kind in KINDS if kind.response in sections]
 
 
 def parse_metric(structure: str, text: str, unit: str = "") -> Metric:

@@ -19,7 +19,7 @@ from simulator.files import digest_of, printable
 from simulator.metrics.biology import Biology
 from simulator.metrics.contradictions import check_goals
 from simulator.metrics.goals import Goal, parse_goal
-from simulator.metrics.kinds import KINDS, parse_metric
+from simulator.metrics.kinds import metrics_of_responses, parse_metric
 from simulator.metrics.metric import Metric
 from simulator.once import Once
 from simulator.plan.agreement import check_agreement, contradictions, isocentre_of
@@ -508,8 +508,7 @@ def _metrics_of(structure: Structure, goals: tuple[Goal, ...], biology: Biology)
     usual = _TARGET_METRICS if structure.role == "target" else _OAR_METRICS
     metrics = [g.metric for g in goals if g.metric.structure == structure.name]
     metrics += [parse_metric(structure.name, m) for m in usual]
-    responses = biology.responses(structure.name)
-    metrics += [parse_metric(structure.name, kind.example) for kind in KINDS if kind.response in responses]
+    metrics += metrics_of_responses(structure.name, biology.responses(structure.name))
     return list({m.label: m for m in metrics if m.fits(structure.volume_cc)}.values())
 
 
