@@ -22,7 +22,8 @@ from simulator.accumulation.structure import PointDoses, Reach, patch_points
 from simulator.case.cells import Patch
 from simulator.case.geometry import Grid
 from simulator.metrics.evaluate import evaluate_metrics
-from simulator.metrics.goals import Metric, parse_metric
+from simulator.metrics.kinds import parse_metric
+from simulator.metrics.metric import Metric
 from simulator.sampling.courses import Setting, TissueMotion, deliver, draw_courses
 from simulator.sampling.streams import Draws
 from simulator.simulation.deciding import DecidingPoints
@@ -216,12 +217,11 @@ def _all_instants(work: Workload, n_given: int) -> np.ndarray:
 
 def _metric(metric: Metric, gy: np.ndarray, voxel_cc: float) -> float:
     """One metric by selection, with the simulator's definition of D_x (see `simulator.kernels.dvh`)."""
-    if metric.kind == "mean":
+    if metric.is_mean:
         return float(gy.mean(dtype=np.float64))
-    if metric.kind.startswith("volume"):
-        limit = metric.argument if metric.kind == "volume_at_gy" else metric.argument / 100 * RX_GY
-        return 100 * float(np.mean(gy >= limit * (1 - 1e-6)))
-    volume = metric.argument / voxel_cc if metric.kind == "dose_at_cc" else metric.argument / 100 * len(gy)
+    if (level_gy := metric.level_gy(RX_GY)) is not None:
+        return 100 * float(np.mean(gy >= level_gy))
+    volume = float(metric.hot_cc(np.array([len(gy) * voxel_cc]))[0]) / voxel_cc
     first, last = max(0, int(volume) - NEAR_RANKS), min(len(gy), int(volume) + NEAR_RANKS)
     hottest = -np.partition(-gy, (first, last - 1))[first:last].astype(float)
     hottest = np.sort(hottest)[::-1]

@@ -7,6 +7,10 @@ import pytest
 
 from simulator.metrics.evaluate import LeftOut, check_volume, evaluate_metrics, values_without_target
 from simulator.metrics.goals import check_goals, is_goal, parse_goal, parse_metric
+from simulator.metrics.contradictions import check_goals
+from simulator.metrics.evaluate import evaluate_metrics
+from simulator.metrics.goals import parse_goal
+from simulator.metrics.kinds import parse_metric
 from simulator.spec import ConfigError
 
 
@@ -101,7 +105,7 @@ def test_geud_is_finite_for_every_exponent(a, expected):
 
 def test_more_volume_than_the_structure_has_is_refused():
     with pytest.raises(ConfigError, match="Heart has only 100 cc; ask for a smaller volume"):
-        check_volume(parse_metric("Heart", "D150cc"), 100.0)
+        parse_metric("Heart", "D150cc").check_volume(100.0)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from simulator.case.phantoms import AbdominalPhantom, MediastinalPhantom, PelvicPhantom
-from simulator.metrics.goals import Metric, parse_goal
+from simulator.metrics.goals import parse_goal
+from simulator.metrics.kinds import parse_metric
+from simulator.metrics.metric import Metric
 from simulator.plan.prescription import Prescription
 from simulator.study_file.published import GoalLibrary, library_names, resolve_goals
 from simulator.study_file.schema import StudyConfig
@@ -62,18 +64,18 @@ def phantom_structures() -> dict[str, set[str]]:
     return {site: set(phantom(grid_mm=5).build().structures) for site, phantom in PHANTOMS.items()}
 
 
-def expected_goal(row: dict, fractions: int) -> tuple[str, float, str, float]:
-    """Kind, argument, operator and limit that a published row asks for."""
+def expected_goal(row: dict, fractions: int) -> tuple[str, str, float]:
+    """Metric, operator and limit that a published row asks for."""
     metric, value = row["metric"], row["limits_Gy_by_fractions"][fractions]
     if metric.startswith("critical volume"):
-        return "cold_volume_at_gy", value, ">=", float(re.search(r"([\d.]+) cc", metric)[1])
+        return f"CV{value}Gy", ">=", float(re.search(r"([\d.]+) cc", metric)[1])
     if metric.startswith("V"):
-        return "volume_at_gy", float(re.match(r"V([\d.]+)Gy", metric)[1]), "<=", float(re.match(r"<(\d+)%", value)[1])
+        return re.match(r"V[\d.]+Gy", metric)[0], "<=", float(re.match(r"<(\d+)%", value)[1])
     if metric == "mean dose":
-        return "mean", 0.0, "<=", value
+        return "Dmean", "<=", value
     if metric.startswith(("Dmax", "D0.03cc")):
-        return "dose_at_cc", 0.035, "<=", value
-    return "dose_at_cc", float(re.match(r"D([\d.]+)cc", metric)[1]), "<=", value
+        return "D0.035cc", "<=", value
+    return re.match(r"D[\d.]+cc", metric)[0], "<=", value
 
 
 def is_recalled(row: dict) -> bool:
@@ -91,8 +93,10 @@ def test_numbers_are_those_of_the_published_row(name: str, published_rows: dict[
     for published in library.goals:
         goal = parse_goal(published.goal)
         row = published_rows[published.reference]
-        found = (goal.metric.kind, goal.metric.argument, goal.operator, goal.limit)
-        assert found == expected_goal(row, library.fractions), f"{published.goal} against {published.reference}"
+        text, operator, limit = expected_goal(row, library.fractions)
+        expected = parse_metric(goal.metric.structure, text, goal.unit), operator, limit
+        found = goal.metric, goal.operator, goal.limit
+        assert found == expected, f"{published.goal} against {published.reference}"
         assert goal.metric.structure in ORGAN_STRUCTURES[row["organ"]], published.goal
 
 

@@ -143,7 +143,7 @@ def test_drawn_organs_against_very_fine_cells(kind, radius, gap):
     gy, volume = dose_at(np.linalg.norm(fine.points_mm(index), axis=1)), share[tuple(index.T)] * fine.voxel_cc
     order = np.argsort(-gy)
     middle = np.cumsum(volume[order]) - volume[order] / 2
-    np.testing.assert_allclose(found, np.interp([m.argument for m in metrics], middle, gy[order]), atol=0.15)
+    np.testing.assert_allclose(found, np.interp([m.cc for m in metrics], middle, gy[order]), atol=0.15)
 
 
 @given(

@@ -12,7 +12,7 @@ import numpy as np
 from simulator.accumulation.structure import Reach
 from simulator.case.geometry import Grid
 from simulator.case.structures import Structure
-from simulator.metrics.goals import Metric
+from simulator.metrics.metric import Metric
 from simulator.parallel import SerialExecutor
 from simulator.plan.dose import PlannedDose
 from simulator.plan.imported import ImportedDoses
@@ -63,7 +63,7 @@ def without_unknown(problem: Problem) -> Problem:
     if not isinstance(plan_model, ImportedDoses):
         return problem
     draws = course_draws(problem, 0, min(_COURSES, problem.config.courses))
-    unknown: dict[str, None] = {}
+    unknown: dict[str, Metric] = {}
     beyond: dict[str, None] = {}
     seen = set()
     for strategy, request in zip(problem.strategies, problem.requests, strict=True):
@@ -78,8 +78,8 @@ def without_unknown(problem: Problem) -> Problem:
         if leaving:
             beyond |= dict.fromkeys(s.name for s in leaving)
             plan = make_plan(problem, request)
-            unknown |= dict.fromkeys(_unknown(problem, strategy, plan, leaving, delivery, draws))
-    return _reduced(problem, list(unknown), list(beyond)) if beyond else problem
+            unknown |= {m.label: m for m in _unknown(problem, strategy, plan, leaving, delivery, draws)}
+    return _reduced(problem, unknown, list(beyond)) if beyond else problem
 
 
 def _leaves(structure: Structure, grid: Grid, reach: Reach) -> bool:
@@ -94,8 +94,8 @@ def _unknown(
     leaving: list[Structure],
     delivery: Delivery,
     draws: RandomNumbers,
-) -> list[str]:
-    """Labels of the metrics of structures that the dose beyond the grid decides."""
+) -> list[Metric]:
+    """Metrics of structures that the dose beyond the grid decides."""
     some = replace(problem, structures=(*(s for s in leaving if s is not problem.case.gtv), problem.case.gtv))
     bounds = []
     for dose in (plan.dose, FallingBeyond(plan.dose, plan.grid)):
@@ -104,7 +104,7 @@ def _unknown(
     differs = dict(zip(some.metric_labels, np.abs(bounds[0] - bounds[1]).max(axis=0), strict=True))
     hot_gy = _HOT_FACE * problem.prescription_gy
     return [
-        m.label
+        m
         for s in some.structures
         for is_hot in [_highest_beyond_gy(problem, s, plan) > hot_gy]
         for m in problem.metrics[s.name]
@@ -125,11 +125,11 @@ def _highest_beyond_gy(problem: Problem, structure: Structure, plan: Plan) -> fl
     return float(plan.dose.at(beyond).max()) if len(beyond) else 0.0
 
 
-def _reduced(problem: Problem, unknown: list[str], beyond: list[str]) -> Problem:
+def _reduced(problem: Problem, unknown: dict[str, Metric], beyond: list[str]) -> Problem:
     """The study without unknown metrics, and with a remark on them and on what reaches beyond the grid."""
     own, _ = resolve_goals(problem.config)
     asked = dict.fromkeys(g.text for g in (*own, *problem.wanted) if g.metric.label in unknown)
-    asked |= dict.fromkeys(label for label in unknown if label.endswith((" TCP", " NTCP")))
+    asked |= dict.fromkeys(label for label, metric in unknown.items() if metric.response)
     if asked:
         raise ConfigError(
             f"goals: {'; '.join(asked)}: decided by the dose outside the grid of the RTDOSE, which is unknown; export the "

@@ -106,9 +106,7 @@ def _part_percent(goal: Goal) -> float | None:
     """Share of the volume that has to get the goal's dose; None for other goals."""
     if goal.operator not in (">=", ">") or goal.metric.is_biological:
         return None
-    if goal.metric.kind == "minimum":
-        return 100.0
-    return goal.metric.argument if goal.metric.kind == "dose_at_percent" else None
+    return goal.metric.part_percent
 
 
 def _delivered(

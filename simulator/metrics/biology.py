@@ -8,7 +8,7 @@ Linear-quadratic model (Fowler 1989, doi:10.1259/0007-1285-62-740-679), fraction
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, ClassVar, Literal, Protocol
 
 import numpy as np
 from scipy.special import ndtr
@@ -91,14 +91,42 @@ class TissueResponse:
         return ndtr((geud - self.td50_gy) / (self.m * self.td50_gy))
 
 
-class TumourControl(Spec):
+class ResponseModel(Spec):
+    """Parameters of a response of one structure; those left out are those of a published tissue.
+
+    Attributes
+    ----------
+    example : of the parameters that it cannot do without.
+    has_usual_tissue : whether a structure's name tells its tissue.
+    """
+
+    example: ClassVar[Mapping[str, float | str]]
+    has_usual_tissue: ClassVar[bool] = False
+
+    tissue: str | None = Field(None, description=_TISSUE)
+
+    def draw(self, numbers: RandomNumbers | None, name: str) -> Response:
+        """The response of a structure in each course; without random numbers, that of the mean parameters."""
+        raise NotImplementedError
+
+    def describe(self, name: str) -> str:
+        """A phrase for the report."""
+        raise NotImplementedError
+
+
+class TumourControl(ResponseModel):
     """Poisson tumour control probability with linear-quadratic cell kill at each point of the structure.
 
     TCP = exp(-ρ sum_p v_p exp(-α BED_p)), without repopulation. Radiosensitivity may vary between courses (patients),
     log-normally with the mean and the SD given. Source: Webb & Nahum 1993, doi:10.1088/0031-9155/38/6/001.
     """
 
-    tissue: str | None = Field(None, description=_TISSUE)
+    example: ClassVar[Mapping[str, float | str]] = {
+        "alpha_per_gy": 0.3,
+        "alpha_beta_gy": 10,
+        "clonogens_per_cc": "1.0e+7",
+    }
+
     alpha_per_gy: Annotated[float, Field(ge=0.001, le=10)] | None = Field(
         None, description="mean radiosensitivity α in 1/Gy"
     )
@@ -129,13 +157,16 @@ class TumourControl(Spec):
         )
 
 
-class Complication(Spec):
+class Complication(ResponseModel):
     """Lyman-Kutcher-Burman complication probability with the gEUD of EQD2.
 
     NTCP = Φ((gEUD - TD50) / (m TD50)), gEUD = (sum_p v_p EQD2_p^(1/n) / sum_p v_p)^n. Tolerance may vary between courses
     (patients), log-normally with the mean and the SD given. Sources: Lyman 1985, doi:10.2307/3583506; Kutcher & Burman
     1989, Int J Radiat Oncol Biol Phys 16:1623; gEUD: Niemierko 1997, doi:10.1118/1.598063.
     """
+
+    example: ClassVar[Mapping[str, float | str]] = {"td50_gy": 60, "m": 0.2, "n": 0.1, "alpha_beta_gy": 3}
+    has_usual_tissue = True
 
     tissue: str | None = Field(None, description=f"{_TISSUE}; that of the structure's name by default")
     td50_gy: Annotated[float, Field(ge=1, le=500)] | None = Field(
@@ -174,6 +205,9 @@ class Complication(Spec):
         )
 
 
+MODELS: dict[str, type[ResponseModel]] = {"tcp": TumourControl, "ntcp": Complication}
+
+
 class Biology(Spec):
     """Response of tumours and organs: parameters of TCP and NTCP. BED and EQD2 need none, their α/β stands in the goal."""
 
@@ -181,9 +215,13 @@ class Biology(Spec):
     ntcp: dict[str, Complication] = Field(default_factory=dict, description="complications, by structure name")
 
     def responses(self, name: str, numbers: RandomNumbers | None = None) -> dict[str, Response]:
-        """Responses of a structure by the kind of their metric; without random numbers, of the mean parameters."""
-        sections: dict[str, Mapping[str, TumourControl | Complication]] = {"tcp": self.tcp, "ntcp": self.ntcp}
-        return {kind: section[name].draw(numbers, name) for kind, section in sections.items() if name in section}
+        """Responses of a structure by section; without random numbers, of the mean parameters."""
+        return {key: models[name].draw(numbers, name) for key, models in self.sections.items() if name in models}
+
+    @property
+    def sections(self) -> dict[str, dict[str, ResponseModel]]:
+        """Models by section and structure."""
+        return {key: getattr(self, key) for key in MODELS}
 
 
 class PublishedTissue(Spec):

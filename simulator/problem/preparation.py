@@ -1,6 +1,7 @@
 """From a study to a problem ready to simulate: what can be wrong is found here, before any long work."""
 
 import difflib
+import itertools
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -16,8 +17,10 @@ from simulator.case.structures import Structure, sample_structure, surface_point
 from simulator.case.traces import Trace, breathing_signal, one_record, read_trace
 from simulator.files import digest_of, printable
 from simulator.metrics.biology import Biology
-from simulator.metrics.evaluate import check_volume
-from simulator.metrics.goals import Goal, Metric, check_goals, parse_goal, parse_metric
+from simulator.metrics.contradictions import check_goals
+from simulator.metrics.goals import Goal, parse_goal
+from simulator.metrics.kinds import metrics_of_responses, parse_metric
+from simulator.metrics.metric import Metric
 from simulator.once import Once
 from simulator.plan.agreement import check_agreement, contradictions, isocentre_of
 from simulator.plan.imported import ImportedDoses
@@ -158,7 +161,7 @@ class Problem:
                     f"goal {goal.text!r} is read in Gy and lies above the maximum dose; write % if that is meant"
                 )
             is_organ = self.case.structures[goal.metric.structure].role != "target"
-            if is_organ and goal.operator.startswith(">") and not goal.metric.kind.startswith("cold"):
+            if is_organ and goal.operator.startswith(">") and not goal.metric.falls_with_dose:
                 found.append(
                     f"goal {goal.text!r} asks for more dose to an organ; {goal.text.replace('>', '<')!r} limits it"
                 )
@@ -272,7 +275,7 @@ def prepare(config: StudyConfig) -> Problem:
     known = [g for g in published if g.metric.structure in case.structures]
     goals = tuple({g.text: g for g in (*own, *known)}.values())
     check_goals(own, config.prescription.dose_gy)
-    named = {*(g.metric.structure for g in goals), *config.biology.tcp, *config.biology.ntcp}
+    named = {*(g.metric.structure for g in goals), *itertools.chain(*config.biology.sections.values())}
     wanted = _wanted(config, case)
     structures = tuple(s for s in case.structures.values() if s.role != "external" or s.name in named)
     for structure in structures:
@@ -282,7 +285,7 @@ def prepare(config: StudyConfig) -> Problem:
     notes_on_plan = _notes_on_plan(config, case)
     biology = complete_biology(config.biology, (*goals, *wanted))
     for goal in (*goals, *wanted):
-        check_volume(goal.metric, case.structures[goal.metric.structure].volume_cc)
+        goal.metric.check_volume(case.structures[goal.metric.structure].volume_cc)
     strategies = tuple(config.candidates())
     record = _record(config.uncertainty.respiration)
     setting = _setting(config, case, record)
@@ -298,7 +301,7 @@ def prepare(config: StudyConfig) -> Problem:
             (source, max_points, delineation), lambda: TrueTarget.around(case.gtv, delineation, max_points)
         )
         patches[case.target] = [true_target.patch]
-    extreme = {g.metric.structure for g in (*goals, *wanted) if g.metric.kind in ("minimum", "maximum")}
+    extreme = {g.metric.structure for g in (*goals, *wanted) if g.metric.needs_surface}
     return Problem(
         config=config,
         case=case,
@@ -363,7 +366,7 @@ def _check_sources(config: StudyConfig, case: Case) -> None:
     """Refuse structures that the case does not have, and motion management that has nothing to manage."""
     uncertainty = config.uncertainty
     named = {"uncertainty.organs": list(uncertainty.organs)}
-    named |= {"biology.tcp": list(config.biology.tcp), "biology.ntcp": list(config.biology.ntcp)}
+    named |= {f"biology.{section}": list(models) for section, models in config.biology.sections.items()}
     if uncertainty.respiration is not None:
         named["uncertainty.respiration"] = list(uncertainty.respiration.names(case.target))
     for strategy in config.candidates():
@@ -505,9 +508,8 @@ def _metrics_of(structure: Structure, goals: tuple[Goal, ...], biology: Biology)
     usual = _TARGET_METRICS if structure.role == "target" else _OAR_METRICS
     metrics = [g.metric for g in goals if g.metric.structure == structure.name]
     metrics += [parse_metric(structure.name, m) for m in usual]
-    metrics += [parse_metric(structure.name, kind.upper()) for kind in biology.responses(structure.name)]
-    fitting = [m for m in metrics if m.kind != "dose_at_cc" or m.argument <= structure.volume_cc]
-    return list({m.label: m for m in fitting}.values())
+    metrics += metrics_of_responses(structure.name, biology.responses(structure.name))
+    return list({m.label: m for m in metrics if m.fits(structure.volume_cc)}.values())
 
 
 def margin_spread(setting: Setting, strategy: Strategy) -> Spread:

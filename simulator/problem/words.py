@@ -51,11 +51,11 @@ def biology_in_words(problem: Problem) -> list[str]:
         f"{_LQ_ACCEPTABLE_GY} Gy (Brenner 2008, PMC2750078); the prescription is {rx.dose_gy / rx.fractions:.3g} Gy per "
         "fraction, and the dose inside the target may be higher."
     ]
-    for kind in ("tcp", "ntcp"):
-        for name, spec in getattr(problem.biology, kind).items():
+    for section, models in problem.biology.sections.items():
+        for name, spec in models.items():
             origin = ""
             if spec.tissue is not None:
-                row, own = published_tissues()[spec.tissue], getattr(given, kind).get(name)
+                row, own = published_tissues()[spec.tissue], given.sections[section].get(name)
                 keys = [k for k in row.parameters if hasattr(spec, k) and (own is None or getattr(own, k) is None)]
                 unchecked = "" if row.checked else ", CHECK THE PUBLICATION"
                 origin = f"; {', '.join(keys)} from {row.source}{unchecked} ({row.note})" if keys else ""

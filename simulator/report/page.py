@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, Template
 
 from simulator import plots
 from simulator.conventions import percent
+from simulator.metrics.kinds import kind_of
 from simulator.plots.style import readable
 from simulator.report.decision import budget_tables, comparison_table, decision_table, margin_table
 from simulator.report.sweep import goal_rows, lines_worth_showing, sweep_table
@@ -167,7 +168,8 @@ def _goal_table(results: xr.DataTree) -> list[dict[str, Any]]:
 def _responses(results: xr.DataTree) -> dict[str, Any] | None:
     """Mean over courses of every TCP and NTCP beside that of the planned dose, in percent; None without such metrics."""
     metrics = results["metrics"].to_dataset()
-    columns = [k for k, metric in enumerate(metrics["metric"].values) if str(metric).endswith("TCP")]
+    kinds = [kind_of(str(label).split()[-1]) for label in metrics["metric"].values]
+    columns = [k for k, kind in enumerate(kinds) if kind is not None and kind.response]
     if not columns:
         return None
     shown = {key: metrics[key].values / 100 for key in ("mean", "mean_low", "mean_high", "nominal")}

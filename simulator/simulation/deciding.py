@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.accumulation.structure import LatticePoints, MeanDose, PointDoses, doses_of_cells
-from simulator.metrics.evaluate import Extent, LeftOut, evaluate_metrics, threshold_gy, wanted_cc
-from simulator.metrics.goals import Metric
+from simulator.metrics.evaluate import evaluate_metrics
+from simulator.metrics.extent import Extent, LeftOut
+from simulator.metrics.metric import Metric
 from simulator.sampling.courses import TissueMotion
 
-_RANKED, _COUNTED = ("dose_at_percent", "dose_at_cc"), ("volume_at_gy", "volume_at_percent", "cold_volume_at_gy")
 _ROUNDING = 2e-5
 _WORTHWHILE = 0.7
 
@@ -50,7 +50,7 @@ class DecidingPoints:
         extent: Extent | None = None,
     ) -> "DecidingPoints | None":
         """The deciding ones of some points, or of the cells whose nodes they are; None where nearly all of them decide."""
-        if any(m.is_biological or m.kind not in (*_RANKED, *_COUNTED, "mean") for m in metrics):
+        if not all(m.can_be_decided for m in metrics):
             return None
         lattices = [part for part in parts if isinstance(part, LatticePoints) and part.moves_alike]
         if len(lattices) < len(parts):
@@ -65,14 +65,13 @@ class DecidingPoints:
         rounding_gy = _ROUNDING * float(np.abs(high).max())
         hotter, kept = np.zeros((len(metrics), len(low)), bool), np.zeros(len(low), bool)
         for i, metric in enumerate(metrics):
-            if metric.kind == "mean":
+            if metric.is_mean:
                 continue
-            if metric.kind in _RANKED:
-                wanted = float(wanted_cc(metric, cc.sum()))
-                coldest, hottest = _limits_of_dose_at_volume(low, high, cc, wanted)
+            if (wanted_cc := metric.hot_cc(cc.sum())) is not None:
+                coldest, hottest = _limits_of_dose_at_volume(low, high, cc, float(wanted_cc))
                 kept |= high >= low.max() - rounding_gy
-            else:
-                coldest = hottest = threshold_gy(metric, prescription_gy)
+            elif (level_gy := metric.level_gy(prescription_gy)) is not None:
+                coldest = hottest = level_gy
             hotter[i] = low > hottest + rounding_gy
             kept |= ~hotter[i] & (high >= coldest - rounding_gy)
         kept[np.argmax(high)] = True
@@ -85,7 +84,7 @@ class DecidingPoints:
         ends = np.cumsum([part.n_points for part in lattices])[:-1]
         in_part = [(part, want) for part, want in zip(lattices, np.split(needed, ends), strict=True) if want.any()]
         means: list[MeanDose] = []
-        if any(m.kind == "mean" for m in metrics):
+        if any(m.is_mean for m in metrics):
             shares = np.split(weights_cc / weights_cc.sum(), ends)
             means = [part.mean(share) for part, share in zip(lattices, shares, strict=True)]
         own_cc = volume_cc[needed] if some is None else np.bincount(some.cells.node, cc[kept], some.cells.n_all_nodes)
@@ -105,11 +104,11 @@ class DecidingPoints:
             dose_gy = np.concatenate([part.accumulate(motion) for part in self.parts], axis=1)
         else:
             dose_gy = doses_of_cells(self.parts, self.extent.cells, motion)
-        is_mean = np.array([m.kind == "mean" for m in self.metrics])
+        is_mean = np.array([m.is_mean for m in self.metrics])
         values = np.empty((len(dose_gy), len(self.metrics)))
         if self.means:
             values[:, is_mean] = np.sum([mean.accumulate(motion) for mean in self.means], axis=0)
-        others = [m for m in self.metrics if m.kind != "mean"]
+        others = [m for m in self.metrics if not m.is_mean]
         left_out = LeftOut(self.left_out.volume_cc, self.left_out.hotter_cc[~is_mean])
         values[:, ~is_mean] = evaluate_metrics(
             others, dose_gy, self.volume_cc, self.prescription_gy, left_out=left_out, extent=self.extent

@@ -15,8 +15,8 @@ from simulator.accumulation.structure import Reach, StructureDoses
 from simulator.case.cells import Patch, Region, places, refined
 from simulator.conventions import CC_PER_MM3
 from simulator.kernels.cells import raise_errors
-from simulator.metrics.evaluate import Extent, threshold_gy, wanted_cc
-from simulator.metrics.goals import Metric
+from simulator.metrics.extent import Extent
+from simulator.metrics.metric import Metric
 from simulator.plan.dose import PlannedDose
 from simulator.sampling.courses import TissueMotion
 
@@ -112,13 +112,11 @@ class Deciding:
         extent, total_cc = Extent(doses.cells, doses.cell_reach_gy), doses.cells.volume_cc.sum(keepdims=True)
         found = []
         for metric in self.metrics:
-            if metric.kind in ("dose_at_cc", "dose_at_percent"):
-                hot_cc = wanted_cc(metric, total_cc)
+            if (hot_cc := metric.hot_cc(total_cc)) is not None:
                 level_gy = extent.doses_and_volumes(gy, doses.volume_cc[None], hot_cc, np.empty(0))[0][:, 0]
                 found.append((level_gy, float(min(hot_cc[0], total_cc[0] - hot_cc[0]))))
-            elif "volume_at" in metric.kind and not metric.is_biological:
-                level_gy = np.full(len(gy), threshold_gy(metric, self.prescription_gy))
-                found.append((level_gy, _SHARE_OF_ORGAN * float(total_cc[0])))
+            elif not metric.is_biological and (threshold_gy := metric.level_gy(self.prescription_gy)) is not None:
+                found.append((np.full(len(gy), threshold_gy), _SHARE_OF_ORGAN * float(total_cc[0])))
         return found
 
 

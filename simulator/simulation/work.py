@@ -11,7 +11,8 @@ from simulator.accumulation.maps import BONE, VisitBox
 from simulator.accumulation.structure import Reach, StructureDoses
 from simulator.case.structures import Structure
 from simulator.kernels.dvh import cumulative_dvh, without_empty_points
-from simulator.metrics.evaluate import Dvhs, Extent, evaluate_biology, evaluate_metrics, values_without_target
+from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics
+from simulator.metrics.extent import Dvhs, Extent
 from simulator.parallel import Executor, SerialExecutor, in_order
 from simulator.plan.quality import Plan
 from simulator.population.bands import DOSE_BINS, VOLUME_LEVELS, count_levels
@@ -131,9 +132,8 @@ class Work:
                 )
                 if volume_cc.ndim == 2:
                     lost = ~np.any(volume_cc > 0, axis=1)
-                    values[part][lost] = values_without_target(
-                        self.problem.metrics[structure.name], structure.volume_cc
-                    )
+                    metrics = self.problem.metrics[structure.name]
+                    values[part][lost] = [m.without_target(structure.volume_cc) for m in metrics]
                     if is_lost is not None:
                         is_lost[part] = lost
                 if counts is not None and dvhs is not None:
@@ -193,7 +193,7 @@ class Work:
         physical, biological = ([m for m in metrics if m.is_biological is kind] for kind in (False, True))
         points = doses.fraction_sums(dose_gy, motion, rx.fractions)
         edge = None
-        if volume_cc.ndim == 1 and any(m.kind in ("minimum", "maximum") for m in biological):
+        if volume_cc.ndim == 1 and any(m.needs_surface for m in biological):
             edge = doses.edge_sums(points, motion, rx.fractions)
         responses = self.problem.biology.responses(name, draws)
         values = np.empty((len(dose_gy), len(metrics)))

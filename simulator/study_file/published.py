@@ -6,7 +6,7 @@ from functools import cache
 from importlib import resources
 from typing import Annotated, Any, Literal
 
-from simulator.metrics.biology import Biology, Complication, PublishedTissue, TumourControl
+from simulator.metrics.biology import MODELS, Biology, PublishedTissue, ResponseModel
 from simulator.metrics.goals import Goal, is_goal, parse_goal
 from simulator.reading import read_text
 from simulator.spec import ConfigError, Field, Spec
@@ -87,41 +87,34 @@ def complete_biology(biology: Biology, goals: Sequence[Goal]) -> Biology:
     ------
     ConfigError : an unknown tissue, or keys that neither the study nor its publication gives.
     """
-    wanted = {kind: [g.metric.structure for g in goals if g.metric.kind == kind] for kind in ("tcp", "ntcp")}
-    tcp = dict.fromkeys(wanted["tcp"], TumourControl()) | biology.tcp
-    ntcp = dict.fromkeys(wanted["ntcp"], Complication()) | biology.ntcp
-    return Biology(
-        tcp={name: spec.model_copy(update=_published("tcp", name, spec)) for name, spec in tcp.items()},
-        ntcp={name: spec.model_copy(update=_published("ntcp", name, spec)) for name, spec in ntcp.items()},
-    )
+    completed = {}
+    for section, models in biology.sections.items():
+        wanted = dict.fromkeys((g.metric.structure for g in goals if g.metric.response == section), MODELS[section]())
+        completed[section] = {
+            name: model.model_copy(update=_published(section, name, model)) for name, model in (wanted | models).items()
+        }
+    return Biology.model_validate(completed)
 
 
-_BIOLOGY_EXAMPLES: dict[str, dict[str, float | str]] = {
-    "tcp": {"alpha_per_gy": 0.3, "alpha_beta_gy": 10, "clonogens_per_cc": "1.0e+7"},
-    "ntcp": {"td50_gy": 60, "m": 0.2, "n": 0.1, "alpha_beta_gy": 3},
-}
-
-
-def _published(kind: str, name: str, spec: TumourControl | Complication) -> dict[str, Any]:
+def _published(section: str, name: str, model: ResponseModel) -> dict[str, Any]:
     """Values of the keys that a section of `biology` leaves out, and the tissue that they come from."""
     tissues = published_tissues()
-    if spec.tissue is not None and spec.tissue not in tissues:
-        near = difflib.get_close_matches(spec.tissue, tissues, 1)
+    if model.tissue is not None and model.tissue not in tissues:
+        near = difflib.get_close_matches(model.tissue, tissues, 1)
         hint = f"; did you mean {near[0]!r}" if near else ""
         raise ConfigError(
-            f"biology.{kind}.{name}.tissue: {spec.tissue!r} is not known{hint}; known are {', '.join(tissues)}"
+            f"biology.{section}.{name}.tissue: {model.tissue!r} is not known{hint}; known are {', '.join(tissues)}"
         )
-    by_name = next((t for t in tissues.values() if kind == "ntcp" and name in t.structures), None)
-    row = tissues[spec.tissue] if spec.tissue else by_name
-    example = _BIOLOGY_EXAMPLES[kind]
-    absent = [key for key in example if getattr(spec, key) is None]
+    usual = next((t for t in tissues.values() if model.has_usual_tissue and name in t.structures), None)
+    row = tissues[model.tissue] if model.tissue else usual
+    absent = [key for key in model.example if getattr(model, key) is None]
     found = {key: value for key, value in (row.parameters if row else {}).items() if key in absent}
     missing = [key for key in absent if key not in found]
     if missing:
-        shown = ", ".join(f"{key}: {value}" for key, value in example.items() if key in missing)
+        shown = ", ".join(f"{key}: {value}" for key, value in model.example.items() if key in missing)
         raise ConfigError(
-            f"biology.{kind}.{name}: {', '.join(missing)} wanted, as no publication that comes with the simulator gives "
-            f"{'it' if len(missing) == 1 else 'them'}; write biology: {{{kind}: {{{name}: {{{shown}}}}}}} with the "
+            f"biology.{section}.{name}: {', '.join(missing)} wanted, as no publication that comes with the simulator gives "
+            f"{'it' if len(missing) == 1 else 'them'}; write biology: {{{section}: {{{name}: {{{shown}}}}}}} with the "
             "numbers of your source (these only show the form)"
         )
     return found | ({"tissue": row.tissue} if row and found else {})

@@ -1,0 +1,41 @@
+"""Metrics that are probabilities of a response; `biology` has the models and their parameters."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from simulator.metrics.metric import CourseDoses, Metric
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResponseProbability(Metric):
+    """Probability of a response in percent."""
+
+    limit_units: ClassVar[tuple[str, ...]] = ("%",)
+
+    def of(self, doses: CourseDoses) -> np.ndarray:
+        """From the dose of each fraction at each point."""
+        if doses.fractions is None:
+            raise ValueError(f"{self.label} needs the dose of each fraction")
+        return 100.0 * doses.responses[self.response].probability(doses.fractions, doses.volume_cc)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TumourControlProbability(ResponseProbability):
+    """That no clonogenic cell survives."""
+
+    spelling = example = "TCP"
+    response = "tcp"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComplicationProbability(ResponseProbability):
+    """Of a complication."""
+
+    spelling = example = "NTCP"
+    response = "ntcp"
+
+    def without_target(self, drawn_cc: float) -> float:
+        """The worst."""
+        return 100.0
