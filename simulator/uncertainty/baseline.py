@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.conventions import Stream
+from simulator.conventions import Stream, in_axes
 from simulator.spec import Field, Mm3, NonNegativeMm3, Spec
-from simulator.uncertainty.source import RandomNumbers, in_axes
+from simulator.uncertainty.source import RandomNumbers
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from simulator.conventions import Stream
+from simulator.conventions import Stream, in_axes
 from simulator.spec import (
     Deg3,
     Field,
@@ -16,7 +16,7 @@ from simulator.spec import (
     model_validator,
 )
 from simulator.uncertainty.breathing import Breathing, LujanWave, PhaseWave, TraceWave, Waveform
-from simulator.uncertainty.source import RandomNumbers, in_axes, log_normal
+from simulator.uncertainty.source import RandomNumbers, log_normal
 
 _PLANNING_PHASES = 40
 _DEGREES = 360.0

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import numpy as np
 
-from simulator.conventions import Stream
+from simulator.conventions import Stream, in_axes
 from simulator.spec import Deg3, Field, Mm3, NonNegativeMm3, PositionMm3, SdDeg3, Spec, field_validator
-from simulator.uncertainty.source import RandomNumbers, in_axes
+from simulator.uncertainty.source import RandomNumbers
 
 Correlation = Annotated[float, Field(ge=-1, le=1)]
 

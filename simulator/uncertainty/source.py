@@ -1,6 +1,5 @@
 """What every source of error needs: random numbers of its own."""
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -33,8 +32,3 @@ def log_normal(standard_normal: np.ndarray, cv: float) -> np.ndarray:
     """Log-normal factors with mean 1 and the given coefficient of variation."""
     variance = np.log1p(cv**2)
     return np.exp(np.sqrt(variance) * standard_normal - variance / 2)
-
-
-def in_axes(values: Sequence[float]) -> str:
-    """Three numbers for a sentence."""
-    return "(" + ", ".join(f"{v:g}" for v in values) + ")"
