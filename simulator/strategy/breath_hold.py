@@ -1,5 +1,6 @@
 """Breath-hold: the beam is on while the patient holds their breath."""
 
+from dataclasses import dataclass
 from math import ceil
 from typing import Annotated, Literal
 
@@ -37,6 +38,10 @@ class BreathHold(MotionKind):
         description="planned shift (LR, AP, SI) in mm in breath-hold of structures that do not breathe in this study",
     )
 
+    def structures(self) -> dict[str, tuple[str, ...]]:
+        """Those with a planned shift of their own."""
+        return {"geometry_mm": tuple(self.geometry_mm)}
+
     def path_mm(self, planned: Breath, target: str) -> np.ndarray:
         """The position in breath-hold."""
         return self.offset_mm(planned, target)[None]
@@ -67,23 +72,24 @@ class BreathHold(MotionKind):
         return MotionSpread(np.asarray(self.systematic_mm), np.hypot(self.hold_mm, np.asarray(self.creep_sd_mm) / 2))
 
     def manage(self, breathing: Breath, planned: Breath, target: str, noise: MotionNoise) -> Managed:
-        """Every structure in its planned hold position plus its share of the target's miss."""
-        n_holds, n_instants = noise.fraction.shape[2] - 2, breathing.breath.shape[2]
-        hold = ((np.arange(n_instants) + 0.5) / n_instants * n_holds).astype(int)
-        first, n_in_hold = np.searchsorted(hold, hold), np.bincount(hold, minlength=n_holds)[hold]
-        within = (np.arange(n_instants) - first + 0.5) / n_in_hold
-        weight = np.broadcast_to(1 / n_in_hold / (1 / n_in_hold).sum(), breathing.breath.shape)
-        creep = np.asarray(self.creep_mean_mm) + noise.fraction[:, :, 0] * self.creep_sd_mm
-        course = (noise.course[:, 0] * self.systematic_mm)[:, None, :]
-        imaged = course + noise.fraction[:, :, 1] * self.hold_mm + creep / 2
-        miss = course[:, :, None, :] + (noise.fraction[:, :, 2:] * self.hold_mm)[:, :, hold]
-        miss = miss + creep[:, :, None, :] * within[:, None]
-        own = _amplitude_mm(planned, target)
-        position = {}
-        for name in dict.fromkeys((target, *breathing.names(), *self.geometry_mm)):
-            share = 1.0 if name == target or own == 0 else _amplitude_mm(planned, name) / own
-            position[name] = self.offset_mm(planned, name) + share * miss
-        return Managed(position, weight, self.offset_mm(planned, target) + imaged)
+        """Every structure in its planned hold position plus its share of the target's miss.
+
+        Errors are (course, 1 or fraction, 1 or hold or instant, 3): systematic, of a hold, and of the creep within it.
+        """
+        of_creep, of_image, of_holds = np.split(noise.fraction, (1, 2), axis=2)
+        holds = _Holds.of(of_holds.shape[2], breathing.breath.shape[2])
+        systematic = noise.course[:, 0, None, None] * self.systematic_mm
+        creep = np.asarray(self.creep_mean_mm) + of_creep * self.creep_sd_mm
+        imaged = systematic + of_image * self.hold_mm + creep / 2
+        missed = systematic + (of_holds * self.hold_mm)[:, :, holds.number] + creep * holds.elapsed[:, None]
+        return Managed(
+            {
+                name: self.offset_mm(planned, name) + _share(planned, name, target) * missed
+                for name in dict.fromkeys((target, *breathing.names(), *self.geometry_mm))
+            },
+            np.broadcast_to(holds.weight, breathing.breath.shape),
+            self.offset_mm(planned, target) + imaged[:, :, 0],
+        )
 
     def describe(self) -> str:
         """One sentence for the report."""
@@ -92,6 +98,36 @@ class BreathHold(MotionKind):
             f"Σ = {in_axes(self.systematic_mm)} mm, σ = {in_axes(self.hold_mm)} mm between holds, creep "
             f"{in_axes(self.creep_mean_mm)} +/- {in_axes(self.creep_sd_mm)} mm; planned on the GTV in breath-hold"
         )
+
+
+@dataclass(frozen=True)
+class _Holds:
+    """Instants of a fraction in holds, which follow each other and share the dose evenly.
+
+    Parameters
+    ----------
+    number : int (instant,), the hold of each instant. elapsed : (instant,), the share of that hold which has passed.
+    weight : (instant,), sums to 1.
+    """
+
+    number: np.ndarray
+    elapsed: np.ndarray
+    weight: np.ndarray
+
+    @classmethod
+    def of(cls, n_holds: int, n_instants: int) -> "_Holds":
+        """Instants in the middle of equal shares of the beam."""
+        instant = np.arange(n_instants)
+        number = ((instant + 0.5) / n_instants * n_holds).astype(int)
+        first_in_hold, n_in_hold = np.searchsorted(number, number), np.bincount(number)[number]
+        weight = 1 / n_in_hold
+        return cls(number, (instant - first_in_hold + 0.5) / n_in_hold, weight / weight.sum())
+
+
+def _share(planned: Breath, name: str, target: str) -> float:
+    """Part of the target's miss that a structure makes too: that of its amplitude, all where the target does not breathe."""
+    of_target = _amplitude_mm(planned, target)
+    return 1.0 if name == target or of_target == 0 else _amplitude_mm(planned, name) / of_target
 
 
 def _amplitude_mm(planned: Breath, name: str) -> float:

@@ -1,6 +1,6 @@
 """Gating: the beam is on in a window of the breathing signal."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
@@ -24,6 +24,7 @@ class Gating(MotionKind):
     n > 1 flatters gating: real traces leave more motion in the window than they do.
     """
 
+    needs_breathing_to: ClassVar[str | None] = "gate"
     kind: Literal["gating"] = "gating"
     signal: Literal["amplitude", "phase"] = Field("amplitude", description="what the window is laid on")
     around: Literal["exhale", "inhale"] = Field("exhale", description="where the window lies")

@@ -1,5 +1,6 @@
 """Image guidance: what the couch does about the errors that were seen. A protocol never sees a later fraction."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -22,9 +23,17 @@ class GuidanceNoise:
 
 
 class GuidanceKind(Spec):
-    """Shared by all kinds."""
+    """A kind of image guidance; as it stands here, the couch corrects nothing.
+
+    A new kind has its name in `kind: Literal["..."]`, `describe`, `correct`, and each other method in which it differs.
+    Margin recipes need `residual` only where there is a closed form.
+    """
 
     name: str | None = Field(None, description="name in tables; the kind by default")
+
+    @abstractmethod
+    def describe(self) -> str:
+        """One sentence for the report."""
 
     @property
     def matches_target(self) -> bool:

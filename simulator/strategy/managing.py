@@ -4,8 +4,9 @@ Every kind is a pure function of the drawn breathing and of its own random numbe
 patients. Positions are relative to the planning anatomy, in which breathing structures lie at their time average.
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -77,9 +78,27 @@ NO_SPREAD = MotionSpread(np.zeros(3), np.zeros(3))
 
 
 class MotionKind(Spec):
-    """Shared by all kinds: free breathing with the beam always on, planned at the time-averaged position."""
+    """A kind of motion management; as it stands here, free breathing planned at its time average, the beam always on.
 
+    A new kind has its name in `kind: Literal["..."]`, `describe`, and each method below in which it differs: what is planned
+    on (`path_mm`, `offset_mm`), how long the beam takes (`beam_time_s`), what margin recipes count (`spread`), and
+    where that leaves tissue and beam (`manage`). It names the structures that it moves in `structures`.
+
+    Attributes
+    ----------
+    needs_breathing_to : verb that says what a study without breathing would leave it nothing for; None if it can do without.
+    """
+
+    needs_breathing_to: ClassVar[str | None] = None
     name: str | None = Field(None, description="name in tables; the kind by default")
+
+    @abstractmethod
+    def describe(self) -> str:
+        """One sentence for the report."""
+
+    def structures(self) -> dict[str, tuple[str, ...]]:
+        """Structures that it names, by key of the study file; it may move these beside the target and all that breathes."""
+        return {}
 
     @property
     def model_update_s(self) -> float:
