@@ -38,7 +38,7 @@ class BreathHold(MotionKind):
         description="planned shift (LR, AP, SI) in mm in breath-hold of structures that do not breathe in this study",
     )
 
-    def structures(self) -> dict[str, tuple[str, ...]]:
+    def moving(self) -> dict[str, tuple[str, ...]]:
         """Those with a planned shift of their own."""
         return {"geometry_mm": tuple(self.geometry_mm)}
 

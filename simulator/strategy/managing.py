@@ -82,7 +82,7 @@ class MotionKind(Spec):
 
     A new kind has its name in `kind: Literal["..."]`, `describe`, and each method below in which it differs: what is planned
     on (`path_mm`, `offset_mm`), how long the beam takes (`beam_time_s`), what margin recipes count (`spread`), and
-    where that leaves tissue and beam (`manage`). It names the structures that it moves in `structures`.
+    where that leaves tissue and beam (`manage`). It names the structures that it moves in `moving`.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ class MotionKind(Spec):
     def describe(self) -> str:
         """One sentence for the report."""
 
-    def structures(self) -> dict[str, tuple[str, ...]]:
+    def moving(self) -> dict[str, tuple[str, ...]]:
         """Structures that it names, by key of the study file; it may move these beside the target and all that breathes."""
         return {}
 
