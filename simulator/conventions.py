@@ -13,6 +13,7 @@ Numbers
     Probabilities are 0-1 in code and data; percent only in text and in names that end in `_percent`.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Final
 
@@ -78,3 +79,8 @@ def percent(probability: float) -> str:
     if probability < 0.001:
         return "<0.1"
     return ">99.9" if probability > 0.999 else f"{100 * probability:.1f}"
+
+
+def in_axes(values: Sequence[float]) -> str:
+    """A value per axis as it stands in a sentence."""
+    return "(" + ", ".join(f"{v:g}" for v in values) + ")"

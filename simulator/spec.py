@@ -3,6 +3,7 @@
 A `Spec` is frozen, keyword-only and validated: at once the YAML schema and the notebook vocabulary.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any, get_args
 
 import numpy as np
@@ -42,6 +43,7 @@ __all__ = [
     "Tag",
     "field_validator",
     "model_validator",
+    "require_named",
 ]
 
 
@@ -77,6 +79,12 @@ class Spec(BaseModel):
         if wrong:
             raise ValidationError.from_exception_data(cls.__name__, wrong)
         return raw
+
+
+def require_named(kind: Spec, moved: Iterable[str], named: Iterable[str]) -> None:
+    """Refuse a kind that moves structures which it does not name: they would be neither checked nor moved in dose maps."""
+    if unnamed := sorted(set(moved) - set(named)):
+        raise NotImplementedError(f"{type(kind).__name__}.moving has to name {', '.join(unnamed)}, which it moves")
 
 
 def _three_axes(value: Any) -> Any:

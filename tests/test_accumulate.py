@@ -20,7 +20,7 @@ from simulator.kernels.accumulate import (
     volumes_within,
 )
 from simulator.kernels.splines import less_laplacian
-from simulator.plan.dose import SplineDose
+from simulator.plan.dose import PlannedDose, SplineDose
 from simulator.sampling.courses import TissueMotion
 
 
@@ -43,7 +43,7 @@ def trilinear(dose, grid, points_mm):
     return total
 
 
-class GridDose:
+class GridDose(PlannedDose):
     """A planned dose that is exactly what its lattice says."""
 
     def __init__(self, seed):
@@ -230,7 +230,7 @@ def test_tabulated_radial_dose_is_the_closed_form():
 
     dose = RadialDose(centre_mm=np.zeros(3), radius50_mm=20.0, sd_mm=3.2, max_gy=50.0)
     points = np.random.default_rng(0).uniform(-25, 25, (500, 3))
-    still = RadialPoints(dose, points).accumulate(TissueMotion.still(np.zeros(3)))[0]
+    still = RadialPoints(dose.profile(), points).accumulate(TissueMotion.still(np.zeros(3)))[0]
     np.testing.assert_allclose(still, dose.at(points), atol=1e-5)
 
 

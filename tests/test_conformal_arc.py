@@ -9,14 +9,7 @@ from test_targets import STILL, Block, Sphere, equal
 from simulator.case.anatomy import Case
 from simulator.case.geometry import Grid, Volume
 from simulator.case.structures import Structure
-from simulator.kernels.beams import (
-    add_beam,
-    add_beam_at_points,
-    blur_rows,
-    outermost,
-    radiological_depths,
-    see_points,
-)
+from simulator.kernels.beams import add_beam, add_beam_at_points, blur_rows, outermost, radiological_depths, see_points
 from simulator.plan.aperture import SAD_MM, Beam, BlurredField, Outline, Rows, blurred, side_by_side
 from simulator.plan.conformal_arc import ConformalArc
 from simulator.plan.prescription import Prescription

@@ -13,6 +13,7 @@ from simulator.kernels.accumulate import weighted_sums
 from simulator.metrics.evaluate import evaluate_metrics
 from simulator.metrics.goals import parse_metric
 from simulator.parallel import SerialExecutor
+from simulator.plan.dose import PlannedDose
 from simulator.problem.preparation import prepare
 from simulator.sampling.courses import TissueMotion
 from simulator.simulation.deciding import DecidingPoints
@@ -22,7 +23,7 @@ from simulator.study_file.schema import StudyConfig
 METRICS = ["D0.01%", "D0.1cc", "D2%", "D50%", "D95%", "D99.5%", "Dmean", "V30Gy", "V50%", "CV20Gy", "V1Gy", "V70Gy"]
 
 
-class Spot:
+class Spot(PlannedDose):
     """A dose that falls off around the origin, the faster the steeper, on a plateau that is uneven."""
 
     def __init__(self, fall_mm):

@@ -5,11 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from simulator.metrics.evaluate import LeftOut, check_volume, evaluate_metrics, values_without_target
-from simulator.metrics.goals import check_goals, is_goal, parse_goal, parse_metric
 from simulator.metrics.contradictions import check_goals
-from simulator.metrics.evaluate import evaluate_metrics
-from simulator.metrics.goals import parse_goal
+from simulator.metrics.evaluate import LeftOut, evaluate_metrics, values_without_target
+from simulator.metrics.goals import check_goals, is_goal, parse_goal, parse_metric
 from simulator.metrics.kinds import parse_metric
 from simulator.spec import ConfigError
 

@@ -88,14 +88,14 @@ def test_every_strategy_meets_the_same_patients_whoever_else_is_drawn():
     uncertainty = Uncertainty(setup=Setup(random_mm=2), respiration=Respiration(amplitude_mm=6))
     first, place = drawn(uncertainty, n_courses=8, n_fractions=5)
     again = draw_courses(place, Draws(1, 4, 4))
-    np.testing.assert_array_equal(first.setup_mm[4:], again.setup_mm)
+    np.testing.assert_array_equal(first.patient_mm[4:], again.patient_mm)
     np.testing.assert_array_equal(first.breathing.displacement_mm("GTV")[4:], again.breathing.displacement_mm("GTV"))
     moving = {"Bladder": OrganMotion(random_mm=3), "SpinalCord": OrganMotion(random_mm=1)}
     more, _ = drawn(uncertainty.model_copy(update={"organs": moving}), n_courses=8, n_fractions=5)
     alone, _ = drawn(
         uncertainty.model_copy(update={"organs": {"Bladder": moving["Bladder"]}}), n_courses=8, n_fractions=5
     )
-    np.testing.assert_array_equal(first.setup_mm, more.setup_mm)
+    np.testing.assert_array_equal(first.patient_mm, more.patient_mm)
     np.testing.assert_array_equal(more.organs["Bladder"].shift_mm, alone.organs["Bladder"].shift_mm)
 
 

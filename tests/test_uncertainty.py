@@ -163,13 +163,13 @@ class TestRespiration:
 class TestSetup:
     def test_mean_systematic_and_random_sd(self):
         setup = Setup(systematic_mm=(1, 2, 3), random_mm=(0.5, 1, 1.5), mean_mm=(0, 1, 2.2))
-        moved = setup.draw(Draws(2, 0, N), 5)
+        moved = setup.patient_mm(Draws(2, 0, N), 5)
         assert_mean(moved.mean(axis=1), [0, 1, 2.2])
         assert_sd(moved.mean(axis=1), np.sqrt(np.array([1, 2, 3]) ** 2 + np.array([0.5, 1, 1.5]) ** 2 / 5))
         assert_sd(moved[:, 0] - moved[:, 1], np.sqrt(2) * np.array([0.5, 1, 1.5]))
 
     def test_axes_are_correlated_as_asked(self):
-        moved = Setup(systematic_mm=(1, 2, 3), correlation=(0.6, -0.3, 0.2)).draw(Draws(2, 0, N), 1)[:, 0]
+        moved = Setup(systematic_mm=(1, 2, 3), correlation=(0.6, -0.3, 0.2)).patient_mm(Draws(2, 0, N), 1)[:, 0]
         found = np.corrcoef(moved.T)
         np.testing.assert_allclose([found[0, 1], found[0, 2], found[1, 2]], [0.6, -0.3, 0.2], atol=4 / np.sqrt(N))
         assert_sd(moved, [1, 2, 3])
@@ -456,7 +456,7 @@ def test_a_source_of_size_zero_changes_nothing(name, seed):
     nothing, _ = drawn(Uncertainty(), seed=seed)
     empty = Uncertainty(**{name: {}})
     moved = delivered(empty, seed=seed)
-    assert nothing.setup_mm.any() == moved.motion("GTV").shift_mm.any() == False  # noqa: E712
+    assert nothing.patient_mm.any() == moved.motion("GTV").shift_mm.any() == False  # noqa: E712
 
 
 def test_defaults_move_nothing_but_what_is_asked_for():

@@ -31,11 +31,9 @@ from simulator.kernels.dvh import extremes
 from simulator.kernels.splines import less_laplacian
 from simulator.kernels.vectors import LANES
 from simulator.metrics.fraction_sums import FractionSums
-from simulator.plan.dose import PlannedDose
-from simulator.plan.penumbra import RadialDose
+from simulator.plan.dose import PlannedDose, RadialProfile
 from simulator.sampling.courses import TissueMotion
 
-_TABLE_STEP_MM = 0.005
 _SPARSE_MM, _FINEST_MM, _BLOCK_MM = 1.5, 0.5, 2.25
 _LATTICE_ERROR, _MOST_NODES = 0.005, 5e7
 _SAFETY = np.float32(1.5)
@@ -254,24 +252,22 @@ class MeanDose:
 
 
 class RadialPoints:
-    """Points in a spherical dose, evaluated from its closed form (tabulated every 0.005 mm, error below 1e-6)."""
+    """Points in a dose that depends on the distance from its centre alone, looked up in its profile."""
 
-    def __init__(self, dose: RadialDose, points_mm: np.ndarray) -> None:
+    def __init__(self, profile: RadialProfile, points_mm: np.ndarray) -> None:
         self.n_points = len(points_mm)
-        self._centre_mm = np.asarray(dose.centre_mm)
-        self._points_mm = np.ascontiguousarray(points_mm - self._centre_mm)
-        farthest = dose.radius50_mm + 8 * dose.sd_mm
-        radii = np.arange(0.0, farthest + 2 * _TABLE_STEP_MM, _TABLE_STEP_MM)
-        self._table_gy = dose.at(np.asarray(dose.centre_mm) + np.outer(radii, [1.0, 0.0, 0.0]))
-        self.steepest_gy_per_mm = float(np.abs(np.diff(self._table_gy)).max()) / _TABLE_STEP_MM
+        self._profile = profile
+        self._points_mm = np.ascontiguousarray(points_mm - profile.centre_mm)
+        self.steepest_gy_per_mm = float(np.abs(np.diff(profile.dose_gy)).max()) / profile.step_mm
 
     def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
         """See `PointDoses`."""
         total = np.empty((len(motion.shift_mm), self.n_points), np.float32)
-        arm = self._points_mm + self._centre_mm - motion.centre_mm
+        profile = self._profile
+        arm = self._points_mm + profile.centre_mm - motion.centre_mm
         linear = np.ascontiguousarray(_linear_zyx(motion)[..., ::-1, ::-1])
         shift = np.ascontiguousarray(motion.shift_mm)
-        accumulate_radial(self._table_gy, _TABLE_STEP_MM, self._points_mm, arm, shift, linear, motion.weight, total)
+        accumulate_radial(profile.dose_gy, profile.step_mm, self._points_mm, arm, shift, linear, motion.weight, total)
         return total
 
 
@@ -394,13 +390,13 @@ class StructureDoses:
         self.spacing_mm = patches[0].spacing_mm
         self.interpolation_error_gy = 0.0
         self.parts: list[PointDoses]
-        if isinstance(dose, RadialDose):
-            radial = [RadialPoints(dose, p.points_mm) for p in nodes]
+        if (profile := dose.profile()) is not None:
+            radial = [RadialPoints(profile, p.points_mm) for p in nodes]
             self.parts = list(radial)
             steepest_gy = [r.steepest_gy_per_mm * p.spacing_mm for r, p in zip(radial, nodes, strict=True)]
             self.cell_reach_gy = np.repeat(np.array(steepest_gy, np.float32), np.diff(self.cells.start))
             if surface_mm is not None:
-                self._surface = RadialPoints(dose, surface_mm)
+                self._surface = RadialPoints(profile, surface_mm)
             return
         points: Sequence[LatticePoints | ScatteredPoints | RestingPoints]
         if reach.is_point:

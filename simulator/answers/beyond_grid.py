@@ -15,7 +15,6 @@ from simulator.case.structures import Structure
 from simulator.metrics.metric import Metric
 from simulator.parallel import SerialExecutor
 from simulator.plan.dose import PlannedDose
-from simulator.plan.imported import ImportedDoses
 from simulator.plan.quality import Plan
 from simulator.problem.preparation import Problem
 from simulator.sampling.courses import Delivery
@@ -32,7 +31,7 @@ _SAME = 0.005
 
 
 @dataclass(frozen=True)
-class FallingBeyond:
+class FallingBeyond(PlannedDose):
     """A planned dose that falls by 1/e in 5 mm beyond a grid."""
 
     dose: PlannedDose
@@ -59,15 +58,16 @@ def without_unknown(problem: Problem) -> Problem:
     ------
     ConfigError : the study's own goals need them.
     """
-    plan_model = problem.config.plan
-    if not isinstance(plan_model, ImportedDoses):
+    if not problem.config.plan.used(problem.case):
         return problem
     draws = course_draws(problem, 0, min(_COURSES, problem.config.courses))
     unknown: dict[str, Metric] = {}
     beyond: dict[str, None] = {}
     seen = set()
     for strategy, request in zip(problem.strategies, problem.requests, strict=True):
-        dose = plan_model.dose_of(problem.case, request.expansion)
+        dose = problem.config.plan.dose_of(problem.case, request.expansion)
+        if dose is None:
+            continue
         key = dose.label, dose.uid, strategy.motion.model_dump_json(), strategy.guidance.model_dump_json()
         if key in seen:
             continue

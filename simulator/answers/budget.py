@@ -46,6 +46,11 @@ SOURCES: dict[str, frozenset[Stream]] = {
     "tumour and tissue response": frozenset(s for s in Stream if s.name.startswith(("TCP", "NTCP"))),
     "motion management": frozenset(s for s in Stream if s.name.startswith("MOTION")),
 }
+SOURCES |= {
+    stream.name.lower().replace("_", " "): frozenset({stream})
+    for stream in Stream
+    if not any(stream in streams for streams in SOURCES.values())
+}
 _OTHER_SEED = 2**63
 
 

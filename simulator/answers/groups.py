@@ -20,7 +20,7 @@ from simulator.population.required_margin import (
 )
 from simulator.problem.preparation import Problem, margin_spread
 from simulator.results import DIRECTIONS, group
-from simulator.strategy.margin import FiniteFractionMargin, Margin, StroomMargin, VanHerkMargin
+from simulator.strategy.margin import Margin, MarginRecipe, published_recipes
 
 JOINT = ("wanted coverage", "all target goals", "all organ goals", "all goals")
 _COVERAGE, _ORGANS = JOINT.index("wanted coverage"), JOINT.index("all organ goals")
@@ -117,6 +117,7 @@ def _comparison_group(problem: Problem, values: np.ndarray, joint: np.ndarray, l
 def _margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
     """Required margins: for each motion strategy and guidance, and each chain of candidate margins."""
     probability = problem.config.decision.probability
+    recipes = recipes_of(problem)
     rows = []
     for at, chain in margin_families(problem):
         strategy = problem.strategies[at[0]]
@@ -138,7 +139,7 @@ def _margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
             }
         )
     sides = ("smallest_mm", "largest_mm", "required_mm", "low_mm", "high_mm")
-    empty = dict.fromkeys(sides, (0, len(DIRECTIONS))) | {"recipe_mm": (0, len(RECIPES), len(DIRECTIONS))}
+    empty = dict.fromkeys(sides, (0, len(DIRECTIONS))) | {"recipe_mm": (0, len(recipes), len(DIRECTIONS))}
     arrays = {
         key: np.array([r[key] for r in rows]) if rows else np.zeros(empty.get(key, (0,)))
         for key in ("motion", "guidance", *sides, "interpolation_mm", "recipe_mm")
@@ -146,16 +147,16 @@ def _margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
     for key in ("motion", "guidance"):
         arrays[key] = arrays[key].astype(str).astype(object)
     arrays["recipe_penumbra_mm"] = np.array(problem.setting.penumbra_sd_mm)
-    return group("margins", arrays, {"recipe": list(RECIPES), "direction": list(DIRECTIONS)})
+    return group("margins", arrays, {"recipe": list(recipes), "direction": list(DIRECTIONS)})
 
 
 def margin_families(problem: Problem) -> Iterator[tuple[list[int], Chain]]:
-    """Strategies that differ by a fixed margin alone, smallest first, and their margins: one chain where candidates are
+    """Strategies that differ by a constant margin alone, smallest first, and their margins: one chain where candidates are
     nested, else one for each axis."""
     candidate_mm = np.array([r.margin_mm for r in problem.requests])
     families: dict[tuple[str, str], list[int]] = {}
     for i, strategy in enumerate(problem.strategies):
-        if strategy.margin.recipe in ("fixed", "asymmetric"):
+        if strategy.margin.is_constant:
             families.setdefault((strategy.motion.label(), strategy.guidance.label()), []).append(i)
     for members in families.values():
         for nested in margin_chains(candidate_mm[members]):
@@ -175,26 +176,16 @@ def _excesses(problem: Problem, values: np.ndarray, at: list[int]) -> list[np.nd
     return excesses
 
 
-def _recipe(name: str, problem: Problem) -> Margin | None:
-    """A published recipe; None for those of the plan's isodose where that is the maximum, which no margin holds."""
-    coverage, isodose = 100 * problem.config.decision.probability, problem.config.prescription.isodose_percent
-    if name == "Stroom":
-        return StroomMargin()
-    if name == "van Herk":
-        return VanHerkMargin(coverage_percent=coverage)
-    if isodose == 100:
-        return None
-    kind = FiniteFractionMargin if name.startswith("finite") else VanHerkMargin
-    return kind(coverage_percent=coverage, isodose_percent=max(50.0, isodose))
-
-
-RECIPES = ("van Herk", "van Herk, isodose of the plan", "finite fractions, isodose of the plan", "Stroom")
+def recipes_of(problem: Problem) -> dict[str, tuple[type[MarginRecipe], Margin | None]]:
+    """By name, the published recipes for the wanted coverage and the plan's isodose."""
+    coverage, isodose = problem.config.decision.probability, problem.config.prescription.isodose_percent
+    return published_recipes(100 * coverage, isodose)
 
 
 def _recipes_mm(problem: Problem, strategy: int) -> np.ndarray:
     """Margins of the published recipes for the same errors, (recipe, direction); NaN where there is none."""
     spread = margin_spread(problem.setting, problem.strategies[strategy])
-    recipes = [_recipe(name, problem) for name in RECIPES]
+    recipes = [recipe for _, recipe in recipes_of(problem).values()]
     return np.stack([np.full(6, np.nan) if r is None else r.directions(spread).ravel() for r in recipes])
 
 
@@ -243,7 +234,7 @@ def _worst_organs(problem: Problem, values: np.ndarray, spared: np.ndarray) -> s
 
 def _margin_in_mm(problem: Problem, strategy: int) -> str:
     """What a recipe's margin is in numbers; nothing for margins that are named by theirs."""
-    if problem.strategies[strategy].margin.recipe in ("fixed", "asymmetric"):
+    if problem.strategies[strategy].margin.is_constant:
         return ""
     lr, ap, si = problem.requests[strategy].margin_mm[::2]
     return f" ({lr:.1f} / {ap:.1f} / {si:.1f} mm along LR / AP / SI)"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import xarray as xr
 
-from simulator.answers.groups import RECIPES, margin_families
+from simulator.answers.groups import margin_families, recipes_of
 from simulator.case.geometry import Grid, Volume
 from simulator.conventions import CC_PER_MM3
 from simulator.metrics.goals import Goal
@@ -51,7 +51,7 @@ def explain_margins(problem: Problem, results: xr.DataTree, executor: Executor) 
     margins = results["margins"].to_dataset()
     chains = list(margin_families(problem))
     rows = in_order(executor, lambda i: _causes_mm(problem, results, i, *chains[i]), range(len(chains)))
-    shape = (len(chains), len(RECIPES), len(CAUSES), margins.sizes["direction"])
+    shape = (len(chains), margins.sizes["recipe"], len(CAUSES), margins.sizes["direction"])
     variable = VARIABLES["margins"]["cause_mm"]
     values = np.array(rows, np.float64).reshape(shape)
     attrs = {"units": variable.unit, "long_name": variable.meaning}
@@ -60,7 +60,8 @@ def explain_margins(problem: Problem, results: xr.DataTree, executor: Executor) 
 
 def _causes_mm(problem: Problem, results: xr.DataTree, row: int, at: list[int], chain: Chain) -> np.ndarray:
     """Differences (recipe, cause, direction) in mm."""
-    causes = np.full((len(RECIPES), len(CAUSES), 6), np.nan)
+    recipes = recipes_of(problem)
+    causes = np.full((len(recipes), len(CAUSES), 6), np.nan)
     goal = problem.wanted[0]
     part = _part_percent(goal)
     if len(problem.wanted) > 1 or part is None:
@@ -75,20 +76,19 @@ def _causes_mm(problem: Problem, results: xr.DataTree, row: int, at: list[int], 
     radius_mm = float(np.cbrt(3 * problem.case.gtv.volume_cc / CC_PER_MM3 / (4 * np.pi)))
     if not 0.5 < edge.wanted < 1 or not edge.sd_mm > 0:
         return causes
-    n, gaussian = spread.n_fractions, edge.gaussian()
-    mean_random = np.sqrt(spread.systematic_mm**2 + spread.random_mm**2 / n), np.sqrt(1 - 1 / n) * spread.random_mm
-    several = spread.systematic_mm, spread.random_mm
-
-    blurred = [np.repeat(edge.formula_mm(big, small, coverage), 2) for big, small in (several, mean_random)]
-    blurred_at = [
-        chain.sides_at(blurred_plane_mm(gaussian, chain, big, small, coverage)) for big, small in (several, mean_random)
+    gaussian, several = edge.gaussian(), (spread.systematic_mm, spread.random_mm)
+    steps = [
+        gaussian_margin_mm(gaussian, chain, *several, spread.n_fractions, coverage, r, p)
+        for r, p in _worlds(radius_mm, part)
     ]
-    steps = [gaussian_margin_mm(gaussian, chain, *several, n, coverage, r, p) for r, p in _worlds(radius_mm, part)]
     steps += _delivered(problem, at[0], edge, chain, radius_mm, part, results.attrs["n_courses"])
     ladder = np.array([chain.sides_at(step) for step in steps])
-    for r, name in enumerate(RECIPES):
-        kind = int(name.startswith("finite"))
-        rungs = [recipe_mm[r], blurred[kind], blurred_at[kind], *ladder, required_mm]
+    for r, (kind, _) in enumerate(recipes.values()):
+        counted = kind.counted(spread)
+        errors = counted.systematic_mm, counted.random_mm
+        blurred = np.repeat(edge.formula_mm(*errors, coverage), 2)
+        blurred_at = chain.sides_at(blurred_plane_mm(gaussian, chain, *errors, coverage))
+        rungs = [recipe_mm[r], blurred, blurred_at, *ladder, required_mm]
         causes[r] = np.diff(np.array(rungs), axis=0)
     causes[:, :, ~varies] = np.nan
     causes[~np.isfinite(causes)] = np.nan

@@ -15,15 +15,7 @@ from simulator.case.anatomy import Case, ImportedDose, PlanFacts, flaw_of_dose
 from simulator.case.cells import Region
 from simulator.case.contours import ContourRegion, EndCaps, drawn_spacing, slice_spacing
 from simulator.case.density import AIR_DENSITY, density_of_hu
-from simulator.case.dicom_files import (
-    DicomFile,
-    choose,
-    items,
-    listing,
-    of_kind,
-    refuse_several,
-    scan,
-)
+from simulator.case.dicom_files import DicomFile, choose, items, listing, of_kind, refuse_several, scan
 from simulator.case.dicom_grids import ct_heights, dose_header, has_grid, read_ct, read_dose
 from simulator.case.dicom_planes import with_whole_doses
 from simulator.case.dicom_plans import choose_plan_and_structures, plan_facts

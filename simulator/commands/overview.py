@@ -134,8 +134,7 @@ def _plan_seconds(problems: list[Problem]) -> float:
 def _megabytes(problem: Problem) -> float:
     config = problem.config
     metrics = config.courses * len(problem.strategies) * len(problem.metric_labels) * 4 / 1e6
-    plans = 0 if config.plan.model == "penumbra" else 400
-    return 450 + plans + problem.n_points * 32 * 4 * 2 / 1e6 + metrics
+    return 450 + config.plan.memory_mb + problem.n_points * 32 * 4 * 2 / 1e6 + metrics
 
 
 def answer_table(results: xr.DataTree) -> Table:

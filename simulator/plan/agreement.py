@@ -6,7 +6,6 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from simulator.case.anatomy import Case, ImportedDose, PlanFacts
-from simulator.plan.imported import ImportedDoses
 from simulator.plan.prescription import Prescription
 from simulator.spec import ConfigError
 
@@ -36,7 +35,7 @@ def contradictions(facts: PlanFacts, prescription: Prescription) -> list[str]:
     return found
 
 
-def check_agreement(case: Case, plan: ImportedDoses, prescription: Prescription) -> list[str]:
+def check_agreement(case: Case, doses: Sequence[ImportedDose], prescription: Prescription) -> list[str]:
     """What to note of a study on imported doses.
 
     Raises
@@ -45,7 +44,7 @@ def check_agreement(case: Case, plan: ImportedDoses, prescription: Prescription)
         the target is of another order than the prescription.
     """
     notes: list[str] = []
-    for dose in plan.used(case):
+    for dose in doses:
         found = contradictions(dose.plan, prescription) if dose.plan else []
         if found and not prescription.overrides_plan:
             raise ConfigError(

@@ -36,6 +36,7 @@ from simulator.case.geometry import Grid, Volume
 from simulator.kernels.beams import add_beam, add_beam_at_points, radiological_depths, see_points
 from simulator.plan.aperture import SAD_MM, Beam, BlurredField, Outline, Rows, blurred, side_by_side
 from simulator.plan.dose import SplineDose
+from simulator.plan.model import PlanModelKind
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Plan, hottest_gy, plan_quality, ptv_doses
 from simulator.plan.targets import Expansion, TargetVolume, expand
@@ -90,7 +91,7 @@ class Arc(Spec):
         return abs(self.stop_deg - self.start_deg) / len(self.gantry_deg) or self.spacing_deg
 
 
-class ConformalArc(Spec):
+class ConformalArc(PlanModelKind):
     """A synthesised SBRT plan: see the module's docstring for the model and its sources."""
 
     model: Literal["conformal-arc"] = "conformal-arc"
@@ -125,6 +126,11 @@ class ConformalArc(Spec):
         0.0050, description="effective attenuation in water per mm (6 MV)"
     )
     dose_grid_mm: Annotated[float, Field(ge=1, le=4)] = Field(2.0, description="dose grid spacing in mm")
+
+    @property
+    def edge_sd_mm(self) -> float:
+        """That in soft tissue, as the key `penumbra_sd_mm` says."""
+        return self.penumbra_sd_mm
 
     def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> "ArcPlan":
         """The plan for a planning target and its margin; see `plans`."""

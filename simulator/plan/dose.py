@@ -1,8 +1,9 @@
 """Planned doses: totals of the course in Gy, known everywhere."""
 
 import copy
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 from scipy.ndimage import map_coordinates, spline_filter
@@ -11,19 +12,32 @@ from simulator.case.geometry import Grid, Volume
 from simulator.kernels.splines import combine_four, limits_of_cells
 
 
-class PlannedDose(Protocol):
+@dataclass(frozen=True)
+class RadialProfile:
+    """Doses dose_gy (n,) at distances of 0, 1, 2... steps of step_mm from centre_mm (3,), and none farther out."""
+
+    centre_mm: np.ndarray
+    step_mm: float
+    dose_gy: np.ndarray
+
+
+class PlannedDose(ABC):
     """The dose of one plan, total of the course in Gy, in the frame of the beam."""
 
+    @abstractmethod
     def on_grid(self, grid: Grid) -> np.ndarray:
         """Dose float32 (z, y, x) in Gy at the nodes of a grid."""
-        ...
 
+    @abstractmethod
     def at(self, points_mm: np.ndarray) -> np.ndarray:
         """Dose float64 (n,) in Gy at points (n, 3)."""
-        ...
+
+    def profile(self) -> RadialProfile | None:
+        """The dose against the distance from a centre where that is all it depends on, which needs no lattice; else None."""
+        return None
 
 
-class SplineDose:
+class SplineDose(PlannedDose):
     """A gridded dose interpolated by cubic B-splines (Unser 1999, doi:10.1109/79.799930).
 
     Exact at the nodes and for cubic polynomials away from the faces. Points outside the grid take the value on the

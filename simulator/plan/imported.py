@@ -1,12 +1,13 @@
 """Plans whose dose was computed elsewhere: one RTDOSE (or archived dose) for each candidate margin."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from simulator.case.anatomy import Case, ImportedDose
 from simulator.plan.dose import LimitedSplineDose
+from simulator.plan.model import PlanModelKind
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Plan, plan_quality
 from simulator.plan.targets import Expansion, TargetVolume, expand
@@ -22,7 +23,7 @@ class MarginDose(Spec):
     dose: str = Field(description="label of the dose, its file, or its SOP instance UID (a unique end of it suffices)")
 
 
-class ImportedDoses(Spec):
+class ImportedDoses(PlanModelKind):
     """The case's own doses, one per margin: nothing is synthesised and nothing rescaled."""
 
     model: Literal["rtdose"] = "rtdose"
@@ -65,17 +66,6 @@ class ImportedDoses(Spec):
         imported, ptv = self._dose_and_ptv(case, target, expansion)
         dose, grid = LimitedSplineDose(imported.dose_gy), imported.dose_gy.grid
         return Plan(dose, ptv, plan_quality(dose, ptv, prescription, grid), grid)
-
-    def plans(
-        self,
-        case: Case,
-        target: TargetVolume,
-        expansions: Sequence[Expansion],
-        prescription: Prescription,
-        map_: Callable[..., Iterable[Any]],
-    ) -> list[Plan]:
-        """The plans of several margins around one planning target, by `map` or something like it."""
-        return list(map_(lambda expansion: self.plan(case, target, expansion, prescription), expansions))
 
     def _dose_and_ptv(
         self, case: Case, target: TargetVolume, expansion: Expansion

@@ -23,7 +23,6 @@ from simulator.metrics.kinds import metrics_of_responses, parse_metric
 from simulator.metrics.metric import Metric
 from simulator.once import Once
 from simulator.plan.agreement import check_agreement, contradictions, isocentre_of
-from simulator.plan.imported import ImportedDoses
 from simulator.plan.targets import Expansion, TargetVolume, planning_target
 from simulator.population.bands import DOSE_BINS
 from simulator.population.intervals import clopper_pearson_interval, randomisation_interval, wilson_interval
@@ -174,7 +173,7 @@ class Problem:
             )
         if breathing is not None and not breathing.moves:
             found.append("uncertainty.respiration moves nothing: amplitude_mm is 0")
-        if self.case.target.upper().startswith("PTV") and not isinstance(self.config.plan, ImportedDoses):
+        if self.case.target.upper().startswith("PTV") and not self.config.plan.used(self.case):
             found.append(f"margins are added to {self.case.target}, which by its name holds a margin already")
         if not self.config.decision.target_goals:
             text = self.wanted[0].text
@@ -198,14 +197,9 @@ class Problem:
     @property
     def moving(self) -> list[str]:
         """Structures that may move within the patient, the target last."""
-        uncertainty = self.config.uncertainty
-        names = {
-            *uncertainty.organs,
-            *(uncertainty.respiration.names(self.case.target) if uncertainty.respiration else ()),
-        }
-        for strategy in self.strategies:
-            if strategy.motion.kind == "breath-hold":
-                names |= set(strategy.motion.geometry_mm)
+        named = [self.config.uncertainty.moving(self.case.target)]
+        named += [strategy.motion.moving() for strategy in self.strategies]
+        names = {name for by_key in named for some in by_key.values() for name in some}
         return [s.name for s in self.structures if s.name in names and s.name != self.case.target] + [self.case.target]
 
     def arm_mm(self, structure: str, centre_mm: np.ndarray) -> np.ndarray:
@@ -365,16 +359,17 @@ def _wanted(config: StudyConfig, case: Case) -> tuple[Goal, ...]:
 def _check_sources(config: StudyConfig, case: Case) -> None:
     """Refuse structures that the case does not have, and motion management that has nothing to manage."""
     uncertainty = config.uncertainty
-    named = {"uncertainty.organs": list(uncertainty.organs)}
-    named |= {f"biology.{section}": list(models) for section, models in config.biology.sections.items()}
-    if uncertainty.respiration is not None:
-        named["uncertainty.respiration"] = list(uncertainty.respiration.names(case.target))
+    named = {"uncertainty.organs": tuple(uncertainty.organs)}
+    named |= {f"biology.{section}": tuple(models) for section, models in config.biology.sections.items()}
+    named |= {f"uncertainty.{key}": names for key, names in uncertainty.moving(case.target).items()}
     for strategy in config.candidates():
         motion = strategy.motion
-        if motion.kind == "breath-hold":
-            named[f"strategies.motion.{motion.label()}.geometry_mm"] = list(motion.geometry_mm)
-        if motion.kind == "gating" and uncertainty.respiration is None:
-            raise ConfigError("strategies.motion.gating: there is no breathing to gate; add uncertainty.respiration")
+        named |= {f"strategies.motion.{motion.label()}.{key}": names for key, names in motion.moving().items()}
+        if motion.needs_breathing_to is not None and uncertainty.respiration is None:
+            raise ConfigError(
+                f"strategies.motion.{motion.kind}: there is no breathing to {motion.needs_breathing_to}; add "
+                "uncertainty.respiration"
+            )
         guidance, n_fractions = strategy.guidance, config.prescription.fractions
         if guidance.fractions_before_correction() >= n_fractions:
             raise ConfigError(
@@ -423,7 +418,7 @@ def _setting(config: StudyConfig, case: Case, record: Trace | None) -> Setting:
         volume_cc={name: case.structures[name].volume_cc for name in uncertainty.organs},
         isocentre_mm=isocentre,
         waveform=waveform,
-        penumbra_sd_mm=getattr(config.plan, "penumbra_sd_mm", WATER_PENUMBRA_MM),
+        penumbra_sd_mm=WATER_PENUMBRA_MM if config.plan.edge_sd_mm is None else config.plan.edge_sd_mm,
     )
 
 
@@ -432,12 +427,8 @@ def _isocentre(config: StudyConfig, case: Case) -> tuple[np.ndarray, list[str]]:
     setup = config.uncertainty.setup
     if setup is not None and setup.isocentre_mm is not None:
         return np.array(setup.isocentre_mm), []
-    if isinstance(config.plan, ImportedDoses):
-        of_plan, notes = isocentre_of(case, config.plan.used(case))
-        if of_plan is not None:
-            return of_plan, notes
-        return case.gtv.centroid_mm, notes
-    return case.gtv.centroid_mm, []
+    of_plan, notes = isocentre_of(case, config.plan.used(case))
+    return case.gtv.centroid_mm if of_plan is None else of_plan, notes
 
 
 def _notes_on_plan(config: StudyConfig, case: Case) -> list[str]:
@@ -447,12 +438,13 @@ def _notes_on_plan(config: StudyConfig, case: Case) -> list[str]:
     ------
     ConfigError : they contradict each other, and the plan's dose is used.
     """
-    if not isinstance(config.plan, ImportedDoses):
+    used = config.plan.used(case)
+    if not used:
         found = contradictions(case.plan, config.prescription) if case.plan else []
         return [f"{text}; the plans of this study are its own" for text in found]
     setup = config.uncertainty.setup
     _, turning = _isocentre(config, case) if setup is not None and setup.rotates else (None, [])
-    return [*check_agreement(case, config.plan, config.prescription), *turning]
+    return [*check_agreement(case, used, config.prescription), *turning]
 
 
 def _record(respiration: Respiration | None) -> Trace | None:

@@ -7,18 +7,17 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from simulator.conventions import Stream
+from simulator.spec import require_named
 from simulator.strategy import Strategy
-from simulator.strategy.guidance import GuidanceNoise
+from simulator.strategy.guidance import Guidance, GuidanceNoise
 from simulator.strategy.margin import WATER_PENUMBRA_MM
-from simulator.strategy.motion import MotionNoise
+from simulator.strategy.motion import Managed, MotionNoise
 from simulator.strategy.session import Session, Timeline
 from simulator.uncertainty import Uncertainty
-from simulator.uncertainty.baseline import Baseline, TargetShift
 from simulator.uncertainty.breathing import Breathing, Waveform
 from simulator.uncertainty.drift import DriftPath
 from simulator.uncertainty.organs import OrganPath
 from simulator.uncertainty.respiration import Respiration
-from simulator.uncertainty.setup import Setup
 from simulator.uncertainty.source import RandomNumbers
 
 _QUIET_PARTS = 4
@@ -62,19 +61,23 @@ class Courses:
 
     Parameters
     ----------
-    setup_mm : (course, fraction, 3), the whole patient when imaged; drift : how it moves on, None if not at all.
+    patient_mm : (course, fraction, 3), the whole patient when imaged; drift : how it moves on, None if not at all.
     rotation_deg : (course, fraction, 3) about LR, AP, SI; None without rotations.
-    shift : of the target against bone. organs : own motion by structure.
+    within_mm : by structure, (course, fraction, 3), what it moves within the patient when imaged; the target always.
+    after_imaging_mm : (course, fraction, 3), what the target moves within the patient before the beam.
+    organs : own motion by structure.
+    misdrawn_mm : (course, 3), displacement of the true target from the drawn one.
     unseen_mm : (course, 3), displacement of everything that no image shows (isocentre).
     """
 
-    setup_mm: np.ndarray
+    patient_mm: np.ndarray
     drift: DriftPath | None
     rotation_deg: np.ndarray | None
-    shift: TargetShift
+    within_mm: dict[str, np.ndarray]
+    after_imaging_mm: np.ndarray
     breathing: Breathing
     organs: dict[str, OrganPath]
-    registration_mm: np.ndarray
+    misdrawn_mm: np.ndarray
     unseen_mm: np.ndarray
     draws: RandomNumbers
 
@@ -82,23 +85,22 @@ class Courses:
 def draw_courses(setting: Setting, draws: RandomNumbers) -> Courses:
     """Draw every source of error of a run of courses."""
     u, n_fractions, n_instants = setting.uncertainty, setting.n_fractions, setting.n_instants
-    setup = u.setup or Setup()
     target_course = draws.normals(Stream.BASELINE_COURSE, 3)
     target_fraction = draws.normals(Stream.BASELINE_FRACTION, n_fractions, 3)
-    nothing = np.zeros((draws.n_courses, 3))
     assert setting.waveform is not None
     return Courses(
-        setup_mm=setup.draw(draws, n_fractions),
+        patient_mm=u.patient_mm(draws, n_fractions),
         drift=u.drift.draw(draws, n_fractions, n_instants) if u.drift else None,
-        rotation_deg=setup.draw_rotation(draws, n_fractions) if setup.rotates else None,
-        shift=(u.baseline or Baseline()).draw(draws, n_fractions),
+        rotation_deg=u.setup.draw_rotation(draws, n_fractions) if u.setup and u.setup.rotates else None,
+        within_mm=u.within_mm(draws, n_fractions, setting.target),
+        after_imaging_mm=u.after_imaging_mm(draws, n_fractions),
         breathing=(u.respiration or Respiration()).draw(draws, setting.waveform, n_fractions, n_instants),
         organs={
             name: organ.draw(draws, name, target_course, target_fraction, n_instants)
             for name, organ in u.organs.items()
         },
-        registration_mm=u.registration.draw(draws) if u.registration else nothing,
-        unseen_mm=-u.isocentre.draw(draws) if u.isocentre else nothing,
+        misdrawn_mm=u.misdrawn_mm(draws),
+        unseen_mm=u.unseen_mm(draws),
         draws=draws,
     )
 
@@ -201,44 +203,43 @@ class Delivery:
 
 
 def deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery:
-    """What a strategy makes of drawn courses: the motion it manages, the couch it moves, the beam that may follow."""
-    target, planned = setting.target, setting.planned
+    """What a strategy makes of drawn courses: the motion it manages, the couch it moves, the beam that may follow.
+
+    All displacements are of tissue relative to the beam: where tissue goes counts positive, where couch or beam put it right
+    counts negative.
+    """
+    target, guidance = setting.target, strategy.guidance
     timeline = strategy_timeline(strategy, setting)
     time_min = np.broadcast_to(timeline.time_min, courses.breathing.cycle.shape)
-    motion_noise = _motion_noise(courses.draws, strategy, setting)
-    managed = strategy.motion.manage(courses.breathing, planned, target, motion_noise)
+    managed = _managed(courses, strategy, setting)
     drift = courses.drift.at(time_min) if courses.drift else np.zeros((*time_min.shape, 3))
-    slow_target = courses.shift.imaged_mm + courses.shift.since_mm
-    planned_target = strategy.motion.offset_mm(planned, target)
+    moved_since = drift + courses.after_imaging_mm[:, :, None]
+    rotation = _rotation_left(courses, guidance, setting)
 
-    rotation, lever = None, np.zeros(3)
-    if courses.rotation_deg is not None:
-        left_deg = strategy.guidance.rotation_left_deg(
-            courses.rotation_deg, courses.draws.normals(Stream.GUIDANCE_ROTATION, setting.n_fractions, 3)
-        )
-        rotation = _rotation(left_deg)
-        lever = rotation @ (setting.centre_mm[target] - setting.isocentre_mm)
+    seen, seen_since = courses.patient_mm, drift
+    if guidance.matches_target:
+        lever = 0.0 if rotation is None else rotation @ (setting.centre_mm[target] - setting.isocentre_mm)
+        planned_mm = strategy.motion.offset_mm(setting.planned, target)
+        seen = seen + courses.within_mm[target] + managed.imaged_mm - planned_mm + lever
+        seen_since = moved_since
+    correction = guidance.correct(seen, _guidance_noise(courses.draws, setting, 0))
+    again = _corrections_during_beam(strategy, setting, courses.draws, timeline, seen - correction, seen_since)
 
-    seen = courses.setup_mm
-    if strategy.guidance.matches_target:
-        seen = seen + courses.shift.imaged_mm + managed.imaged_mm - planned_target + lever
-    correction = strategy.guidance.correct(seen, _guidance_noise(courses.draws, setting, 0))
-    bone = courses.setup_mm[:, :, None, :] + drift + courses.unseen_mm[:, None, None, :] - correction[:, :, None, :]
-    moved_since = drift + courses.shift.since_mm[:, :, None, :]
-    visible = moved_since if strategy.guidance.matches_target else drift
-    again = _corrections_during_beam(strategy, setting, courses.draws, timeline, seen - correction, visible)
-    bone = bone - again
+    bone = courses.patient_mm[:, :, None] + drift + courses.unseen_mm[:, None, None]
+    bone = bone - correction[:, :, None] - again
     if managed.followed_mm is not None:
         updated = timeline.first_since(strategy.motion.model_update_s)
         bone = bone - managed.followed_mm - (moved_since - again)[:, :, updated]
 
     internal = dict(managed.position_mm)
-    _add(internal, target, slow_target[:, :, None, :])
-    _add(internal, target, courses.registration_mm[:, None, None, :])
+    for name, shift in courses.within_mm.items():
+        since = courses.after_imaging_mm if name == target else 0.0
+        _add(internal, name, (shift + since)[:, :, None])
+    _add(internal, target, courses.misdrawn_mm[:, None, None])
     scaling = {}
     for name, organ in courses.organs.items():
-        followed = organ.follows_after_imaging * courses.shift.since_mm
-        _add(internal, name, organ.at(time_min) + followed[:, :, None, :])
+        followed = organ.follows_after_imaging * courses.after_imaging_mm
+        _add(internal, name, organ.at(time_min) + followed[:, :, None])
         size = organ.scaling(time_min, setting.volume_cc[name])
         if size is not None:
             scaling[name] = size - 1.0
@@ -248,8 +249,25 @@ def deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery:
     if managed.followed_mm is None and timeline.n_images == 0:
         fast = {name for name, place in managed.position_mm.items() if np.any(place != place[:, :, :1])}
         fast |= {name for name, organ in courses.organs.items() if organ.steps is not None}
-        slow = frozenset({"", target, *courses.organs} - fast)
+        slow = frozenset({"", *courses.within_mm, *courses.organs} - fast)
     return Delivery(setting, bone, weight, rotation, internal, scaling, slow)
+
+
+def _managed(courses: Courses, strategy: Strategy, setting: Setting) -> Managed:
+    """Breathing as the strategy leaves it."""
+    motion, breathing, target = strategy.motion, courses.breathing, setting.target
+    managed = motion.manage(breathing, setting.planned, target, _motion_noise(courses.draws, strategy, setting))
+    named = (name for names in motion.moving().values() for name in names)
+    require_named(motion, managed.position_mm, (target, *breathing.names(), *named))
+    return managed
+
+
+def _rotation_left(courses: Courses, guidance: Guidance, setting: Setting) -> np.ndarray | None:
+    """Rotation matrices minus identity (course, fraction, 3, 3) after correction; None without rotations."""
+    if courses.rotation_deg is None:
+        return None
+    normals = courses.draws.normals(Stream.GUIDANCE_ROTATION, setting.n_fractions, 3)
+    return _rotation(guidance.rotation_left_deg(courses.rotation_deg, normals))
 
 
 def _thinned(

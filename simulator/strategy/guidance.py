@@ -1,10 +1,12 @@
 """Image guidance: what the couch does about the errors that were seen. A protocol never sees a later fraction."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
 
+from simulator.conventions import in_axes
 from simulator.spec import Field, NonNegativeMm3, SdDeg3, Spec, model_validator
 from simulator.strategy.margin import Spread
 
@@ -20,10 +22,18 @@ class GuidanceNoise:
     couch: np.ndarray
 
 
-class _Kind(Spec):
-    """Shared by all kinds."""
+class GuidanceKind(Spec):
+    """A kind of image guidance; as it stands here, the couch corrects nothing.
+
+    A new kind has its name in `kind: Literal["..."]`, `describe`, `correct`, and each other method in which it differs.
+    Margin recipes need `residual` only where there is a closed form.
+    """
 
     name: str | None = Field(None, description="name in tables; the kind by default")
+
+    @abstractmethod
+    def describe(self) -> str:
+        """One sentence for the report."""
 
     @property
     def matches_target(self) -> bool:
@@ -85,7 +95,7 @@ class _Kind(Spec):
         return self.name or self.kind  # type: ignore[attr-defined]
 
 
-class NoGuidance(_Kind):
+class NoGuidance(GuidanceKind):
     """Skin marks and lasers only: the couch corrects nothing."""
 
     kind: Literal["none"] = "none"
@@ -99,7 +109,7 @@ class NoGuidance(_Kind):
         return "none: no image guidance"
 
 
-class _Matched(_Kind):
+class _Matched(GuidanceKind):
     """Shared by all kinds that match an image."""
 
     match_mm: NonNegativeMm3 = Field(_RESIDUAL_MM, description="error of the match per axis (LR, AP, SI), one SD in mm")
@@ -143,7 +153,7 @@ class NoActionLevel(_Offline):
         """One sentence for the report."""
         return (
             f"{self.label()}: from fraction {self.measured_fractions + 1} on corrected by the mean error of the first "
-            f"{self.measured_fractions}, matched on {self.match}, match error {_axes(self.match_mm)} mm (one SD)"
+            f"{self.measured_fractions}, matched on {self.match}, match error {in_axes(self.match_mm)} mm (one SD)"
         )
 
 
@@ -204,7 +214,7 @@ class ExtendedNoActionLevel(_Offline):
         further = ", ".join(str(self._first_further + i * self.then_every) for i in range(3))
         return (
             f"{self.label()}: nal after {self.measured_fractions} fractions, then images in fractions {further} and so on "
-            f"and a linear trend, matched on {self.match}, match error {_axes(self.match_mm)} mm (one SD)"
+            f"and a linear trend, matched on {self.match}, match error {in_axes(self.match_mm)} mm (one SD)"
         )
 
 
@@ -247,7 +257,7 @@ class _Online(_Matched):
         return left if self.matches_target else left.plus(target)
 
     def _details(self) -> str:
-        text = f"match error {_axes(self.match_mm)} mm (one SD), {self.couch} couch"
+        text = f"match error {in_axes(self.match_mm)} mm (one SD), {self.couch} couch"
         text += f", action level {self.action_level_mm:g} mm" if self.action_level_mm else ""
         text += f", imaged again every {self.reimage_every_min:g} min" if self.reimage_every_min else ""
         return text
@@ -284,10 +294,6 @@ class OnlineTarget(_Online):
     def describe(self) -> str:
         """One sentence for the report."""
         return f"{self.label()}: daily match on the target, {self._details()}"
-
-
-def _axes(values: tuple[float, float, float]) -> str:
-    return "(" + ", ".join(f"{v:g}" for v in values) + ")"
 
 
 Guidance = Annotated[

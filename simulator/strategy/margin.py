@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from scipy.special import chdtri, ndtri
@@ -36,8 +36,44 @@ class Spread:
         )
 
 
-class _PerAxis(Spec):
-    """Shared by the recipes: the same distance in both directions of an axis."""
+class MarginRecipe(Spec):
+    """A margin: numbers in, mm out.
+
+    A new recipe has its name in `recipe: Literal["..."]`, `label`, and `directions`, or as a subclass of `PerAxisMargin`
+    `margin`.
+
+    Attributes
+    ----------
+    is_constant : whether it is a distance that no error changes, which its label then tells. Candidates of such margins
+        give the required margin.
+    """
+
+    is_constant: ClassVar[bool] = False
+
+    @abstractmethod
+    def label(self) -> str:
+        """Short name for tables."""
+
+    @abstractmethod
+    def directions(self, spread: Spread) -> np.ndarray:
+        """Margin (3, 2) in mm: per axis (LR, AP, SI) towards negative and towards positive coordinates."""
+
+    @classmethod
+    def counted(cls, spread: Spread) -> Spread:
+        """The errors that the recipe's Σ and σ stand for."""
+        return spread
+
+    @classmethod
+    def published(cls, coverage_percent: float, isodose_percent: float) -> dict[str, Self | None]:
+        """What required margins are compared with, by name in tables: the recipe for a wanted coverage and the plan's isodose.
+
+        None where there is no such margin.
+        """
+        return {}
+
+
+class PerAxisMargin(MarginRecipe):
+    """The same distance in both directions of an axis."""
 
     @abstractmethod
     def margin(self, spread: Spread) -> np.ndarray:
@@ -48,9 +84,10 @@ class _PerAxis(Spec):
         return np.repeat(self.margin(spread)[:, None], 2, axis=1)
 
 
-class FixedMargin(_PerAxis):
+class FixedMargin(PerAxisMargin):
     """The same margin for every patient, isotropic or one value per axis."""
 
+    is_constant: ClassVar[bool] = True
     recipe: Literal["fixed"] = "fixed"
     margin_mm: NonNegativeMm3 = Field(description="margin per axis (LR, AP, SI) in mm; one number for all axes")
 
@@ -64,9 +101,10 @@ class FixedMargin(_PerAxis):
         return f"{values[0]:g} mm" if len(values) == 1 else "/".join(f"{m:g}" for m in self.margin_mm) + " mm"
 
 
-class AsymmetricMargin(Spec):
+class AsymmetricMargin(MarginRecipe):
     """One margin for each of the six directions."""
 
+    is_constant: ClassVar[bool] = True
     recipe: Literal["asymmetric"] = "asymmetric"
     right_mm: _Margin = Field(description="towards the patient's right in mm")
     left_mm: _Margin = Field(description="towards the patient's left in mm")
@@ -91,7 +129,7 @@ class AsymmetricMargin(Spec):
         return " ".join(f"{k}{v:g}" for k, v in (*pairs, ("I", self.inferior_mm), ("S", self.superior_mm))) + " mm"
 
 
-class VanHerkMargin(_PerAxis):
+class VanHerkMargin(PerAxisMargin):
     """M = α Σ + β sqrt(σ² + σp²) - β σp per axis: the stated share of patients gets at least the isodose at the edge.
 
     α is the quantile of the chi distribution with 3 degrees of freedom, β the standard-normal quantile of the isodose
@@ -116,7 +154,22 @@ class VanHerkMargin(_PerAxis):
         alpha = np.sqrt(chdtri(3, 1 - self.coverage_percent / 100))
         beta = ndtri(self.isodose_percent / 100)
         penumbra_mm = spread.penumbra_sd_mm if self.penumbra_sd_mm is None else self.penumbra_sd_mm
-        return alpha * spread.systematic_mm + beta * (np.hypot(spread.random_mm, penumbra_mm) - penumbra_mm)
+        counted = self.counted(spread)
+        return alpha * counted.systematic_mm + beta * (np.hypot(counted.random_mm, penumbra_mm) - penumbra_mm)
+
+    @classmethod
+    def published(cls, coverage_percent: float, isodose_percent: float) -> dict[str, Self | None]:
+        """For 95 % of the plateau, and for the plan's own isodose: none where that is the maximum, which no margin holds."""
+        return {
+            "van Herk": cls(coverage_percent=coverage_percent),
+            "van Herk, isodose of the plan": cls._at_isodose(coverage_percent, isodose_percent),
+        }
+
+    @classmethod
+    def _at_isodose(cls, coverage_percent: float, isodose_percent: float) -> Self | None:
+        if isodose_percent == 100:
+            return None
+        return cls(coverage_percent=coverage_percent, isodose_percent=max(50.0, isodose_percent))
 
     def label(self) -> str:
         """Short name for tables."""
@@ -133,20 +186,24 @@ class FiniteFractionMargin(VanHerkMargin):
 
     recipe: Literal["finite-fraction"] = "finite-fraction"  # type: ignore[assignment]
 
-    def margin(self, spread: Spread) -> np.ndarray:
-        """Margin per axis (3,) in mm."""
+    @classmethod
+    def counted(cls, spread: Spread) -> Spread:
+        """Σ of a course's mean error, and σ about it."""
         n = spread.n_fractions
         systematic = np.sqrt(spread.systematic_mm**2 + spread.random_mm**2 / n)
-        return super().margin(
-            replace(spread, systematic_mm=systematic, random_mm=spread.random_mm * np.sqrt(1 - 1 / n))
-        )
+        return replace(spread, systematic_mm=systematic, random_mm=spread.random_mm * np.sqrt(1 - 1 / n))
+
+    @classmethod
+    def published(cls, coverage_percent: float, isodose_percent: float) -> dict[str, Self | None]:
+        """For the plan's own isodose."""
+        return {"finite fractions, isodose of the plan": cls._at_isodose(coverage_percent, isodose_percent)}
 
     def label(self) -> str:
         """Short name for tables."""
         return super().label().replace("van Herk", "finite-fraction")
 
 
-class StroomMargin(_PerAxis):
+class StroomMargin(PerAxisMargin):
     """M = 2 Σ + 0.7 σ per axis: on average 99 % of the target gets at least 95 %.
 
     Source: Stroom 1999 (recipe as quoted in Radiat Oncol 2016 11:724, table 5).
@@ -158,6 +215,11 @@ class StroomMargin(_PerAxis):
         """Margin per axis (3,) in mm."""
         return 2 * spread.systematic_mm + 0.7 * spread.random_mm
 
+    @classmethod
+    def published(cls, coverage_percent: float, isodose_percent: float) -> dict[str, Self | None]:
+        """Whatever the coverage and the isodose."""
+        return {"Stroom": cls()}
+
     def label(self) -> str:
         """Short name for tables."""
         return "Stroom"
@@ -166,3 +228,14 @@ class StroomMargin(_PerAxis):
 Margin = Annotated[
     FixedMargin | AsymmetricMargin | VanHerkMargin | FiniteFractionMargin | StroomMargin, Field(discriminator="recipe")
 ]
+
+
+def published_recipes(
+    coverage_percent: float, isodose_percent: float
+) -> dict[str, tuple[type[MarginRecipe], Margin | None]]:
+    """By name in tables, every kind's published recipes for a wanted coverage and the plan's isodose; see `MarginRecipe`."""
+    return {
+        name: (kind, recipe)
+        for kind in get_args(get_args(Margin)[0])
+        for name, recipe in kind.published(coverage_percent, isodose_percent).items()
+    }

@@ -20,15 +20,7 @@ from simulator.plan.prescription import Prescription
 from simulator.reading import read_text, reading
 from simulator.results import VARIABLES
 from simulator.sampling.quasi import allowed_courses
-from simulator.spec import (
-    ConfigError,
-    Discriminator,
-    Field,
-    Spec,
-    Tag,
-    field_validator,
-    model_validator,
-)
+from simulator.spec import ConfigError, Discriminator, Field, Spec, Tag, field_validator, model_validator
 from simulator.strategy import Strategy
 from simulator.strategy.guidance import Guidance
 from simulator.strategy.margin import Margin

@@ -1,8 +1,10 @@
 """Sources of geometric error, one small file each (PHYSICS: what can go wrong)."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
-from simulator.spec import Field, Spec
+from simulator.spec import Field, Spec, require_named
 from simulator.uncertainty.baseline import Baseline
 from simulator.uncertainty.delineation import Delineation
 from simulator.uncertainty.drift import Drift
@@ -10,6 +12,7 @@ from simulator.uncertainty.organs import OrganMotion
 from simulator.uncertainty.registration import Isocentre, Registration
 from simulator.uncertainty.respiration import Respiration
 from simulator.uncertainty.setup import Setup
+from simulator.uncertainty.source import RandomNumbers, Source, Spreads
 
 
 class Uncertainty(Spec):
@@ -26,31 +29,66 @@ class Uncertainty(Spec):
     delineation: Delineation | None = Field(None, description="delineation error of the target's surface")
     isocentre: Isocentre | None = Field(None, description="isocentre error between image and beam")
 
-    def patient_sd_mm(self) -> tuple[np.ndarray, np.ndarray]:
+    def sources(self) -> list[Source]:
+        """Those that the study has, organs left out."""
+        every = (getattr(self, name) for name in type(self).model_fields)
+        return [source for source in every if isinstance(source, Source)]
+
+    def moving(self, target: str) -> dict[str, tuple[str, ...]]:
+        """Structures that move within the patient, by key of the source."""
+        named = {name: getattr(self, name) for name in type(self).model_fields}
+        found = {name: source.moving(target) for name, source in named.items() if isinstance(source, Source)}
+        return {"organs": tuple(self.organs)} | found
+
+    def patient_mm(self, numbers: RandomNumbers, n_fractions: int) -> np.ndarray:
+        """Displacement of the whole patient when imaged, float64 (course, fraction, 3) in mm."""
+        shape = (numbers.n_courses, n_fractions, 3)
+        return sum((source.patient_mm(numbers, n_fractions) for source in self.sources()), np.zeros(shape))
+
+    def within_mm(self, numbers: RandomNumbers, n_fractions: int, target: str) -> dict[str, np.ndarray]:
+        """By structure, its displacement within the patient when imaged, float64 (course, fraction, 3) in mm."""
+        total = {target: np.zeros((numbers.n_courses, n_fractions, 3))}
+        for source in self.sources():
+            moved = source.within_mm(numbers, n_fractions, target)
+            require_named(source, moved, (target, *source.moving(target)))
+            total |= {name: total[name] + shift if name in total else shift for name, shift in moved.items()}
+        return total
+
+    def after_imaging_mm(self, numbers: RandomNumbers, n_fractions: int) -> np.ndarray:
+        """The target's further displacement before the beam, float64 (course, fraction, 3) in mm."""
+        shape = (numbers.n_courses, n_fractions, 3)
+        return sum((source.after_imaging_mm(numbers, n_fractions) for source in self.sources()), np.zeros(shape))
+
+    def unseen_mm(self, numbers: RandomNumbers) -> np.ndarray:
+        """Displacement of the whole patient relative to the beam that no image shows, float64 (course, 3) in mm."""
+        return sum((source.unseen_mm(numbers) for source in self.sources()), np.zeros((numbers.n_courses, 3)))
+
+    def misdrawn_mm(self, numbers: RandomNumbers) -> np.ndarray:
+        """Displacement of the true target relative to the drawn one, float64 (course, 3) in mm."""
+        return sum((source.misdrawn_mm(numbers) for source in self.sources()), np.zeros((numbers.n_courses, 3)))
+
+    def patient_sd_mm(self) -> Spreads:
         """Σ and σ per axis in mm of the whole patient when imaged, two (3,) arrays."""
-        setup = self.setup or Setup()
-        return np.asarray(setup.systematic_mm, float), np.asarray(setup.random_mm, float)
+        return _together(source.patient_sd_mm() for source in self.sources())
 
-    def target_sd_mm(self) -> tuple[np.ndarray, np.ndarray]:
+    def target_sd_mm(self) -> Spreads:
         """Σ and σ per axis in mm of the target's place within the patient when imaged, two (3,) arrays."""
-        shift = self.baseline or Baseline()
-        return np.asarray(shift.systematic_mm, float), np.asarray(shift.random_mm, float)
+        return _together(source.target_sd_mm() for source in self.sources())
 
-    def unseen_sd_mm(self) -> tuple[np.ndarray, np.ndarray]:
-        """Σ and σ per axis in mm of what no image before the beam shows: registration, delineation, isocentre, and the
+    def unseen_sd_mm(self) -> Spreads:
+        """Σ and σ per axis in mm of what no image before the beam shows: registration, isocentre, delineation, and the
         target's shift after imaging (drift depends on time and is left out)."""
-        registration, isocentre = self.registration or Registration(), self.isocentre or Isocentre()
-        delineation = (self.delineation or Delineation()).sd_mm
-        systematic = np.sqrt(
-            np.square(registration.systematic_mm) + np.square(isocentre.systematic_mm) + delineation**2
-        )
-        return systematic, np.asarray((self.baseline or Baseline()).after_imaging_sd_mm, float)
+        surface = (self.delineation or Delineation()).sd_mm
+        return _together([*(source.unseen_sd_mm() for source in self.sources()), (np.full(3, surface), np.zeros(3))])
 
     def describe(self) -> list[str]:
         """One sentence per source for the report."""
-        sources = (
-            self.setup, self.drift, self.baseline, self.respiration, self.registration, self.delineation, self.isocentre
-        )  # fmt: skip
-        sentences = [s.describe() for s in sources if s is not None]
+        sentences = [source.describe() for source in self.sources()]
         sentences += [organ.describe(name) for name, organ in self.organs.items()]
         return sentences or ["No geometric error at all."]
+
+
+def _together(spreads: Iterable[Spreads]) -> Spreads:
+    """Independent errors together."""
+    systematic, random = np.sqrt(sum((np.square(spread) for spread in spreads), np.zeros((2, 3))))
+    return systematic, random

@@ -1,23 +1,13 @@
 """Baseline shift of the target: its time-averaged place within the patient differs from the plan."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from simulator.conventions import Stream
-from simulator.spec import Field, Mm3, NonNegativeMm3, Spec
-from simulator.uncertainty.source import RandomNumbers, in_axes
+from simulator.conventions import Stream, in_axes
+from simulator.spec import Field, Mm3, NonNegativeMm3
+from simulator.uncertainty.source import RandomNumbers, Source, Spreads
 
 
-@dataclass(frozen=True)
-class TargetShift:
-    """Shifts of the target within the patient, each (course, fraction, 3) in mm: when imaged, and since then."""
-
-    imaged_mm: np.ndarray
-    since_mm: np.ndarray
-
-
-class Baseline(Spec):
+class Baseline(Source):
     """Shift of the target against bone: N(mean, Σ²) per course plus N(0, σ²) per fraction, and a further shift
     N(mean, sd²) per fraction between image and beam, which only a later image can see.
 
@@ -34,12 +24,24 @@ class Baseline(Spec):
         (0, 0, 0), description="SD of the shift between image and beam per axis in mm"
     )
 
-    def draw(self, numbers: RandomNumbers, n_fractions: int) -> TargetShift:
-        """The shifts of a run of courses."""
+    def within_mm(self, numbers: RandomNumbers, n_fractions: int, target: str) -> dict[str, np.ndarray]:
+        """The shift of the target when imaged."""
         course = np.asarray(self.mean_mm) + numbers.normals(Stream.BASELINE_COURSE, 3) * self.systematic_mm
         fraction = numbers.normals(Stream.BASELINE_FRACTION, n_fractions, 3) * self.random_mm
+        return {target: course[:, None, :] + fraction}
+
+    def after_imaging_mm(self, numbers: RandomNumbers, n_fractions: int) -> np.ndarray:
+        """The further shift."""
         since = numbers.normals(Stream.BASELINE_AFTER_IMAGING, n_fractions, 3) * self.after_imaging_sd_mm
-        return TargetShift(course[:, None, :] + fraction, since + np.asarray(self.after_imaging_mean_mm))
+        return since + np.asarray(self.after_imaging_mean_mm)
+
+    def target_sd_mm(self) -> Spreads:
+        """Of the shift when imaged."""
+        return np.asarray(self.systematic_mm), np.asarray(self.random_mm)
+
+    def unseen_sd_mm(self) -> Spreads:
+        """Of the shift after imaging."""
+        return np.zeros(3), np.asarray(self.after_imaging_sd_mm)
 
     def describe(self) -> str:
         """One sentence for the report."""

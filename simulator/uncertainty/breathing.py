@@ -22,9 +22,29 @@ class Waveform(Protocol):
         """Structures that breathe."""
         ...
 
+    def at_shares(self, share: np.ndarray) -> np.ndarray:
+        """Positions in cycles that stand for shares (0-1) of the time."""
+        ...
+
+    def planning_cycles(self, n_phases: int) -> np.ndarray:
+        """Positions in cycles (phase,) of equal shares of the planning cycle."""
+        ...
+
+
+class _OneBreath:
+    """A waveform of a single cycle."""
+
+    def at_shares(self, share: np.ndarray) -> np.ndarray:
+        """See `Waveform`."""
+        return share
+
+    def planning_cycles(self, n_phases: int) -> np.ndarray:
+        """From inhale on."""
+        return np.arange(n_phases) / n_phases
+
 
 @dataclass(frozen=True)
-class LujanWave:
+class LujanWave(_OneBreath):
     """cos^2n(pi t / tau): inhale at whole cycles, exhale half-way between.
 
     Parameters
@@ -86,15 +106,19 @@ class TraceWave:
         """See `Waveform`."""
         return tuple(self.vectors_mm)
 
-    def stratified(self, share: np.ndarray) -> np.ndarray:
-        """Positions in cycles whose depths are the quantiles `share` (0-1) of the record."""
+    def planning_cycles(self, n_phases: int) -> np.ndarray:
+        """From exhale on, the middle of each share."""
+        return self.at_shares(np.arange(n_phases) / n_phases + 0.5 / n_phases)
+
+    def at_shares(self, share: np.ndarray) -> np.ndarray:
+        """Where depths are those quantiles of the record."""
         order = np.argsort(self.depths, kind="stable")
         n = len(order)
         return order[np.minimum((share * n).astype(int), n - 1)] * self.cycles / n
 
 
 @dataclass(frozen=True)
-class PhaseWave:
+class PhaseWave(_OneBreath):
     """Phases of a 4DCT, equally spaced in time from inhale: displacement of each structure in each phase.
 
     Parameters

@@ -7,8 +7,8 @@ import numpy as np
 from scipy.special import sph_harm_y, spherical_in
 
 from simulator.conventions import Stream
-from simulator.spec import Field, Spec
-from simulator.uncertainty.source import RandomNumbers
+from simulator.spec import Field
+from simulator.uncertainty.source import RandomNumbers, Source
 
 _VARIANCE_KEPT = 0.9995
 _MOST_DEGREES = 40
@@ -60,7 +60,7 @@ def _shares(correlation_deg: float | None) -> np.ndarray:
     return share[:n_kept] / share[:n_kept].sum()
 
 
-class Delineation(Spec):
+class Delineation(Source):
     """The true surface lies at the signed distance d from the drawn one: a Gaussian random field over the directions
     from the target's centre, constant in a course. The anatomy stays as drawn and guidance aligns what was drawn.
     """

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.conventions import Stream
-from simulator.spec import Field, Mm3, NonNegativeMm3, Spec
-from simulator.uncertainty.source import RandomNumbers, in_axes
+from simulator.conventions import Stream, in_axes
+from simulator.spec import Field, Mm3, NonNegativeMm3
+from simulator.uncertainty.source import RandomNumbers, Source
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class DriftPath:
         return self.rate_mm_per_min[:, :, None, :] * time_min[..., None] + walk
 
 
-class Drift(Spec):
+class Drift(Source):
     """Movement of the whole patient after imaging: v t + s W(t), with v ~ N(mean, sd²) per fraction and Brownian W.
 
     Source: growth with time, Hoogeman 2008, Int J Radiat Oncol Biol Phys 70:609 (1.2 mm in 15 min, supine; as quoted

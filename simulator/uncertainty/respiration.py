@@ -5,18 +5,10 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from simulator.conventions import Stream
-from simulator.spec import (
-    Deg3,
-    Field,
-    Mm3,
-    NonNegativeMm3,
-    Spec,
-    field_validator,
-    model_validator,
-)
+from simulator.conventions import Stream, in_axes
+from simulator.spec import Deg3, Field, Mm3, NonNegativeMm3, Spec, field_validator, model_validator
 from simulator.uncertainty.breathing import Breathing, LujanWave, PhaseWave, TraceWave, Waveform
-from simulator.uncertainty.source import RandomNumbers, in_axes, log_normal
+from simulator.uncertainty.source import RandomNumbers, Source, log_normal
 
 _PLANNING_PHASES = 40
 _DEGREES = 360.0
@@ -32,7 +24,7 @@ class TiedStructure(Spec):
     )
 
 
-class Respiration(Spec):
+class Respiration(Source):
     """Breathing about the time-averaged position, which is the planning anatomy.
 
     Waveform: Lujan u(t) = f A (cos^2n(pi t / tau - phi) - mean) towards inhale, with A the peak-to-peak amplitude per
@@ -105,7 +97,7 @@ class Respiration(Spec):
         amplitudes = (self.amplitude_mm, *(tied.amplitude_mm for tied in self.structures.values()))
         return self.phases_mm is not None or bool(np.any(amplitudes))
 
-    def names(self, target: str) -> tuple[str, ...]:
+    def moving(self, target: str) -> tuple[str, ...]:
         """Structures that breathe, the target first."""
         if self.phases_mm is not None:
             return tuple(self.phases_mm)
@@ -152,7 +144,7 @@ class Respiration(Spec):
         period = self.period_s * log_normal(numbers.normals(Stream.RESPIRATION_PERIOD, n_fractions + 1), self.period_cv)
         return Breathing(
             waveform,
-            waveform.stratified(share) if isinstance(waveform, TraceWave) else share,
+            waveform.at_shares(share),
             self.delivery_factor * course * fraction,
             breath,
             period[:, 1:] * period[:, :1] / self.period_s,
@@ -160,10 +152,9 @@ class Respiration(Spec):
 
     def planned(self, waveform: Waveform) -> Breathing:
         """The planning cycle, as one course of one fraction."""
-        share = np.arange(_PLANNING_PHASES) / _PLANNING_PHASES
-        cycle = waveform.stratified(share + 0.5 / _PLANNING_PHASES) if isinstance(waveform, TraceWave) else share
+        cycle = waveform.planning_cycles(_PLANNING_PHASES)
         one = np.ones((1, 1))
-        return Breathing(waveform, cycle[None, None], one, np.ones((1, 1, len(share))), one * self.period_s)
+        return Breathing(waveform, cycle[None, None], one, np.ones((1, 1, len(cycle))), one * self.period_s)
 
     def describe(self) -> str:
         """One sentence for the report."""

@@ -4,14 +4,14 @@ from typing import Annotated
 
 import numpy as np
 
-from simulator.conventions import Stream
-from simulator.spec import Deg3, Field, Mm3, NonNegativeMm3, PositionMm3, SdDeg3, Spec, field_validator
-from simulator.uncertainty.source import RandomNumbers, in_axes
+from simulator.conventions import Stream, in_axes
+from simulator.spec import Deg3, Field, Mm3, NonNegativeMm3, PositionMm3, SdDeg3, field_validator
+from simulator.uncertainty.source import RandomNumbers, Source, Spreads
 
 Correlation = Annotated[float, Field(ge=-1, le=1)]
 
 
-class Setup(Spec):
+class Setup(Source):
     """Pose of the whole patient before any image guidance: N(mean, Σ²) per course plus N(0, σ²) per fraction.
 
     Translations along and rotations about the three axes; `correlation` couples the translations. Rotations are
@@ -51,7 +51,7 @@ class Setup(Spec):
         """Whether any rotation occurs."""
         return any((*self.systematic_deg, *self.random_deg, *self.mean_deg))
 
-    def draw(self, numbers: RandomNumbers, n_fractions: int) -> np.ndarray:
+    def patient_mm(self, numbers: RandomNumbers, n_fractions: int) -> np.ndarray:
         """Displacement of the patient, float64 (course, fraction, 3) in mm."""
         course = self._correlated(numbers.normals(Stream.SETUP_SYSTEMATIC, 3)) * self.systematic_mm
         fraction = self._correlated(numbers.normals(Stream.SETUP_RANDOM, n_fractions, 3)) * self.random_mm
@@ -62,6 +62,10 @@ class Setup(Spec):
         course = np.asarray(self.mean_deg) + numbers.normals(Stream.ROTATION_SYSTEMATIC, 3) * self.systematic_deg
         fraction = numbers.normals(Stream.ROTATION_RANDOM, n_fractions, 3) * self.random_deg
         return course[:, None, :] + fraction
+
+    def patient_sd_mm(self) -> Spreads:
+        """Of the translations."""
+        return np.asarray(self.systematic_mm), np.asarray(self.random_mm)
 
     def _correlated(self, normals: np.ndarray) -> np.ndarray:
         if not any(self.correlation):

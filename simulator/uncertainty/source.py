@@ -1,11 +1,12 @@
-"""What every source of error needs: random numbers of its own."""
+"""What every source of error is asked, and what it needs: random numbers of its own."""
 
-from collections.abc import Sequence
+from abc import abstractmethod
 from typing import Protocol
 
 import numpy as np
 
 from simulator.conventions import Stream
+from simulator.spec import Spec
 
 
 class RandomNumbers(Protocol):
@@ -29,12 +30,60 @@ class RandomNumbers(Protocol):
         ...
 
 
+Spreads = tuple[np.ndarray, np.ndarray]
+_NONE = np.zeros(3)
+
+
+class Source(Spec):
+    """A source of error.
+
+    A new one has `describe`, draws what it displaces in the methods below that are its own, each from a random stream of its
+    own (`simulator.conventions.Stream`), and says with the same words what margin recipes have to count (`..._sd_mm`); then it
+    is one line in `Uncertainty`. Displacements are of anatomy, delivery minus planning; zeros (3,) stand for none.
+    """
+
+    @abstractmethod
+    def describe(self) -> str:
+        """One sentence for the report."""
+
+    def moving(self, target: str) -> tuple[str, ...]:
+        """Structures that it moves within the patient."""
+        return ()
+
+    def patient_mm(self, numbers: RandomNumbers, n_fractions: int) -> np.ndarray:
+        """The whole patient (course, fraction, 3), as an image before the beam shows it."""
+        return _NONE
+
+    def within_mm(self, numbers: RandomNumbers, n_fractions: int, target: str) -> dict[str, np.ndarray]:
+        """By structure, its displacement within the patient (course, fraction, 3), as an image before the beam shows it."""
+        return {}
+
+    def after_imaging_mm(self, numbers: RandomNumbers, n_fractions: int) -> np.ndarray:
+        """The target's further displacement (course, fraction, 3) before the beam, which only images during the beam see."""
+        return _NONE
+
+    def unseen_mm(self, numbers: RandomNumbers) -> np.ndarray:
+        """The whole patient relative to the beam (course, 3), which no image shows."""
+        return _NONE
+
+    def misdrawn_mm(self, numbers: RandomNumbers) -> np.ndarray:
+        """The true target relative to the drawn one (course, 3), which no image shows."""
+        return _NONE
+
+    def patient_sd_mm(self) -> Spreads:
+        """Σ and σ per axis in mm of the whole patient when imaged, two (3,) arrays."""
+        return _NONE, _NONE
+
+    def target_sd_mm(self) -> Spreads:
+        """Σ and σ per axis in mm of the target's place within the patient when imaged, two (3,) arrays."""
+        return _NONE, _NONE
+
+    def unseen_sd_mm(self) -> Spreads:
+        """Σ and σ per axis in mm of the target's displacement that no image before the beam shows, two (3,) arrays."""
+        return _NONE, _NONE
+
+
 def log_normal(standard_normal: np.ndarray, cv: float) -> np.ndarray:
     """Log-normal factors with mean 1 and the given coefficient of variation."""
     variance = np.log1p(cv**2)
     return np.exp(np.sqrt(variance) * standard_normal - variance / 2)
-
-
-def in_axes(values: Sequence[float]) -> str:
-    """Three numbers for a sentence."""
-    return "(" + ", ".join(f"{v:g}" for v in values) + ")"

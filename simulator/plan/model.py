@@ -1,0 +1,65 @@
+"""Plan models: where the planned dose of each candidate margin comes from."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
+
+from simulator.case.anatomy import Case, ImportedDose
+from simulator.plan.prescription import Prescription
+from simulator.plan.quality import Plan
+from simulator.plan.targets import Expansion, TargetVolume
+from simulator.spec import Spec
+
+
+class PlanModelKind(Spec):
+    """A plan model: a planning target, a margin and a prescription in, a planned dose out.
+
+    A new one has its name in `model: Literal["..."]` and `plan`: expand the planning target by the margin
+    (`simulator.plan.targets.expand`), make a dose for it in Gy of the whole course (`simulator.plan.dose.PlannedDose`, often
+    a `SplineDose`), and rate it with `simulator.plan.quality.plan_quality`. It refuses in `check` what it cannot plan,
+    makes several plans at once in `plans` if they share work, and is one word in `simulator.study_file.schema.PlanModel`.
+
+    Attributes
+    ----------
+    memory_mb : what its plans need at most in MB, roughly.
+    """
+
+    memory_mb: ClassVar[float] = 400
+
+    @abstractmethod
+    def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> Plan:
+        """The plan for a planning target and its margin; raises as `check` does."""
+
+    def plans(
+        self,
+        case: Case,
+        target: TargetVolume,
+        expansions: Sequence[Expansion],
+        prescription: Prescription,
+        map_: Callable[..., Iterable[Any]],
+    ) -> Sequence[Plan]:
+        """The plans of several margins around one planning target, by `map` or something like it."""
+        return list(map_(lambda expansion: self.plan(case, target, expansion, prescription), expansions))
+
+    def check(
+        self, case: Case, target: TargetVolume, expansions: Sequence[Expansion], prescription: Prescription
+    ) -> None:
+        """Refuse what cannot be planned, without computing doses.
+
+        Raises
+        ------
+        ConfigError, CaseError : what is wrong with the study or with the patient data.
+        """
+
+    @property
+    def edge_sd_mm(self) -> float | None:
+        """Penumbra of its dose edge, one SD in mm, for margin recipes; None where it is not known."""
+        return None
+
+    def used(self, case: Case) -> list[ImportedDose]:
+        """Doses of the patient's own that the study uses, each once; none where plans are computed here."""
+        return []
+
+    def dose_of(self, case: Case, expansion: Expansion) -> ImportedDose | None:
+        """The patient's own dose for a margin, unknown beyond its grid; None where plans are computed here."""
+        return None
