@@ -49,10 +49,8 @@ def test_the_margin_of_a_point_is_where_its_dose_reaches_the_level(sides):
     chain, radius, one = Chain.of(np.asarray(sides, float)), 12.0, edge(0.9, 4.0)
     shift, weight = rng.normal((0, 0, 5), (0.7, 0.7, 2), (4, 3, 3)), rng.dirichlet(np.ones(3), 4)
     points, path = radius * np.array([[0, 0, 1], [0.6, 0, 0.8], [0.0, 0.28, 0.96]]), np.array([[0.0, 0, -1], [0, 0, 1]])
-    frame, needed = np.repeat(np.eye(3)[None], 4, axis=0), np.empty((4, 3))
-    margins_needed(
-        one.table, -40.0, 0.05, 1.0, shift, weight, frame, points, path, radius, chain.size_mm, chain.sides_mm, needed
-    )
+    frame = np.repeat(np.eye(3)[None], 4, axis=0)
+    needed = margins_needed(one.table, shift, weight, frame, points, path, radius, chain.size_mm, chain.sides_mm)
     n_found = 0
     for c in range(4):
         for p in range(3):
