@@ -88,7 +88,7 @@ def run(
     ----------
     courses, seed : replace those of the study.
     workers : threads; one per processor by default. Results do not depend on it.
-    executor : who simulates instead of threads; see `simulator.execution.executors`.
+    executor : who simulates instead of threads; see `simulator.executor_with`.
     out : results folder, resumed if unfinished; nothing is left on disk when absent.
 
     Returns
