@@ -68,6 +68,24 @@ def test_the_margin_of_a_point_is_where_its_dose_reaches_the_level(sides):
     assert n_found >= 4
 
 
+def test_the_margin_of_a_point_does_not_depend_on_the_points_before_it():
+    rng, chain = np.random.default_rng(5), Chain.of(np.array([[2.0, 2, 3, 3, 3, 3], [2, 2, 3, 3, 9, 6]]))
+    shift, weight, frame = rng.normal(0, 3, (20, 3, 3)), np.full((20, 3), 1 / 3), np.repeat(np.eye(3)[None], 20, axis=0)
+    points = rng.normal(size=(40, 3))
+    points *= 12 / np.linalg.norm(points, axis=1, keepdims=True)
+
+    def needed(some):
+        path = np.zeros((1, 3))
+        return margins_needed(
+            edge(0.9, 4.0).table, shift, weight, frame, some, path, 12.0, chain.size_mm, chain.sides_mm
+        )
+
+    forwards, backwards = needed(points), needed(points[::-1].copy())[:, ::-1]
+    is_met = np.abs(forwards - 6) < 30
+    assert 0.1 < is_met.mean() < 0.9  # others need no margin, or more than there is
+    np.testing.assert_allclose(backwards[is_met], forwards[is_met], atol=5e-3)
+
+
 @pytest.mark.parametrize("fractions", ["1", "3", "5"])
 def test_gaussian_margins_of_a_sphere_are_those_of_quadrature(fractions, reference_folder):
     for row in rows(reference_folder / "validation_truth.csv", section="S1d", N_fractions=fractions):

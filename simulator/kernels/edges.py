@@ -85,16 +85,14 @@ def _bracket(guess, lowest, highest, visits):
     low, high = guess - reach, guess + reach
     below = above = _excess(low, visits)
     if below < 0:
-        if low < lowest or low > highest:
-            return low, high, below, 0.0, 1
         above, n = _excess(high, visits), 2
-        while above < 0 and lowest <= high <= highest:
+        while above < 0 and high <= highest:
             reach *= 2
             low, below, high = high, above, high + reach
             above, n = _excess(high, visits), n + 1
         return (low if above >= 0 else high), high, below, above, n
     high = low
-    while not below < 0 and lowest <= low <= highest:
+    while not below < 0 and low >= lowest:
         reach *= 2
         high, above, low = low, below, low - reach
         below, n = _excess(low, visits), n + 1
