@@ -1,6 +1,7 @@
 """The public interface: one page, `__all__`, `dir()` and what can be imported agree; what it prints can be read."""
 
 import ast
+import dataclasses
 import inspect
 import json
 import re
@@ -61,3 +62,26 @@ def test_notebooks_and_documents_use_public_names_alone(code):
         assert not (isinstance(node, ast.ImportFrom) and str(node.module).startswith("simulator")), ast.unparse(node)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "simulator":
             assert node.attr in simulator.__all__
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return simulator.prepare(simulator.load_study(ROOT / "configs" / "mediastinal_node.yaml"))
+
+
+def test_objects_introduce_themselves_in_a_few_lines(problem):
+    for shown in (problem, problem.config, problem.case, problem.case.gtv, problem.strategies[0]):
+        lines = repr(shown).splitlines()
+        assert lines[0] == type(shown).__name__
+        assert 3 <= len(lines) <= 10
+        assert max(map(len, lines)) < 190
+        assert str(shown) == repr(shown)
+        assert shown._repr_html_().count("<tr>") == len(lines) - 1
+    assert "  target: GTV, 4.19 cc" in repr(problem.case).splitlines()
+    assert "  prescription: 50 Gy in 5 fractions on the 80 % isodose" in repr(problem.config).splitlines()
+    assert "  margin: 5 mm" in repr(problem.strategies[2]).splitlines()
+
+
+def test_names_of_a_patient_s_structures_are_text_in_a_notebook(problem):
+    structure = dataclasses.replace(problem.case.gtv, name="<b>GTV</b>")
+    assert "<td>&lt;b&gt;GTV&lt;/b&gt;</td>" in structure._repr_html_()

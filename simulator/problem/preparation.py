@@ -24,6 +24,7 @@ from simulator.plan.imported import ImportedDoses
 from simulator.plan.targets import Expansion, TargetVolume, planning_target
 from simulator.population.bands import DOSE_BINS
 from simulator.population.intervals import clopper_pearson_interval, randomisation_interval, wilson_interval
+from simulator.readable import Readable
 from simulator.sampling.courses import Setting
 from simulator.sampling.quasi import N_RANDOMISATIONS
 from simulator.spec import CaseError, ConfigError
@@ -67,8 +68,8 @@ class PlanRequest:
         return Expansion(negative, positive)
 
 
-@dataclass(frozen=True)
-class Problem:
+@dataclass(frozen=True, repr=False)
+class Problem(Readable):
     """A study with its anatomy: what `check` prints and `run` simulates.
 
     Parameters
@@ -102,6 +103,17 @@ class Problem:
     record: Trace | None
     inputs: dict[str, str]
     notes_on_plan: tuple[str, ...] = ()
+
+    def summary(self) -> dict[str, str]:
+        """What is simulated of whom."""
+        points = (f"{s.name} {sum(len(p.volume_cc) for p in self.patches[s.name])}" for s in self.structures)
+        return {
+            "study": self.config.name,
+            "case": f"{self.case.name}, target {self.case.target}",
+            "points": ", ".join(points),
+            "strategies": f"{len(self.strategies)}: {'; '.join(s.label() for s in self.strategies)}",
+            "goals": "; ".join(g.text for g in self.goals),
+        }
 
     @property
     def metric_labels(self) -> list[str]:

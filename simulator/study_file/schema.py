@@ -17,6 +17,7 @@ from simulator.plan.conformal_arc import ConformalArc
 from simulator.plan.imported import ImportedDoses
 from simulator.plan.penumbra import Penumbra
 from simulator.plan.prescription import Prescription
+from simulator.readable import Readable
 from simulator.reading import read_text, reading
 from simulator.results import VARIABLES
 from simulator.sampling.quasi import allowed_courses
@@ -188,7 +189,7 @@ class Budget(Spec):
     )
 
 
-class StudyConfig(Spec):
+class StudyConfig(Readable, Spec):
     """A study: what can go wrong, what is done about it, and what counts as success."""
 
     name: Annotated[str, Field(pattern=r"^[\w-][\w.-]*$")] = Field(
@@ -315,6 +316,21 @@ class StudyConfig(Spec):
                 "lower the number of instants, of holds or of courses"
             )
         return self
+
+    def summary(self) -> dict[str, str]:
+        """Anatomy, plan, errors, candidates, goals and courses."""
+        candidates, anatomy = self.candidates(), self.case.model_dump(include={"phantom", "dicom", "file"})
+        lines = {
+            "name": self.name,
+            "case": " ".join(f"{kind} {which}" for kind, which in anatomy.items()),
+            "prescription": self.prescription.describe(),
+            "plan": self.plan.model,
+            "uncertainty": ", ".join(self.uncertainty.model_dump(exclude_defaults=True)) or "none",
+            "strategies": f"{len(candidates)}: {'; '.join(s.label() for s in candidates)}",
+            "goals": "; ".join(self.goals),
+            "courses": f"{self.courses} per strategy, seed {self.seed}",
+        }
+        return lines | ({"sweep": ", ".join(self.sweep)} if self.sweep else {})
 
     def axes(self) -> list[Axis]:
         """The dimensions of the sweep; none without one."""
