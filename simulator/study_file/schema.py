@@ -137,6 +137,12 @@ class Candidate(Spec):
         return _margin(value) if info.field_name == "margin_mm" else _kind(value)
 
 
+Candidates = Annotated[
+    Annotated[StrategyGrid, Tag("grid")] | Annotated[tuple[Candidate, ...], Field(min_length=1), Tag("list")],
+    Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "grid"),
+]
+
+
 class Numerics(Spec):
     """How finely the simulation resolves time and space."""
 
@@ -200,9 +206,7 @@ class StudyConfig(Readable, Spec):
     plan: PlanModel = Field(description="where each candidate margin's planned dose comes from")
     uncertainty: Uncertainty = Field(default_factory=Uncertainty, description="sources of geometric error")
     session: Session = Field(default_factory=Session, description="times of a fraction: image, wait, beam")
-    strategies: StrategyGrid | Annotated[tuple[Candidate, ...], Field(min_length=1)] = Field(
-        description="candidates: a grid or a list"
-    )
+    strategies: Candidates = Field(description="candidates: a grid or a list")
     goals: tuple[_Goal, ...] = Field(
         description="goals, names of published libraries (mediastinal-5fx) and files of one's own"
     )
@@ -231,15 +235,6 @@ class StudyConfig(Readable, Spec):
         description="a list of values or a range by dotted key (`uncertainty.setup.systematic_mm`), or keys that change "
         "together by a name of one's own; every entry becomes a dimension of the results, all combinations are simulated",
     )
-
-    @field_validator("strategies", mode="before")
-    @classmethod
-    def _choose_form(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return StrategyGrid.model_validate(value)
-        if isinstance(value, list):
-            return tuple(Candidate.model_validate(v) for v in value)
-        return value
 
     @model_validator(mode="before")
     @classmethod
