@@ -237,7 +237,7 @@ def _stopping_rule(config: StudyConfig) -> FixedWidthRule | None:
 
 def _count_met(problem: Problem, values: np.ndarray) -> np.ndarray:
     """Number of courses that meet each goal, (strategy, goal)."""
-    column = {label: i for i, label in enumerate(problem.metric_labels)}
+    column = problem.column
     counts = [
         [
             goal.is_met(drawn[:, column[goal.metric.label]].astype(float), problem.prescription_gy).sum()

@@ -120,6 +120,11 @@ class Problem(Readable):
         """Labels of all metrics, structure by structure."""
         return [m.label for s in self.structures for m in self.metrics[s.name]]
 
+    @cached_property
+    def column(self) -> dict[str, int]:
+        """Place of each metric among `metric_labels`."""
+        return {label: i for i, label in enumerate(self.metric_labels)}
+
     @property
     def prescription_gy(self) -> float:
         """Prescription in Gy."""
