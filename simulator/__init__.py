@@ -6,20 +6,47 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from simulator import plots as plots
     from simulator.answers.rare import rare_event_probability as rare_event_probability
     from simulator.case.loading import load_case as load_case
     from simulator.commands.export import export_rtdose as export_rtdose
+    from simulator.execution.executors import executor_with as executor_with
     from simulator.execution.study import run as run
+    from simulator.problem.preparation import prepare as prepare
     from simulator.results import open_results as open_results
+    from simulator.simulation.work import course_draws as course_draws
+    from simulator.simulation.work import deliver_courses as deliver_courses
+    from simulator.spec import SimulatorError as SimulatorError
     from simulator.study_file.schema import load_study as load_study
 
-__all__ = ["export_rtdose", "load_case", "load_study", "open_results", "rare_event_probability", "run"]
+    __version__: str
+
+__all__ = [
+    "SimulatorError",
+    "__version__",
+    "course_draws",
+    "deliver_courses",
+    "executor_with",
+    "export_rtdose",
+    "load_case",
+    "load_study",
+    "open_results",
+    "plots",
+    "prepare",
+    "rare_event_probability",
+    "run",
+]
 
 _HOME = {
+    "SimulatorError": "simulator.spec",
+    "course_draws": "simulator.simulation.work",
+    "deliver_courses": "simulator.simulation.work",
+    "executor_with": "simulator.execution.executors",
     "export_rtdose": "simulator.commands.export",
     "load_case": "simulator.case.loading",
     "load_study": "simulator.study_file.schema",
     "open_results": "simulator.results",
+    "prepare": "simulator.problem.preparation",
     "rare_event_probability": "simulator.answers.rare",
     "run": "simulator.execution.study",
 }
@@ -42,9 +69,16 @@ def _version() -> str:
 
 
 def __getattr__(name: str) -> Any:
-    """Import the public functions when they are first used, so that `import simulator` stays fast."""
+    """Import the public names when they are first used, so that `import simulator` stays fast."""
     if name == "__version__":
         return _version()
+    if name == "plots":
+        return import_module("simulator.plots")
     if name not in _HOME:
         raise AttributeError(f"module 'simulator' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names alone."""
+    return __all__

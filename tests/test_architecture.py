@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "simulator"
 
 FLOORS = [
-    {"conventions", "spec", "once", "kernels"},
+    {"conventions", "spec", "once", "readable", "kernels"},
     {"files", "reading", "parallel", "uncertainty", "strategy", "population"},
     {"case", "sampling", "results"},
     {"plan", "metrics", "plots"},

@@ -19,7 +19,7 @@ from dicom_factory import (
 )
 
 from simulator.case.density import density_of_hu
-from simulator.case.dicom import load_dicom
+from simulator.case.loading import load_case
 
 PRONE = (-1, 0, 0, 0, -1, 0)
 FEET_FIRST = (-1, 0, 0, 0, 1, 0)
@@ -33,7 +33,7 @@ def phantom(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def case(phantom):
-    return load_dicom(phantom, target="GTV")
+    return load_case(phantom, target="GTV")
 
 
 def assert_dose_is_planned(volume):
@@ -76,7 +76,7 @@ def test_dose_lies_on_the_grid_of_the_file(case):
 )
 def test_every_axis_aligned_encoding_gives_the_same_dose(tmp_path, options):
     write_phantom_dicom(tmp_path, ct_z=(), doses=[options])
-    (dose,) = load_dicom(tmp_path, target="GTV").doses
+    (dose,) = load_case(tmp_path, target="GTV").doses
     assert dose.dose_gy.grid.origin_mm == pytest.approx((-30, -35, -24))
     assert dose.dose_gy.grid.shape == (17, 29, 21)
     assert_dose_is_planned(dose.dose_gy)
@@ -95,14 +95,14 @@ def test_ct_becomes_density_in_the_box_of_the_body(case):
 @pytest.mark.parametrize("orientation", [PRONE, FEET_FIRST], ids=["prone", "feet first"])
 def test_a_turned_ct_gives_the_same_density(tmp_path, case, orientation):
     write_phantom_dicom(tmp_path, ct_orientation=orientation)
-    turned = load_dicom(tmp_path, target="GTV").density
+    turned = load_case(tmp_path, target="GTV").density
     assert turned.grid == case.density.grid
     np.testing.assert_array_equal(turned.values, case.density.values)
 
 
 def test_ct_slices_at_uneven_distances_are_resampled(tmp_path):
     write_phantom_dicom(tmp_path, ct_z=[-30, -27, -24, -21, -17, -13, -9, -5, -1, 3, 7, 11, 15, 19, 23, 27, 31])
-    density = load_dicom(tmp_path, target="GTV").density
+    density = load_case(tmp_path, target="GTV").density
     assert density.grid.spacing_mm[2] == 3.0
     assert density.values[:, density.grid.shape[1] // 2, density.grid.shape[2] // 4] == pytest.approx(1.03, rel=1e-5)
 
@@ -115,7 +115,7 @@ def test_hu_nodes_are_the_published_ones():
 
 def test_without_ct_the_body_is_water_and_densities_override(tmp_path):
     write_phantom_dicom(tmp_path, ct_z=())
-    case = load_dicom(tmp_path, target="GTV", densities={"spinalcord": 1.1})
+    case = load_case(tmp_path, target="GTV", densities={"spinalcord": 1.1})
     x, y, z = np.moveaxis(case.density.grid.nodes_mm(), -1, 0)
     inner = np.abs(z) < 28
     assert case.density.values[inner & (np.hypot(x, y - 30) < 3)] == pytest.approx(1.1)
@@ -127,7 +127,7 @@ def test_without_ct_the_body_is_water_and_densities_override(tmp_path):
 def test_without_ct_and_body_everything_is_water(tmp_path):
     structures = {k: v for k, v in phantom_structures().items() if k != "BODY"}
     write_phantom_dicom(tmp_path, ct_z=[0.0], structures=structures)
-    case = load_dicom(tmp_path, target="GTV")
+    case = load_case(tmp_path, target="GTV")
     assert np.all(case.density.values == 1)
     assert case.provenance["density"] == "one CT slice only: water everywhere"
 
@@ -135,7 +135,7 @@ def test_without_ct_and_body_everything_is_water(tmp_path):
 def test_files_without_preamble_and_with_wrong_modality_are_read(tmp_path, case):
     write_phantom_dicom(tmp_path, preamble=False, modality="OT")
     (tmp_path / "notes.txt").write_text("not DICOM")
-    again = load_dicom(tmp_path, target="GTV")
+    again = load_case(tmp_path, target="GTV")
     np.testing.assert_array_equal(again.doses[0].dose_gy.values, case.doses[0].dose_gy.values)
     np.testing.assert_array_equal(again.density.values, case.density.values)
 
@@ -144,7 +144,7 @@ def test_aliases_give_standard_names_and_roles_ignore_case(tmp_path):
     drawn = phantom_structures()
     renamed = {"external": ("", drawn["BODY"][1]), "gtv_1": drawn["GTV"], "Myelon": drawn["SpinalCord"]}
     write_phantom_dicom(tmp_path, structures=renamed)
-    case = load_dicom(
+    case = load_case(
         tmp_path, target="GTV", aliases={"GTV": ["GTV_1"], "SpinalCord": ["cord", "MYELON"], "Heart": ["Herz"]}
     )
     assert list(case.structures) == ["external", "GTV", "SpinalCord"]
@@ -152,7 +152,7 @@ def test_aliases_give_standard_names_and_roles_ignore_case(tmp_path):
 
 
 def test_only_wanted_structures_are_kept(phantom):
-    kept = load_dicom(phantom, target="gtv", structures=["GTV"]).structures
+    kept = load_case(phantom, target="gtv", structures=["GTV"]).structures
     assert list(kept) == ["BODY", "GTV"]
 
 
@@ -160,12 +160,12 @@ def test_case_name_is_a_pseudonym_unless_asked_otherwise(phantom, case):
     assert case.name == "case-" + hashlib.sha256(STUDY.encode()).hexdigest()[:8]
     shown = repr(case.name) + repr(case.provenance) + repr([d.label for d in case.doses])
     assert not any(secret in shown for secret in (IDENTITY, "Doe", PATIENT_ID, "19700102"))
-    assert load_dicom(phantom, target="GTV", keep_identity=True).name == IDENTITY
+    assert load_case(phantom, target="GTV", keep_identity=True).name == IDENTITY
 
 
 def test_a_beam_dose_beside_the_plan_dose_is_never_added(tmp_path):
     write_phantom_dicom(tmp_path, ct_z=(), doses=[{}, {"summation": "BEAM", "beam": 1}])
-    (dose,) = load_dicom(tmp_path, target="GTV").doses
+    (dose,) = load_case(tmp_path, target="GTV").doses
     assert_dose_is_planned(dose.dose_gy)
 
 
@@ -175,21 +175,21 @@ def test_beam_doses_of_all_treatment_beams_are_summed(tmp_path):
         {"summation": "BEAM", "beam": 2, "values": lambda x, y, z: 0.75 * planned_dose(x, y, z)},
     ]
     write_phantom_dicom(tmp_path, ct_z=(), doses=beams)
-    (dose,) = load_dicom(tmp_path, target="GTV").doses
+    (dose,) = load_case(tmp_path, target="GTV").doses
     assert_dose_is_planned(dose.dose_gy)
 
 
 def test_a_dose_tagged_fraction_is_what_the_study_says(tmp_path):
     write_phantom_dicom(tmp_path, ct_z=(), doses=[{"summation": "FRACTION"}])
-    total = load_dicom(tmp_path, target="GTV", dose_is="total").doses[0].dose_gy
-    fraction = load_dicom(tmp_path, target="GTV", dose_is="per-fraction").doses[0].dose_gy
+    total = load_case(tmp_path, target="GTV", dose_is="total").doses[0].dose_gy
+    fraction = load_case(tmp_path, target="GTV", dose_is="per-fraction").doses[0].dose_gy
     assert_dose_is_planned(total)
     np.testing.assert_allclose(fraction.values, 5 * total.values, rtol=1e-6)
 
 
 def test_doses_of_several_plans_are_chosen_by_the_end_of_the_uid_or_the_file_name(tmp_path):
     write_phantom_dicom(tmp_path, ct_z=(), n_plans=2, n_structure_sets=2, doses=[{"plan": 1}, {"plan": 2}])
-    case = load_dicom(tmp_path, target="GTV", plan_uid=".4.2", dose_uids=[".5.2", "rd_1.dcm"])
+    case = load_case(tmp_path, target="GTV", rtplan=".4.2", rtdoses=[".5.2", "rd_1.dcm"])
     assert [d.uid for d in case.doses] == [f"{ROOT}.5.2", f"{ROOT}.5.1"]
     assert [d.label for d in case.doses] == ["rd_2", "rd_1"]
     assert case.provenance["RTPLAN"] == f"{ROOT}.4.2"
@@ -198,7 +198,7 @@ def test_doses_of_several_plans_are_chosen_by_the_end_of_the_uid_or_the_file_nam
 
 def test_the_dose_of_the_chosen_plan_is_taken(tmp_path):
     write_phantom_dicom(tmp_path, ct_z=(), n_plans=2, n_structure_sets=2, doses=[{"plan": 1}, {"plan": 2}])
-    (dose,) = load_dicom(tmp_path, target="GTV", plan_uid="rp_2.dcm").doses
+    (dose,) = load_case(tmp_path, target="GTV", rtplan="rp_2.dcm").doses
     assert dose.uid == f"{ROOT}.5.2"
 
 
@@ -210,7 +210,7 @@ def test_a_gap_between_slices_is_left_empty_and_recorded(tmp_path):
     drawn = phantom_structures()
     cord = [c for c in drawn["SpinalCord"][1] if c[0, 2] not in (0.0, 3.0)]
     write_phantom_dicom(tmp_path, structures=drawn | {"SpinalCord": ("ORGAN", cord)})
-    case = load_dicom(tmp_path, target="GTV")
+    case = load_case(tmp_path, target="GTV")
     assert case.provenance["gaps between slices, left empty"] == "SpinalCord z -3 to 6 mm"
     assert case.structures["SpinalCord"].volume_cc == pytest.approx(np.pi * 25 * 57 / 1000, rel=1e-3)
 
@@ -218,14 +218,14 @@ def test_a_gap_between_slices_is_left_empty_and_recorded(tmp_path):
 def test_a_single_slice_takes_the_thickness_of_the_ct(tmp_path):
     structures = phantom_structures() | {"Node": ("GTV", [circle(0, 0, 0, 10)])}
     write_phantom_dicom(tmp_path, structures=structures)
-    assert load_dicom(tmp_path, target="Node").gtv.volume_cc == pytest.approx(np.pi * 100 * 3 / 1000, rel=2e-3)
+    assert load_case(tmp_path, target="Node").gtv.volume_cc == pytest.approx(np.pi * 100 * 3 / 1000, rel=2e-3)
 
 
 def test_end_caps_can_be_left_off(phantom):
-    cord = load_dicom(phantom, target="GTV", end_caps="none").structures["SpinalCord"]
+    cord = load_case(phantom, target="GTV", end_caps="none").structures["SpinalCord"]
     assert cord.volume_cc == pytest.approx(np.pi * 5**2 * 60 / 1000, rel=1e-3)
 
 
 def test_frame_of_reference_is_checked_only_where_it_is_stated(tmp_path):
     write_phantom_dicom(tmp_path, ct_z=(), doses=[{"frame": ""}])
-    assert len(load_dicom(tmp_path, target="GTV").doses) == 1
+    assert len(load_case(tmp_path, target="GTV").doses) == 1

@@ -8,8 +8,8 @@ from dicom_changes import change, with_decimal_commas
 from dicom_factory import circle, phantom_structures, planned_dose, write_phantom_dicom
 
 from simulator.case.archive import load_archive
-from simulator.case.dicom import load_dicom
 from simulator.case.inventory import inventory
+from simulator.case.loading import load_case
 from simulator.spec import CaseError
 
 KINDS = {"rd_1.dcm": "doses", "rp_1.dcm": "plans", "rs_1.dcm": "structures", "ct_003.dcm": "images"}
@@ -23,7 +23,7 @@ def folder(tmp_path):
 def refused(folder, *words):
     """The message of a study on the folder."""
     with pytest.raises(CaseError) as raised:
-        load_dicom(folder, target="GTV")
+        load_case(folder, target="GTV")
     for word in words:
         assert word in str(raised.value)
     return str(raised.value)
@@ -140,13 +140,13 @@ def test_a_damaged_dicom_file_is_named(folder):
     refused(folder, "garbage.dcm", "take it out of the folder")
     (folder / "garbage.dcm").unlink()
     (folder / "notes.txt").write_bytes(b"\x08\x00 not DICOM at all")
-    load_dicom(folder, target="GTV")
+    load_case(folder, target="GTV")
 
 
 def test_a_dose_with_dvhs_alone_is_not_one_of_several_doses(folder):
     (folder / "rd_2.dcm").write_bytes((folder / "rd_1.dcm").read_bytes())
     change(folder / "rd_2.dcm", set_to("Rows", None))
-    assert len(load_dicom(folder, target="GTV").doses) == 1
+    assert len(load_case(folder, target="GTV").doses) == 1
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_dose_that_is_not_finite_is_refused(tmp_path, value, where):
 @pytest.mark.parametrize("units", ["gy", " GY ", "Gy"])
 def test_units_are_read_in_any_case(tmp_path, units):
     write_phantom_dicom(tmp_path, ct_z=(), doses=[{"units": units}])
-    assert load_dicom(tmp_path, target="GTV").doses
+    assert load_case(tmp_path, target="GTV").doses
 
 
 @pytest.mark.parametrize("scaling", [1e-3, 1e-4])
@@ -222,7 +222,7 @@ def test_a_contour_outside_of_any_patient_asks_for_no_memory(tmp_path, far, axis
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         write_phantom_dicom(tmp_path, ct_z=(), structures=structures)
-    assert "outside of any patient" in load_dicom(tmp_path, target="GTV").left_out["Organ"]
+    assert "outside of any patient" in load_case(tmp_path, target="GTV").left_out["Organ"]
     assert any("outside of any patient" in s.note for s in inventory(tmp_path).structures)
 
 
@@ -230,7 +230,7 @@ def test_parts_that_lie_far_apart_are_refused_before_memory_is_asked_for(tmp_pat
     node = [circle(4000, 4000, z, 4) for z in (0.0, 3.0)] + [circle(-4000, -4000, z, 4) for z in (3000.0, 3003.0)]
     write_phantom_dicom(tmp_path, ct_z=(), structures=phantom_structures() | {"Node": ("GTV", node)}, doses=())
     with pytest.raises(CaseError, match=r"GiB of memory wanted, .* far from each other"):
-        load_dicom(tmp_path, target="Node").gtv.centroid_mm  # noqa: B018
+        load_case(tmp_path, target="Node").gtv.centroid_mm  # noqa: B018
 
 
 def test_a_folder_of_damaged_files_alone_says_why_nothing_is_read(tmp_path):

@@ -16,14 +16,14 @@ from dicom_factory import (
     write_phantom_dicom,
 )
 
-from simulator.case.dicom import load_dicom
+from simulator.case.loading import load_case
 from simulator.spec import CaseError
 
 
 def message(folder, **options) -> str:
     options.setdefault("target", "GTV")
     with pytest.raises(CaseError) as raised:
-        load_dicom(folder, **options)
+        load_case(folder, **options)
     text = str(raised.value)
     assert not any(secret in text for secret in (IDENTITY, "Doe", PATIENT_ID, "19700102"))
     return text
@@ -153,7 +153,7 @@ def test_several_plan_doses(tmp_path):
 
 def test_a_choice_that_fits_nothing(tmp_path):
     write_phantom_dicom(tmp_path, n_plans=2)
-    assert message(tmp_path, plan_uid="77") == (
+    assert message(tmp_path, rtplan="77") == (
         "case.rtplan: no RTPLAN has a UID that ends in, or a file called, '77'; there are:\n"
         f"  {ROOT}.4.1  plan 1  rp_1.dcm\n  {ROOT}.4.2  plan 2  rp_2.dcm"
     )
@@ -176,7 +176,7 @@ def test_beam_doses_that_are_not_all_there(tmp_path):
 
 def test_beam_dose_asked_for_beside_the_plan_dose(tmp_path):
     write_phantom_dicom(tmp_path, doses=[{}, {"summation": "BEAM", "beam": 1}])
-    assert message(tmp_path, dose_uids=["rd_1.dcm", "rd_2.dcm"]) == (
+    assert message(tmp_path, rtdoses=["rd_1.dcm", "rd_2.dcm"]) == (
         "case.rtdoses mixes beam doses with others; a beam dose is already part of its plan's dose:\n"
         f"  {ROOT}.5.1  PLAN  rd_1.dcm\n  {ROOT}.5.2  BEAM  rd_2.dcm"
     )
@@ -223,7 +223,7 @@ def test_contour_out_of_the_transverse_plane(tmp_path):
     assert message(tmp_path, target="Tilted").startswith(
         "RTSTRUCT rs_1.dcm: structure 'Tilted': a contour runs from z = -2.0"
     )
-    assert "Tilted" not in load_dicom(tmp_path, target="GTV").structures
+    assert "Tilted" not in load_case(tmp_path, target="GTV").structures
 
 
 def test_density_of_an_empty_structure(tmp_path):

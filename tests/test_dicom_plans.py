@@ -6,8 +6,8 @@ from dicom_changes import change, groups, item, references
 from dicom_factory import ISOCENTRE, ROOT, write_phantom_dicom
 from pydicom.sequence import Sequence
 
-from simulator.case.dicom import load_dicom
 from simulator.case.inventory import inventory
+from simulator.case.loading import load_case
 from simulator.problem.preparation import prepare
 from simulator.spec import CaseError, ConfigError
 from simulator.study_file.schema import StudyConfig, load_study
@@ -50,7 +50,7 @@ STRANGERS = [
 def test_a_plan_that_does_not_belong_is_refused_by_name(folder, edit, reason):
     change(folder / "rp_1.dcm", edit)
     with pytest.raises(CaseError) as raised:
-        load_dicom(folder, target="GTV")
+        load_case(folder, target="GTV")
     assert str(raised.value).startswith(f"RTPLAN rp_1.dcm does not belong to RTSTRUCT rs_1.dcm: it {reason}; ")
     assert "other" not in str(raised.value).replace("another", "")
     assert f"RTPLAN rp_1.dcm does not belong to RTSTRUCT rs_1.dcm: it {reason}" in inventory(folder).notes
@@ -60,15 +60,15 @@ def test_a_plan_that_does_not_belong_is_refused_by_name(folder, edit, reason):
 
 def test_a_plan_of_an_earlier_export_of_the_structures_can_be_named(folder):
     change(folder / "rp_1.dcm", another_structure_set)
-    assert load_dicom(folder, target="GTV", plan_uid="rp_1.dcm").fractions == 5
+    assert load_case(folder, target="GTV", rtplan="rp_1.dcm").fractions == 5
     change(folder / "rp_1.dcm", another_frame)
     with pytest.raises(CaseError, match="another frame of reference"):
-        load_dicom(folder, target="GTV", plan_uid="rp_1.dcm")
+        load_case(folder, target="GTV", rtplan="rp_1.dcm")
 
 
 def test_a_plan_that_says_nothing_of_where_it_belongs_is_taken(folder):
     change(folder / "rp_1.dcm", nameless)
-    assert load_dicom(folder, target="GTV").fractions == 5
+    assert load_case(folder, target="GTV").fractions == 5
 
 
 def test_of_two_plans_the_one_of_another_patient_is_not_asked_for(tmp_path):
@@ -82,13 +82,13 @@ def test_of_two_plans_the_one_of_another_patient_is_not_asked_for(tmp_path):
         tmp_path / "rd_1.dcm",
         lambda d: setattr(d.ReferencedRTPlanSequence[0], "ReferencedSOPInstanceUID", f"{ROOT}.4.2"),
     )
-    assert load_dicom(tmp_path, target="GTV").plan.source == "rp_2.dcm"
+    assert load_case(tmp_path, target="GTV").plan.source == "rp_2.dcm"
 
 
 def test_a_dose_of_another_patient_is_refused(folder):
     change(folder / "rd_1.dcm", another_patient)
     with pytest.raises(CaseError, match=r"RTDOSE rd_1.dcm is of another patient \(PatientID\) than RTSTRUCT rs_1.dcm"):
-        load_dicom(folder, target="GTV")
+        load_case(folder, target="GTV")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_dose_of_another_patient_is_refused(folder):
 )
 def test_fractions_are_those_of_all_groups(folder, fractions, total, remark):
     change(folder / "rp_1.dcm", groups(*fractions))
-    assert load_dicom(folder, target="GTV").fractions == total
+    assert load_case(folder, target="GTV").fractions == total
     found = inventory(folder)
     assert found.plans[0].fractions == total
     assert any(remark in note for note in found.notes) if remark else not found.plans[0].remarks
@@ -113,7 +113,7 @@ def test_a_dose_per_fraction_of_one_of_several_groups_is_refused(tmp_path):
     write_phantom_dicom(tmp_path, ct_z=(), doses=[{"summation": "FRACTION"}])
     change(tmp_path / "rp_1.dcm", groups(2, 3))
     with pytest.raises(CaseError, match="has 2 fraction groups, and the dose may belong to one of them"):
-        load_dicom(tmp_path, target="GTV", dose_is="per-fraction")
+        load_case(tmp_path, target="GTV", dose_is="per-fraction")
 
 
 @pytest.mark.parametrize("value", [b"5.5 ", b"4.99", b"5,5 ", b"five"])
@@ -122,7 +122,7 @@ def test_half_a_fraction_is_refused(folder, value):
     path = folder / "rp_1.dcm"
     path.write_bytes(path.read_bytes().replace(b"IS\x04\x001000", b"IS\x04\x00" + value))
     with pytest.raises(CaseError, match=r"^RTPLAN rp_1.dcm: NumberOfFractionsPlanned.*; export it again"):
-        load_dicom(folder, target="GTV")
+        load_case(folder, target="GTV")
     assert any("rp_1.dcm" in note for note in inventory(folder).notes)
 
 
@@ -139,7 +139,7 @@ def test_half_a_fraction_is_refused(folder, value):
 )
 def test_only_targets_have_prescriptions(folder, targets, prescription):
     change(folder / "rp_1.dcm", references(*targets))
-    assert load_dicom(folder, target="GTV").prescription_gy == prescription
+    assert load_case(folder, target="GTV").prescription_gy == prescription
     assert inventory(folder).plans[0].prescription_gy == prescription
     several = sum(kind == "TARGET" for kind, _ in targets) > 1
     assert any("several target doses: 50, 40 Gy" in note for note in inventory(folder).notes) == several
@@ -182,7 +182,7 @@ def test_a_private_class_is_read_by_its_modality_and_named(folder, kind, name):
         data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = "1.2.246.352.70.1.70"
 
     change(folder / name, edit)
-    assert load_dicom(folder, target="GTV").fractions == 5
+    assert load_case(folder, target="GTV").fractions == 5
     assert (
         f"{name}: {kind} in the private SOP class 1.2.246.352.70.1.70, read by its Modality" in inventory(folder).notes
     )
@@ -275,22 +275,22 @@ def test_structures_of_another_frame_are_left_out_or_refused(folder):
         return lambda s: setattr(s.StructureSetROISequence[number], "ReferencedFrameOfReferenceUID", "1.2.3.4")
 
     change(folder / "rs_1.dcm", another(2))
-    case = load_dicom(folder, target="GTV")
+    case = load_case(folder, target="GTV")
     assert "SpinalCord" not in case.structures
     assert "'SpinalCord' is drawn in another frame of reference than the dose or the CT" in case.left_out["SpinalCord"]
     assert any(
         n.endswith("drawn in another frame of reference than the RTDOSE: SpinalCord") for n in inventory(folder).notes
     )
     with pytest.raises(CaseError, match="'SpinalCord' is drawn in another frame of reference"):
-        load_dicom(folder, target="GTV", structures=["SpinalCord"])
+        load_case(folder, target="GTV", structures=["SpinalCord"])
     change(folder / "rs_1.dcm", another(1))
     with pytest.raises(CaseError, match="'GTV' is drawn in another frame of reference"):
-        load_dicom(folder, target="GTV")
+        load_case(folder, target="GTV")
 
 
 def test_the_report_names_no_uid_unless_asked_for(folder):
-    assert ROOT not in load_dicom(folder, target="GTV").description
-    assert ROOT in load_dicom(folder, target="GTV", keep_identity=True).description
+    assert ROOT not in load_case(folder, target="GTV").description
+    assert ROOT in load_case(folder, target="GTV", keep_identity=True).description
 
 
 def test_a_bolus_beam_without_isocentre_does_not_hide_the_others(folder):
@@ -298,4 +298,4 @@ def test_a_bolus_beam_without_isocentre_does_not_hide_the_others(folder):
         plan.BeamSequence = Sequence([item(BeamNumber=7, TreatmentDeliveryType="TREATMENT"), *plan.BeamSequence])
 
     change(folder / "rp_1.dcm", edit)
-    np.testing.assert_allclose(load_dicom(folder, target="GTV").isocentre_mm, ISOCENTRE)
+    np.testing.assert_allclose(load_case(folder, target="GTV").isocentre_mm, ISOCENTRE)

@@ -11,10 +11,10 @@ from jpeg_lossless import encoded
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGLosslessSV1
 
-from simulator.case.dicom import load_dicom
 from simulator.case.dicom_files import scan
 from simulator.case.dicom_rois import rois_of
 from simulator.case.inventory import inventory
+from simulator.case.loading import load_case
 from simulator.spec import CaseError
 
 
@@ -51,7 +51,7 @@ def said(folder):
 
 def refusal(folder, **options):
     with pytest.raises(CaseError) as raised:
-        load_dicom(folder, **options)
+        load_case(folder, **options)
     return str(raised.value)
 
 
@@ -64,7 +64,7 @@ def test_of_names_that_differ_in_case_the_exact_one_is_meant(tmp_path, names):
     }
     write_phantom_dicom(tmp_path, ct_z=(), structures=drawn)
     for name, radius in zip(names, (5, 8), strict=True):
-        assert load_dicom(tmp_path, target=name).gtv.volume_cc == pytest.approx(volume_cc(radius), rel=0.01)
+        assert load_case(tmp_path, target=name).gtv.volume_cc == pytest.approx(volume_cc(radius), rel=0.01)
     assert refusal(tmp_path, target="GtV") == (
         f"structure 'GtV' could be {names[0]!r} or {names[1]!r} in RTSTRUCT rs_1.dcm, which differ only in case; write the "
         "one that is meant exactly so"
@@ -78,7 +78,7 @@ def test_of_names_that_differ_in_case_the_exact_one_is_meant(tmp_path, names):
 def test_an_alias_means_the_exact_name(tmp_path):
     drawn = {"gtv": ("GTV", cylinder(15, 5)), "Primary": ("GTV", cylinder(-15, 8)), "PRIMARY": ("GTV", cylinder(0, 3))}
     write_phantom_dicom(tmp_path, ct_z=(), structures=drawn)
-    case = load_dicom(tmp_path, target="GTV", aliases={"GTV": ["Primary"]})
+    case = load_case(tmp_path, target="GTV", aliases={"GTV": ["Primary"]})
     assert case.gtv.volume_cc == pytest.approx(volume_cc(8), rel=0.01)
     assert "could be 'Primary' or 'PRIMARY'" in refusal(tmp_path, target="GTV2", aliases={"GTV2": ["pRIMARY"]})
 
@@ -98,8 +98,8 @@ def test_of_several_rois_of_one_name_none_vanishes(tmp_path, radii):
         f"{', '.join(map(repr, numbered))}: name one of these, by case.aliases where the name must have no blank"
     )
     for name, radius in zip(numbered, radii, strict=True):
-        assert load_dicom(tmp_path, target=name).gtv.volume_cc == pytest.approx(volume_cc(radius), rel=0.01)
-        aliased = load_dicom(tmp_path, target="GTV", aliases={"GTV": [name]})
+        assert load_case(tmp_path, target=name).gtv.volume_cc == pytest.approx(volume_cc(radius), rel=0.01)
+        aliased = load_case(tmp_path, target="GTV", aliases={"GTV": [name]})
         assert aliased.gtv.volume_cc == pytest.approx(volume_cc(radius), rel=0.01)
 
 
@@ -108,7 +108,7 @@ def test_an_empty_namesake_does_not_stand_in_the_way(tmp_path):
         tmp_path, ct_z=(), structures={"a": ("GTV", []), "b": ("GTV", cylinder(0, 6)), "c": ("GTV", [])}
     )
     rename_rois(tmp_path, ["GTV", "GTV", "GTV"])
-    assert load_dicom(tmp_path, target="GTV").gtv.volume_cc == pytest.approx(volume_cc(6), rel=0.01)
+    assert load_case(tmp_path, target="GTV").gtv.volume_cc == pytest.approx(volume_cc(6), rel=0.01)
     found, notes = said(tmp_path)
     assert [(s.name, s.is_empty) for s in found.structures] == [("GTV (1)", True), ("GTV", False), ("GTV (2)", True)]
     assert "are called" not in notes
@@ -125,7 +125,7 @@ def test_a_backslash_is_part_of_a_name(tmp_path):
     edit(tmp_path, "rs_1.dcm", lambda d: setattr(d.StructureSetROISequence[0], "ROIName", ["GTV", "old"]))
     edit(tmp_path, "rs_1.dcm", lambda d: setattr(d.StructureSetROISequence[1], "ROIName", " "))
     assert [s.name for s in inventory(tmp_path).structures] == ["GTV\\old", "ROI 2"]
-    assert load_dicom(tmp_path, target="GTV\\old").gtv.volume_cc == pytest.approx(volume_cc(6), rel=0.01)
+    assert load_case(tmp_path, target="GTV\\old").gtv.volume_cc == pytest.approx(volume_cc(6), rel=0.01)
 
 
 def typed(kind):
@@ -154,7 +154,7 @@ def typed(kind):
 def test_what_encloses_nothing_is_left_out_with_its_reason(tmp_path, kind, contours, reason):
     write_phantom_dicom(tmp_path, ct_z=(), structures=phantom_structures() | {"Bowel": ("ORGAN", contours)})
     edit(tmp_path, "rs_1.dcm", typed(kind))
-    case = load_dicom(tmp_path, target="GTV")
+    case = load_case(tmp_path, target="GTV")
     assert reason in case.left_out["Bowel"]
     with pytest.raises(CaseError, match="Bowel"):
         case.structure("Bowel")
@@ -166,14 +166,14 @@ def test_open_contours_that_end_where_they_began_are_closed(tmp_path):
     rings = [np.vstack([c, c[:1]]) for c in cylinder(20, 6)]
     write_phantom_dicom(tmp_path, ct_z=(), structures=phantom_structures() | {"Bowel": ("ORGAN", rings)})
     edit(tmp_path, "rs_1.dcm", typed("OPEN_PLANAR"))
-    assert load_dicom(tmp_path, target="GTV").structure("Bowel").volume_cc == pytest.approx(volume_cc(6), rel=0.01)
+    assert load_case(tmp_path, target="GTV").structure("Bowel").volume_cc == pytest.approx(volume_cc(6), rel=0.01)
 
 
 def test_open_contours_beside_closed_ones_are_told(tmp_path):
     write_phantom_dicom(tmp_path, ct_z=(), structures=phantom_structures() | {"Bowel": ("ORGAN", cylinder(20, 6))})
     edit(tmp_path, "rs_1.dcm", lambda d: typed("OPEN_PLANAR")(d) or setattr(
         d.ROIContourSequence[-1].ContourSequence[0], "ContourGeometricType", "CLOSED_PLANAR"))  # fmt: skip
-    case = load_dicom(tmp_path, target="GTV")
+    case = load_case(tmp_path, target="GTV")
     assert case.provenance["contours left out"] == "Bowel: 6 OPEN_PLANAR contours"
     assert "6 OPEN_PLANAR contours left out" in next(
         s.note for s in inventory(tmp_path).structures if s.name == "Bowel"
@@ -203,7 +203,7 @@ def test_images_that_are_no_plain_ct_are_called_what_they_are(tmp_path, uid, mod
     assert f"no CT that can be read (there is {name}): density comes from the body outline and case.densities" in notes
     assert f"{name}: {len(Z_MM)} files, not read" in notes
     assert (len(found.doses), len(found.plans), len(found.structures)) == (1, 1, 4)
-    assert load_dicom(tmp_path, target="GTV").provenance["density"] == "no CT: water inside the body outline"
+    assert load_case(tmp_path, target="GTV").provenance["density"] == "no CT: water inside the body outline"
 
 
 def localizer(change):
@@ -219,7 +219,7 @@ def test_a_topogram_is_left_out(tmp_path, is_said):
     write_phantom_dicom(tmp_path, ct_z=[*Z_MM, 40.0])
     image_type = ["ORIGINAL", "PRIMARY", "LOCALIZER" if is_said else "AXIAL"]
     edit(tmp_path, f"ct_{len(Z_MM):03d}.dcm", localizer(lambda d: setattr(d, "ImageType", image_type)))
-    assert load_dicom(tmp_path, target="GTV").provenance["density"] == f"CT, {len(Z_MM)} slices"
+    assert load_case(tmp_path, target="GTV").provenance["density"] == f"CT, {len(Z_MM)} slices"
     found, notes = said(tmp_path)
     assert [i.n_slices for i in found.images] == ([len(Z_MM)] if is_said else [len(Z_MM), 1])
     assert ("1 CT localizer (topogram), left out" in notes) == is_said
@@ -237,7 +237,7 @@ def test_a_step_between_two_neighbouring_ct_slices_is_no_gap(tmp_path):
     """CT slices 3 mm apart below and 6 mm above; the bowel is drawn on those from -9 to 6 mm, one step of them 6 mm."""
     drawn = phantom_structures() | {"Bowel": ("ORGAN", [circle(0, 0, h, 9) for h in (-9, -6, -3, 0, 6)])}
     write_phantom_dicom(tmp_path, ct_z=[*np.arange(-30, 1, 3.0), 6.0, 12.0, 18.0, 24.0, 30.0], structures=drawn)
-    case = load_dicom(tmp_path, target="GTV")
+    case = load_case(tmp_path, target="GTV")
     assert "gaps between slices, left empty" not in case.provenance
     assert case.structure("Bowel").volume_cc == pytest.approx(np.pi * 81 * (15 + 1.5 + 3) / 1000, rel=0.01)
     note = next(s.note for s in inventory(tmp_path).structures if s.name == "Bowel")
@@ -245,12 +245,12 @@ def test_a_step_between_two_neighbouring_ct_slices_is_no_gap(tmp_path):
 
 
 def test_files_compressed_with_gzip_are_read(tmp_path):
-    whole = load_dicom(write_phantom_dicom(tmp_path / "plain"), target="GTV")
+    whole = load_case(write_phantom_dicom(tmp_path / "plain"), target="GTV")
     folder = write_phantom_dicom(tmp_path / "packed")
     for path in sorted(folder.iterdir()):
         (folder / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
         path.unlink()
-    packed = load_dicom(folder, target="GTV")
+    packed = load_case(folder, target="GTV")
     np.testing.assert_array_equal(packed.density.values, whole.density.values)
     np.testing.assert_array_equal(packed.doses[0].dose_gy.values, whole.doses[0].dose_gy.values)
     assert packed.gtv.volume_cc == whole.gtv.volume_cc
@@ -267,12 +267,12 @@ def compressed(data):
 
 def test_a_ct_in_lossless_jpeg_is_decoded(tmp_path):
     write_phantom_dicom(tmp_path)
-    plain = load_dicom(tmp_path, target="GTV").density
+    plain = load_case(tmp_path, target="GTV").density
     for path in sorted(tmp_path.glob("ct_*.dcm")):
         data = pydicom.dcmread(path)
         compressed(data)
         data.save_as(path, implicit_vr=False, little_endian=True, enforce_file_format=True)
-    np.testing.assert_array_equal(load_dicom(tmp_path, target="GTV").density.values, plain.values)
+    np.testing.assert_array_equal(load_case(tmp_path, target="GTV").density.values, plain.values)
 
 
 def test_a_ct_that_cannot_be_decoded_is_refused(tmp_path):
@@ -308,7 +308,7 @@ def plane_by_plane(folder, lacking=(), scaling=lambda k: 1.0):
 def test_a_dose_in_one_file_per_plane_is_put_together(tmp_path, scaling):
     write_phantom_dicom(tmp_path, ct_z=())
     plane_by_plane(tmp_path, scaling=scaling)
-    (dose,) = load_dicom(tmp_path, target="GTV").doses
+    (dose,) = load_case(tmp_path, target="GTV").doses
     x, y, z = np.moveaxis(dose.dose_gy.grid.nodes_mm(), -1, 0)
     np.testing.assert_allclose(dose.dose_gy.values, planned_dose(x, y, z), rtol=0, atol=3e-5)
     assert dose.dose_gy.grid.shape == (17, 29, 21)

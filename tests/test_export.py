@@ -11,9 +11,9 @@ from synthetic_results import synthetic_results
 
 import simulator
 from simulator.case.anatomy import digest_of_uid
-from simulator.case.dicom import load_dicom
 from simulator.case.dicom_files import read_file
 from simulator.case.dicom_grids import dose_header, read_dose
+from simulator.case.loading import load_case
 from simulator.spec import CaseError, ConfigError
 
 STRATEGY = "itv, 3 mm, none"
@@ -79,7 +79,7 @@ def test_a_reference_of_another_patient_or_for_a_phantom_is_refused(results, pat
 
 
 def test_a_loaded_patient_is_known_by_its_frame(patient):
-    assert load_dicom(patient, target="GTV").frame_digest == digest_of_uid(FRAME)
+    assert load_case(patient, target="GTV").frame_digest == digest_of_uid(FRAME)
 
 
 def test_without_a_reference_nobody_is_named(results, patient, tmp_path):

@@ -185,35 +185,18 @@ def test_volumes_of_any_number_of_points(n_points, n_terms):
 
 @pytest.mark.parametrize("value", [*ODD, 3.0])
 def test_margins_of_anything(value):
-    needed = np.empty((2, 1))
-    table = np.linspace(0, 1, 24).reshape(1, 1, 24).repeat(3, axis=0).repeat(4, axis=1)
+    table = np.linspace(0, 2, 1600).reshape(1, 1, 1600).repeat(3, axis=0).repeat(4, axis=1)
     frame = np.broadcast_to(np.eye(3), (2, 3, 3)).copy()
     size, sides = np.array([3.0, 5.0]), np.array([[3.0] * 6, [5.0] * 6])
     point, path = np.array([[0.0, 0.0, value]]), np.zeros((1, 3))
     weight = np.full((2, 3), 1 / 3)
     for some in (sides, sides + np.arange(6)):
-        edges.margins_needed(table, -5.0, 1.0, 0.5, shifts(value), weight, frame, point, path, 10.0, size, some, needed)
+        edges.margins_needed(table, shifts(value), weight, frame, point, path, 10.0, size, some)
     edges.distances_from_ellipsoid(point, np.zeros(6), np.empty(1))
     with pytest.raises(ValueError, match="no path"):
-        edges.margins_needed(
-            table, -5.0, 1.0, 0.5, shifts(0.0), weight, frame, point, np.zeros((0, 3)), 10.0, size, sides, needed
-        )
+        edges.margins_needed(table, shifts(0.0), weight, frame, point, np.zeros((0, 3)), 10.0, size, sides)
     with pytest.raises(ValueError, match="two margins or more"):
-        edges.margins_needed(
-            table,
-            -5.0,
-            1.0,
-            0.5,
-            shifts(0.0),
-            weight,
-            frame,
-            point,
-            path,
-            10.0,
-            size[:1],
-            sides[:1] + np.arange(6),
-            needed,
-        )
+        edges.margins_needed(table, shifts(0.0), weight, frame, point, path, 10.0, size[:1], sides[:1] + np.arange(6))
 
 
 @pytest.mark.parametrize("value", ODD)

@@ -49,10 +49,8 @@ def test_the_margin_of_a_point_is_where_its_dose_reaches_the_level(sides):
     chain, radius, one = Chain.of(np.asarray(sides, float)), 12.0, edge(0.9, 4.0)
     shift, weight = rng.normal((0, 0, 5), (0.7, 0.7, 2), (4, 3, 3)), rng.dirichlet(np.ones(3), 4)
     points, path = radius * np.array([[0, 0, 1], [0.6, 0, 0.8], [0.0, 0.28, 0.96]]), np.array([[0.0, 0, -1], [0, 0, 1]])
-    frame, needed = np.repeat(np.eye(3)[None], 4, axis=0), np.empty((4, 3))
-    margins_needed(
-        one.table, -40.0, 0.05, 1.0, shift, weight, frame, points, path, radius, chain.size_mm, chain.sides_mm, needed
-    )
+    frame = np.repeat(np.eye(3)[None], 4, axis=0)
+    needed = margins_needed(one.table, shift, weight, frame, points, path, radius, chain.size_mm, chain.sides_mm)
     n_found = 0
     for c in range(4):
         for p in range(3):
@@ -68,6 +66,24 @@ def test_the_margin_of_a_point_is_where_its_dose_reaches_the_level(sides):
             dose = weight[c] @ ndtr((radius - distance) / 4 + ndtri(0.9))
             assert dose == pytest.approx(0.9, abs=2e-4)
     assert n_found >= 4
+
+
+def test_the_margin_of_a_point_does_not_depend_on_the_points_before_it():
+    rng, chain = np.random.default_rng(5), Chain.of(np.array([[2.0, 2, 3, 3, 3, 3], [2, 2, 3, 3, 9, 6]]))
+    shift, weight, frame = rng.normal(0, 3, (20, 3, 3)), np.full((20, 3), 1 / 3), np.repeat(np.eye(3)[None], 20, axis=0)
+    points = rng.normal(size=(40, 3))
+    points *= 12 / np.linalg.norm(points, axis=1, keepdims=True)
+
+    def needed(some):
+        path = np.zeros((1, 3))
+        return margins_needed(
+            edge(0.9, 4.0).table, shift, weight, frame, some, path, 12.0, chain.size_mm, chain.sides_mm
+        )
+
+    forwards, backwards = needed(points), needed(points[::-1].copy())[:, ::-1]
+    is_met = np.abs(forwards - 6) < 30
+    assert 0.1 < is_met.mean() < 0.9  # others need no margin, or more than there is
+    np.testing.assert_allclose(backwards[is_met], forwards[is_met], atol=5e-3)
 
 
 @pytest.mark.parametrize("fractions", ["1", "3", "5"])

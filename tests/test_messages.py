@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import simulator
 from simulator.execution.study import notes_of
 from simulator.problem.preparation import prepare
 from simulator.simulation.work import twins
@@ -110,6 +111,24 @@ def test_messages(change, message, tmp_path):
     assert message_of(GOOD.replace(*change), tmp_path).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("strategies", "message"),
+    [
+        ("{margins_mm: [3], motion: [foo], guidance: [none]}", "strategies.motion.0: 'foo' is not known here"),
+        ("{margins_mm: [3], motion: foo, guidance: [none]}", "strategies.motion: 'foo' is not known here"),
+        ("[{margin_mm: 3, motion: foo, guidance: none}]", "strategies.0.motion: 'foo' is not known here"),
+        ("[3]", "strategies.0: a mapping of keys (margin_mm, motion, guidance ...) is wanted, got 3"),
+        ("[]", "strategies: at least 1 wanted, got 0"),
+        ("itv", "strategies: a mapping of keys (margins_mm, motion, guidance ...) is wanted, got 'itv'"),
+    ],
+)
+def test_one_problem_is_told_once(strategies, message, tmp_path):
+    grid = GOOD[GOOD.index("strategies:") : GOOD.index("goals:")]
+    told = message_of(GOOD.replace(grid, f"strategies: {strategies}\n"), tmp_path).splitlines()
+    assert len(told) == 1
+    assert told[0].startswith(f"DIR/study.yaml:9: {message}")
+
+
 def test_several_problems_are_told_at_once(tmp_path):
     text = GOOD.replace("random_mm: [1, 1, 1]", "random_mm: [1, 1]").replace("fractions: 5", "fractions: 0")
     message = message_of(text, tmp_path)
@@ -125,6 +144,17 @@ def run(*arguments, cwd):
     return subprocess.run(
         [sys.executable, "-m", "simulator", *arguments], cwd=cwd, capture_output=True, text=True, check=False
     )
+
+
+def test_the_command_alone_shows_its_help_and_no_error(tmp_path):
+    alone = run(cwd=tmp_path)
+    assert (alone.returncode, "Usage:" in alone.stdout + alone.stderr, "error" in alone.stderr) == (2, True, False)
+
+
+def test_the_version_and_completion(tmp_path):
+    shown = run("--version", cwd=tmp_path)
+    assert (shown.returncode, shown.stdout) == (0, f"simulator {simulator.__version__}\n")
+    assert "--install-completion" in run("--help", cwd=tmp_path).stdout
 
 
 def test_exit_codes(tmp_path):

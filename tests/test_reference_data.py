@@ -16,12 +16,12 @@ from scipy.ndimage import map_coordinates
 
 from simulator.case.archive import load_archive
 from simulator.case.contours import ContourRegion
-from simulator.case.dicom import load_dicom
 from simulator.case.dicom_files import items, scan
 from simulator.case.dicom_grids import read_dose
 from simulator.case.dicom_rois import rois_of
 from simulator.case.geometry import Grid
 from simulator.case.inventory import inventory
+from simulator.case.loading import load_case
 
 
 class Dvh:
@@ -56,7 +56,7 @@ def spacing_for(volume_cc):
 
 @pytest.fixture(scope="module")
 def alderson_case(data_folder):
-    return load_dicom(data_folder / "alderson_pelvis", target="PTV")
+    return load_case(data_folder / "alderson_pelvis", target="PTV")
 
 
 class TestAldersonPelvis:
@@ -91,7 +91,7 @@ class TestAldersonPelvis:
 
 @pytest.fixture(scope="module")
 def breast_case(data_folder):
-    return load_dicom(data_folder / "dicompyler_breast", target="Tumor Bed", end_caps="none")
+    return load_case(data_folder / "dicompyler_breast", target="Tumor Bed", end_caps="none")
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ class TestDicompylerBreast:
         assert breast_case.structure(name).volume_cc == pytest.approx(breast_stored[name][2][0], abs=bound_cc)
 
     def test_end_caps_decide_small_volumes(self, data_folder):
-        capped = load_dicom(data_folder / "dicompyler_breast", target="Nodes")
+        capped = load_case(data_folder / "dicompyler_breast", target="Nodes")
         assert capped.gtv.volume_cc == pytest.approx(0.672, abs=0.002)
 
 
@@ -209,11 +209,11 @@ class TestNelms:
                 assert abs(percent) < worst.get(metric, 1.0), f"{structure} {axis} {metric}: {percent:+.2f} %"
 
     def test_loader_needs_to_be_told_what_fraction_means(self, data_folder):
-        case = load_dicom(
+        case = load_case(
             data_folder / "nelms_dvh",
             target="Cylinder_20_0",
-            structure_set_uid="Cylinder_20_0.dcm",
-            dose_uids=["Linear_AntPost_2mm_Aligned.dcm"],
+            structure_set="Cylinder_20_0.dcm",
+            rtdoses=["Linear_AntPost_2mm_Aligned.dcm"],
             dose_is="total",
         )
         assert case.doses[0].dose_gy.values.max() == pytest.approx(34, abs=1e-3)

@@ -209,7 +209,7 @@ def _metrics_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray
 
 def _goals_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray, labels: list[str]) -> xr.Dataset:
     goals, rx = problem.goals, problem.prescription_gy
-    column = {label: i for i, label in enumerate(problem.metric_labels)}
+    column = problem.column
     shape = (len(outcomes), len(goals))
     bounds = [f"{key}_{end}" for end in ("low", "high") for key in _QUANTILES]
     numbers = {

@@ -124,7 +124,7 @@ def _budget(problem: Problem, index: int, store: Store, executor: Executor) -> d
     strategy = problem.strategies[index]
     sources = tuple(s for s in SOURCES if _acts(problem, strategy, SOURCES[s]))
     values = _simulate(problem, index, sources, store, executor)
-    column = {label: i for i, label in enumerate(problem.metric_labels)}
+    column = problem.column
     metrics = list(dict.fromkeys(g.metric.label for g in (*problem.goals, *problem.wanted)))
     at = [column[label] for label in metrics]
     rx = problem.prescription_gy

@@ -65,7 +65,7 @@ def goals_of(problem: Problem, joint: str) -> list[Goal]:
 
 def _met(problem: Problem, values: np.ndarray, goals: list[Goal]) -> np.ndarray:
     """Whether all of some goals are met, boolean (strategy, course)."""
-    column = {label: i for i, label in enumerate(problem.metric_labels)}
+    column = problem.column
     met = np.ones(values.shape[:2], bool)
     for goal in goals:
         for i, drawn in enumerate(values):
@@ -90,7 +90,7 @@ def _joint_group(problem: Problem, joint: np.ndarray, labels: list[str]) -> xr.D
 
 
 def _comparison_group(problem: Problem, values: np.ndarray, joint: np.ndarray, labels: list[str]) -> xr.Dataset:
-    column = {label: i for i, label in enumerate(problem.metric_labels)}
+    column = problem.column
     metrics = list({g.metric.label: g for g in (*problem.goals, *problem.wanted)}.values())
     by_metric = [
         compare_metric(values[:, :, column[g.metric.label]], larger_is_better=g.operator in (">=", ">"))
@@ -166,7 +166,7 @@ def margin_families(problem: Problem) -> Iterator[tuple[list[int], Chain]]:
 
 def _excesses(problem: Problem, values: np.ndarray, at: list[int]) -> list[np.ndarray]:
     """By wanted goal, how far each course lies on the right side of the limit, (strategy, course)."""
-    column = {label: i for i, label in enumerate(problem.metric_labels)}
+    column = problem.column
     excesses = []
     for goal in problem.wanted:
         drawn = values[at][:, :, column[goal.metric.label]].astype(np.float64)

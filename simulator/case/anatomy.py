@@ -7,6 +7,7 @@ import numpy as np
 
 from simulator.case.geometry import Volume
 from simulator.case.structures import Structure
+from simulator.readable import Readable
 from simulator.spec import CaseError
 
 _NEGATIVE = 0.01
@@ -103,8 +104,8 @@ def digest_of_uid(uid: str) -> str:
     return hashlib.sha256(uid.encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True)
-class Case:
+@dataclass(frozen=True, repr=False)
+class Case(Readable):
     """Geometry, density and imported doses in one frame of reference.
 
     Parameters
@@ -133,6 +134,18 @@ class Case:
     provenance: dict[str, str] = field(default_factory=dict)
     identifying: tuple[str, ...] = ()
     inputs: dict[str, str] = field(default_factory=dict)
+
+    def summary(self) -> dict[str, str]:
+        """Target, organs, density and doses."""
+        doses = [f"{d.label} (at most {d.dose_gy.values.max():.3g} Gy on {d.dose_gy.grid})" for d in self.doses]
+        return {
+            "name": self.name,
+            "target": f"{self.target}, {self.gtv.volume_cc:.3g} cc",
+            "other structures": ", ".join(name for name in self.structures if name != self.target) or "none",
+            "density": str(self.density.grid),
+            "doses": "; ".join(doses) or "none",
+            "from": self.description,
+        }
 
     @property
     def description(self) -> str:

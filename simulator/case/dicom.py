@@ -5,15 +5,15 @@ keep the name with `keep_identity`.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from simulator.case.anatomy import Case, ImportedDose, PlanFacts, flaw_of_dose
 from simulator.case.cells import Region
-from simulator.case.contours import ContourRegion, EndCaps, drawn_spacing, slice_spacing
+from simulator.case.contours import ContourRegion, drawn_spacing, slice_spacing
 from simulator.case.density import AIR_DENSITY, density_of_hu
 from simulator.case.dicom_files import DicomFile, choose, items, listing, of_kind, refuse_several, scan
 from simulator.case.dicom_grids import ct_heights, dose_header, has_grid, read_ct, read_dose
@@ -22,112 +22,133 @@ from simulator.case.dicom_plans import choose_plan_and_structures, plan_facts
 from simulator.case.dicom_rois import Roi, elsewhere, namesakes, rois_of
 from simulator.case.geometry import Grid, Volume, cropped
 from simulator.case.naming import StructureNames, select_structures
+from simulator.case.sources import DicomCase, DoseIs
 from simulator.case.structures import Structure
 from simulator.files import digest_of
 from simulator.spec import CaseError
 
-DoseIs = Literal["total", "per-fraction"]
-
 _DENSITY_GRID_MM = 2.5
 
 
-def load_dicom(
-    folder: str | Path,
-    *,
-    target: str,
-    structures: Sequence[str] | None = None,
-    aliases: Mapping[str, Sequence[str]] | None = None,
-    densities: Mapping[str, float] | None = None,
-    structure_set_uid: str | None = None,
-    plan_uid: str | None = None,
-    dose_uids: Sequence[str] | None = None,
-    dose_is: DoseIs | None = None,
-    end_caps: EndCaps = "half-slice",
-    keep_identity: bool = False,
-) -> Case:
-    """Read one patient.
+def load_dicom(asked: DicomCase) -> Case:
+    """The patient in the folder that a study names, with subfolders; what is not CT, RTSTRUCT, RTDOSE or RTPLAN is ignored.
 
-    Parameters
-    ----------
-    folder : searched with its subfolders; anything that is not CT, RTSTRUCT, RTDOSE or RTPLAN is ignored.
-    target : name of the target, after aliases.
-    structures : the ones to keep besides the target and the body outline; all when None. Names ignore case.
-    aliases : standard name: names that the clinic uses for it.
-    densities : density relative to water by structure, over the CT or, without one, over unit density in the body.
-    structure_set_uid, plan_uid, dose_uids : the end of a SOP instance UID or of a file name, where there are several.
-    dose_is : what an RTDOSE tagged FRACTION holds. Several `dose_uids` give several doses, one per plan; beam doses
-        are summed when every treatment beam of the plan has one.
-    end_caps : see `simulator.case.contours`.
-    keep_identity : name the case after the patient instead of a pseudonym, and show UIDs in reports.
+    Several doses are several plans'; beam doses are summed when every treatment beam of the plan has one.
 
     Raises
     ------
     CaseError : what is missing or inconsistent, and how to mend it.
     """
-    files = with_whole_doses(scan(folder))
-    for file in files:
-        if file.problem:
-            raise CaseError(file.problem)
-    structure_sets = of_kind(files, "RTSTRUCT")
-    if not structure_sets:
-        found = ", ".join(sorted({f.kind for f in files})) or "no DICOM-RT file at all"
-        raise CaseError(f"{folder}: no RTSTRUCT (structure set) found; the folder has: {found}")
-    chosen_doses = [choose(of_kind(files, "RTDOSE"), uid, "RTDOSE") for uid in dose_uids or ()]
+    files = _readable_files(asked.dicom)
     plans = of_kind(files, "RTPLAN")
-    plan, structure_set = choose_plan_and_structures(plans, structure_sets, chosen_doses, plan_uid, structure_set_uid)
-    if not chosen_doses and dose_uids is None:
-        chosen_doses = _doses_of_plan(of_kind(files, "RTDOSE"), plan)
-    for dose in chosen_doses:
-        _require_same_frame(dose, structure_set)
+    plan, structure_set, dose_files = _chosen(files, plans, asked)
     facts = plan_facts(plan) if plan else None
-    by_plan = {p.uid: plan_facts(p) for p in plans if p.uid in {d.plan_uid for d in chosen_doses}}
-    doses = _read_doses(chosen_doses, facts, by_plan, dose_is)
-
+    by_plan = {p.uid: plan_facts(p) for p in plans if p.uid in {d.plan_uid for d in dose_files}}
+    doses = _read_doses(dose_files, facts, by_plan, asked.dose_is)
     ct_slices = _ct_series(files, structure_set)
-    image_z_mm = ct_heights(ct_slices)
-    rois = rois_of(structure_set)
-    names = StructureNames([r.name for r in rois], aliases, f"RTSTRUCT {structure_set.name}", namesakes(rois))
-    regions, kinds, problems = _read_regions(rois, names, image_z_mm, end_caps)
-    of_target = frozenset(r.frame_uid for r in rois if names.standard[r.name] == names.find(target) and r.frame_uid)
-    for roi in elsewhere(rois, _frames_used(chosen_doses, ct_slices, plan) or of_target):
-        name = names.standard[roi.name]
-        regions.pop(name, None)
-        problems[name] = (
-            f"{names.where}: structure {name!r} is drawn in another frame of reference than the dose or the CT; "
-            "register it to the planning CT and export it again"
-        )
-    kept = select_structures(regions, kinds, problems, names, target, structures)
+    drawn = _Drawn.on(structure_set, ct_heights(ct_slices), _frames_used(dose_files, ct_slices, plan), asked)
+    names = drawn.names
+    kept = select_structures(drawn.regions, drawn.kinds, drawn.problems, names, asked.target, asked.structures)
 
-    notes = {"RTSTRUCT": structure_set.uid}
-    if plan:
-        notes["RTPLAN"] = plan.uid
-    notes.update({f"RTDOSE {dose.label}": dose.uid for dose in doses})
-    identifying = () if keep_identity else tuple(notes)
-    if problems:
-        notes["structures left out"] = "; ".join(problems.values())
-    gaps = [f"{n} z {low:g} to {high:g} mm" for n, r in regions.items() for low, high in r.gaps_mm if n in kept]
-    unread = [f"{names.standard[r.name]}: {r.remark}" for r in rois if r.remark and names.standard[r.name] in kept]
-    if unread:
-        notes["contours left out"] = "; ".join(unread)
-    if gaps:
-        notes["gaps between slices, left empty"] = "; ".join(gaps)
+    notes = {"RTSTRUCT": structure_set.uid} | ({"RTPLAN": plan.uid} if plan else {})
+    notes |= {f"RTDOSE {dose.label}": dose.uid for dose in doses}
+    identifying = () if asked.keep_identity else tuple(notes)
+    notes |= drawn.remarks(kept)
     _check_dose_covers(kept, doses, notes)
     external = next((s.region for s in kept.values() if s.role == "external"), None)
     density = _density(ct_slices, external, kept, doses, notes)
-    density = _with_densities(density, {names.find(n): v for n, v in (densities or {}).items()}, regions, notes)
+    density = _with_densities(density, {names.find(n): v for n, v in asked.densities.items()}, drawn.regions, notes)
     return Case(
-        name=_case_name(structure_set, keep_identity),
+        name=_case_name(structure_set, asked.keep_identity),
         structures=kept,
-        target=names.find(target),
+        target=names.find(asked.target),
         density=density,
         doses=tuple(doses),
         plan=facts,
         frame_uids=frozenset(structure_set.frame_uids),
-        left_out=problems | {name: names.refusal(name) for name in names.namesakes if name not in kept},
+        left_out=drawn.problems | {name: names.refusal(name) for name in names.namesakes if name not in kept},
         provenance=notes,
         identifying=identifying,
-        inputs=_inputs([structure_set, *(p for p in plans if p is plan or p.uid in by_plan), *ct_slices], chosen_doses),
+        inputs=_inputs([structure_set, *(p for p in plans if p is plan or p.uid in by_plan), *ct_slices], dose_files),
     )
+
+
+def _readable_files(folder: str) -> Sequence[DicomFile]:
+    files = with_whole_doses(scan(folder))
+    for file in files:
+        if file.problem:
+            raise CaseError(file.problem)
+    if not of_kind(files, "RTSTRUCT"):
+        found = ", ".join(sorted({f.kind for f in files})) or "no DICOM-RT file at all"
+        raise CaseError(f"{folder}: no RTSTRUCT (structure set) found; the folder has: {found}")
+    return files
+
+
+def _chosen(
+    files: Sequence[DicomFile], plans: list[DicomFile], asked: DicomCase
+) -> tuple[DicomFile | None, DicomFile, list[DicomFile]]:
+    """The plan, the structure set and the doses that are asked for or belong together."""
+    doses = [choose(of_kind(files, "RTDOSE"), uid, "RTDOSE") for uid in asked.rtdoses or ()]
+    plan, structure_set = choose_plan_and_structures(
+        plans, of_kind(files, "RTSTRUCT"), doses, asked.rtplan, asked.structure_set
+    )
+    if asked.rtdoses is None:
+        doses = _doses_of_plan(of_kind(files, "RTDOSE"), plan)
+    for dose in doses:
+        _require_same_frame(dose, structure_set)
+    return plan, structure_set, doses
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What a structure set draws: by standard name regions, interpreted types, and reasons for having no region."""
+
+    rois: Sequence[Roi]
+    names: StructureNames
+    regions: dict[str, ContourRegion]
+    kinds: dict[str, str]
+    problems: dict[str, str]
+
+    @classmethod
+    def on(cls, structure_set: DicomFile, image_z_mm: np.ndarray, frames: frozenset[str], asked: DicomCase) -> "_Drawn":
+        """On images at some heights; in the frames of reference that are used, else in the target's."""
+        rois = rois_of(structure_set)
+        names = StructureNames([r.name for r in rois], asked.aliases, f"RTSTRUCT {structure_set.name}", namesakes(rois))
+        spacing = slice_spacing(image_z_mm) or min(
+            filter(None, (drawn_spacing(r.contours) for r in rois)), default=None
+        )
+        drawn = cls(rois, names, {}, {}, {})
+        for roi in rois:
+            name = names.standard[roi.name]
+            drawn.kinds[name] = roi.kind
+            try:
+                drawn.regions[name] = roi.region(name, spacing, asked.end_caps, image_z_mm)
+            except CaseError as problem:
+                drawn.problems[name] = f"{names.where}: {problem}"
+        target = names.find(asked.target)
+        of_target = frozenset(r.frame_uid for r in rois if names.standard[r.name] == target and r.frame_uid)
+        for roi in elsewhere(rois, frames or of_target):
+            name = names.standard[roi.name]
+            drawn.regions.pop(name, None)
+            drawn.problems[name] = (
+                f"{names.where}: structure {name!r} is drawn in another frame of reference than the dose or the CT; "
+                "register it to the planning CT and export it again"
+            )
+        return drawn
+
+    def remarks(self, kept: Container[str]) -> dict[str, str]:
+        """What the user should know of the structures that are kept, and which are not."""
+        gaps = [
+            f"{n} z {low:g} to {high:g} mm" for n, r in self.regions.items() for low, high in r.gaps_mm if n in kept
+        ]
+        standard = self.names.standard
+        unread = [f"{standard[r.name]}: {r.remark}" for r in self.rois if r.remark and standard[r.name] in kept]
+        found = {
+            "structures left out": self.problems.values(),
+            "contours left out": unread,
+            "gaps between slices, left empty": gaps,
+        }
+        return {what: "; ".join(which) for what, which in found.items() if which}
 
 
 def _inputs(files: Sequence[DicomFile], doses: Sequence[DicomFile]) -> dict[str, str]:
@@ -257,24 +278,6 @@ def _course_total(file: DicomFile, plan: PlanFacts | None, dose_is: DoseIs | Non
             "groups, and the dose may belong to one of them; export the dose of the whole plan"
         )
     return Volume(volume.grid, volume.values * np.float32(plan.fractions))
-
-
-def _read_regions(
-    rois: Sequence[Roi], names: StructureNames, image_z_mm: np.ndarray, end_caps: EndCaps
-) -> tuple[dict[str, ContourRegion], dict[str, str], dict[str, str]]:
-    """Regions, interpreted types and reasons for having no region, by standard name."""
-    spacing = slice_spacing(image_z_mm) or min(filter(None, (drawn_spacing(r.contours) for r in rois)), default=None)
-    regions: dict[str, ContourRegion] = {}
-    kinds: dict[str, str] = {}
-    problems: dict[str, str] = {}
-    for roi in rois:
-        name = names.standard[roi.name]
-        kinds[name] = roi.kind
-        try:
-            regions[name] = roi.region(name, spacing, end_caps, image_z_mm)
-        except CaseError as problem:
-            problems[name] = f"{names.where}: {problem}"
-    return regions, kinds, problems
 
 
 def _check_dose_covers(

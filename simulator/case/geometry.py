@@ -30,6 +30,10 @@ class Grid:
         if min(self.spacing_mm) <= 0 or min(self.shape) < 1:
             raise ValueError(f"a grid needs positive spacing and shape, got {self.spacing_mm}, {self.shape}")
 
+    def __str__(self) -> str:
+        nz, ny, nx = self.shape
+        return f"{nx} x {ny} x {nz} nodes, {' x '.join(f'{s:g}' for s in self.spacing_mm)} mm apart"
+
     @classmethod
     def covering(cls, lower_mm: ArrayLike, upper_mm: ArrayLike, spacing_mm: float) -> "Grid":
         """The smallest grid with nodes on whole multiples of the spacing that encloses a box.

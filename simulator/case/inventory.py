@@ -319,6 +319,9 @@ class _Found:
             with self._noting(f"RTPLAN {plan.name}"):
                 self._plan(plan, of_kind(files, "RTSTRUCT"))
         self._rtdoses(of_kind(files, "RTDOSE"), {p.uid: p.label or p.uid for p in plans})
+        self._lacking_and_doubled(files)
+
+    def _lacking_and_doubled(self, files: Sequence[DicomFile]) -> None:
         for kind, why in (("RTSTRUCT", "structures"), ("RTPLAN", "fractions and prescription"), ("RTDOSE", "dose")):
             if not of_kind(files, kind):
                 self.notes.append(f"no {kind}: {why} must come from elsewhere")

@@ -6,6 +6,7 @@ from simulator.case.anatomy import Case
 from simulator.reading import reading
 from simulator.spec import Field, PositionMm3, Spec, field_validator
 
+DoseIs = Literal["total", "per-fraction"]
 _Density = Annotated[float, Field(ge=0.001, le=20)]
 
 
@@ -24,7 +25,7 @@ class DicomCase(Spec):
     structure_set: str | None = Field(None, description="SOP instance UID (or its end) when there are several RTSTRUCT")
     rtplan: str | None = Field(None, description="SOP instance UID (or its end) when there are several RTPLAN")
     rtdoses: tuple[str, ...] | None = Field(None, description="SOP instance UIDs (or their ends) of the RTDOSE to use")
-    dose_is: Literal["total", "per-fraction"] | None = Field(
+    dose_is: DoseIs | None = Field(
         None, description="what an RTDOSE tagged FRACTION holds: the total of the course, or one fraction"
     )
     end_caps: Literal["half-slice", "none"] = Field(
@@ -44,19 +45,7 @@ class DicomCase(Spec):
         from simulator.case.dicom import load_dicom
 
         with reading(f"DICOM folder {self.dicom}", "`simulator inspect` says what each file holds; export it again"):
-            return load_dicom(
-                self.dicom,
-                target=self.target,
-                structures=self.structures,
-                aliases=self.aliases,
-                densities=self.densities,
-                structure_set_uid=self.structure_set,
-                plan_uid=self.rtplan,
-                dose_uids=self.rtdoses,
-                dose_is=self.dose_is,
-                end_caps=self.end_caps,
-                keep_identity=self.keep_identity,
-            )
+            return load_dicom(self)
 
 
 class BallTarget(Spec):

@@ -10,17 +10,22 @@ from skimage.measure import marching_cubes
 from simulator.case.cells import Patch, Region, sample_region
 from simulator.case.geometry import Grid
 from simulator.conventions import CC_PER_MM3
+from simulator.readable import Readable
 
 Role = Literal["target", "oar", "external"]
 
 
-@dataclass(frozen=True)
-class Structure:
+@dataclass(frozen=True, repr=False)
+class Structure(Readable):
     """A named region: target, organ at risk or body outline."""
 
     name: str
     role: Role
     region: Region
+
+    def summary(self) -> dict[str, str]:
+        """What it is and how large."""
+        return {"name": self.name, "role": self.role, "volume": f"{self.volume_cc:.3g} cc"}
 
     @cached_property
     def volume_cc(self) -> float:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+import simulator
 from simulator.commands.terminal import console, make_ready, say, tell, text_table
 
 _BY_SIGNAL = 128
@@ -31,7 +32,6 @@ app = typer.Typer(
     help="Monte Carlo simulation of treatment-plan robustness for SBRT of lymph-node oligometastases. "
     "Research software, not a medical device.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -39,6 +39,21 @@ ConfigPath = Annotated[Path, typer.Argument(help="study file (YAML)", show_defau
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="replace a value of the study, repeatable")
 ]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"simulator {simulator.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -261,7 +276,9 @@ def _stopped_by() -> list[int]:
 def _reported(error: Exception) -> int:
     """Say what went wrong; the exit code."""
     if _is_wrong_input(error):
-        say(f"error: {error.format_message() if hasattr(error, 'format_message') else error}")
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        if message:  # none where the help has been printed
+            say(f"error: {message}")
         return 2
     if isinstance(error, OSError) and error.errno in _REMEDIES:
         say(f"error: {error}; {_REMEDIES[error.errno]}")

@@ -59,11 +59,10 @@ def _rounded(seconds: float) -> str:
 
 def _problem_tables(problem: Problem) -> list[Table]:
     config = problem.config
-    rx = config.prescription
     study = [
         ("study", config.name),
         ("case", f"{problem.case.name}, target {problem.case.target} ({problem.case.gtv.volume_cc:.2f} cc)"),
-        ("prescription", f"{rx.dose_gy:g} Gy in {rx.fractions} fractions on the {rx.isodose_percent:g} % isodose"),
+        ("prescription", config.prescription.describe()),
         ("plan", config.plan.model),
         *(("uncertainty", sentence) for sentence in config.uncertainty.describe()),
         *(("biology", sentence) for sentence in biology_in_words(problem)),

@@ -88,7 +88,7 @@ def run(
     ----------
     courses, seed : replace those of the study.
     workers : threads; one per processor by default. Results do not depend on it.
-    executor : who simulates instead of threads; see `simulator.execution.executors`.
+    executor : who simulates instead of threads; see `simulator.executor_with`.
     out : results folder, resumed if unfinished; nothing is left on disk when absent.
 
     Returns
@@ -237,7 +237,7 @@ def _stopping_rule(config: StudyConfig) -> FixedWidthRule | None:
 
 def _count_met(problem: Problem, values: np.ndarray) -> np.ndarray:
     """Number of courses that meet each goal, (strategy, goal)."""
-    column = {label: i for i, label in enumerate(problem.metric_labels)}
+    column = problem.column
     counts = [
         [
             goal.is_met(drawn[:, column[goal.metric.label]].astype(float), problem.prescription_gy).sum()

@@ -349,6 +349,18 @@ def pair_visits(shift, linear, weight, visit, first):
 
 
 @njit(cache=True, nogil=True)
+def _place_points(node_zyx, arm_zyx, linear, k, place):
+    """`place[p]` (p, 8): node + linear[k] @ arm of some points (p, 3) as (z, y, x), twice, as `sum_trilinear` wants it."""
+    for p in range(node_zyx.shape[0]):
+        for a in range(3):
+            at = node_zyx[p, a]
+            if linear.shape[0] > 0:
+                for b in range(3):
+                    at += linear[k, a, b] * arm_zyx[p, b]
+            place[p, a] = place[p, a + 4] = _whole_ticks(at)
+
+
+@njit(cache=True, nogil=True)
 def accumulate_gather(quads, shape, node_zyx, arm_zyx, shift, linear, weight, total):
     """Course doses of points anywhere: trilinear look-up at node + shift + linear @ arm, in lattice steps.
 
@@ -379,14 +391,7 @@ def accumulate_gather(quads, shape, node_zyx, arm_zyx, shift, linear, weight, to
             for p in range(begin, end):
                 total[c, p] = 0.0
             for g in range(groups):
-                k = first[g, 0]
-                for p in range(begin, end):
-                    for a in range(3):
-                        at = node_zyx[p, a]
-                        if linear.shape[1] > 0:
-                            for b in range(3):
-                                at += linear[c, k, a, b] * arm_zyx[p, b]
-                        place[p - begin, a] = place[p - begin, a + 4] = _whole_ticks(at)
+                _place_points(node_zyx[begin:end], arm_zyx[begin:end], linear[c], first[g, 0], place)
                 for p in range(begin, end):
                     total[c, p] += sum_trilinear(
                         quads, step, farthest, place[p - begin], visit, first[g, 1], first[g + 1, 1]

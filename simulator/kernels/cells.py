@@ -113,6 +113,17 @@ def _level_of(top, per_gy, slope, volume, n, wanted, level):
 
 
 @njit(cache=True, nogil=True)
+def _limits_of_chunks(dose, node, reach, lowest, highest):
+    """Lowest and highest dose that any cell of each chunk of cells may hold, float32 (chunk,), written: dose -+ reach."""
+    for j in range(lowest.shape[0]):
+        low, high = np.float32(np.inf), np.float32(-np.inf)
+        for i in range(j * _CHUNK, min((j + 1) * _CHUNK, node.shape[0])):
+            here = dose[node[i]]
+            low, high = min(low, here - reach[i]), max(high, here + reach[i])
+        lowest[j], highest[j] = low, high
+
+
+@njit(cache=True, nogil=True)
 def metrics_of_cells(dose, volume, node, around, part, shape, reach, wanted, guess, level):
     """Minimum dose to the hottest volumes, and the volumes that receive some doses at least.
 
@@ -144,12 +155,7 @@ def metrics_of_cells(dose, volume, node, around, part, shape, reach, wanted, gue
     lowest, highest = np.empty(chunk_cc.shape[0], np.float32), np.empty(chunk_cc.shape[0], np.float32)
     for c in range(n_courses):
         row = dose[c]
-        for j in range(chunk_cc.shape[0]):
-            low, high = np.float32(np.inf), np.float32(-np.inf)
-            for i in range(j * _CHUNK, min((j + 1) * _CHUNK, n_cells)):
-                here = row[node[i]]
-                low, high = min(low, here - reach[i]), max(high, here + reach[i])
-            lowest[j], highest[j] = low, high
+        _limits_of_chunks(row, node, reach, lowest, highest)
         for m in range(wanted.shape[0]):
             is_hot = wanted[m] <= 0.5 * total_cc
             sign = 1.0 if is_hot else -1.0

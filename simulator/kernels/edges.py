@@ -1,10 +1,27 @@
-"""Which margin a point of a target needs, where the planned dose is a function of the depth inside the PTV."""
+"""Which margin a point of a target needs, where the planned dose is a function of the depth inside the PTV.
+
+Visit k of a course puts the point x of the target at s_k + F x, at the offset e_k from the path of the planning target's
+centres. The planning target is what lies within r of the path; its PTV is given by the place m along a chain of margins:
+
+    dose(m) = sum_k w_k T(d_k(m))    d_k(m) = r + m - |e_k|         where all six margins are m
+                                     d_k(m) = r - |e_k - E(m)|      else: |e - E| is the distance of e from the ellipsoid
+                                                                    octants E whose semi-axes are the six margins
+
+T is the dose at a depth inside the PTV in units of the wanted dose, for the direction of e_k; the dose does not move with
+the target (van Herk 2000, doi:10.1016/S0360-3016(00)00518-6). The margin needed is the m at which dose(m) = 1.
+
+T rises with depth and margins rise along the chain, so dose(m) rises: between a place with less than 1 and one with more,
+halving (bisection) cannot lose the crossing, and every third step halves at least. With depths from a to b at which T is 1
+in some direction, r + m - |e_k| is below a in every visit for m = min |e_k| - r + a, and above b for m = max |e_k| - r + b.
+Ellipsoids have no such bounds: the bracket grows from a guess until its ends part or lie far beyond the chain.
+"""
 
 import math
 
 import numpy as np
 from numba import njit
 
+FIRST_DEPTH_MM, DEPTH_STEP_MM = -40.0, 0.05
 _EXACT_MM = 5e-3
 _MOST_STEPS, _NEWTON_STEPS = 60, 8
 _STEEP_MM, _ON_SURFACE = 6.0, 1e-6
@@ -12,104 +29,151 @@ _REACH_MM, _FARTHEST_MM = 1.5, 60.0
 
 
 @njit(cache=True, nogil=True)
-def margins_needed(
-    table,
-    first_mm,
-    step_mm,
-    level,
-    shift_mm,
-    weight,
-    frame,
-    points_mm,
-    path_mm,
-    radius_mm,
-    size_mm,
-    sides_mm,
-    needed_mm,
-):
-    """`needed[c, p]`: the place along a chain of margins at which a point's dose, summed over visits, reaches a level.
+def margins_needed(table, shift_mm, weight, frame, points_mm, path_mm, radius_mm, size_mm, sides_mm):
+    """The place along a chain of margins that each point needs in each course, float64 (course, point), to 2.5 um.
 
     Parameters
     ----------
-    table : (polar, azimuth, depth), dose at a depth of `first_mm + i * step_mm` inside the PTV, rising; linear in between,
-        constant beyond. Directions from the path are equal steps of the cosine to +z and of the angle from -x over -y.
-    shift_mm : (course, k, 3). weight : (course, k). frame : (course, 3, 3), turns `points_mm` (point, 3) about the centre.
-    path_mm : (position, 3), polyline whose neighbourhood of `radius_mm` is the planning target.
-    size_mm : (margin,), places along the chain. sides_mm : (margin, 6), margins there; linear between them and beyond.
-    needed_mm : (course, point).
+    table : T (polar, azimuth, depth) at `FIRST_DEPTH_MM + i * DEPTH_STEP_MM`, rising; linear in between, constant beyond.
+        Directions from the path are equal steps of the cosine to +z and of the angle from -x over -y.
+    shift_mm : s (course, k, 3). weight : w (course, k), sum 1. frame : F (course, 3, 3). points_mm : x (point, 3).
+    path_mm : (position, 3), polyline. radius_mm : r.
+    size_mm : m (margin,), rising. sides_mm : the margins there (margin, 6), rising; linear between them and beyond.
     """
-    n_visits = shift_mm.shape[1]
     if path_mm.shape[0] == 0 or size_mm.shape[0] == 0 or table.size == 0:
         raise ValueError("no path, no margin or no dose")
-    away, offset = np.empty(n_visits), np.empty((n_visits, 3))
-    side, point = np.empty(6), np.empty(3)
-    n_polar, n_azimuth = table.shape[0], table.shape[1]
-    shallow, deep = np.inf, -np.inf
-    for i in range(n_polar):
-        for j in range(n_azimuth):
-            depth = _depth_of(table[i, j], first_mm, step_mm, level)
-            shallow, deep = min(shallow, depth), max(deep, depth)
-    polar, azimuth = np.zeros((2, n_visits), np.int64)
-    isotropic = True
+    n_courses, n_points, n_visits = shift_mm.shape[0], points_mm.shape[0], shift_mm.shape[1]
+    needed_mm = np.empty((n_courses, n_points))
+    away_mm, offset_mm, part = np.empty(n_visits), np.empty((n_visits, 3)), np.zeros((n_visits, 2), np.int64)
+    shallow_mm, deep_mm = _depths_of_wanted_dose(table)
+    is_isotropic, side = _is_isotropic(size_mm, sides_mm), np.empty(6)
+    lowest, highest = size_mm[0] - _FARTHEST_MM, size_mm[-1] + _FARTHEST_MM
+    for c in range(n_courses):
+        guess = 0.5 * (size_mm[0] + size_mm[-1])
+        for p in range(n_points):
+            nearest, farthest = _offsets(points_mm[p], shift_mm[c], frame[c], path_mm, offset_mm, away_mm)
+            _directions(offset_mm, away_mm, table.shape[0], table.shape[1], part)
+            visits = (table, part, weight[c], away_mm, offset_mm, radius_mm, size_mm, sides_mm, is_isotropic, side)
+            low, high = nearest - radius_mm + shallow_mm, farthest - radius_mm + deep_mm
+            below, above, n_tried = 0.0, 0.0, 0
+            if not is_isotropic:
+                low, high, below, above, n_tried = _bracket(guess, lowest, highest, visits)
+            guess = needed_mm[c, p] = _crossing(low, high, below, above, n_tried, visits)
+    return needed_mm
+
+
+@njit(cache=True, nogil=True)
+def _excess(at, visits):
+    """dose(m) - 1 = sum_k w_k T(d_k(m)) - 1."""
+    table, part, weight, away_mm, offset_mm, radius_mm, size_mm, sides_mm, is_isotropic, side = visits
+    if not is_isotropic:
+        _sides_at(at, size_mm, sides_mm, side)
+    excess = -1.0
+    for k in range(weight.shape[0]):
+        depth_mm = radius_mm + at - away_mm[k] if is_isotropic else radius_mm - _from_ellipsoid(offset_mm[k], side)
+        excess += weight[k] * _dose(table, part[k, 0], part[k, 1], depth_mm)
+    return excess
+
+
+@njit(cache=True, nogil=True)
+def _bracket(guess, lowest, highest, visits):
+    """Places low and high with their excess below 0 and not below 0, and the number of places tried.
+
+    It grows twofold at each step; from beyond `lowest` or `highest` both are the last place tried.
+    """
+    reach, n = _REACH_MM, 1
+    low, high = guess - reach, guess + reach
+    below = above = _excess(low, visits)
+    if below < 0:
+        above, n = _excess(high, visits), 2
+        while above < 0 and high <= highest:
+            reach *= 2
+            low, below, high = high, above, high + reach
+            above, n = _excess(high, visits), n + 1
+        return (low if above >= 0 else high), high, below, above, n
+    high = low
+    while not below < 0 and low >= lowest:
+        reach *= 2
+        high, above, low = low, below, low - reach
+        below, n = _excess(low, visits), n + 1
+    return low, (high if below < 0 else low), below, above, n
+
+
+@njit(cache=True, nogil=True)
+def _crossing(low, high, below, above, n_tried, visits):
+    """Where the excess crosses 0 within a bracket, whose own excesses are 0 where they are not known.
+
+    Regula falsi where the bracket is narrow, kept inside it, and bisection (Brent 1973, Algorithms for Minimization
+    without Derivatives, chapter 4): 60 steps halve it 20 times at least.
+    """
+    for step in range(n_tried, _MOST_STEPS):
+        if high - low < _EXACT_MM:
+            break
+        at = 0.5 * (low + high)
+        if high - low < _STEEP_MM and step % 3 < 2 and below < 0.0 < above:
+            secant = low - below * (high - low) / (above - below)
+            at = min(max(secant, low + 0.25 * _EXACT_MM), high - 0.25 * _EXACT_MM)
+        excess = _excess(at, visits)
+        if excess < 0:
+            low, below = at, excess
+        else:
+            high, above = at, excess
+    return 0.5 * (low + high)
+
+
+@njit(cache=True, nogil=True)
+def _offsets(point_mm, shift_mm, frame, path_mm, offset_mm, away_mm):
+    """`offset_mm[k]` (k, 3) of s_k + F x from the path, its length `away_mm[k]`; the smallest and the largest length."""
+    nearest, farthest, at = np.inf, 0.0, np.empty(3)
+    for k in range(shift_mm.shape[0]):
+        for i in range(3):
+            at[i] = shift_mm[k, i]
+            for j in range(3):
+                at[i] += frame[i, j] * point_mm[j]
+        away_mm[k] = _from_path(at, path_mm, offset_mm[k])
+        nearest, farthest = min(nearest, away_mm[k]), max(farthest, away_mm[k])
+    return nearest, farthest
+
+
+@njit(cache=True, nogil=True)
+def _directions(offset_mm, away_mm, n_polar, n_azimuth, part):
+    """`part[k]` (k, 2): which polar and which azimuthal step of a table each offset (k, 3) points to."""
+    if n_polar * n_azimuth == 1:
+        return
+    for k in range(offset_mm.shape[0]):
+        part[k, 0] = _part((offset_mm[k, 2] / max(away_mm[k], 1e-9) + 1) / 2, n_polar)
+        part[k, 1] = _part(math.atan2(offset_mm[k, 1], offset_mm[k, 0]) / (2 * math.pi) + 0.5, n_azimuth)
+
+
+@njit(cache=True, nogil=True)
+def _is_isotropic(size_mm, sides_mm):
+    """Whether all six margins (margin, 6) are the place itself (margin,)."""
     for m in range(size_mm.shape[0]):
         for d in range(6):
-            isotropic = isotropic and sides_mm[m, d] == size_mm[m]
-    for c in range(shift_mm.shape[0]):
-        for p in range(points_mm.shape[0]):
-            nearest, farthest = np.inf, 0.0
-            for k in range(n_visits):
-                for i in range(3):
-                    point[i] = shift_mm[c, k, i]
-                    for j in range(3):
-                        point[i] += frame[c, i, j] * points_mm[p, j]
-                away[k] = _from_path(point, path_mm, offset[k])
-                nearest, farthest = min(nearest, away[k]), max(farthest, away[k])
-                if n_polar * n_azimuth > 1:
-                    polar[k] = _part((offset[k, 2] / max(away[k], 1e-9) + 1) / 2, n_polar)
-                    azimuth[k] = _part(math.atan2(offset[k, 1], offset[k, 0]) / (2 * math.pi) + 0.5, n_azimuth)
-            below = above = 0.0
-            known_low = known_high = isotropic
-            reach = _REACH_MM
-            if isotropic:
-                low, high = nearest - radius_mm + shallow, farthest - radius_mm + deep
-            else:
-                guess = needed_mm[c, p - 1] if p > 0 else 0.5 * (size_mm[0] + size_mm[-1])
-                low, high = guess - reach, guess + reach
-            for step in range(_MOST_STEPS):
-                if known_low and known_high and high - low < _EXACT_MM:
-                    break
-                at = low if not known_low else high if not known_high else 0.5 * (low + high)
-                if known_low and known_high and high - low < _STEEP_MM and step % 3 < 2 and below < 0.0 < above:
-                    at = min(
-                        max(low - below * (high - low) / (above - below), low + 0.25 * _EXACT_MM),
-                        high - 0.25 * _EXACT_MM,
-                    )
-                if not isotropic:
-                    _sides_at(at, size_mm, sides_mm, side)
-                excess = -level
-                for k in range(n_visits):
-                    depth = radius_mm + at - away[k]
-                    if not isotropic:
-                        depth = radius_mm - _from_ellipsoid(offset[k], side)
-                    excess += weight[c, k] * _interpolated(table[polar[k], azimuth[k]], (depth - first_mm) / step_mm)
-                beyond = at < size_mm[0] - _FARTHEST_MM or at > size_mm[-1] + _FARTHEST_MM
-                if excess < 0:
-                    low, below = at, excess
-                    if known_low and not known_high and not beyond:
-                        reach *= 2
-                        high += reach
-                    else:
-                        known_high = known_high or beyond
-                    known_low = True
-                else:
-                    high, above = at, excess
-                    if not known_low and not beyond:
-                        reach *= 2
-                        low -= reach
-                    else:
-                        known_low = True
-                    known_high = True
-            needed_mm[c, p] = 0.5 * (low + high)
+            if sides_mm[m, d] != size_mm[m]:
+                return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _depths_of_wanted_dose(table):
+    """The smallest and the largest depth over directions at which a table (polar, azimuth, depth) reaches 1."""
+    shallow_mm, deep_mm = np.inf, -np.inf
+    for i in range(table.shape[0]):
+        for j in range(table.shape[1]):
+            depth_mm = _depth_of_wanted_dose(table[i, j])
+            shallow_mm, deep_mm = min(shallow_mm, depth_mm), max(deep_mm, depth_mm)
+    return shallow_mm, deep_mm
+
+
+@njit(cache=True, nogil=True)
+def _depth_of_wanted_dose(curve):
+    """The depth at which the dose (depth,) reaches 1."""
+    for i in range(1, curve.shape[0]):
+        if curve[i] >= 1.0:
+            rise = max(curve[i] - curve[i - 1], 1e-12)
+            return FIRST_DEPTH_MM + DEPTH_STEP_MM * (i - max(curve[i] - 1.0, 0.0) / rise)
+    return FIRST_DEPTH_MM + DEPTH_STEP_MM * (curve.shape[0] - 1)
 
 
 @njit(cache=True, nogil=True)
@@ -119,29 +183,20 @@ def _part(share, n):
 
 
 @njit(cache=True, nogil=True)
-def _interpolated(table, index):
-    last = table.shape[0] - 1
+def _dose(table, polar, azimuth, depth_mm):
+    """T of one direction at a depth: linear between nodes, constant beyond, and the first node's for what is no number."""
+    index, last = (depth_mm - FIRST_DEPTH_MM) / DEPTH_STEP_MM, table.shape[2] - 1
     if not index > 0:
-        return table[0]
+        return table[polar, azimuth, 0]
     if index >= last:
-        return table[last]
+        return table[polar, azimuth, last]
     i = int(index)
-    return table[i] + (index - i) * (table[i + 1] - table[i])
-
-
-@njit(cache=True, nogil=True)
-def _depth_of(table, first_mm, step_mm, level):
-    """The depth at which the dose of the table reaches a level."""
-    for i in range(1, table.shape[0]):
-        if table[i] >= level:
-            rise = max(table[i] - table[i - 1], 1e-12)
-            return first_mm + step_mm * (i - max(table[i] - level, 0.0) / rise)
-    return first_mm + step_mm * (table.shape[0] - 1)
+    return table[polar, azimuth, i] + (index - i) * (table[polar, azimuth, i + 1] - table[polar, azimuth, i])
 
 
 @njit(cache=True, nogil=True)
 def _from_path(point, path_mm, offset):
-    """Distance of a point from a polyline; `offset` receives the vector from its nearest point."""
+    """Distance of a point (3,) from a polyline (position, 3); `offset` (3,) receives the vector from its nearest point."""
     best = np.inf
     offset[:] = 0.0
     for q in range(max(1, path_mm.shape[0] - 1)):
@@ -164,7 +219,7 @@ def _from_path(point, path_mm, offset):
 
 @njit(cache=True, nogil=True)
 def _sides_at(at, size_mm, sides_mm, side):
-    """The six margins at a place along a chain of two or more, not below 0."""
+    """`side` (6,): the margins at a place along a chain of two (margin,) or more, linear in between, not below 0."""
     if size_mm.shape[0] < 2:
         raise ValueError("a chain has two margins or more")
     m = 0
@@ -184,9 +239,11 @@ def distances_from_ellipsoid(points_mm, side_mm, distance_mm):
 
 @njit(cache=True, nogil=True)
 def _from_ellipsoid(point, side):
-    """Distance of a point from an octant of an ellipsoid about the origin.
+    """Distance of a point x (3,) from the octant on its side of an ellipsoid about the origin; semi-axes `side` (6,).
 
-    The nearest point is y_i = m_i^2 x_i / (m_i^2 + t) with sum_i (m_i x_i / (m_i^2 + t))^2 = 1; Newton on the root's inverse.
+    The nearest point is y_i = m_i^2 x_i / (m_i^2 + t), where t >= 0 makes g(t)^2 = sum_i (m_i x_i / (m_i^2 + t))^2 = 1.
+    1 / g is nearly straight and concave, so Newton's steps from t = 0 do not pass the root (Moré & Sorensen 1983,
+    doi:10.1137/0904038, section 3).
     """
     t = 0.0
     for step in range(_NEWTON_STEPS):

@@ -12,20 +12,11 @@ def _within(x, n):
 
 
 @njit(cache=True, nogil=True)
-def even_odd_coverage(x, y, offsets, n_sub, coverage):
-    """Share of each pixel that lies inside an odd number of polygons.
+def _crossings(x, y, offsets, n_sub, n_lines):
+    """Where polygons cross scanlines at y = (line + 1/2) / n_sub: x of all crossings, and where those of each line begin.
 
-    Scanlines: `n_sub` per pixel row, each with exact overlap lengths along x.
-
-    Parameters
-    ----------
-    x, y : vertices of all polygons in pixel units; pixel [j, i] covers [i, i+1] along x and [j, j+1] along y.
-    offsets : int64 (polygons + 1,), where each polygon begins; polygons close themselves.
-    n_sub : scanlines per pixel row.
-    coverage : float32 (rows, columns), zeros on entry, filled in place.
+    On the edge from a to b, x = x_a + t (x_b - x_a) with t = (y - y_a) / (y_b - y_a). Starts are int64 (n_lines + 1,).
     """
-    n_rows, n_columns = coverage.shape
-    n_lines = n_rows * n_sub
     n_edges = x.shape[0]
     end_of = np.empty(n_edges, np.int64)
     first = np.zeros(n_edges, np.int64)
@@ -48,6 +39,24 @@ def even_odd_coverage(x, y, offsets, n_sub, coverage):
             t = ((line + 0.5) / n_sub - y[a]) / (y[b] - y[a])
             crossings[filled[line]] = x[a] + t * (x[b] - x[a])
             filled[line] += 1
+    return starts, crossings
+
+
+@njit(cache=True, nogil=True)
+def even_odd_coverage(x, y, offsets, n_sub, coverage):
+    """Share of each pixel that lies inside an odd number of polygons.
+
+    Scanlines: `n_sub` per pixel row, each with exact overlap lengths along x.
+
+    Parameters
+    ----------
+    x, y : vertices of all polygons in pixel units; pixel [j, i] covers [i, i+1] along x and [j, j+1] along y.
+    offsets : int64 (polygons + 1,), where each polygon begins; polygons close themselves.
+    n_sub : scanlines per pixel row.
+    coverage : float32 (rows, columns), zeros on entry, filled in place.
+    """
+    n_rows, n_columns = coverage.shape
+    starts, crossings = _crossings(x, y, offsets, n_sub, n_rows * n_sub)
     share = 1.0 / n_sub
     whole = np.zeros(n_columns + 1)
     for r in range(n_rows):

@@ -17,6 +17,10 @@ class Prescription(Spec):
         False, description="keep the study's dose and fractions where the RTPLAN of an imported dose has others"
     )
 
+    def describe(self) -> str:
+        """A phrase."""
+        return f"{self.dose_gy:g} Gy in {self.fractions} fractions on the {self.isodose_percent:g} % isodose"
+
     @property
     def highest_gy(self) -> float:
         """Maximum dose in Gy that the prescription isodose implies."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import chdtri, ndtr, ndtri
 
-from simulator.kernels.edges import margins_needed
+from simulator.kernels.edges import DEPTH_STEP_MM, FIRST_DEPTH_MM, margins_needed
 from simulator.population.required_margin import Chain
 
 PLANE_MM = 1e4
@@ -19,7 +19,7 @@ _N_SURFACE, _N_VOLUME = 100, 200
 _N_PLANE = 2000
 _OUTER_SHARE = 0.5
 _PLASTIC = 0.7548776662466927
-_TABLE_MM = (-40.0, 40.0, 0.05)
+_DEPTHS_MM = np.arange(FIRST_DEPTH_MM, 40.0, DEPTH_STEP_MM)
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,13 @@ class Edge:
         rising = np.maximum.accumulate(dose, axis=-1)
         mean = rising.mean(axis=(0, 1))
         half_mm, wanted_mm = (_where(depth_mm, mean, level) for level in (0.5 * plateau, wanted))
-        at = np.arange(*_TABLE_MM)
         sd_mm = (wanted_mm - half_mm) / ndtri(wanted / plateau)
-        table = np.array([[np.interp(at, depth_mm, curve) for curve in row] for row in rising]) / wanted
+        table = np.array([[np.interp(_DEPTHS_MM, depth_mm, curve) for curve in row] for row in rising]) / wanted
         return cls(table, -half_mm, sd_mm, wanted / plateau)
 
     def gaussian(self) -> "Edge":
         """The Gaussian penumbra through the same half and wanted doses."""
-        at = np.arange(*_TABLE_MM)
-        table = ndtr((at + self.beyond_mm) / self.sd_mm) / self.wanted
+        table = ndtr((_DEPTHS_MM + self.beyond_mm) / self.sd_mm) / self.wanted
         return Edge(table[None, None], self.beyond_mm, self.sd_mm, self.wanted)
 
     def formula_mm(self, systematic_mm: np.ndarray, random_mm: np.ndarray, coverage: float) -> np.ndarray:
@@ -118,10 +116,9 @@ def margins_of_shifts(
         points, share = _volume(_N_VOLUME)
         points = radius_mm * points
     mean = (shift_mm * weight[..., None]).sum(axis=1) - path_mm.mean(axis=0)
-    needed = np.empty((len(shift_mm), len(points)))
-    margins_needed(
-        edge.table, _TABLE_MM[0], _TABLE_MM[2], 1.0, np.ascontiguousarray(shift_mm), np.ascontiguousarray(weight),
-        _frames(mean), points, np.ascontiguousarray(path_mm, float), radius_mm, chain.size_mm, chain.sides_mm, needed,
+    needed = margins_needed(
+        edge.table, np.ascontiguousarray(shift_mm), np.ascontiguousarray(weight), _frames(mean), points,
+        np.ascontiguousarray(path_mm, float), radius_mm, chain.size_mm, chain.sides_mm,
     )  # fmt: skip
     if volume_percent >= 100:
         return needed.max(axis=1)

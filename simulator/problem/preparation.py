@@ -26,6 +26,7 @@ from simulator.plan.agreement import check_agreement, contradictions, isocentre_
 from simulator.plan.targets import Expansion, TargetVolume, planning_target
 from simulator.population.bands import DOSE_BINS
 from simulator.population.intervals import clopper_pearson_interval, randomisation_interval, wilson_interval
+from simulator.readable import Readable
 from simulator.sampling.courses import Setting
 from simulator.sampling.quasi import N_RANDOMISATIONS
 from simulator.spec import CaseError, ConfigError
@@ -69,8 +70,8 @@ class PlanRequest:
         return Expansion(negative, positive)
 
 
-@dataclass(frozen=True)
-class Problem:
+@dataclass(frozen=True, repr=False)
+class Problem(Readable):
     """A study with its anatomy: what `check` prints and `run` simulates.
 
     Parameters
@@ -105,10 +106,26 @@ class Problem:
     inputs: dict[str, str]
     notes_on_plan: tuple[str, ...] = ()
 
+    def summary(self) -> dict[str, str]:
+        """What is simulated of whom."""
+        points = (f"{s.name} {sum(len(p.volume_cc) for p in self.patches[s.name])}" for s in self.structures)
+        return {
+            "study": self.config.name,
+            "case": f"{self.case.name}, target {self.case.target}",
+            "points": ", ".join(points),
+            "strategies": f"{len(self.strategies)}: {'; '.join(s.label() for s in self.strategies)}",
+            "goals": "; ".join(g.text for g in self.goals),
+        }
+
     @property
     def metric_labels(self) -> list[str]:
         """Labels of all metrics, structure by structure."""
         return [m.label for s in self.structures for m in self.metrics[s.name]]
+
+    @cached_property
+    def column(self) -> dict[str, int]:
+        """Place of each metric among `metric_labels`."""
+        return {label: i for i, label in enumerate(self.metric_labels)}
 
     @property
     def prescription_gy(self) -> float:

@@ -17,6 +17,7 @@ from simulator.plan.conformal_arc import ConformalArc
 from simulator.plan.imported import ImportedDoses
 from simulator.plan.penumbra import Penumbra
 from simulator.plan.prescription import Prescription
+from simulator.readable import Readable
 from simulator.reading import read_text, reading
 from simulator.results import VARIABLES
 from simulator.sampling.quasi import allowed_courses
@@ -128,6 +129,12 @@ class Candidate(Spec):
         return _margin(value) if info.field_name == "margin_mm" else _kind(value)
 
 
+Candidates = Annotated[
+    Annotated[StrategyGrid, Tag("grid")] | Annotated[tuple[Candidate, ...], Field(min_length=1), Tag("list")],
+    Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "grid"),
+]
+
+
 class Numerics(Spec):
     """How finely the simulation resolves time and space."""
 
@@ -180,7 +187,7 @@ class Budget(Spec):
     )
 
 
-class StudyConfig(Spec):
+class StudyConfig(Readable, Spec):
     """A study: what can go wrong, what is done about it, and what counts as success."""
 
     name: Annotated[str, Field(pattern=r"^[\w-][\w.-]*$")] = Field(
@@ -191,9 +198,7 @@ class StudyConfig(Spec):
     plan: PlanModel = Field(description="where each candidate margin's planned dose comes from")
     uncertainty: Uncertainty = Field(default_factory=Uncertainty, description="sources of geometric error")
     session: Session = Field(default_factory=Session, description="times of a fraction: image, wait, beam")
-    strategies: StrategyGrid | Annotated[tuple[Candidate, ...], Field(min_length=1)] = Field(
-        description="candidates: a grid or a list"
-    )
+    strategies: Candidates = Field(description="candidates: a grid or a list")
     goals: tuple[_Goal, ...] = Field(
         description="goals, names of published libraries (mediastinal-5fx) and files of one's own"
     )
@@ -222,15 +227,6 @@ class StudyConfig(Spec):
         description="a list of values or a range by dotted key (`uncertainty.setup.systematic_mm`), or keys that change "
         "together by a name of one's own; every entry becomes a dimension of the results, all combinations are simulated",
     )
-
-    @field_validator("strategies", mode="before")
-    @classmethod
-    def _choose_form(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return StrategyGrid.model_validate(value)
-        if isinstance(value, list):
-            return tuple(Candidate.model_validate(v) for v in value)
-        return value
 
     @model_validator(mode="before")
     @classmethod
@@ -307,6 +303,21 @@ class StudyConfig(Spec):
                 "lower the number of instants, of holds or of courses"
             )
         return self
+
+    def summary(self) -> dict[str, str]:
+        """Anatomy, plan, errors, candidates, goals and courses."""
+        candidates, anatomy = self.candidates(), self.case.model_dump(include={"phantom", "dicom", "file"})
+        lines = {
+            "name": self.name,
+            "case": " ".join(f"{kind} {which}" for kind, which in anatomy.items()),
+            "prescription": self.prescription.describe(),
+            "plan": self.plan.model,
+            "uncertainty": ", ".join(self.uncertainty.model_dump(exclude_defaults=True)) or "none",
+            "strategies": f"{len(candidates)}: {'; '.join(s.label() for s in candidates)}",
+            "goals": "; ".join(self.goals),
+            "courses": f"{self.courses} per strategy, seed {self.seed}",
+        }
+        return lines | ({"sweep": ", ".join(self.sweep)} if self.sweep else {})
 
     def axes(self) -> list[Axis]:
         """The dimensions of the sweep; none without one."""
