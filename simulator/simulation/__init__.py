@@ -1,0 +1,5 @@
+"""One strategy simulated: draw, deliver, accumulate, measure.
+
+Lives here: its plan, its courses, how finely its structures are divided, and which points decide. Enters: `Problem`, a strategy.
+Leaves: metrics of each course, DVH counts and visits.
+"""
