@@ -1,5 +1,5 @@
 """What follows from the courses.
 
-Lives here: joint probabilities, comparison, required margins and their causes, decision, uncertainty budget, rare events, sweeps.
+Lives here: joint probabilities, comparison, required margins and causes, decision, uncertainty budget, rare events, sweeps.
 Enters: metrics of each course. Leaves: the groups of the results.
 """
