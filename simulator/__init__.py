@@ -44,7 +44,7 @@ _HOME = {
     "executor_with": "simulator.execution.executors",
     "export_rtdose": "simulator.commands.export",
     "load_case": "simulator.case.loading",
-    "load_study": "simulator.study_file.schema",
+    "load_study": "simulator.study_file.loading",
     "open_results": "simulator.results",
     "prepare": "simulator.problem.preparation",
     "rare_event_probability": "simulator.answers.rare",

@@ -2,17 +2,21 @@
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 from synthetic_results import synthetic_results
 
+import simulator
 from simulator.report import render_report
 from simulator.report.decision import _verdict
 from simulator.report.page import chosen_strategies, percent
 from simulator.report.text import significant
 from simulator.results import joint_probability
+
+CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 class Page(HTMLParser):
@@ -256,3 +260,18 @@ def test_many_strategies_and_goals_stay_small(tmp_path):
     rows = Page(text).tables["goal-table"]
     assert (len(rows), len(rows[0])) == (101, 41)
     assert len(text) < 6e6
+
+
+@pytest.mark.parametrize(("metric", "unit"), [("GTV Dmin", "Gy"), ("GTV V95%", "%")])
+def test_strategies_are_compared_by_another_metric_of_the_target_where_no_goal_is_on_its_d98(metric, unit, tmp_path):
+    study = simulator.load_study(
+        CONFIGS / "sphere_axes.yaml",
+        {"goals": [f"{metric} >= 90%"], "decision.target_goals": [f"{metric} >= 90%"], "courses": 20},
+    )
+    tables = Page(written(simulator.run(study, workers=1), tmp_path)).tables
+    header, first = tables["comparison-table"][:2]
+    assert [h.strip() for h in header[1:3]] == [
+        f"Better {metric} in % of courses",
+        f"Mean difference of {metric} ({unit})",
+    ]
+    assert len(first) == len(header)

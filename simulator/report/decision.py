@@ -136,7 +136,8 @@ def comparison_table(results: xr.DataTree) -> dict[str, Any]:
     chosen = decision.attrs["recommended"] or decision.attrs["nearest_miss"]
     names = [str(n) for n in comparison["strategy"].values]
     at = names.index(chosen)
-    metric = f"{results.attrs['target']} D98%"
+    of_target = [str(m) for m in comparison["metric"].values if str(m).startswith(f"{results.attrs['target']} ")]
+    metric = next((m for m in of_target if m.endswith(" D98%")), of_target[0])
     joints = [name for name in JOINT_SHOWN if joint_probability(results, name)["members"].item()]
     rows = []
     for i, name in enumerate(names):
@@ -153,7 +154,16 @@ def comparison_table(results: xr.DataTree) -> dict[str, Any]:
         rows.append(row)
     pairs = len(names) * (len(names) - 1) // 2
     told = {j: int(comparison["distinguishable"].sel(joint=j).values.sum()) // 2 for j in joints}
-    return {"rows": rows, "chosen": chosen, "metric": metric, "pairs": pairs, "told": told, "joints": joints}
+    unit = str(results["metrics"].to_dataset()["unit"].sel(metric=metric).item())
+    return {
+        "rows": rows,
+        "chosen": chosen,
+        "metric": metric,
+        "unit": unit,
+        "pairs": pairs,
+        "told": told,
+        "joints": joints,
+    }
 
 
 _DIFFERENCE = ("difference", "difference_low", "difference_high")
