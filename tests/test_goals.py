@@ -7,7 +7,7 @@ import pytest
 
 from simulator.metrics.contradictions import check_goals
 from simulator.metrics.evaluate import LeftOut, evaluate_metrics, values_without_target
-from simulator.metrics.goals import check_goals, is_goal, parse_goal, parse_metric
+from simulator.metrics.goals import is_goal, parse_goal
 from simulator.metrics.kinds import parse_metric
 from simulator.spec import ConfigError
 
