@@ -18,6 +18,7 @@ from simulator.plan.dose import PlannedDose
 from simulator.plan.quality import Plan
 from simulator.problem.preparation import Problem
 from simulator.sampling.courses import Delivery
+from simulator.simulation.measuring import measure_delivery
 from simulator.simulation.work import course_draws, deliver_courses, make_plan, prepare_work, reach_of
 from simulator.spec import ConfigError
 from simulator.strategy import Strategy
@@ -100,7 +101,7 @@ def _unknown(
     bounds = []
     for dose in (plan.dose, FallingBeyond(plan.dose, plan.grid)):
         work = prepare_work(some, strategy, replace(plan, dose=dose), [delivery], SerialExecutor())
-        bounds.append(np.vstack([work.nominal()[0], work.evaluate(delivery, draws)]))
+        bounds.append(np.vstack([work.nominal()[0], measure_delivery(delivery, work.tissues, draws)]))
     differs = dict(zip(some.metric_labels, np.abs(bounds[0] - bounds[1]).max(axis=0), strict=True))
     hot_gy = _HOT_FACE * problem.prescription_gy
     return [

@@ -15,6 +15,8 @@ from simulator.metrics.evaluate import evaluate_metrics
 from simulator.metrics.extent import Extent, LeftOut
 from simulator.metrics.metric import Metric
 from simulator.sampling.courses import TissueMotion
+from simulator.simulation.tissue import DrawnTissue, Measured, Tissue
+from simulator.uncertainty.source import RandomNumbers
 
 _ROUNDING = 2e-5
 _WORTHWHILE = 0.7
@@ -98,6 +100,10 @@ class DecidingPoints:
             extent=some,
         )
 
+    def measure(self, motion: TissueMotion, draws: RandomNumbers) -> Measured:
+        """See `Tissue`."""
+        return Measured(self.evaluate(motion))
+
     def evaluate(self, motion: TissueMotion) -> np.ndarray:
         """Metrics float64 (course, metric), each in its metric's unit."""
         if self.extent is None:
@@ -114,6 +120,15 @@ class DecidingPoints:
             others, dose_gy, self.volume_cc, self.prescription_gy, left_out=left_out, extent=self.extent
         )
         return values
+
+
+def fewest(tissue: Tissue) -> Tissue:
+    """The points that decide a tissue's metrics; all of them where too few can be left out."""
+    if not isinstance(tissue, DrawnTissue):
+        return tissue
+    doses, ruler = tissue.doses, tissue.ruler
+    gy = ruler.prescription.dose_gy
+    return DecidingPoints.of(doses.parts, doses.volume_cc, ruler.metrics, gy, tissue.extent) or tissue
 
 
 def _limits_of_dose_at_volume(

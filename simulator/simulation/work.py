@@ -1,34 +1,30 @@
 """One strategy simulated: its plan, the courses it delivers, and the metrics of each course."""
 
 import functools
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from simulator.accumulation.maps import BONE, VisitBox
 from simulator.accumulation.structure import Reach, StructureDoses
 from simulator.case.structures import Structure
-from simulator.kernels.dvh import cumulative_dvh, without_empty_points
-from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics
-from simulator.metrics.extent import Dvhs, Extent
 from simulator.parallel import Executor, SerialExecutor, in_order
 from simulator.plan.quality import Plan
-from simulator.population.bands import DOSE_BINS, VOLUME_LEVELS, count_levels
 from simulator.problem.preparation import PlanRequest, Problem
 from simulator.sampling.courses import Delivery, TissueMotion, deliver, draw_courses
 from simulator.sampling.quasi import SobolDraws
 from simulator.sampling.streams import Draws
-from simulator.simulation.deciding import DecidingPoints
+from simulator.simulation.deciding import fewest
+from simulator.simulation.measuring import Tally, measure_delivery, simulate_courses
 from simulator.simulation.refinement import Deciding, positions
+from simulator.simulation.tissue import DrawnTissue, Ruler, Tissue, TrueTissue
 from simulator.spec import ConfigError
 from simulator.strategy import Strategy
 from simulator.uncertainty.source import RandomNumbers
 
 COURSES_COMPARED, COURSES_SAMPLED, COURSES_FOLLOWED = 8, 512, 32
 NOMINAL_FINEST_MM, NOMINAL_ERROR = 0.4, 0.001
-_COURSES_AT_ONCE = 32
 _FARTHEST_MM = 120.0
 
 
@@ -39,7 +35,7 @@ class Work:
     Parameters
     ----------
     error_gy : by structure, bound on the error of doses at volumes by cells and dose lattice.
-    deciding : by structure, the points that do when only metrics are wanted; see `for_metrics`.
+    tissues : by structure, in the order of the results.
     """
 
     problem: Problem
@@ -47,24 +43,18 @@ class Work:
     plan: Plan
     doses: dict[str, StructureDoses]
     boxes: dict[str, VisitBox]
-    dose_step_gy: float
     error_gy: dict[str, float]
-    deciding: dict[str, DecidingPoints] = field(default_factory=dict)
-
-    @cached_property
-    def _extents(self) -> dict[str, Extent]:
-        """How the points of each structure stand for tissue."""
-        return {name: Extent(doses.cells, doses.cell_reach_gy) for name, doses in self.doses.items()}
+    tissues: Mapping[str, Tissue]
 
     def block(self, draws: RandomNumbers, delivery: Delivery) -> dict[str, np.ndarray]:
         """Metrics, DVH counts and visits of drawn courses and what the strategy makes of them."""
-        counts = np.zeros((len(self.problem.structures), DOSE_BINS, VOLUME_LEVELS), np.uint32)
-        is_lost = np.zeros(len(delivery.weight), bool)
-        values = self.evaluate(delivery, draws, counts, is_lost)
+        tally = Tally.of(self.tissues, len(delivery.weight))
+        values = measure_delivery(delivery, self.tissues, draws, tally)
         visits: dict[str, np.ndarray] = {}
         for i, (name, box) in enumerate(self.boxes.items()):
             visits |= {f"visits_{i}": box.count(delivery.motion(name)), f"visits_low_{i}": box.low_zyx}
-        return {"values": values, "counts": counts, "n_lost": is_lost.sum(), **visits}
+        counts = np.stack(list(tally.levels.values()))
+        return {"values": values, "counts": counts, "n_lost": tally.is_lost.sum(), **visits}
 
     def add_visits(self, block: dict[str, np.ndarray], visits: dict[str, np.ndarray]) -> None:
         """Add the visits of a block to those of other blocks, by tissue."""
@@ -73,87 +63,23 @@ class Work:
 
     def for_metrics(self) -> "Work":
         """The same work for metrics alone, by the points that decide them."""
-        deciding: dict[str, DecidingPoints] = {}
-        for structure in self.problem.structures:
-            if structure.role != "target" or self.problem.true_target is None:
-                doses, metrics = self.doses[structure.name], self.problem.metrics[structure.name]
-                extent = self._extents[structure.name]
-                some = DecidingPoints.of(doses.parts, doses.volume_cc, metrics, self.problem.prescription_gy, extent)
-                if some is not None:
-                    deciding[structure.name] = some
-        return replace(self, deciding=deciding)
+        return replace(self, tissues={name: fewest(tissue) for name, tissue in self.tissues.items()})
 
     def metrics_of(self, draws: RandomNumbers) -> np.ndarray:
         """Metrics float32 (course, metric) of drawn courses."""
-        return self.evaluate(deliver_courses(self.problem, self.strategy, draws), draws)
-
-    def evaluate(
-        self,
-        delivery: Delivery,
-        draws: RandomNumbers,
-        counts: np.ndarray | None = None,
-        is_lost: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """Metrics float32 (course, metric).
-
-        Parameters
-        ----------
-        counts : uint32 (structure, dose, level), to which DVH levels are added if given.
-        is_lost : boolean (course,), set if given where delineation error leaves no true target.
-        """
-        true_target, surfaces = self.problem.true_target, None
-        if true_target is not None:
-            surfaces = true_target.delineation.draw(draws, true_target.n_terms)
-        columns = []
-        for s, structure in enumerate(self.problem.structures):
-            doses = self.doses[structure.name]
-            motion = delivery.motion(structure.name)
-            n_courses = len(motion.weight)
-            values = np.empty((n_courses, len(self.problem.metrics[structure.name])), np.float32)
-            for start in range(0, n_courses, _COURSES_AT_ONCE):
-                part = slice(start, start + _COURSES_AT_ONCE)
-                some = motion.courses(part)
-                if structure.name in self.deciding:
-                    values[part] = self.deciding[structure.name].evaluate(some)
-                    continue
-                limits, volume_cc = None, doses.volume_cc
-                extent: Extent | None = self._extents[structure.name]
-                if true_target is not None and surfaces is not None and structure.role == "target":
-                    volume_cc, extent = true_target.volume_cc(surfaces[part]), None
-                    gy = doses.accumulate(some, volume_cc)
-                else:
-                    gy = doses.accumulate(some)
-                    limits = doses.extremes(gy, some)
-                numbers = draws.part(start, len(gy))
-                counted = (gy, volume_cc) if volume_cc.ndim == 1 else without_empty_points(gy, volume_cc)
-                dvhs = self._dvhs(*counted) if extent is not None or counts is not None else None
-                values[part] = self._metrics(
-                    structure.name, doses, some, gy, volume_cc, counted, limits, numbers, extent, dvhs
-                )
-                if volume_cc.ndim == 2:
-                    lost = ~np.any(volume_cc > 0, axis=1)
-                    metrics = self.problem.metrics[structure.name]
-                    values[part][lost] = [m.without_target(structure.volume_cc) for m in metrics]
-                    if is_lost is not None:
-                        is_lost[part] = lost
-                if counts is not None and dvhs is not None:
-                    count_levels(dvhs.percent, counts[s])
-            columns.append(values)
-        return np.concatenate(columns, axis=1)
+        return simulate_courses(self.problem.setting, self.strategy, self.tissues, draws)
 
     def nominal(self) -> tuple[np.ndarray, np.ndarray]:
         """Metrics (metric,) and DVHs (structure, dose) in percent of the planned dose without errors."""
-        columns, dvhs = [], []
+        values, dvhs = [], []
         for structure in self.problem.structures:
             offset_mm = self.strategy.motion.offset_mm(self.problem.setting.planned, structure.name)
-            still = TissueMotion.still(offset_mm)
-            doses = self._nominal_doses(structure, still)
-            gy, limits = doses.planned(offset_mm)
-            points, extent = (gy, doses.volume_cc), Extent(doses.cells, doses.cell_reach_gy)
-            dvh = self._dvhs(*points)
-            columns.append(self._metrics(structure.name, doses, still, *points, points, limits, None, extent, dvh)[0])
-            dvhs.append(dvh.percent[0])
-        return np.concatenate(columns).astype(np.float32), np.stack(dvhs).astype(np.float32)
+            doses = self._nominal_doses(structure, TissueMotion.still(offset_mm))
+            found = DrawnTissue(doses, ruler_of(self.problem, structure.name)).planned(offset_mm)
+            assert found.dvhs is not None
+            values.append(found.values[0])
+            dvhs.append(found.dvhs.percent[0])
+        return np.concatenate(values).astype(np.float32), np.stack(dvhs).astype(np.float32)
 
     def _nominal_doses(self, structure: Structure, still: TissueMotion) -> StructureDoses:
         """Doses of a structure with its cells divided where its metrics are decided without errors."""
@@ -165,43 +91,19 @@ class Work:
         patches = deciding.divided(structure.region, *self.problem.patches[name])
         return StructureDoses(self.plan.dose, patches, reach, lattice_mm, self.problem.surfaces.get(name))
 
-    def _dvhs(self, dose_gy: np.ndarray, volume_cc: np.ndarray) -> Dvhs:
-        percent = cumulative_dvh(dose_gy, np.atleast_2d(volume_cc), self.dose_step_gy, DOSE_BINS)
-        return Dvhs(percent, self.dose_step_gy)
 
-    def _metrics(
-        self,
-        name: str,
-        doses: StructureDoses,
-        motion: TissueMotion,
-        dose_gy: np.ndarray,
-        volume_cc: np.ndarray,
-        counted: tuple[np.ndarray, np.ndarray],
-        extremes_gy: np.ndarray | None,
-        draws: RandomNumbers | None,
-        extent: Extent | None,
-        dvhs: Dvhs | None,
-    ) -> np.ndarray:
-        """Metrics float64 (course, metric) of a structure; without draws, its response is that of mean parameters.
+def ruler_of(problem: Problem, structure: str) -> Ruler:
+    """How the doses of a structure become metrics."""
+    metrics, rx = problem.metrics[structure], problem.config.prescription
+    return Ruler(structure, metrics, rx, problem.biology, problem.dose_step_gy)
 
-        `counted` holds doses and volumes, of the points with a volume alone where that is quicker.
-        """
-        metrics, rx = self.problem.metrics[name], self.problem.config.prescription
-        is_biological = np.array([m.is_biological for m in metrics])
-        if not is_biological.any():
-            return evaluate_metrics(metrics, *counted, rx.dose_gy, extremes_gy, extent=extent, dvhs=dvhs)
-        physical, biological = ([m for m in metrics if m.is_biological is kind] for kind in (False, True))
-        points = doses.fraction_sums(dose_gy, motion, rx.fractions)
-        edge = None
-        if volume_cc.ndim == 1 and any(m.needs_surface for m in biological):
-            edge = doses.edge_sums(points, motion, rx.fractions)
-        responses = self.problem.biology.responses(name, draws)
-        values = np.empty((len(dose_gy), len(metrics)))
-        values[:, ~is_biological] = evaluate_metrics(
-            physical, *counted, rx.dose_gy, extremes_gy, extent=extent, dvhs=dvhs
-        )
-        values[:, is_biological] = evaluate_biology(biological, points, edge, volume_cc, responses, extent)
-        return values
+
+def tissue_of(problem: Problem, structure: Structure, doses: StructureDoses) -> Tissue:
+    """The points of a structure that are measured: those of the true target under delineation error, else as drawn."""
+    ruler = ruler_of(problem, structure.name)
+    if structure.role == "target" and problem.true_target is not None:
+        return TrueTissue(doses, ruler, problem.true_target, structure.volume_cc)
+    return DrawnTissue(doses, ruler)
 
 
 def make_plan(problem: Problem, request: PlanRequest) -> Plan:
@@ -299,7 +201,8 @@ def prepare_work(
     errors_gy: dict[str, float] = {}
     doses = dict(zip((s.name for s in problem.structures), in_order(executor, around, problem.structures), strict=True))
     boxes = {name: VisitBox.covering(reach[name]) for name in (BONE, *problem.moving)}
-    return Work(problem, strategy, plan, doses, boxes, problem.dose_step_gy, errors_gy)
+    tissues = {s.name: tissue_of(problem, s, doses[s.name]) for s in problem.structures}
+    return Work(problem, strategy, plan, doses, boxes, errors_gy, tissues)
 
 
 def reach_of(problem: Problem, strategy: Strategy, deliveries: Iterable[Delivery]) -> dict[str, Reach]:
@@ -330,7 +233,7 @@ def check_reach(problem: Problem) -> None:
     ------
     ConfigError : the strategy, the structure and the distance.
     """
-    draws = course_draws(problem, 0, min(_COURSES_AT_ONCE, problem.config.courses))
+    draws = course_draws(problem, 0, min(COURSES_FOLLOWED, problem.config.courses))
     roles = {(s.motion.model_dump_json(), s.guidance.model_dump_json()): s for s in problem.strategies}
     for strategy in roles.values():
         reach_of(problem, strategy, [deliver_courses(problem, strategy, draws)])
