@@ -30,8 +30,8 @@ def _pattern(spelling: str, number: str) -> str:
 class Metric(ABC):
     """One number of one structure's dose distribution.
 
-    A kind of metric is a frozen dataclass with its numbers as fields, a `spelling`, an `example`, and `of`, which evaluates it.
-    The other questions have answers here that hold for any metric that rises with the dose.
+    A kind of metric is a frozen dataclass with its numbers as fields, a `spelling`, an `example`, and `of`, which evaluates it;
+    and one line in `kinds.KINDS`. The other questions have answers here that hold for any metric that rises with the dose.
 
     Parameters
     ----------
