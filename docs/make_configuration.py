@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
+from simulator.metrics.kinds import KINDS
 from simulator.spec import Spec
 from simulator.study_file.published import library_names
 from simulator.study_file.schema import StudyConfig
@@ -17,10 +18,13 @@ errors. Lengths are in mm, doses in Gy, angles in degrees; per-axis values are (
 three. Numbers have bounds beyond which no clinic is; what lies outside is an error. Relative paths start from the study
 file's folder.
 
-Goal libraries: {libraries}. A goal is written `STRUCTURE METRIC OP VALUE [unit]`; metrics are `D98%`, `D0.035cc`, `Dmean`,
-`Dmin`, `Dmax`, `V20Gy`, `V95%`, `CV19.1Gy` (volume that receives less) and `gEUD(a=8)`. A dose limit in `%` is of the
-prescription. Any of them may be taken of a biological dose, with the α/β in Gy: `EQD2(2):D0.035cc`, `BED(10):D98%`; limits are
-then in Gy. `TCP` and `NTCP` are in `%` and have their parameters under `biology`.
+Goal libraries: {libraries}. A goal is written `STRUCTURE METRIC OP VALUE [unit]`; a dose limit in `%` is of the
+prescription. A metric of the dose may be taken of a biological dose, with the α/β in Gy: `EQD2(2):D0.035cc`, `BED(10):D98%`;
+dose limits are then in Gy. `TCP` and `NTCP` have their parameters under `biology`.
+
+| metric | limit in | meaning |
+|---|---|---|
+{metrics}
 """
 
 
@@ -109,7 +113,12 @@ def section(spec: type[Spec]) -> list[str]:
 
 def configuration_page() -> str:
     """The whole page."""
-    lines = [HEAD.format(libraries=", ".join(f"`{name}`" for name in library_names()))]
+    libraries = ", ".join(f"`{name}`" for name in library_names())
+    metrics = "\n".join(
+        f"| `{kind.example}` | {' or '.join(kind.limit_units)} | {(kind.__doc__ or '').splitlines()[0].rstrip('.')} |"
+        for kind in KINDS
+    )
+    lines = [HEAD.format(libraries=libraries, metrics=metrics)]
     pending, seen = [StudyConfig], set()
     while pending:
         spec = pending.pop(0)

@@ -16,7 +16,8 @@ from simulator.kernels.radiobiology import surviving_volume
 from simulator.metrics.biology import Biology, Complication, TumourControl, bed_gy, eqd2_gy
 from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics
 from simulator.metrics.fraction_sums import FractionSums
-from simulator.metrics.goals import parse_goal, parse_metric
+from simulator.metrics.goals import parse_goal
+from simulator.metrics.kinds import parse_metric
 from simulator.parallel import SerialExecutor
 from simulator.plan.penumbra import RadialDose
 from simulator.problem.preparation import prepare

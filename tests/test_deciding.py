@@ -11,7 +11,7 @@ from simulator.case.cells import Patch
 from simulator.case.geometry import Grid
 from simulator.kernels.accumulate import weighted_sums
 from simulator.metrics.evaluate import evaluate_metrics
-from simulator.metrics.goals import parse_metric
+from simulator.metrics.kinds import parse_metric
 from simulator.parallel import SerialExecutor
 from simulator.plan.dose import PlannedDose
 from simulator.problem.preparation import prepare

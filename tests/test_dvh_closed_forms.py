@@ -9,8 +9,9 @@ from simulator.case.cells import Cells, sample_region, sub_voxel_moments
 from simulator.case.geometry import Grid, Volume
 from simulator.case.shapes import Ball, EllipticColumn
 from simulator.kernels.cells import follow
-from simulator.metrics.evaluate import Extent, evaluate_metrics
-from simulator.metrics.goals import parse_metric
+from simulator.metrics.evaluate import evaluate_metrics
+from simulator.metrics.extent import Extent
+from simulator.metrics.kinds import parse_metric
 from simulator.plan.dose import SplineDose
 from simulator.sampling.courses import TissueMotion
 from simulator.strategy.guidance import OnlineTarget

@@ -18,8 +18,9 @@ from simulator.case.contours import ContourRegion
 from simulator.case.geometry import Grid
 from simulator.case.shapes import Ball, Tube
 from simulator.case.structures import Structure, sample_structure, surface_points
-from simulator.metrics.evaluate import Extent, evaluate_metrics
-from simulator.metrics.goals import parse_metric
+from simulator.metrics.evaluate import evaluate_metrics
+from simulator.metrics.extent import Extent
+from simulator.metrics.kinds import parse_metric
 from simulator.plan.penumbra import RadialDose
 from simulator.sampling.courses import TissueMotion
 from simulator.simulation.refinement import Deciding

@@ -37,7 +37,7 @@ class HottestMean(Metric):
         return {"mean": self.percent / 100}
 
     def of(self, doses):
-        gy, cc = doses.of_cells()
+        gy, cc = doses.cell_doses()
         order = np.argsort(-gy, axis=1)
         hot_cc = np.take_along_axis(np.broadcast_to(cc, gy.shape), order, axis=1)
         wanted_cc = self.percent / 100 * doses.total_cc[:, None]

@@ -44,7 +44,7 @@ class ExtremeDose(Metric):
 
 @dataclass(frozen=True, kw_only=True)
 class MinimumDose(ExtremeDose):
-    """Dose of the coldest point."""
+    """Dose of the coldest point, the surface included."""
 
     spelling = example = "Dmin"
     end = 0
@@ -57,7 +57,7 @@ class MinimumDose(ExtremeDose):
 
 @dataclass(frozen=True, kw_only=True)
 class MaximumDose(ExtremeDose):
-    """Dose of the hottest point."""
+    """Dose of the hottest point, the surface included."""
 
     spelling = example = "Dmax"
     end = 1
@@ -69,7 +69,7 @@ class MaximumDose(ExtremeDose):
 
 @dataclass(frozen=True, kw_only=True)
 class GeneralisedMeanDose(Metric):
-    """Generalised equivalent uniform dose, (mean of dose^a)^(1/a) (Niemierko 1997, doi:10.1118/1.598063)."""
+    """Generalised equivalent uniform dose (mean of dose^a)^(1/a), see Niemierko 1997, doi:10.1118/1.598063."""
 
     spelling = "gEUD(a={exponent:g})"
     example = "gEUD(a=8)"
@@ -87,4 +87,4 @@ class GeneralisedMeanDose(Metric):
 
     def of(self, doses: CourseDoses) -> np.ndarray:
         """Of the mean doses of cells."""
-        return generalised_mean(*doses.of_cells(), self.exponent)
+        return generalised_mean(*doses.cell_doses(), self.exponent)

@@ -22,19 +22,19 @@ class DoseAtVolume(Metric):
 
     def of(self, doses: CourseDoses) -> np.ndarray:
         """Read off the DVH."""
-        return doses.on_dvh_for(self)
+        return doses.read_off_dvh(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DoseAtPercent(DoseAtVolume):
-    """Least dose to the hottest part of the volume."""
+    """Least dose to the hottest percent of the volume."""
 
     spelling = "D{percent:g}%"
     example = "D98%"
     percent: float
 
     def fault(self) -> str:
-        """There is no more than the whole volume."""
+        """Beyond the whole volume, or none of it."""
         return "" if 0 < self.percent <= 100 else "the percentage of a volume lies in 0-100"
 
     def axes(self, prescription_gy: float) -> dict[Hashable, float]:
@@ -60,7 +60,7 @@ class DoseAtCc(DoseAtVolume):
     cc: float
 
     def fault(self) -> str:
-        """No volume has no dose."""
+        """None of the volume."""
         return "" if self.cc > 0 else "the volume has to be larger than 0 cc"
 
     def fits(self, volume_cc: float) -> bool:
@@ -96,7 +96,7 @@ class VolumeAtDose(Metric):
 
     def of(self, doses: CourseDoses) -> np.ndarray:
         """Read off the DVH."""
-        return self._in_unit(doses.on_dvh_for(self), doses.total_cc)
+        return self._in_unit(doses.read_off_dvh(self), doses.total_cc)
 
     def _in_unit(self, volume_cc: np.ndarray, total_cc: np.ndarray) -> np.ndarray:
         return volume_cc if self.unit == "cc" else 100.0 * volume_cc / np.where(total_cc > 0, total_cc, 1.0)
@@ -117,7 +117,7 @@ class VolumeAtGy(VolumeAtDose):
 
 @dataclass(frozen=True, kw_only=True)
 class VolumeAtPercent(VolumeAtDose):
-    """Volume that receives a part of the prescription at least."""
+    """Volume that receives a percentage of the prescription at least."""
 
     spelling = "V{percent:g}%"
     example = "V95%"
@@ -125,13 +125,13 @@ class VolumeAtPercent(VolumeAtDose):
     percent: float
 
     def threshold_gy(self, prescription_gy: float) -> float:
-        """The part in Gy."""
+        """The percentage in Gy."""
         return self.percent / 100 * prescription_gy
 
 
 @dataclass(frozen=True, kw_only=True)
 class ColdVolumeAtGy(VolumeAtGy):
-    """Critical volume: what receives less than a dose, and is spared."""
+    """Volume that receives less than a dose, and is spared."""
 
     spelling = "CV{gy:g}Gy"
     example = "CV19.1Gy"
@@ -148,4 +148,4 @@ class ColdVolumeAtGy(VolumeAtGy):
 
     def of(self, doses: CourseDoses) -> np.ndarray:
         """What the DVH leaves."""
-        return self._in_unit(doses.total_cc - doses.on_dvh_for(self), doses.total_cc)
+        return self._in_unit(doses.total_cc - doses.read_off_dvh(self), doses.total_cc)

@@ -30,8 +30,8 @@ def _pattern(spelling: str, number: str) -> str:
 class Metric(ABC):
     """One number of one structure's dose distribution.
 
-    A kind of metric is a frozen dataclass with its numbers as fields, a `spelling`, an `example`, and `of`, which evaluates it.
-    The other questions have answers here that hold for any metric that rises with the dose.
+    A kind of metric is a frozen dataclass with its numbers as fields, a `spelling`, an `example`, and `of`, which evaluates it;
+    and one line in `kinds.KINDS`. The other questions have answers here that hold for any metric that rises with the dose.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ class CourseDoses:
             metric: above + hotter[metric] for metric, above in zip(levels_gy, cc.T, strict=True)
         }
 
-    def on_dvh_for(self, metric: Metric) -> np.ndarray:
+    def read_off_dvh(self, metric: Metric) -> np.ndarray:
         """The dose (course,) at the hottest volume of one of the metrics, or the volume at its level."""
         return self._points_of_dvh[metric]
 
@@ -223,7 +223,7 @@ class CourseDoses:
         """Mean dose (course,)."""
         return mean_dose(self.dose_gy, self.volume_cc if self.extent is None else self.extent.mean_weights)
 
-    def of_cells(self) -> tuple[np.ndarray, np.ndarray]:
+    def cell_doses(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean doses float32 (course, cell) and volumes (course or 1, cell); of points where they have no extent."""
         if self.extent is None:
             return self.dose_gy, self.volume_cc

@@ -23,7 +23,7 @@ class ResponseProbability(Metric):
 
 @dataclass(frozen=True, kw_only=True)
 class TumourControlProbability(ResponseProbability):
-    """That no clonogenic cell survives."""
+    """Probability that no clonogenic cell of the tumour survives."""
 
     spelling = example = "TCP"
     response = "tcp"
@@ -31,7 +31,7 @@ class TumourControlProbability(ResponseProbability):
 
 @dataclass(frozen=True, kw_only=True)
 class ComplicationProbability(ResponseProbability):
-    """Of a complication."""
+    """Probability of a complication."""
 
     spelling = example = "NTCP"
     response = "ntcp"
