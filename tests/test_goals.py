@@ -150,7 +150,8 @@ def test_goals_that_no_dose_can_meet_together_are_refused(texts):
 
 def test_goals_that_can_be_met_together_are_not_refused():
     texts = ["GTV D98% >= 95%", "GTV D98% >= 100%", "GTV D2% <= 125%", "GTV D99% <= 90%", "GTV Dmax >= 60 Gy",
-             "Heart D98% <= 5 Gy", "Heart V20Gy <= 10%", "Heart V20Gy >= 50 cc", "GTV BED(10):D98% <= 10 Gy"]  # fmt: skip
+             "Heart D98% <= 5 Gy", "Heart V20Gy <= 10%", "Heart V20Gy >= 50 cc", "GTV BED(10):D98% <= 10 Gy",
+             "Liver Dmean >= 20 Gy", "Liver Dmin <= 5 Gy", "Cord Dmax >= 30 Gy", "Cord Dmean <= 10 Gy"]  # fmt: skip
     check_goals([parse_goal(text) for text in texts], 50.0)
 
 
