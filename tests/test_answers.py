@@ -182,7 +182,7 @@ def test_places_along_a_chain_reach_as_far_as_the_ellipsoid_of_its_sides():
     assert chain.growth == 1
     slant = np.array([0.6, 0, 0.8])
     directions = np.array([[0, 0, 1.0], [0, 0, -1], slant, -slant])
-    for at in (3.5, 4.5, 6.0, 8.0):
+    for at in (1.5, 3.5, 4.5, 6.0, 8.0):
         inferior, superior = 3 + (at - 3) * 2 / 3, at
         reach = [superior, inferior, np.hypot(0.6 * 3, 0.8 * superior), np.hypot(0.6 * 3, 0.8 * inferior)]
         np.testing.assert_allclose(chain.places(directions, np.array([reach]))[0], at, atol=0.01)
