@@ -246,3 +246,21 @@ def test_the_blur_of_trilinear_sums_is_taken_off_on_average():
     correlation = np.polyfit(exact - 20, plain, 1)[0], np.polyfit(exact - 20, unblurred, 1)[0]
     assert correlation[0] < -0.005, "trilinear sums flatten the wave"
     assert abs(correlation[1]) < 0.1 * abs(correlation[0])
+
+
+@pytest.mark.parametrize("turns", [False, True])
+def test_fractions_and_courses_of_a_motion_are_its_visits_in_order(turns):
+    rng = np.random.default_rng(5)
+    shift, weight, linear = rng.normal(size=(3, 6, 3)), rng.dirichlet(np.ones(6), 3), rng.normal(size=(3, 6, 3, 3))
+    whole = motion(shift, weight, linear if turns else None, centre=(1.0, 2.0, 3.0))
+    parts = [(part, slice(None), slice(2 * f, 2 * f + 2)) for f, part in enumerate(whole.fractions(3))]
+    parts.append((whole.courses(slice(1, 3)), slice(1, 3), slice(None)))
+    assert len(parts) == 4
+    for part, courses, visits in parts:
+        np.testing.assert_array_equal(part.shift_mm, shift[courses, visits])
+        np.testing.assert_array_equal(part.weight, weight[courses, visits])
+        np.testing.assert_array_equal(part.centre_mm, (1, 2, 3))
+        if turns:
+            np.testing.assert_array_equal(part.linear, linear[courses, visits])
+        else:
+            assert part.linear is None

@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from scipy.interpolate import PchipInterpolator
+from scipy.optimize import brentq
 from scipy.stats import binom, binomtest, chi, norm
 from test_sphere_truth import rows, sphere_study
 
@@ -135,6 +137,19 @@ def test_the_margin_of_a_linear_metric_is_exact():
     assert found == pytest.approx([-np.inf, 0.5, 4.2, 7.9, np.inf])
 
 
+def test_the_margin_of_a_curved_metric_is_the_last_root_of_its_monotone_cubic():
+    """To the hundredth of a mm that straight lines over steps of 0.02 mm allow."""
+    size_mm = np.array([1.0, 3, 5, 9])
+    excess = np.array([[-5.0, -1, 2, 3], [-1, -0.5, 3, 3.1], [-2, -1.9, -1.8, 9], [1, -1, -1, 2], [-1, 1, -1, 1]]).T
+    cubic = PchipInterpolator(size_mm, excess)
+    brackets = [(3, 5), (3, 5), (5, 9), (5, 9), (5, 9)]
+    roots = [brentq(lambda at, c=course: cubic(at)[c], *bracket) for course, bracket in enumerate(brackets)]
+    np.testing.assert_allclose(margin_of_courses(excess, size_mm), roots, atol=1e-4)
+    straight = [size_mm[i - 1] + (size_mm[i] - size_mm[i - 1]) * -e[i - 1] / (e[i] - e[i - 1])
+                for e, i in zip(excess.T, (2, 2, 3, 3, 3), strict=True)]  # fmt: skip
+    assert np.abs(np.array(straight) - roots).max() > 0.1
+
+
 def test_margins_are_chained_where_they_are_nested():
     isotropic = np.repeat([[5.0], [0.0], [3.0], [3.0]], 6, axis=1)
     assert margin_chains(isotropic) == [[1, 2, 0]]
@@ -167,7 +182,7 @@ def test_places_along_a_chain_reach_as_far_as_the_ellipsoid_of_its_sides():
     assert chain.growth == 1
     slant = np.array([0.6, 0, 0.8])
     directions = np.array([[0, 0, 1.0], [0, 0, -1], slant, -slant])
-    for at in (3.5, 4.5, 6.0, 8.0):
+    for at in (1.5, 3.5, 4.5, 6.0, 8.0):
         inferior, superior = 3 + (at - 3) * 2 / 3, at
         reach = [superior, inferior, np.hypot(0.6 * 3, 0.8 * superior), np.hypot(0.6 * 3, 0.8 * inferior)]
         np.testing.assert_allclose(chain.places(directions, np.array([reach]))[0], at, atol=0.01)

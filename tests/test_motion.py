@@ -365,6 +365,19 @@ def test_gating_around_inhale_lets_the_deepest_share_through():
     assert gate.duty_cycle(planned(1)) == pytest.approx(2 * np.arcsin(np.sqrt(0.3)) / np.pi, abs=1e-3)
 
 
+@pytest.mark.parametrize("motion", [Gating(), BreathHold()])
+def test_what_does_not_breathe_is_planned_where_it_lies(motion):
+    np.testing.assert_array_equal(motion.offset_mm(planned(1), "SpinalCord"), np.zeros(3))
+
+
+def test_a_hold_moves_what_breathes_by_its_depth_and_what_is_given_besides():
+    """Exhale of a sine of 1 mm lies 0.5 mm superior of its mean, a hold at 1.5 times the way to inhale at -1 mm."""
+    hold = BreathHold(depth=1.5, geometry_mm={"GTV": (1, 2, 3), "SpinalCord": (4, 5, 6)})
+    np.testing.assert_allclose(hold.offset_mm(planned(1), "GTV"), (1, 2, 3 - 1))
+    np.testing.assert_allclose(hold.path_mm(planned(1), "GTV"), [(1, 2, 3 - 1)])
+    np.testing.assert_allclose(hold.offset_mm(planned(1), "SpinalCord"), (4, 5, 6))
+
+
 def test_a_gate_that_nothing_enters_is_on_at_the_nearest_instant():
     gate = Gating(window_percent=0.01, latency_s=0)
     weight = delivered(breathing(n=1, delivery_factor=2), gate).weight

@@ -9,7 +9,7 @@ from scipy import special, stats
 
 from simulator.conventions import Stream
 from simulator.sampling.courses import deliver, draw_courses
-from simulator.sampling.streams import Draws, normals, uniforms
+from simulator.sampling.streams import Draws, Exchanged, normals, uniforms
 from simulator.strategy.guidance import OnlineBone, OnlineTarget
 from simulator.strategy.motion import BreathHold, Compression, Tracking
 from simulator.uncertainty import (
@@ -134,6 +134,22 @@ def test_each_source_has_the_numbers_of_its_stream(draw, stream, per_course):
     """An SD of 1 mm or degree makes the error the drawn number itself, in each fraction or all through the course."""
     expected = normals(7, stream, 5, 4, 3 if per_course else 6).reshape(4, -1, 3)
     np.testing.assert_allclose(draw(Draws(7, 5, 4)), np.broadcast_to(expected, (4, 2, 3)), rtol=1e-15)
+
+
+def test_some_streams_may_come_from_elsewhere_or_rest_at_their_centre():
+    base, other, some = Draws(7, 5, 4), Draws(8, 5, 4), frozenset({Stream.GUIDANCE, Stream.RESPIRATION_PHASE})
+    exchanged, held = Exchanged(base, other, some), Exchanged(base, None, some)
+    assert exchanged.n_courses == held.n_courses == 4
+    for law, centre in (("normals", 0.0), ("uniforms", 0.5)):
+        for numbers, expected in (
+            (exchanged, getattr(other, law)(Stream.GUIDANCE, 2, 3)),
+            (held, np.full((4, 2, 3), centre)),
+        ):
+            np.testing.assert_array_equal(getattr(numbers, law)(Stream.GUIDANCE, 2, 3), expected)
+            np.testing.assert_array_equal(getattr(numbers.part(1, 2), law)(Stream.GUIDANCE, 2, 3), expected[1:3])
+            kept = getattr(base, law)(Stream.COUCH, 2, 3, of="image 1")
+            np.testing.assert_array_equal(getattr(numbers, law)(Stream.COUCH, 2, 3, of="image 1"), kept)
+            np.testing.assert_array_equal(getattr(numbers.part(1, 2), law)(Stream.COUCH, 2, 3, of="image 1"), kept[1:3])
 
 
 def test_breathing_has_the_numbers_of_its_streams():

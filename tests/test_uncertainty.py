@@ -84,6 +84,8 @@ class TestRespiration:
         np.testing.assert_allclose(wave.depth(cycle[:40] + 20.5 / 4 / 82), (np.arange(40) - 0.5) / 38, atol=1e-9)
         assert wave.depth(np.array(20.5 / 4 * 81 / 82)) == pytest.approx(19 / 38)  # half-way back to the first sample
         np.testing.assert_allclose(wave.position("GTV", cycle)[:, 2], -(np.arange(41) - 20) / 2, atol=1e-9)
+        for n_records in (-1, 1, 2):
+            np.testing.assert_allclose(wave.depth(cycle + n_records * 20.5 / 4), wave.depth(cycle), atol=1e-9)
         lagged = source.model_copy(update={"lag_deg": (0, 0, 90)}).waveform("GTV", (np.arange(41.0), 20.5))
         np.testing.assert_allclose(lagged.position("GTV", cycle + 0.25), wave.position("GTV", cycle), atol=1e-9)
         np.testing.assert_allclose(wave.stratified(np.array([0, 0.5, 0.999])) * 4 / 20.5 * 41, [0, 20, 40])
