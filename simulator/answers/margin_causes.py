@@ -77,18 +77,19 @@ def _causes_mm(problem: Problem, results: xr.DataTree, row: int, at: list[int], 
     if not 0.5 < edge.wanted < 1 or not edge.sd_mm > 0:
         return causes
     gaussian, several = edge.gaussian(), (spread.systematic_mm, spread.random_mm)
+    counted = [kind.counted(spread) for kind, _ in recipes.values()]
+    errors, which = np.unique([(c.systematic_mm, c.random_mm) for c in counted], axis=0, return_inverse=True)
+
+    blurred = [np.repeat(edge.formula_mm(big, small, coverage), 2) for big, small in errors]
+    blurred_at = [chain.sides_at(blurred_plane_mm(gaussian, chain, big, small, coverage)) for big, small in errors]
     steps = [
         gaussian_margin_mm(gaussian, chain, *several, spread.n_fractions, coverage, r, p)
         for r, p in _worlds(radius_mm, part)
     ]
     steps += _delivered(problem, at[0], edge, chain, radius_mm, part, results.attrs["n_courses"])
     ladder = np.array([chain.sides_at(step) for step in steps])
-    for r, (kind, _) in enumerate(recipes.values()):
-        counted = kind.counted(spread)
-        errors = counted.systematic_mm, counted.random_mm
-        blurred = np.repeat(edge.formula_mm(*errors, coverage), 2)
-        blurred_at = chain.sides_at(blurred_plane_mm(gaussian, chain, *errors, coverage))
-        rungs = [recipe_mm[r], blurred, blurred_at, *ladder, required_mm]
+    for r, k in enumerate(which.ravel()):
+        rungs = [recipe_mm[r], blurred[k], blurred_at[k], *ladder, required_mm]
         causes[r] = np.diff(np.array(rungs), axis=0)
     causes[:, :, ~varies] = np.nan
     causes[~np.isfinite(causes)] = np.nan

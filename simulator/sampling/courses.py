@@ -205,52 +205,60 @@ class Delivery:
 def deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery:
     """What a strategy makes of drawn courses: the motion it manages, the couch it moves, the beam that may follow.
 
-    All displacements are of tissue relative to the beam: where tissue goes counts positive, where couch or beam put it right
+    Displacements are of tissue relative to the beam: where tissue goes counts positive, what couch and beam do about it
     counts negative.
     """
-    target, guidance = setting.target, strategy.guidance
+    target, motion, guidance = setting.target, strategy.motion, strategy.guidance
     timeline = strategy_timeline(strategy, setting)
     time_min = np.broadcast_to(timeline.time_min, courses.breathing.cycle.shape)
     managed = _managed(courses, strategy, setting)
-    drift = courses.drift.at(time_min) if courses.drift else np.zeros((*time_min.shape, 3))
-    moved_since = drift + courses.after_imaging_mm[:, :, None]
     rotation = _rotation_left(courses, guidance, setting)
+    drift = courses.drift.at(time_min) if courses.drift else np.zeros((*time_min.shape, 3))
+    target_since = drift + courses.after_imaging_mm[:, :, None]
 
     seen, seen_since = courses.patient_mm, drift
     if guidance.matches_target:
-        lever = 0.0 if rotation is None else rotation @ (setting.centre_mm[target] - setting.isocentre_mm)
-        planned_mm = strategy.motion.offset_mm(setting.planned, target)
-        seen = seen + courses.within_mm[target] + managed.imaged_mm - planned_mm + lever
-        seen_since = moved_since
+        seen = seen + courses.within_mm[target]
+        seen = seen + managed.imaged_mm - motion.offset_mm(setting.planned, target)
+        if rotation is not None:
+            seen = seen + rotation @ (setting.centre_mm[target] - setting.isocentre_mm)
+        seen_since = target_since
     correction = guidance.correct(seen, _guidance_noise(courses.draws, setting, 0))
     again = _corrections_during_beam(strategy, setting, courses.draws, timeline, seen - correction, seen_since)
 
-    bone = courses.patient_mm[:, :, None] + drift + courses.unseen_mm[:, None, None]
-    bone = bone - correction[:, :, None] - again
+    bone = courses.patient_mm[:, :, None] + drift
+    bone = bone + courses.unseen_mm[:, None, None]
+    bone = bone - correction[:, :, None]
+    bone = bone - again
     if managed.followed_mm is not None:
-        updated = timeline.first_since(strategy.motion.model_update_s)
-        bone = bone - managed.followed_mm - (moved_since - again)[:, :, updated]
+        bone = bone - managed.followed_mm
+        bone = bone - (target_since - again)[:, :, timeline.first_since(motion.model_update_s)]
 
-    internal = dict(managed.position_mm)
-    for name, shift in courses.within_mm.items():
-        since = courses.after_imaging_mm if name == target else 0.0
-        _add(internal, name, (shift + since)[:, :, None])
-    _add(internal, target, courses.misdrawn_mm[:, None, None])
-    scaling = {}
-    for name, organ in courses.organs.items():
-        followed = organ.follows_after_imaging * courses.after_imaging_mm
-        _add(internal, name, organ.at(time_min) + followed[:, :, None])
-        size = organ.scaling(time_min, setting.volume_cc[name])
-        if size is not None:
-            scaling[name] = size - 1.0
-    internal = {name: np.broadcast_to(shift, bone.shape) for name, shift in internal.items() if np.any(shift)}
-    weight = managed.weight / setting.n_fractions
+    internal, scaling = _within_patient(courses, managed, setting, time_min)
     slow: frozenset[str] = frozenset()
     if managed.followed_mm is None and timeline.n_images == 0:
         fast = {name for name, place in managed.position_mm.items() if np.any(place != place[:, :, :1])}
         fast |= {name for name, organ in courses.organs.items() if organ.steps is not None}
         slow = frozenset({"", *courses.within_mm, *courses.organs} - fast)
-    return Delivery(setting, bone, weight, rotation, internal, scaling, slow)
+    return Delivery(setting, bone, managed.weight / setting.n_fractions, rotation, internal, scaling, slow)
+
+
+def _within_patient(
+    courses: Courses, managed: Managed, setting: Setting, time_min: np.ndarray
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """What structures move within the patient, and their linear size minus 1; see `Delivery`."""
+    target, since = setting.target, courses.after_imaging_mm
+    internal, scaling = dict(managed.position_mm), {}
+    for name, shift in courses.within_mm.items():
+        _add(internal, name, (shift + since if name == target else shift)[:, :, None])
+    _add(internal, target, courses.misdrawn_mm[:, None, None])
+    for name, organ in courses.organs.items():
+        _add(internal, name, organ.at(time_min) + (organ.follows_after_imaging * since)[:, :, None])
+        size = organ.scaling(time_min, setting.volume_cc[name])
+        if size is not None:
+            scaling[name] = size - 1.0
+    shape = (*time_min.shape, 3)
+    return {name: np.broadcast_to(shift, shape) for name, shift in internal.items() if np.any(shift)}, scaling
 
 
 def _managed(courses: Courses, strategy: Strategy, setting: Setting) -> Managed:
