@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from simulator.metrics.contradictions import check_goals
-from simulator.metrics.evaluate import LeftOut, evaluate_metrics, values_without_target
+from simulator.metrics.evaluate import evaluate_metrics
+from simulator.metrics.extent import LeftOut
 from simulator.metrics.goals import is_goal, parse_goal
 from simulator.metrics.kinds import parse_metric
 from simulator.spec import ConfigError
@@ -207,4 +208,4 @@ def test_a_course_without_a_true_target_covers_nothing():
     """All of 7 cc are cold, no clonogen is hit, and complications are counted as certain."""
     named = {"D98%": 0, "Dmean": 0, "V20Gy": 0, "TCP": 0, "NTCP": 100, "CV20Gy": 7}
     metrics = [parse_metric("GTV", name) for name in named] + [parse_metric("GTV", "CV20Gy", "%")]
-    np.testing.assert_array_equal(values_without_target(metrics, 7.0), [*named.values(), 100])
+    np.testing.assert_array_equal([m.without_target(7.0) for m in metrics], [*named.values(), 100])
