@@ -125,7 +125,7 @@ class Goal:
             return np.asarray(value) * (100.0 / prescription_gy)
         return np.asarray(value)
 
-    def _meaning(self, prescription_gy: float) -> tuple[str, tuple, float]:
+    def _meaning(self, prescription_gy: float) -> tuple[str, tuple[tuple[Hashable, float], ...], float]:
         """Operator, metric as places on axes along which it falls, and limit in the metric's unit: equal for equal goals."""
         of_prescription = self.unit == "%" and self.metric.unit == "Gy"
         limit = self.limit * prescription_gy / 100 if of_prescription else self.limit
