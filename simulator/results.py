@@ -1,7 +1,7 @@
 """Results: the table of result variables, checked on write and on read, and the netCDF file."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -222,7 +222,7 @@ _SUMMARY_NUMBERS = (
 DIRECTIONS = ("right", "left", "anterior", "posterior", "inferior", "superior")
 
 
-def group(name: str, arrays: dict[str, np.ndarray], coords: dict[str, np.ndarray | list | tuple]) -> xr.Dataset:
+def group(name: str, arrays: dict[str, np.ndarray], coords: dict[str, Sequence[Any] | np.ndarray]) -> xr.Dataset:
     """A group of results with dimensions, units and meanings from the table of variables."""
     table = VARIABLES[name]
     data = {

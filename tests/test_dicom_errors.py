@@ -16,14 +16,14 @@ from dicom_factory import (
     write_phantom_dicom,
 )
 
-from simulator.case.loading import load_case
+from simulator.case.sources import DicomCase
 from simulator.spec import CaseError
 
 
 def message(folder, **options) -> str:
     options.setdefault("target", "GTV")
     with pytest.raises(CaseError) as raised:
-        load_case(folder, **options)
+        DicomCase(dicom=str(folder), **options).build()
     text = str(raised.value)
     assert not any(secret in text for secret in (IDENTITY, "Doe", PATIENT_ID, "19700102"))
     return text
@@ -223,7 +223,7 @@ def test_contour_out_of_the_transverse_plane(tmp_path):
     assert message(tmp_path, target="Tilted").startswith(
         "RTSTRUCT rs_1.dcm: structure 'Tilted': a contour runs from z = -2.0"
     )
-    assert "Tilted" not in load_case(tmp_path, target="GTV").structures
+    assert "Tilted" not in DicomCase(dicom=str(tmp_path), target="GTV").build().structures
 
 
 def test_density_of_an_empty_structure(tmp_path):

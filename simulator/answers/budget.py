@@ -5,15 +5,16 @@ one source to, those of the first (Saltelli et al. 2010, doi:10.1016/j.cpc.2009.
 random numbers at their centre; its mean stays.
 """
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import xarray as xr
 
 from simulator.conventions import Stream
+from simulator.metrics.goals import Goal
 from simulator.parallel import Executor, in_order
-from simulator.population.sensitivity import first_order, total
+from simulator.population.sensitivity import Share, first_order, total
 from simulator.problem.preparation import Problem
 from simulator.results import group
 from simulator.sampling.streams import Draws, Exchanged
@@ -111,7 +112,7 @@ def budget_group(problem: Problem, store: Store, executor: Executor, labels: lis
     return dataset
 
 
-def _placed(base: np.ndarray, shares: dict, key: str, sources: list[str]) -> np.ndarray:
+def _placed(base: np.ndarray, shares: dict[str, Any], key: str, sources: list[str]) -> np.ndarray:
     """Rows by source; a source that does not act on a strategy leaves it as it is."""
     table = np.repeat(np.asarray(base)[None], len(sources), axis=0)
     for source, row in zip(shares["sources"], shares[key], strict=True):
@@ -119,7 +120,7 @@ def _placed(base: np.ndarray, shares: dict, key: str, sources: list[str]) -> np.
     return table
 
 
-def _budget(problem: Problem, index: int, store: Store, executor: Executor) -> dict:
+def _budget(problem: Problem, index: int, store: Store, executor: Executor) -> dict[str, Any]:
     """Indices (source, metric, 3) and probabilities without each source (source, goal) of one strategy."""
     strategy = problem.strategies[index]
     sources = tuple(s for s in SOURCES if _acts(problem, strategy, SOURCES[s]))
@@ -129,10 +130,12 @@ def _budget(problem: Problem, index: int, store: Store, executor: Executor) -> d
     at = [column[label] for label in metrics]
     rx = problem.prescription_gy
 
-    def met(variant: str, goals: tuple) -> np.ndarray:
+    def met(variant: str, goals: Sequence[Goal]) -> np.ndarray:
         return np.array([g.is_met(values[variant][:, column[g.metric.label]].astype(float), rx) for g in goals])
 
-    def shares(of: Callable, source: str, partner: str) -> list[tuple[float, float, float]]:
+    def shares(
+        of: Callable[[np.ndarray, np.ndarray], Share], source: str, partner: str
+    ) -> list[tuple[float, float, float]]:
         pairs = [(values[f"new {source}"][:, j], values[partner][:, j]) for j in at]
         return [(s.value, s.low, s.high) for s in (of(*(v.astype(float) for v in pair)) for pair in pairs)]
 

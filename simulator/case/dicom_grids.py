@@ -1,11 +1,11 @@
 """Voxel data of DICOM files in house axes: CT in HU, RTDOSE in its own unit."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 
 from simulator.case.contours import GAP_FACTOR, slice_spacing
 from simulator.case.dicom_elements import REMEDY
@@ -222,7 +222,7 @@ def _height(file: DicomFile) -> float:
     return float(np.dot(directions(file)[2], file.header.numbers("ImagePositionPatient", 3)))
 
 
-def _plane(file: DicomFile) -> tuple:
+def _plane(file: DicomFile) -> Hashable:
     header = file.header
     in_plane = header.numbers("ImagePositionPatient", 3) @ np.array(directions(file)[:2]).T
     spacing = tuple(round(float(s), 4) for s in header.numbers("PixelSpacing", 2))

@@ -1,6 +1,6 @@
 """An RTDOSE exported as one file for each plane, put together as one dose."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ _SAME_SPACING = 1e-4
 
 def with_whole_doses(files: Sequence[DicomFile]) -> tuple[DicomFile, ...]:
     """The files of a folder, planes of one dose as one file that knows its planes."""
-    groups: dict[tuple, list[DicomFile]] = {}
+    groups: dict[Hashable, list[DicomFile]] = {}
     for file in files:
         if file.kind == "RTDOSE" and not file.problem and (key := _dose_of_plane(file)) is not None:
             groups.setdefault(key, []).append(file)
@@ -47,7 +47,7 @@ def stacked(file: DicomFile, planes: Sequence[Volume]) -> Volume:
     return Volume(Grid(first.origin_mm, tuple(spacing), tuple(shape)), values)
 
 
-def _dose_of_plane(file: DicomFile) -> tuple | None:
+def _dose_of_plane(file: DicomFile) -> Hashable | None:
     """What planes of one dose have in common; None for what is no single plane, or lacks what places it."""
     header = file.header
     try:

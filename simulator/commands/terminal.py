@@ -3,7 +3,7 @@
 import os
 import sys
 import warnings
-from typing import Any
+from collections.abc import Iterable
 
 from rich.console import Console
 from rich.markup import escape
@@ -37,7 +37,7 @@ def say(text: str) -> None:
     print(printable(text), file=sys.stderr)
 
 
-def text_table(title: str, columns: tuple[str, ...] | list[str], rows: list) -> Table:
+def text_table(title: str, columns: tuple[str, ...] | list[str], rows: Iterable[Iterable[object]]) -> Table:
     """A plain table."""
     table = Table(title=_cell(title), title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
@@ -47,5 +47,5 @@ def text_table(title: str, columns: tuple[str, ...] | list[str], rows: list) -> 
     return table
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     return escape(printable(str(value)))

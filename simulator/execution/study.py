@@ -249,7 +249,7 @@ def _count_met(problem: Problem, values: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def _task_log(path: Path) -> Iterator:
+def _task_log(path: Path) -> Iterator[Callable[[TaskRecord], None]]:
     """A function that appends a record to a CSV file."""
     columns = [field.name for field in dataclasses.fields(TaskRecord)]
     with path.open("a", newline="", encoding="utf-8") as file:

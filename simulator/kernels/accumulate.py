@@ -250,7 +250,7 @@ def accumulate_tiles(
 
 @njit(cache=True, nogil=True)
 def _move(shift_mm, linear, arm_mm, axes, step_mm, moved):
-    """Displacements (k, 3) of a cell along the axes of a lattice, in its steps."""
+    """`moved` (k, 3), written: shift + linear @ arm of a cell, along the axes of a lattice in its steps."""
     for k in range(shift_mm.shape[0]):
         for a in range(3):
             mm = shift_mm[k, axes[a]]
@@ -264,9 +264,13 @@ def _move(shift_mm, linear, arm_mm, axes, step_mm, moved):
 def accumulate_radial(table_gy, step_mm, points_mm, arm_mm, shift_mm, linear, weight, total):
     """Course doses in a spherical dose: `total[c, p] = sum_k weight[c, k] * d(|points[p] + shift + linear @ arm[p]|)`.
 
-    `table_gy[i]` is the dose at radius `i * step_mm` from the centre, linear in between; zero-order beyond its end, where
-    displacements that are not finite lie too.
-    `linear` is (c, k, 3, 3), or (c, 0, 3, 3) when every point moves alike.
+    Parameters
+    ----------
+    table_gy : float64 (radius,), dose d at `i * step_mm` from the centre, linear in between; its last value beyond, where
+        displacements that are not finite lie too.
+    points_mm : float64 (p, 3) from the centre. arm_mm : float64 (p, 3). shift_mm : float64 (c, k, 3). weight : float64 (c, k).
+    linear : float64 (c, k, 3, 3), or (c, 0, 3, 3) when every point moves alike.
+    total : float32 (c, p) in Gy, written.
     """
     last = table_gy.shape[0] - 1
     moves_alike = linear.shape[1] == 0

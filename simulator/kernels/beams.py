@@ -54,9 +54,12 @@ def sample_linear(values, origin_mm, step_mm, x, y, z):
 def radiological_depths(density, origin_mm, step_mm, source_mm, axes, sad_mm, fan_origin, fan_step, depth_mm):
     """Water-equivalent path from the first w of a fan of rays, by the trapezoidal rule.
 
+    depth[v, u, w] = sum_w (density(w - step) + density(w)) / 2 * step * |ray|, |ray|^2 = 1 + (u / sad)^2 + (v / sad)^2.
+
     Parameters
     ----------
     density : float32 (z, y, x), relative to water, at least 2 nodes per axis; 0 outside.
+    origin_mm, step_mm, source_mm : (3,) as (x, y, z). axes : (3, 3), unit vectors u, v, w.
     fan_origin, fan_step : (3,) as (v, u, w).
     depth_mm : float32 (v, u, w), written.
     """

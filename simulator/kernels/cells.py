@@ -1,7 +1,7 @@
 """Doses of cells: what the inside part of a lattice cell receives, from the doses at its node and the six around it.
 
-`dose` is float32 (course, node) in Gy. Cells are described by `volume` float64 (cell,) in cc, `node` int32 (cell,), `around`
-int32 (cell, 6), `part` int32 (cell,) and `shape` float32 (m, 9); see `simulator.case.cells.Cells`.
+`dose` is float32 (course, node) in Gy. Cells are described by `volume` float64 (cell,) in cc, `node` uint32 (cell,), `around`
+uint32 (cell, 6), `part` uint32 (cell,) and `shape` float32 (m, 9); see `simulator.case.cells.Cells`.
 
 Within a cell the dose is d(x) = d + g x + x h x / 2 with lengths in cell edges, gradient g and curvature h (of each axis) by
 central differences. A part of centroid c and covariance S has the mean d + g c + tr(h (S + c c)) / 2, and doses taken to be
@@ -74,7 +74,7 @@ def mean_doses(dose, node, around, part, shape):
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def _hotter(top, per_gy, slope, volume, n, level):
-    """Volume of the first cells that receives at least `level`, and its fall per Gy; `top` is their highest dose."""
+    """V(level) = sum_i volume[i] min(max((top[i] - level) per_gy[i], 0), 1) of the first n cells, in cc, and -dV / dlevel."""
     total = fall = 0.0
     for i in range(n):
         share = (top[i] - level) * per_gy[i]
@@ -222,7 +222,7 @@ def _near_cells(dose, node, volume, chunk_cc, lowest, highest, reach, at, spare,
 
 @njit(cache=True, nogil=True)
 def _half_range(dose, i, node, around):
-    """Half the range of doses of a whole cell, as steep throughout as on the steeper side along each axis."""
+    """sum_a max(|d(x + a) - d(x)|, |d(x - a) - d(x)|) / 2 of cell i in Gy: half the range of doses if so steep throughout."""
     half, here = np.float32(0.0), dose[node[i]]
     for a in range(3):
         half += max(abs(dose[around[i, 2 * a]] - here), abs(dose[around[i, 2 * a + 1]] - here))

@@ -27,6 +27,7 @@ _FAST = {"nnan", "nsz", "reassoc", "contract"}
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def _total(volume):
+    """Sum of volume (point,) in cc."""
     total = 0.0
     for p in range(volume.shape[0]):
         total += volume[p]
@@ -287,7 +288,7 @@ def _dose_among_sorted(gy, cc, hotter_cc, wanted_cc, same_gy):
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def _exclusion(volume, excluded):
-    """Infinity, float32, for points without volume, else 0; how many there are."""
+    """`excluded` float32 (point,), written: infinity for points without volume (point,), else 0; how many there are."""
     n = 0
     for p in range(volume.shape[0]):
         excluded[p] = np.float32(0.0) if volume[p] > 0.0 else np.float32(np.inf)
@@ -333,6 +334,7 @@ def extremes(dose, volume):
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def _volume_above(dose, volume, level):
+    """sum_p volume[p] over the points (point,) with dose[p] >= level, in cc."""
     total = 0.0
     for p in range(dose.shape[0]):
         total += volume[p] if dose[p] >= level else 0.0
@@ -341,7 +343,7 @@ def _volume_above(dose, volume, level):
 
 @njit(cache=True, nogil=True)
 def volume_at_doses(dose, volume, wanted_gy):
-    """Volume in cc that receives at least `wanted_gy`, float64 (course, wanted)."""
+    """Volume in cc that receives at least `wanted_gy` (wanted,), float64 (course, wanted)."""
     result = np.empty((dose.shape[0], wanted_gy.shape[0]))
     for c in range(dose.shape[0]):
         for m in range(wanted_gy.shape[0]):
@@ -351,6 +353,7 @@ def volume_at_doses(dose, volume, wanted_gy):
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def _moment(dose, volume):
+    """sum_p volume[p] dose[p] of points (point,), in cc Gy."""
     total = 0.0
     for p in range(dose.shape[0]):
         total += volume[p] * dose[p]

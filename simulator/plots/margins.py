@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -174,6 +175,6 @@ def _legend(figure: Figure, grid: np.ndarray, bundles: list[list[Line]]) -> None
     legend_below(figure, grid.flat[0].get_legend_handles_labels()[0], 2)
 
 
-def _without_motion(axes: Axes) -> tuple[list, list[str]]:
+def _without_motion(axes: Axes) -> tuple[list[Artist], list[str]]:
     handles, names = axes.get_legend_handles_labels()
     return handles, [name.partition(", ")[2] for name in names]

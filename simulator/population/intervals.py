@@ -160,7 +160,7 @@ class FixedWidthRule:
 
     def _certain_courses(self) -> float:
         """Courses that make an interval narrow which no course contradicts: 1 - 0.025^(1/n) = 2 half widths."""
-        return np.log(0.025) / np.log1p(-min(2 * self._half_width, 0.9))
+        return float(np.log(0.025) / np.log1p(-min(2 * self._half_width, 0.9)))
 
     def _rounded(self, n_courses: float) -> int:
         return min(int(np.ceil(n_courses / self._unit)) * self._unit, self._most)

@@ -225,7 +225,7 @@ class Problem(Readable):
         return np.max([np.abs(p - centre_mm).max(axis=0) for p in points], axis=0)
 
     @cached_property
-    def planning_targets(self) -> dict[tuple, TargetVolume]:
+    def planning_targets(self) -> dict[tuple[tuple[float, float, float], ...], TargetVolume]:
         """What margins are added to, by the path that it covers."""
         paths = dict.fromkeys(r.target_path_mm for r in self.requests)
         return {path: planning_target(self.case.gtv.region, np.array(path)) for path in paths}

@@ -149,7 +149,7 @@ def same_delivery(problem: Problem, strategy: Strategy, draws: RandomNumbers, ot
 def twins(problem: Problem) -> list[tuple[str, str]]:
     """Pairs of strategies that deliver the same plan in the same way in this study."""
     draws = course_draws(problem, 0, COURSES_COMPARED)
-    by_roles: dict[tuple, Delivery] = {}
+    by_roles: dict[tuple[str, str], Delivery] = {}
     deliveries, found = [], []
     for strategy in problem.strategies:
         roles = strategy.motion.model_dump_json(), strategy.guidance.model_dump_json()

@@ -12,6 +12,7 @@ from simulator.reading import reading
 from simulator.spec import ConfigError, Spec
 
 Checked = TypeVar("Checked", bound=Spec)
+KeyPath = tuple[str | int, ...]
 _MOST_VALUES, _MOST_LEVELS, _MOST_SHOWN = 50_000, 40, 100
 _TAG = "tag:yaml.org,2002:"
 _AMBIGUOUS = "!ambiguous"
@@ -24,7 +25,7 @@ _NUMBER_AND_UNIT = re.compile(r"\s*([-+]?\d+(?:[.,]\d+)?)\s*([a-zA-Z%°/]*)\s*")
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Scalars as YAML 1.2 reads them; what YAML 1.1 reads as another number is told, dates are text."""
 
-    yaml_implicit_resolvers: ClassVar[dict] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
 
 class _Dumper(yaml.SafeDumper):
@@ -49,14 +50,14 @@ for _kind, _pattern in (
         _Dumper.add_implicit_resolver(_name, re.compile(rf"(?:{_pattern})$", re.ASCII), None)
 
 
-def parse_yaml(text: str, where: str) -> tuple[Any, dict[tuple, int]]:
+def parse_yaml(text: str, where: str) -> tuple[Any, dict[KeyPath, int]]:
     """The parsed document, and the line of each key path.
 
     Raises
     ------
     ConfigError : no YAML, or more than a study can mean: tags, thousands of values, aliases of aliases, ambiguous numbers.
     """
-    lines: dict[tuple, int] = {}
+    lines: dict[KeyPath, int] = {}
     with reading(where, "write plain YAML", ConfigError):
         try:
             _check_depth(text, where)
@@ -84,7 +85,7 @@ def _check_depth(text: str, where: str) -> None:
             raise ConfigError(f"{where}:{line}: nested more than {_MOST_LEVELS} levels deep")
 
 
-def _collect_lines(node: yaml.Node, path: tuple, lines: dict[tuple, int], where: str) -> None:
+def _collect_lines(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], where: str) -> None:
     line = node.start_mark.line + 1
     lines.setdefault(path, line)
     if len(path) > _MOST_LEVELS or len(lines) > _MOST_VALUES:
@@ -118,7 +119,7 @@ def _not_plain(node: yaml.Node) -> str:
     return f"the tag {node.tag.replace(_TAG, '!!')} is not known here; write a plain value"
 
 
-def override(raw: dict, key: str, value: Any) -> None:
+def override(raw: dict[str, Any], key: str, value: Any) -> None:
     """Replace the value of a dotted key, making the mappings that lead to it."""
     *parents, last = key.split(".")
     place = raw
@@ -149,7 +150,7 @@ def to_scalar(text: str, *, quoted: bool = False) -> str:
     return yaml.safe_dump(text, allow_unicode=True, width=float("inf"), default_style='"').removesuffix("\n")
 
 
-def validated(spec: type[Checked], raw: Any, lines: dict[tuple, int], where: str) -> Checked:
+def validated(spec: type[Checked], raw: Any, lines: dict[KeyPath, int], where: str) -> Checked:
     """What a file describes; `ConfigError` with every problem at once."""
     try:
         return spec.model_validate(raw)
@@ -157,7 +158,7 @@ def validated(spec: type[Checked], raw: Any, lines: dict[tuple, int], where: str
         raise ConfigError("\n".join(messages(error, raw, lines, where))) from None
 
 
-def messages(error: ValidationError, raw: Any, lines: dict[tuple, int], where: str) -> list[str]:
+def messages(error: ValidationError, raw: Any, lines: dict[KeyPath, int], where: str) -> list[str]:
     """One line per problem: file:line: key: what is wrong and what is allowed."""
     found = []
     for problem in error.errors():
@@ -171,7 +172,7 @@ def messages(error: ValidationError, raw: Any, lines: dict[tuple, int], where: s
     return list(dict.fromkeys(found))
 
 
-def _path_in_file(location: tuple, raw: Any, kind: str) -> tuple:
+def _path_in_file(location: KeyPath, raw: Any, kind: str) -> KeyPath:
     """The part of a validation path that exists in the file: union tags, which may look like keys, are left out."""
     if not location:
         return ()
@@ -185,16 +186,17 @@ def _path_in_file(location: tuple, raw: Any, kind: str) -> tuple:
     return max(paths, key=lambda path: (path[-1:] == location[-1:], len(path)))
 
 
-def _axis_of(path: tuple, raw: Any) -> str:
+def _axis_of(path: KeyPath, raw: Any) -> str:
     """Which axis a number of a vector belongs to, in brackets; nothing for other values."""
     place = raw
     for step in path[:-1]:
         place = place[step]
-    is_vector = path and isinstance(place, list) and len(place) == len(AXES) and isinstance(path[-1], int)
-    return f" ({AXES[path[-1]]})" if is_vector and all(isinstance(v, int | float) for v in place) else ""
+    last = path[-1] if path else None
+    is_vector = isinstance(place, list) and len(place) == len(AXES) and all(isinstance(v, int | float) for v in place)
+    return f" ({AXES[last]})" if is_vector and isinstance(last, int) else ""
 
 
-def _explain(problem: Any, path: tuple) -> str:
+def _explain(problem: Any, path: KeyPath) -> str:
     kind, given, context = problem["type"], problem.get("input"), problem.get("ctx", {})
     got = f"got {_shown(given)}"
     if kind == "extra_forbidden":

@@ -411,7 +411,7 @@ def dump_study(config: StudyConfig) -> str:
     return to_yaml(config.model_dump(mode="json"))
 
 
-def map_paths(raw: dict, change: Callable[[str], str]) -> None:
+def map_paths(raw: dict[str, Any], change: Callable[[str], str]) -> None:
     """Change the path of every file and folder that a study names, outside its sweep."""
 
     def replace(place: Any, *keys: str | int) -> None:
@@ -433,7 +433,7 @@ def is_library_file(goal: Any) -> bool:
     return isinstance(goal, str) and goal.endswith((".yaml", ".yml"))
 
 
-def _resolve_paths(raw: dict, folder: Path) -> None:
+def _resolve_paths(raw: dict[str, Any], folder: Path) -> None:
     """Make the paths inside a study absolute, starting from its folder."""
     map_paths(raw, lambda path: _absolute(folder, path))
 
@@ -456,7 +456,7 @@ def _resolved_sweep(key: str, values: Any, folder: Path) -> Any:
 
 
 def _resolved_value(key: str, value: Any, folder: Path) -> Any:
-    raw: dict = {}
+    raw: dict[str, Any] = {}
     override(raw, key, value)
     _resolve_paths(raw, folder)
     for step in key.split("."):
