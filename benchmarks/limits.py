@@ -11,7 +11,8 @@ import numpy as np
 from numba import njit
 
 from benchmarks.workloads import SEED, workload
-from simulator.accumulation.structure import LatticePoints, Reach
+from simulator.accumulation.lattice import LatticePoints
+from simulator.accumulation.reach import Reach
 from simulator.kernels.accumulate import volumes_within
 from simulator.kernels.dvh import cumulative_dvh, dose_at_volumes, mean_dose, volume_at_doses
 from simulator.kernels.vectors import LANES, TILES, sum_tiles

@@ -18,7 +18,9 @@ from scipy.ndimage import map_coordinates
 from scipy.special import erfc
 from threadpoolctl import threadpool_limits
 
-from simulator.accumulation.structure import PointDoses, Reach, patch_points
+from simulator.accumulation.points import PointDoses
+from simulator.accumulation.reach import Reach
+from simulator.accumulation.structure import patch_points
 from simulator.case.cells import Patch
 from simulator.case.geometry import Grid
 from simulator.metrics.evaluate import evaluate_metrics

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from scipy.ndimage import laplace
 from scipy.spatial.transform import Rotation
 
-from simulator.accumulation.structure import LatticePoints, RadialPoints, Reach
+from simulator.accumulation.lattice import LatticePoints
+from simulator.accumulation.points import RadialPoints
+from simulator.accumulation.reach import Reach
 from simulator.case.cells import Patch
 from simulator.case.geometry import Grid, Volume
 from simulator.kernels.accumulate import (

@@ -10,7 +10,8 @@ from scipy.stats import norm
 from test_accumulate import GridDose, motion, ragged_patch
 
 import simulator
-from simulator.accumulation.structure import Reach, StructureDoses
+from simulator.accumulation.reach import Reach
+from simulator.accumulation.structure import StructureDoses
 from simulator.kernels.dvh import mean_dose
 from simulator.kernels.radiobiology import surviving_volume
 from simulator.metrics.biology import Biology, Complication, TumourControl, bed_gy, eqd2_gy

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from simulator.accumulation.structure import LatticePoints, Reach
+from simulator.accumulation.lattice import LatticePoints
+from simulator.accumulation.reach import Reach
 from simulator.case.cells import Patch
 from simulator.case.geometry import Grid
 from simulator.kernels.accumulate import weighted_sums

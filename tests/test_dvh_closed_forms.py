@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from drawing import delivered
 
-from simulator.accumulation.structure import LatticePoints, Reach
+from simulator.accumulation.lattice import LatticePoints
+from simulator.accumulation.reach import Reach
 from simulator.case.cells import Cells, sample_region, sub_voxel_moments
 from simulator.case.geometry import Grid, Volume
 from simulator.case.shapes import Ball, EllipticColumn

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
-from simulator.accumulation.structure import Reach, StructureDoses
+from simulator.accumulation.reach import Reach
+from simulator.accumulation.structure import StructureDoses
 from simulator.case.archive import MaskRegion
 from simulator.case.cells import sample_region
 from simulator.case.contours import ContourRegion

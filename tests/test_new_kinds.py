@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import simulator
-from simulator.accumulation.structure import LatticePoints, Reach
+from simulator.accumulation.lattice import LatticePoints
+from simulator.accumulation.reach import Reach
 from simulator.case.cells import Patch
 from simulator.case.geometry import Grid
 from simulator.metrics import kinds

@@ -6,7 +6,8 @@ from drawing import delivered
 from scipy.stats import norm
 
 import simulator
-from simulator.accumulation.structure import LatticePoints, Reach
+from simulator.accumulation.lattice import LatticePoints
+from simulator.accumulation.reach import Reach
 from simulator.accumulation.true_target import TrueTarget
 from simulator.case.cells import Patch
 from simulator.case.geometry import Grid, Volume

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from simulator.accumulation.structure import LatticePoints, Reach, patch_points
+from simulator.accumulation.lattice import LatticePoints
+from simulator.accumulation.reach import Reach
+from simulator.accumulation.structure import patch_points
 from simulator.case.anatomy import Case
 from simulator.case.cells import Patch
 from simulator.case.geometry import Grid

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from simulator.accumulation.structure import Reach
+from simulator.accumulation.reach import Reach
 from simulator.case.geometry import Grid
 from simulator.case.structures import Structure
 from simulator.metrics.metric import Metric

@@ -7,7 +7,8 @@ import numpy as np
 import xarray as xr
 from rich.table import Table
 
-from simulator.accumulation.structure import SMALLEST_CELL_POINTS, Reach
+from simulator.accumulation.reach import Reach
+from simulator.accumulation.structure import SMALLEST_CELL_POINTS
 from simulator.commands.terminal import text_table
 from simulator.conventions import percent
 from simulator.execution.tasks import tasks_of

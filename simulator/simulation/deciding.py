@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.accumulation.structure import LatticePoints, MeanDose, PointDoses, doses_of_cells
+from simulator.accumulation.lattice import LatticePoints, MeanDose
+from simulator.accumulation.points import PointDoses
+from simulator.accumulation.structure import doses_of_cells
 from simulator.metrics.evaluate import evaluate_metrics
 from simulator.metrics.extent import Extent, LeftOut
 from simulator.metrics.metric import Metric

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.accumulation.structure import Reach, StructureDoses
+from simulator.accumulation.reach import Reach
+from simulator.accumulation.structure import StructureDoses
 from simulator.case.cells import Patch, Region, places, refined
 from simulator.conventions import CC_PER_MM3
 from simulator.kernels.cells import raise_errors

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from simulator.accumulation.maps import BONE, VisitBox
-from simulator.accumulation.structure import Reach, StructureDoses
+from simulator.accumulation.reach import Reach
+from simulator.accumulation.structure import StructureDoses
 from simulator.case.structures import Structure
 from simulator.parallel import Executor, SerialExecutor, in_order
 from simulator.plan.quality import Plan
