@@ -14,7 +14,7 @@ from simulator.plan.quality import PlanQuality
 from simulator.population.bands import DOSE_BINS, QUANTILES
 from simulator.population.coverage import COVERAGE_VOLUMES
 from simulator.population.intervals import mean_interval, quantile_interval
-from simulator.problem.preparation import Problem
+from simulator.problem.problem import Problem
 from simulator.problem.words import study_in_words
 from simulator.results import DIRECTIONS, VARIABLES, group, result_hash
 from simulator.study_file.schema import StudyConfig, dump_study

@@ -16,7 +16,7 @@ from simulator.metrics.metric import Metric
 from simulator.parallel import SerialExecutor
 from simulator.plan.dose import PlannedDose
 from simulator.plan.quality import Plan
-from simulator.problem.preparation import Problem
+from simulator.problem.problem import Problem
 from simulator.sampling.courses import Delivery
 from simulator.simulation.measuring import measure_delivery
 from simulator.simulation.work import course_draws, deliver_courses, make_plan, prepare_work, reach_of

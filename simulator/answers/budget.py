@@ -15,7 +15,7 @@ from simulator.conventions import Stream
 from simulator.metrics.goals import Goal
 from simulator.parallel import Executor, in_order
 from simulator.population.sensitivity import Share, first_order, total
-from simulator.problem.preparation import Problem
+from simulator.problem.problem import Problem
 from simulator.results import group
 from simulator.sampling.streams import Draws, Exchanged
 from simulator.simulation.work import (

@@ -18,7 +18,8 @@ from simulator.population.required_margin import (
     margin_of_all,
     required_margin,
 )
-from simulator.problem.preparation import Problem, margin_spread
+from simulator.problem.margins import margin_spread
+from simulator.problem.problem import Problem
 from simulator.results import DIRECTIONS, group
 from simulator.strategy.margin import Margin, MarginRecipe, published_recipes
 

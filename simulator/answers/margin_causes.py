@@ -17,7 +17,8 @@ from simulator.parallel import Executor, in_order
 from simulator.plan.dose import SplineDose
 from simulator.population.edge_model import PLANE_MM, Edge, blurred_plane_mm, gaussian_margin_mm, margins_of_shifts
 from simulator.population.required_margin import Chain, required_margin
-from simulator.problem.preparation import Problem, margin_spread
+from simulator.problem.margins import margin_spread
+from simulator.problem.problem import Problem
 from simulator.results import VARIABLES
 from simulator.sampling.courses import TissueMotion, deliver, draw_courses
 from simulator.simulation.work import course_draws

@@ -12,7 +12,7 @@ from simulator.accumulation.structure import SMALLEST_CELL_POINTS
 from simulator.commands.terminal import text_table
 from simulator.conventions import percent
 from simulator.execution.tasks import tasks_of
-from simulator.problem.preparation import Problem
+from simulator.problem.problem import Problem
 from simulator.problem.words import biology_in_words
 from simulator.results import JOINT_SHOWN, joint_probability, lost_targets, sweep_axes, sweep_points
 from simulator.sampling.courses import Delivery

@@ -35,7 +35,7 @@ from simulator.execution.tasks import (
 from simulator.files import MARK, inert, is_marked, mark_own, require_own, whole_file
 from simulator.parallel import Executor, local_executor
 from simulator.population.intervals import FixedWidthRule
-from simulator.problem.preparation import Problem
+from simulator.problem.problem import Problem
 from simulator.results import open_results, stored_study, write_results, write_summary
 from simulator.simulation.work import twins
 from simulator.spec import ConfigError, SimulatorError

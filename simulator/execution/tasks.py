@@ -27,7 +27,11 @@ from simulator.parallel import Executor, SerialExecutor
 from simulator.plan.quality import Plan, PlanQuality
 from simulator.population.bands import DOSE_BINS, VOLUME_LEVELS, band_quantiles
 from simulator.population.coverage import dose_volume_coverage
-from simulator.problem.preparation import PlanRequest, Problem, case_key, check_plans, input_states, prepare
+from simulator.problem.checks import check_plans
+from simulator.problem.inputs import case_key, input_states
+from simulator.problem.margins import PlanRequest
+from simulator.problem.preparation import prepare
+from simulator.problem.problem import Problem
 from simulator.results import write_results, write_summary
 from simulator.sampling.courses import Delivery
 from simulator.simulation.work import Work, check_reach, course_draws, deliver_courses, make_plans, prepare_work

@@ -2,7 +2,7 @@
 
 import json
 
-from simulator.problem.preparation import Problem
+from simulator.problem.problem import Problem
 from simulator.study_file.published import published_tissues
 from simulator.study_file.schema import StudyConfig
 

@@ -12,7 +12,8 @@ from simulator.accumulation.structure import StructureDoses
 from simulator.case.structures import Structure
 from simulator.parallel import Executor, SerialExecutor, in_order
 from simulator.plan.quality import Plan
-from simulator.problem.preparation import PlanRequest, Problem
+from simulator.problem.margins import PlanRequest
+from simulator.problem.problem import Problem
 from simulator.sampling.courses import Delivery, TissueMotion, deliver, draw_courses
 from simulator.sampling.quasi import SobolDraws
 from simulator.sampling.streams import Draws

@@ -1,0 +1,87 @@
+"""What is wrong with a study, found before any long work."""
+
+import difflib
+
+from simulator.case.anatomy import Case
+from simulator.metrics.contradictions import check_goals
+from simulator.metrics.goals import Goal, parse_goal
+from simulator.problem.problem import Problem
+from simulator.spec import ConfigError
+from simulator.study_file.schema import StudyConfig
+
+
+def check_plans(problem: Problem) -> None:
+    """Refuse plans that cannot be made, before any is.
+
+    Raises
+    ------
+    ConfigError, CaseError : see the plan's model.
+    """
+    requests = dict.fromkeys(problem.requests)
+    for path, target in problem.planning_targets.items():
+        expansions = [r.expansion for r in requests if r.target_path_mm == path]
+        problem.config.plan.check(problem.case, target, expansions, problem.config.prescription)
+
+
+def require_structure(case: Case, goal: Goal) -> None:
+    name = goal.metric.structure
+    if name in case.left_out:
+        raise ConfigError(f"goal {goal.text!r}: {case.left_out[name]}")
+    if name not in case.structures:
+        near = difflib.get_close_matches(name, case.structures, 1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ConfigError(
+            f"goal {goal.text!r}: structure {name!r} is not in case {case.name!r}{hint}; it has: "
+            f"{', '.join(case.structures)} (names are case-sensitive; case.aliases maps a clinic's own names)"
+        )
+
+
+def wanted_goals(config: StudyConfig, case: Case) -> tuple[Goal, ...]:
+    """The goals that decide what is feasible."""
+    wanted = tuple(parse_goal(text) for text in config.decision.target_goals or (f"{case.target} D98% >= 95%",))
+    check_goals(wanted, config.prescription.dose_gy)
+    for goal in wanted:
+        if goal.metric.structure != case.target:
+            raise ConfigError(
+                f"decision.target_goals: {goal.text!r} is not about the target {case.target}; goals on organs count as "
+                "risk, write them under goals"
+            )
+    return wanted
+
+
+def check_sources(config: StudyConfig, case: Case) -> None:
+    """Refuse structures that the case does not have, and motion management that has nothing to manage."""
+    uncertainty = config.uncertainty
+    named = {"uncertainty.organs": tuple(uncertainty.organs)}
+    named |= {f"biology.{section}": tuple(models) for section, models in config.biology.sections.items()}
+    named |= {f"uncertainty.{key}": names for key, names in uncertainty.moving(case.target).items()}
+    for strategy in config.candidates():
+        motion = strategy.motion
+        named |= {f"strategies.motion.{motion.label()}.{key}": names for key, names in motion.moving().items()}
+        if motion.needs_breathing_to is not None and uncertainty.respiration is None:
+            raise ConfigError(
+                f"strategies.motion.{motion.kind}: there is no breathing to {motion.needs_breathing_to}; add "
+                "uncertainty.respiration"
+            )
+        guidance, n_fractions = strategy.guidance, config.prescription.fractions
+        if guidance.fractions_before_correction() >= n_fractions:
+            raise ConfigError(
+                f"strategies.guidance.{guidance.label()}: would correct from fraction "
+                f"{guidance.fractions_before_correction() + 1} on, but prescription.fractions is {n_fractions}; measure fewer "
+                "fractions (measured_fractions), or choose another guidance"
+            )
+    for key, names in named.items():
+        unknown = [name for name in names if name not in case.structures]
+        if unknown and unknown[0] in case.left_out:
+            raise ConfigError(f"{key}: {case.left_out[unknown[0]]}")
+        if unknown:
+            raise ConfigError(
+                f"{key}: {', '.join(unknown)} not in case {case.name!r}; it has: {', '.join(case.structures)}"
+            )
+    if case.target in uncertainty.organs:
+        raise ConfigError(
+            f"uncertainty.organs: {case.target} is the target; describe its shifts under uncertainty.baseline"
+        )
+    phases = uncertainty.respiration.phases_mm if uncertainty.respiration else None
+    if phases is not None and case.target not in phases:
+        raise ConfigError(f"uncertainty.respiration.phases_mm: the target {case.target} has no phases; add them")

@@ -1,0 +1,74 @@
+"""What each strategy asks of a plan: the errors that its margin covers, and what the margin is added to."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from simulator.plan.targets import Expansion
+from simulator.sampling.courses import Setting
+from simulator.spec import ConfigError
+from simulator.strategy import Strategy
+from simulator.strategy.margin import Spread
+
+_STRAIGHT_MM = 0.02
+
+
+_LARGEST_MARGIN_MM = 100.0
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """What a plan depends on: strategies that share a request share the plan.
+
+    Parameters
+    ----------
+    margin_mm : towards right, left, anterior, posterior, inferior and superior.
+    target_path_mm : positions whose union is the planning target.
+    """
+
+    margin_mm: tuple[float, float, float, float, float, float]
+    target_path_mm: tuple[tuple[float, float, float], ...]
+
+    @property
+    def expansion(self) -> Expansion:
+        """The margin as distances in the six directions."""
+        negative, positive = np.array(self.margin_mm).reshape(3, 2).T
+        return Expansion(negative, positive)
+
+
+def margin_spread(setting: Setting, strategy: Strategy) -> Spread:
+    """The errors that a margin recipe has to cover under a strategy's motion management and guidance."""
+    n = setting.n_fractions
+    patient = Spread(*setting.uncertainty.patient_sd_mm(), n)
+    internal = Spread(*setting.uncertainty.target_sd_mm(), n)
+    managed = strategy.motion.spread(setting.planned, setting.target)
+    unseen = Spread(*setting.uncertainty.unseen_sd_mm(), n)
+    left = strategy.guidance.residual(patient, internal)
+    spread = left.plus(Spread(managed.systematic_mm, managed.random_mm, n)).plus(unseen)
+    return replace(spread, penumbra_sd_mm=setting.penumbra_sd_mm)
+
+
+def plan_request(setting: Setting, strategy: Strategy) -> PlanRequest:
+    margin = strategy.margin.directions(margin_spread(setting, strategy))
+    if not np.all((margin >= 0) & (margin <= _LARGEST_MARGIN_MM)):
+        raise ConfigError(
+            f"strategy {strategy.label()!r}: margins of {np.round(margin, 1).tolist()} mm (LR, AP, SI, both ways) do not lie "
+            f"within 0-{_LARGEST_MARGIN_MM:g} mm; correct the errors or write the margin out"
+        )
+    right, left_mm, anterior, posterior, inferior, superior = (float(m) for m in np.round(margin, 3).ravel())
+    path = _ends(strategy.motion.path_mm(setting.planned, setting.target))
+    return PlanRequest(
+        (right, left_mm, anterior, posterior, inferior, superior),
+        tuple((float(x), float(y), float(z)) for x, y, z in path),
+    )
+
+
+def _ends(path_mm: np.ndarray) -> np.ndarray:
+    """A path without the inner points of a straight line, to a hundredth of a mm."""
+    path = np.round(path_mm, 2) + 0.0
+    along = path - path.mean(axis=0)
+    _, size, axes = np.linalg.svd(along, full_matrices=False)
+    if len(size) > 1 and size[1] > _STRAIGHT_MM * np.sqrt(len(path)):
+        return np.concatenate([path, path[:1]])
+    place = along @ axes[0]
+    return np.unique(path[[int(np.argmin(place)), int(np.argmax(place))]], axis=0)

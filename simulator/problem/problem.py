@@ -1,0 +1,198 @@
+"""A study with its anatomy: what is simulated."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from simulator.accumulation.maps import MapFrame
+from simulator.accumulation.true_target import TrueTarget
+from simulator.case.anatomy import Case
+from simulator.case.cells import Patch
+from simulator.case.structures import Structure
+from simulator.case.traces import Trace
+from simulator.metrics.biology import Biology
+from simulator.metrics.goals import Goal
+from simulator.metrics.metric import Metric
+from simulator.plan.targets import TargetVolume, planning_target
+from simulator.population.bands import DOSE_BINS
+from simulator.population.intervals import clopper_pearson_interval, randomisation_interval, wilson_interval
+from simulator.problem.margins import PlanRequest
+from simulator.problem.record import notes_on_record
+from simulator.readable import Readable
+from simulator.sampling.courses import Setting
+from simulator.sampling.quasi import N_RANDOMISATIONS
+from simulator.strategy import Strategy
+from simulator.study_file.schema import StudyConfig
+
+_MAP_BORDER_MM = 35.0
+
+
+@dataclass(frozen=True, repr=False)
+class Problem(Readable):
+    """A study with its anatomy: what `check` prints and `run` simulates.
+
+    Parameters
+    ----------
+    structures : those with points, in the order of the results.
+    surfaces : surface points (n, 3) in mm of the structures whose extremes are asked for.
+    metrics : for each structure, in the order of `structures`.
+    wanted : the goals on the target that a strategy has to meet together.
+    skipped_goals : published goals on structures that the case does not have.
+    true_target : the target under delineation error; None without.
+    biology : parameters of TCP and NTCP, completed from the publications.
+    record : of the breathing; None without.
+    inputs : what each file was to the study, with the SHA-256 of its content, by key and name.
+    notes_on_plan : how the study and the patient's own plan go together.
+    """
+
+    config: StudyConfig
+    case: Case
+    structures: tuple[Structure, ...]
+    patches: dict[str, list[Patch]]
+    surfaces: dict[str, np.ndarray]
+    metrics: dict[str, list[Metric]]
+    goals: tuple[Goal, ...]
+    wanted: tuple[Goal, ...]
+    skipped_goals: tuple[Goal, ...]
+    strategies: tuple[Strategy, ...]
+    requests: tuple[PlanRequest, ...]
+    setting: Setting
+    true_target: TrueTarget | None
+    biology: Biology
+    record: Trace | None
+    inputs: dict[str, str]
+    notes_on_plan: tuple[str, ...] = ()
+
+    def summary(self) -> dict[str, str]:
+        """What is simulated of whom."""
+        points = (f"{s.name} {sum(len(p.volume_cc) for p in self.patches[s.name])}" for s in self.structures)
+        return {
+            "study": self.config.name,
+            "case": f"{self.case.name}, target {self.case.target}",
+            "points": ", ".join(points),
+            "strategies": f"{len(self.strategies)}: {'; '.join(s.label() for s in self.strategies)}",
+            "goals": "; ".join(g.text for g in self.goals),
+        }
+
+    @property
+    def metric_labels(self) -> list[str]:
+        """Labels of all metrics, structure by structure."""
+        return [m.label for s in self.structures for m in self.metrics[s.name]]
+
+    @cached_property
+    def column(self) -> dict[str, int]:
+        """Place of each metric among `metric_labels`."""
+        return {label: i for i, label in enumerate(self.metric_labels)}
+
+    @property
+    def prescription_gy(self) -> float:
+        """Prescription in Gy."""
+        return self.config.prescription.dose_gy
+
+    @property
+    def dose_step_gy(self) -> float:
+        """Width of a DVH bin: the axis reaches 25 % beyond the highest dose that the prescription isodose implies."""
+        prescription = self.config.prescription
+        highest = 1.25 * prescription.dose_gy / (prescription.isodose_percent / 100)
+        highest = max([highest, *(float(d.dose_gy.values.max()) for d in self.case.doses)])
+        return float(np.ceil(highest / DOSE_BINS * 20) / 20)
+
+    @property
+    def interval_name(self) -> str:
+        """How intervals of probabilities are made, in words."""
+        if self.config.sampling == "sobol":
+            return "Student t over 16 randomisations, or Wilson where few courses meet or miss a goal"
+        return (
+            "Wilson"
+            if self.config.precision is None
+            else "Clopper-Pearson, after a rule that stops when all are narrow"
+        )
+
+    def interval(self, met: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The 95 % interval of a probability, for boolean (..., course), fit for how the courses were drawn."""
+        if self.config.sampling == "sobol":
+            return randomisation_interval(met, N_RANDOMISATIONS)
+        interval = wilson_interval if self.config.precision is None else clopper_pearson_interval
+        return interval(met.sum(axis=-1), met.shape[-1])
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of the study before it runs."""
+        found = list(self.notes_on_plan)
+        lacking = [goal.metric.structure for goal in self.skipped_goals]
+        for name in sorted(set(lacking) & set(self.case.left_out)):
+            found.append(f"published goals on {name} are left out: {self.case.left_out[name]}")
+        missing = [name for name in lacking if name not in self.case.left_out]
+        if missing:
+            found.append(
+                f"{len(missing)} published goals are left out, the case has no {', '.join(sorted(set(missing)))}; "
+                "case.aliases maps a clinic's own names"
+            )
+        for goal in self.goals:
+            if goal.unit == "Gy" and not goal.text.endswith("Gy") and goal.limit > self.config.prescription.highest_gy:
+                found.append(
+                    f"goal {goal.text!r} is read in Gy and lies above the maximum dose; write % if that is meant"
+                )
+            is_organ = self.case.structures[goal.metric.structure].role != "target"
+            if is_organ and goal.operator.startswith(">") and not goal.metric.falls_with_dose:
+                found.append(
+                    f"goal {goal.text!r} asks for more dose to an organ; {goal.text.replace('>', '<')!r} limits it"
+                )
+        found += notes_on_record(self.record)
+        breathing = self.config.uncertainty.respiration
+        if breathing is not None and breathing.course_cv and not hasattr(self.config.case, "phantom"):
+            found.append(
+                "uncertainty.respiration.course_cv is the spread between patients, and the case is one patient whose amplitude "
+                "was measured: set it to 0 unless that measurement is uncertain"
+            )
+        if breathing is not None and not breathing.moves:
+            found.append("uncertainty.respiration moves nothing: amplitude_mm is 0")
+        if self.case.target.upper().startswith("PTV") and not self.config.plan.used(self.case):
+            found.append(f"margins are added to {self.case.target}, which by its name holds a margin already")
+        if not self.config.decision.target_goals:
+            text = self.wanted[0].text
+            if text not in [goal.text for goal in self.goals]:
+                found.append(
+                    f"strategies are judged by {text!r}, which is not among the goals; decision.target_goals changes that"
+                )
+        every = np.ones(self.config.courses, bool)
+        if self.config.sampling != "sobol" and self.interval(every)[0] < self.config.decision.probability:
+            found.append(
+                f"{self.config.courses} courses cannot show a coverage of {100 * self.config.decision.probability:g} %: "
+                "even if all of them reach it, the 95 % interval begins below; simulate more"
+            )
+        return found
+
+    @property
+    def n_points(self) -> int:
+        """Points of all structures."""
+        return sum(len(p.volume_cc) for patches in self.patches.values() for p in patches)
+
+    @property
+    def moving(self) -> list[str]:
+        """Structures that may move within the patient, the target last."""
+        named = [self.config.uncertainty.moving(self.case.target)]
+        named += [strategy.motion.moving() for strategy in self.strategies]
+        names = {name for by_key in named for some in by_key.values() for name in some}
+        return [s.name for s in self.structures if s.name in names and s.name != self.case.target] + [self.case.target]
+
+    def arm_mm(self, structure: str, centre_mm: np.ndarray) -> np.ndarray:
+        """Largest distance (3,) of a structure's points from a centre along each axis."""
+        points = [p.points_mm for p in self.patches[structure]]
+        return np.max([np.abs(p - centre_mm).max(axis=0) for p in points], axis=0)
+
+    @cached_property
+    def planning_targets(self) -> dict[tuple[tuple[float, float, float], ...], TargetVolume]:
+        """What margins are added to, by the path that it covers."""
+        paths = dict.fromkeys(r.target_path_mm for r in self.requests)
+        return {path: planning_target(self.case.gtv.region, np.array(path)) for path in paths}
+
+    @cached_property
+    def map_frame(self) -> MapFrame:
+        """The grid of the dose maps: around the target, its motion and its largest margin."""
+        lower, upper = self.case.gtv.region.bounds_mm
+        margin = max(max(r.margin_mm) for r in self.requests)
+        path = np.concatenate([np.array(r.target_path_mm) for r in self.requests])
+        border = margin + _MAP_BORDER_MM
+        return MapFrame(self.case, lower + path.min(axis=0) - border, upper + path.max(axis=0) + border, self.moving)

@@ -1,0 +1,63 @@
+"""What draws need to know of the anatomy, and how study and plan go together."""
+
+import numpy as np
+
+from simulator.case.anatomy import Case
+from simulator.case.traces import Trace, breathing_signal
+from simulator.plan.agreement import check_agreement, contradictions, isocentre_of
+from simulator.sampling.courses import Setting
+from simulator.strategy.margin import WATER_PENUMBRA_MM
+from simulator.study_file.schema import StudyConfig
+
+
+def setting_of(config: StudyConfig, case: Case, record: Trace | None) -> Setting:
+    """What draws need to know of the anatomy."""
+    uncertainty = config.uncertainty
+    setup = uncertainty.setup
+    isocentre, _ = _isocentre(config, case)
+    turns = setup is not None and setup.rotates
+    centred = (
+        case.structures if turns else {case.target: case.gtv} | {n: case.structures[n] for n in uncertainty.organs}
+    )
+    waveform = None
+    if uncertainty.respiration is not None:
+        samples = None if record is None else (breathing_signal(record), record.duration_s)
+        waveform = uncertainty.respiration.waveform(case.target, samples)
+    return Setting(
+        uncertainty=uncertainty,
+        session=config.session,
+        target=case.target,
+        n_fractions=config.prescription.fractions,
+        n_instants=config.numerics.instants,
+        fraction_gy=config.prescription.dose_gy / config.prescription.fractions,
+        centre_mm={name: s.centroid_mm for name, s in centred.items()},
+        volume_cc={name: case.structures[name].volume_cc for name in uncertainty.organs},
+        isocentre_mm=isocentre,
+        waveform=waveform,
+        penumbra_sd_mm=WATER_PENUMBRA_MM if config.plan.edge_sd_mm is None else config.plan.edge_sd_mm,
+    )
+
+
+def _isocentre(config: StudyConfig, case: Case) -> tuple[np.ndarray, list[str]]:
+    """What rotations turn about: the study's own point, the isocentre of an imported plan, or the target's centre; notes."""
+    setup = config.uncertainty.setup
+    if setup is not None and setup.isocentre_mm is not None:
+        return np.array(setup.isocentre_mm), []
+    of_plan, notes = isocentre_of(case, config.plan.used(case))
+    return case.gtv.centroid_mm if of_plan is None else of_plan, notes
+
+
+def notes_on_plan_of(config: StudyConfig, case: Case) -> list[str]:
+    """How the study and the patient's plan go together.
+
+    Raises
+    ------
+    ConfigError : they contradict each other, and the plan's dose is used.
+    """
+    used = config.plan.used(case)
+    if not used:
+        found = contradictions(case.plan, config.prescription) if case.plan else []
+        return [f"{text}; the plans of this study are its own" for text in found]
+    setup = config.uncertainty.setup
+    _, turning = _isocentre(config, case) if setup is not None and setup.rotates else (None, [])
+    return [*check_agreement(case, used, config.prescription), *turning]
