@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from simulator.execution.study import run as run
     from simulator.problem.preparation import prepare as prepare
     from simulator.results import open_results as open_results
-    from simulator.simulation.work import course_draws as course_draws
-    from simulator.simulation.work import deliver_courses as deliver_courses
+    from simulator.simulation.courses import course_draws as course_draws
+    from simulator.simulation.courses import deliver_courses as deliver_courses
     from simulator.spec import SimulatorError as SimulatorError
-    from simulator.study_file.schema import load_study as load_study
+    from simulator.study_file.loading import load_study as load_study
 
     __version__: str
 

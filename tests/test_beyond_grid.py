@@ -6,7 +6,7 @@ from dicom_factory import Z_MM, phantom_structures, write_phantom_dicom
 
 from simulator.answers.beyond_grid import FallingBeyond
 from simulator.case.geometry import Grid
-from simulator.execution.tasks import problems_of
+from simulator.execution.problems import problems_of
 from simulator.spec import ConfigError
 from simulator.study_file.schema import StudyConfig
 

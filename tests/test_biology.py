@@ -24,7 +24,9 @@ from simulator.plan.penumbra import RadialDose
 from simulator.problem.preparation import prepare
 from simulator.problem.words import study_in_words
 from simulator.sampling.streams import Draws
-from simulator.simulation.work import course_draws, deliver_courses, make_plan, prepare_work
+from simulator.simulation.courses import course_draws, deliver_courses
+from simulator.simulation.plans import make_plan
+from simulator.simulation.work import prepare_work
 from simulator.spec import ConfigError
 from simulator.study_file.published import complete_biology, published_tissues
 from simulator.study_file.schema import StudyConfig

@@ -17,8 +17,10 @@ from simulator.parallel import SerialExecutor
 from simulator.plan.dose import PlannedDose
 from simulator.problem.preparation import prepare
 from simulator.sampling.courses import TissueMotion
+from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.simulation.deciding import DecidingPoints
-from simulator.simulation.work import course_draws, deliver_courses, make_plan, prepare_work
+from simulator.simulation.plans import make_plan
+from simulator.simulation.work import prepare_work
 from simulator.study_file.schema import StudyConfig
 
 METRICS = ["D0.01%", "D0.1cc", "D2%", "D50%", "D95%", "D99.5%", "Dmean", "V30Gy", "V50%", "CV20Gy", "V1Gy", "V70Gy"]

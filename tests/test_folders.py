@@ -8,7 +8,8 @@ import sys
 import pytest
 import yaml
 
-from simulator.execution.study import is_run_folder, run_study
+from simulator.execution.folder import is_run_folder
+from simulator.execution.study import run_study
 from simulator.files import MARK, inert
 from simulator.results import open_results, write_summary
 from simulator.study_file.schema import StudyConfig

@@ -9,12 +9,13 @@ import yaml
 from dicom_factory import write_phantom_dicom
 
 from simulator.execution.checkpoint import BlockStore, identity_text
-from simulator.execution.study import is_finished, run_study
-from simulator.execution.tasks import identity_of
+from simulator.execution.folder import is_finished
+from simulator.execution.problems import identity_of
+from simulator.execution.study import run_study
 from simulator.problem.preparation import prepare
 from simulator.results import open_results
 from simulator.spec import ConfigError
-from simulator.study_file.schema import load_study
+from simulator.study_file.loading import load_study
 
 nrrd = pytest.importorskip("nrrd")
 

@@ -10,9 +10,10 @@ import yaml
 import simulator
 from simulator.execution.study import notes_of
 from simulator.problem.preparation import prepare
-from simulator.simulation.work import twins
+from simulator.simulation.courses import twins
 from simulator.spec import SimulatorError
-from simulator.study_file.schema import StudyConfig, load_study
+from simulator.study_file.loading import load_study
+from simulator.study_file.schema import StudyConfig
 
 GOOD = """\
 name: study

@@ -12,7 +12,8 @@ from simulator.population.coverage import (
     dose_with_coverage,
 )
 from simulator.problem.preparation import prepare
-from simulator.simulation.work import course_draws, deliver_courses, make_plan
+from simulator.simulation.courses import course_draws, deliver_courses
+from simulator.simulation.plans import make_plan
 from simulator.study_file.schema import StudyConfig
 
 COURSES = 24

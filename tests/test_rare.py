@@ -13,7 +13,9 @@ from simulator.population.intervals import wilson_interval
 from simulator.problem.preparation import prepare
 from simulator.sampling.courses import TissueMotion
 from simulator.sampling.widened import SCALES, WidenedDraws
-from simulator.simulation.work import course_draws, deliver_courses, make_plan, prepare_work
+from simulator.simulation.courses import course_draws, deliver_courses
+from simulator.simulation.plans import make_plan
+from simulator.simulation.work import prepare_work
 from simulator.spec import ConfigError
 
 GOAL = "GTV D98% >= 95%"

@@ -10,7 +10,7 @@ import simulator
 from simulator.case.inventory import inventory
 from simulator.problem.preparation import prepare
 from simulator.report import render_report
-from simulator.study_file.schema import load_study
+from simulator.study_file.loading import load_study
 from simulator.study_file.starter import starter_study
 
 CONFIGS = Path(__file__).parents[1] / "configs"

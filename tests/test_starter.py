@@ -16,7 +16,7 @@ from simulator.metrics.goals import parse_goal
 from simulator.problem.preparation import prepare
 from simulator.spec import ConfigError
 from simulator.study_file.checked_yaml import parse_yaml, to_scalar
-from simulator.study_file.schema import load_study
+from simulator.study_file.loading import load_study
 from simulator.study_file.starter import starter_study, target_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=24)

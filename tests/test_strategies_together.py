@@ -8,7 +8,7 @@ from drawing import by_fraction, delivered
 
 import simulator
 from simulator.problem.preparation import prepare
-from simulator.simulation.work import make_plan
+from simulator.simulation.plans import make_plan
 from simulator.strategy.guidance import ExtendedNoActionLevel, NoActionLevel, NoGuidance, OnlineBone, OnlineTarget
 from simulator.strategy.motion import (
     BreathHold,

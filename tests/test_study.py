@@ -8,12 +8,13 @@ import pytest
 import xarray as xr
 
 import simulator
-from simulator.execution.study import is_finished, run_study
+from simulator.execution.folder import is_finished
+from simulator.execution.study import run_study
 from simulator.problem.preparation import prepare
 from simulator.results import SUMMARY_COLUMNS, VARIABLES, open_results
 from simulator.sampling.courses import deliver, draw_courses
 from simulator.sampling.streams import Draws
-from simulator.simulation.work import make_plan
+from simulator.simulation.plans import make_plan
 from simulator.spec import ConfigError
 from simulator.study_file.schema import StudyConfig
 

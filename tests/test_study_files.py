@@ -10,8 +10,10 @@ from test_messages import GOOD, message_of
 
 from simulator.spec import ConfigError, Spec
 from simulator.study_file.checked_yaml import parse_yaml, to_yaml
+from simulator.study_file.cluster import load_cluster
+from simulator.study_file.loading import load_study
 from simulator.study_file.published import GoalLibrary
-from simulator.study_file.schema import StudyConfig, load_cluster, load_study
+from simulator.study_file.schema import StudyConfig
 
 SETUP = "systematic_mm: [1, 1, 1]"
 DOSE = "dose_gy: 50"
@@ -131,7 +133,7 @@ def test_nonsense_is_told_with_its_line(change, message, tmp_path):
 
 
 def message_with_reach(text, tmp_path):
-    from simulator.execution.tasks import problems_of
+    from simulator.execution.problems import problems_of
 
     with pytest.raises(ConfigError) as error:
         problems_of(load_study(_written(text, tmp_path)))

@@ -12,12 +12,13 @@ from typer.testing import CliRunner
 import simulator
 from simulator.commands.cli import app
 from simulator.execution.executors import executor_with
-from simulator.execution.study import is_finished, run_study
+from simulator.execution.folder import is_finished
+from simulator.execution.study import run_study
 from simulator.report import render_report
 from simulator.report.sweep import _smallest_required, sweep_table
 from simulator.results import joint_probability, open_results
 from simulator.spec import ConfigError
-from simulator.study_file.schema import load_study
+from simulator.study_file.loading import load_study
 
 SWEEP = {
     "uncertainty.setup.systematic_mm": [[1, 1.5, 2], 3],

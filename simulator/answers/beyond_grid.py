@@ -18,8 +18,11 @@ from simulator.plan.dose import PlannedDose
 from simulator.plan.quality import Plan
 from simulator.problem.problem import Problem
 from simulator.sampling.courses import Delivery
+from simulator.simulation.courses import course_draws, deliver_courses
+from simulator.simulation.displacements import reach_of
 from simulator.simulation.measuring import measure_delivery
-from simulator.simulation.work import course_draws, deliver_courses, make_plan, prepare_work, reach_of
+from simulator.simulation.plans import make_plan
+from simulator.simulation.work import prepare_work
 from simulator.spec import ConfigError
 from simulator.strategy import Strategy
 from simulator.study_file.published import resolve_goals

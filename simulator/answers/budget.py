@@ -18,14 +18,9 @@ from simulator.population.sensitivity import Share, first_order, total
 from simulator.problem.problem import Problem
 from simulator.results import group
 from simulator.sampling.streams import Draws, Exchanged
-from simulator.simulation.work import (
-    COURSES_COMPARED,
-    course_draws,
-    deliver_courses,
-    make_plan,
-    prepare_work,
-    same_delivery,
-)
+from simulator.simulation.courses import COURSES_COMPARED, course_draws, deliver_courses, same_delivery
+from simulator.simulation.plans import make_plan
+from simulator.simulation.work import prepare_work
 from simulator.strategy import Strategy
 from simulator.study_file.schema import StudyConfig
 from simulator.uncertainty.source import RandomNumbers

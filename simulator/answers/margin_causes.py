@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 import xarray as xr
 
-from simulator.answers.groups import margin_families, recipes_of
+from simulator.answers.groups import recipes_of
+from simulator.answers.margins import margin_families
 from simulator.case.geometry import Grid, Volume
 from simulator.conventions import CC_PER_MM3
 from simulator.metrics.goals import Goal
@@ -21,7 +22,7 @@ from simulator.problem.margins import margin_spread
 from simulator.problem.problem import Problem
 from simulator.results import VARIABLES
 from simulator.sampling.courses import TissueMotion, deliver, draw_courses
-from simulator.simulation.work import course_draws
+from simulator.simulation.courses import course_draws
 
 CAUSES = (
     "factors and dose edge",

@@ -11,7 +11,9 @@ from simulator.population.importance import RareEvent, weighted_probability
 from simulator.problem.preparation import prepare
 from simulator.sampling.streams import Draws, Exchanged
 from simulator.sampling.widened import SCALES, WidenedDraws
-from simulator.simulation.work import COURSES_COMPARED, deliver_courses, make_plan, prepare_work, same_delivery
+from simulator.simulation.courses import COURSES_COMPARED, deliver_courses, same_delivery
+from simulator.simulation.plans import make_plan
+from simulator.simulation.work import prepare_work
 from simulator.spec import ConfigError
 from simulator.study_file.schema import StudyConfig
 

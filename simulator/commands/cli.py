@@ -80,10 +80,11 @@ def run(
     """Run a whole study: plans, courses, statistics, report. An interrupted run resumes."""
     from simulator.commands.progress import progress_on
     from simulator.execution.executors import executor_with
-    from simulator.execution.study import is_finished, is_run_folder, run_study
+    from simulator.execution.folder import is_finished, is_run_folder
+    from simulator.execution.study import run_study
     from simulator.execution.warm_up import kernels_compiled_ahead
     from simulator.files import require_own
-    from simulator.study_file.schema import load_cluster
+    from simulator.study_file.cluster import load_cluster
 
     study = _load(config, set_, courses=courses, seed=seed)
     folder = out or Path("results") / study.name
@@ -105,8 +106,8 @@ def run(
 def check(config: ConfigPath, set_: SetOption = None) -> None:
     """Validate a study and print it resolved, with the time and memory it will need. Writes nothing."""
     from simulator.commands.overview import study_tables
+    from simulator.execution.problems import problems_of
     from simulator.execution.study import notes_of
-    from simulator.execution.tasks import problems_of
 
     study = _load(config, set_)
     problems = problems_of(study)
@@ -191,7 +192,7 @@ def validate(
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="results folder", metavar="DIR")]) -> None:
     """Write report.html again from results.nc."""
-    from simulator.execution.study import is_run_folder
+    from simulator.execution.folder import is_run_folder
     from simulator.files import refuse_existing
     from simulator.report import render_report
     from simulator.results import open_results
@@ -305,7 +306,7 @@ def _is_wrong_input(error: Exception) -> bool:
 def _load(config: Path, assignments: list[str] | None, **replaced: Any) -> Any:
     from simulator.spec import ConfigError
     from simulator.study_file.checked_yaml import parse_value
-    from simulator.study_file.schema import load_study
+    from simulator.study_file.loading import load_study
 
     overrides: dict[str, Any] = {}
     for assignment in assignments or []:

@@ -25,7 +25,7 @@ from simulator.population.intervals import clopper_pearson_interval, wilson_inte
 from simulator.problem.preparation import prepare
 from simulator.report import render_commissioning
 from simulator.sampling.courses import TissueMotion
-from simulator.simulation.work import course_draws, deliver_courses
+from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.study_file.schema import StudyConfig
 
 _RADIUS_MM, _SD_MM, _RX_GY, _FRACTIONS, _COURSES = 15.0, 3.2, 50.0, 5, 2000

@@ -11,12 +11,12 @@ from simulator.accumulation.reach import Reach
 from simulator.accumulation.structure import SMALLEST_CELL_POINTS
 from simulator.commands.terminal import text_table
 from simulator.conventions import percent
-from simulator.execution.tasks import tasks_of
+from simulator.execution.splitting import tasks_of
 from simulator.problem.problem import Problem
 from simulator.problem.words import biology_in_words
 from simulator.results import JOINT_SHOWN, joint_probability, lost_targets, sweep_axes, sweep_points
 from simulator.sampling.courses import Delivery
-from simulator.simulation.work import COURSES_COMPARED, course_draws, deliver_courses
+from simulator.simulation.courses import COURSES_COMPARED, course_draws, deliver_courses
 from simulator.study_file.schema import StudyConfig
 
 _SUMS_PER_SECOND, _LOOK_UPS_PER_SECOND, _METRICS_AS_SUMS = 2e10, 8e8, 40

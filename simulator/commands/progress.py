@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from simulator.execution.study import Progress, Silent
+from simulator.execution.listening import Progress, Silent
 from simulator.files import printable
 
 _SECONDS_BETWEEN_LINES = 5.0

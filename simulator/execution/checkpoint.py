@@ -17,8 +17,9 @@ import numpy as np
 from simulator.files import reserve, whole_file, writer
 from simulator.spec import ConfigError
 from simulator.study_file.checked_yaml import parse_yaml, to_yaml
-from simulator.study_file.schema import map_paths
+from simulator.study_file.loading import map_paths
 
+CONFIG, BLOCKS, RESULTS = "config.yaml", "blocks", "results.nc"
 _SUFFIX = ".block"
 _MARK, _INPUTS = "study.yaml", "inputs"
 _MOST_CHANGES, _LONGEST = 5, 60

@@ -14,7 +14,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from simulator.spec import ConfigError, SimulatorError
-from simulator.study_file.schema import ClusterSpec
+from simulator.study_file.cluster import ClusterSpec
 
 _CONNECT_S = 30
 _LOST_WORKERS_PER_TASK = 30

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from simulator.execution.clusters import dask_executor
 from simulator.parallel import Executor, JoblibExecutor, local_executor
 from simulator.spec import ConfigError
-from simulator.study_file.schema import ClusterSpec
+from simulator.study_file.cluster import ClusterSpec
 
 Say = Callable[[str], None]
 

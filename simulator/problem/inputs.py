@@ -5,7 +5,8 @@ from pathlib import Path
 
 from simulator.case.anatomy import Case
 from simulator.files import digest_of, printable
-from simulator.study_file.schema import StudyConfig, is_library_file
+from simulator.study_file.loading import is_library_file
+from simulator.study_file.schema import StudyConfig
 
 
 def case_key(config: StudyConfig) -> Hashable:

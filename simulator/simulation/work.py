@@ -1,7 +1,6 @@
 """One strategy simulated: its plan, the courses it delivers, and the metrics of each course."""
 
-import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,24 +9,20 @@ from simulator.accumulation.maps import BONE, VisitBox
 from simulator.accumulation.reach import Reach
 from simulator.accumulation.structure import StructureDoses
 from simulator.case.structures import Structure
-from simulator.parallel import Executor, SerialExecutor, in_order
+from simulator.parallel import Executor, in_order
 from simulator.plan.quality import Plan
-from simulator.problem.margins import PlanRequest
 from simulator.problem.problem import Problem
-from simulator.sampling.courses import Delivery, TissueMotion, deliver, draw_courses
-from simulator.sampling.quasi import SobolDraws
-from simulator.sampling.streams import Draws
+from simulator.sampling.courses import Delivery, TissueMotion
+from simulator.simulation.courses import COURSES_FOLLOWED, COURSES_SAMPLED, course_draws, deliver_courses
 from simulator.simulation.deciding import fewest
+from simulator.simulation.displacements import reach_of
 from simulator.simulation.measuring import Tally, measure_delivery, simulate_courses
 from simulator.simulation.refinement import Deciding, positions
 from simulator.simulation.tissue import DrawnTissue, Ruler, Tissue, TrueTissue
-from simulator.spec import ConfigError
 from simulator.strategy import Strategy
 from simulator.uncertainty.source import RandomNumbers
 
-COURSES_COMPARED, COURSES_SAMPLED, COURSES_FOLLOWED = 8, 512, 32
 NOMINAL_FINEST_MM, NOMINAL_ERROR = 0.4, 0.001
-_FARTHEST_MM = 120.0
 
 
 @dataclass(frozen=True)
@@ -108,73 +103,6 @@ def tissue_of(problem: Problem, structure: Structure, doses: StructureDoses) -> 
     return DrawnTissue(doses, ruler)
 
 
-def make_plan(problem: Problem, request: PlanRequest) -> Plan:
-    """Planned dose of one candidate margin."""
-    return make_plans(problem, [request], SerialExecutor())[0]
-
-
-def make_plans(problem: Problem, requests: Sequence[PlanRequest], executor: Executor) -> list[Plan]:
-    """Planned doses of candidate margins, in their order; those of one planning target are made together."""
-    plans: dict[PlanRequest, Plan] = {}
-    for path in dict.fromkeys(r.target_path_mm for r in requests):
-        some = [r for r in requests if r.target_path_mm == path]
-        made = problem.config.plan.plans(
-            problem.case,
-            problem.planning_targets[path],
-            [r.expansion for r in some],
-            problem.config.prescription,
-            functools.partial(in_order, executor),
-        )
-        plans |= zip(some, made, strict=True)
-    return [plans[r] for r in requests]
-
-
-def course_draws(problem: Problem, first: int, n_courses: int) -> RandomNumbers:
-    """The random numbers of some courses of the study."""
-    config = problem.config
-    if config.sampling == "sobol":
-        fractions = config.prescription.fractions
-        return SobolDraws(config.seed, first, n_courses, config.courses, fractions, config.uncertainty)
-    return Draws(config.seed, first, n_courses)
-
-
-def deliver_courses(problem: Problem, strategy: Strategy, draws: RandomNumbers) -> Delivery:
-    """What a strategy makes of drawn courses; its margin does not matter."""
-    return deliver(draw_courses(problem.setting, draws), strategy, problem.setting)
-
-
-def same_delivery(problem: Problem, strategy: Strategy, draws: RandomNumbers, other: RandomNumbers) -> bool:
-    """Whether a strategy delivers the same whichever of two sets of random numbers is drawn."""
-    return _are_alike(problem, *(deliver_courses(problem, strategy, d) for d in (draws, other)))
-
-
-def twins(problem: Problem) -> list[tuple[str, str]]:
-    """Pairs of strategies that deliver the same plan in the same way in this study."""
-    draws = course_draws(problem, 0, COURSES_COMPARED)
-    by_roles: dict[tuple[str, str], Delivery] = {}
-    deliveries, found = [], []
-    for strategy in problem.strategies:
-        roles = strategy.motion.model_dump_json(), strategy.guidance.model_dump_json()
-        if roles not in by_roles:
-            by_roles[roles] = deliver_courses(problem, strategy, draws)
-        deliveries.append(by_roles[roles])
-    for i, strategy in enumerate(problem.strategies):
-        same_plan = (j for j in range(i) if problem.requests[j] == problem.requests[i])
-        twin = next((j for j in same_plan if _are_alike(problem, deliveries[i], deliveries[j])), None)
-        if twin is not None:
-            found.append((problem.strategies[twin].label(), strategy.label()))
-    return found
-
-
-def _are_alike(problem: Problem, first: Delivery, second: Delivery) -> bool:
-    for name in (BONE, *(s.name for s in problem.structures)):
-        one, two = first.motion(name), second.motion(name)
-        pairs = ((one.shift_mm, two.shift_mm), (one.weight, two.weight), (one.linear, two.linear))
-        if not all(np.array_equal(a, b) for a, b in pairs if a is not None and b is not None):
-            return False
-    return True
-
-
 def prepare_work(
     problem: Problem, strategy: Strategy, plan: Plan, deliveries: Iterable[Delivery], executor: Executor
 ) -> Work:
@@ -205,37 +133,3 @@ def prepare_work(
     boxes = {name: VisitBox.covering(reach[name]) for name in (BONE, *problem.moving)}
     tissues = {s.name: tissue_of(problem, s, doses[s.name]) for s in problem.structures}
     return Work(problem, strategy, plan, doses, boxes, errors_gy, tissues)
-
-
-def reach_of(problem: Problem, strategy: Strategy, deliveries: Iterable[Delivery]) -> dict[str, Reach]:
-    """Displacements that occur over all courses: of each structure, and of bone at the isocentre."""
-    names = (BONE, *(s.name for s in problem.structures))
-    planned = strategy.motion.offset_mm
-    reach = {name: Reach.of(TissueMotion.still(planned(problem.setting.planned, name))) for name in names}
-    for delivery in deliveries:
-        for name in names:
-            motion = delivery.motion(name)
-            turns = motion.linear is not None and name != BONE
-            arm_mm = problem.arm_mm(name, motion.centre_mm) if turns else None
-            reach[name] = reach[name].union(Reach.of(motion, arm_mm))
-    for name, box in reach.items():
-        farthest_mm = float(np.maximum(-box.lower_mm, box.upper_mm).max())
-        if not farthest_mm <= _FARTHEST_MM:
-            raise ConfigError(
-                f"strategy {strategy.label()!r} displaces {name or 'the patient'} by {farthest_mm:.0f} mm in a course, at most "
-                f"{_FARTHEST_MM:g} mm are simulated; lower the errors, motion or times of the study"
-            )
-    return reach
-
-
-def check_reach(problem: Problem) -> None:
-    """Refuse a study whose first courses displace anatomy farther than any treatment would go on.
-
-    Raises
-    ------
-    ConfigError : the strategy, the structure and the distance.
-    """
-    draws = course_draws(problem, 0, min(COURSES_FOLLOWED, problem.config.courses))
-    roles = {(s.motion.model_dump_json(), s.guidance.model_dump_json()): s for s in problem.strategies}
-    for strategy in roles.values():
-        reach_of(problem, strategy, [deliver_courses(problem, strategy, draws)])

@@ -3,8 +3,6 @@
 import copy
 import difflib
 import math
-from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ValidationError
@@ -18,7 +16,6 @@ from simulator.plan.imported import ImportedDoses
 from simulator.plan.penumbra import Penumbra
 from simulator.plan.prescription import Prescription
 from simulator.readable import Readable
-from simulator.reading import read_text, reading
 from simulator.results import VARIABLES
 from simulator.sampling.quasi import allowed_courses
 from simulator.spec import ConfigError, Discriminator, Field, Spec, Tag, field_validator, model_validator
@@ -27,7 +24,7 @@ from simulator.strategy.guidance import Guidance
 from simulator.strategy.margin import Margin
 from simulator.strategy.motion import Motion
 from simulator.strategy.session import Session
-from simulator.study_file.checked_yaml import messages, override, parse_yaml, to_yaml, validated
+from simulator.study_file.checked_yaml import messages, override
 from simulator.study_file.sweep import MOST_POINTS, Axis, SweepValues, axis, combinations
 from simulator.uncertainty import Uncertainty
 
@@ -354,111 +351,3 @@ class StudyConfig(Readable, Spec):
         if isinstance(self.strategies, StrategyGrid):
             return self.strategies.candidates()
         return [Strategy(margin=c.margin_mm, motion=c.motion, guidance=c.guidance) for c in self.strategies]
-
-
-class ClusterSpec(Spec):
-    """Workers from a job queue: a class of dask-jobqueue and its options."""
-
-    class_: Annotated[str, Field(alias="class", pattern=r"^\w+Cluster$")] = Field(
-        description="SLURMCluster, PBSCluster, SGECluster, LSFCluster ... of dask-jobqueue, or LocalCluster"
-    )
-    jobs: Annotated[int, Field(ge=1, le=100_000)] = Field(description="jobs to keep in the queue or running")
-    options: dict[str, Any] = Field(default_factory=dict, description="options of that class")
-
-
-def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> StudyConfig:
-    """Read and validate a study file.
-
-    Parameters
-    ----------
-    path : the YAML file; relative paths inside it start from its folder.
-    overrides : values that replace those of the file, by dotted key ("uncertainty.setup.random_mm").
-
-    Raises
-    ------
-    ConfigError : every problem at once, each with file, line and key.
-    """
-    file = Path(path)
-    raw, lines = parse_yaml(read_text(file, "give the path of a study file", ConfigError), str(file))
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{file}: a study file is a mapping of keys such as name, case and prescription")
-    for key, value in (overrides or {}).items():
-        override(raw, key, value)
-        given = tuple(key.split("."))
-        lines = {path: line for path, line in lines.items() if path[: len(given)] != given} | {given: 0}
-    _resolve_paths(raw, file.parent)
-    if isinstance(raw.get("sweep"), dict):
-        raw["sweep"] = {key: _resolved_sweep(key, values, file.parent) for key, values in raw["sweep"].items()}
-    return validated(StudyConfig, raw, lines, str(file))
-
-
-def load_cluster(path: str | Path) -> ClusterSpec:
-    """Read and validate a cluster file.
-
-    Raises
-    ------
-    ConfigError : every problem at once, each with file, line and key.
-    """
-    file = Path(path)
-    raw, lines = parse_yaml(
-        read_text(file, "--cluster takes a file such as those in configs/clusters", ConfigError), str(file)
-    )
-    return validated(ClusterSpec, raw, lines, str(file))
-
-
-def dump_study(config: StudyConfig) -> str:
-    """The resolved study as YAML text, enough to repeat it."""
-    return to_yaml(config.model_dump(mode="json"))
-
-
-def map_paths(raw: dict[str, Any], change: Callable[[str], str]) -> None:
-    """Change the path of every file and folder that a study names, outside its sweep."""
-
-    def replace(place: Any, *keys: str | int) -> None:
-        for key in keys:
-            place[key] = change(place[key]) if isinstance(place[key], str) else place[key]
-
-    case, uncertainty, goals = raw.get("case"), raw.get("uncertainty"), raw.get("goals")
-    if isinstance(case, dict):
-        replace(case, *(key for key in ("dicom", "file") if key in case))
-    respiration = uncertainty.get("respiration") if isinstance(uncertainty, dict) else None
-    if isinstance(respiration, dict) and "trace" in respiration:
-        replace(respiration, "trace")
-    if isinstance(goals, list):
-        replace(goals, *(i for i, goal in enumerate(goals) if is_library_file(goal)))
-
-
-def is_library_file(goal: Any) -> bool:
-    """Whether an entry of `goals` is the path of a library of one's own."""
-    return isinstance(goal, str) and goal.endswith((".yaml", ".yml"))
-
-
-def _resolve_paths(raw: dict[str, Any], folder: Path) -> None:
-    """Make the paths inside a study absolute, starting from its folder."""
-    map_paths(raw, lambda path: _absolute(folder, path))
-
-
-def _absolute(folder: Path, text: str) -> str:
-    with reading(text, "give the path of a file or folder, relative to the study file", ConfigError):
-        path = (folder / text).resolve()
-        path.exists()
-        return str(path)
-
-
-def _resolved_sweep(key: str, values: Any, folder: Path) -> Any:
-    """Values of a sweep with the paths inside them made absolute."""
-    if isinstance(values, dict) and isinstance(values.get("together"), dict):
-        together = {inner: _resolved_sweep(inner, some, folder) for inner, some in values["together"].items()}
-        return values | {"together": together}
-    if not isinstance(values, list):
-        return values
-    return [_resolved_value(key, value, folder) for value in values]
-
-
-def _resolved_value(key: str, value: Any, folder: Path) -> Any:
-    raw: dict[str, Any] = {}
-    override(raw, key, value)
-    _resolve_paths(raw, folder)
-    for step in key.split("."):
-        raw = raw[step]
-    return raw

@@ -16,11 +16,14 @@ from pydicom.dataset import Dataset
 
 import simulator
 from simulator.case.inventory import inventory
-from simulator.execution.tasks import problems_of
+from simulator.execution.problems import problems_of
 from simulator.parallel import SerialExecutor
-from simulator.simulation.work import course_draws, deliver_courses, make_plan, prepare_work
+from simulator.simulation.courses import course_draws, deliver_courses
+from simulator.simulation.plans import make_plan
+from simulator.simulation.work import prepare_work
 from simulator.spec import SimulatorError
-from simulator.study_file.schema import StudyConfig, load_study
+from simulator.study_file.loading import load_study
+from simulator.study_file.schema import StudyConfig
 from simulator.study_file.starter import starter_study
 
 _TEXTS = [

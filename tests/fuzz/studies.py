@@ -9,11 +9,11 @@ from typing import Any
 import yaml
 
 from simulator.commands.overview import study_tables
+from simulator.execution.problems import problems_of
 from simulator.execution.study import notes_of, run_study
-from simulator.execution.tasks import problems_of
-from simulator.simulation.work import twins
+from simulator.simulation.courses import twins
 from simulator.spec import Spec
-from simulator.study_file.schema import load_study
+from simulator.study_file.loading import load_study
 
 _MOST_RUNS = 12
 _WIDE = 2.0

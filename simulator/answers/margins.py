@@ -1,0 +1,88 @@
+"""Required margins, and what published recipes give for the same errors."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import xarray as xr
+
+from simulator.answers.groups import recipes_of
+from simulator.population.required_margin import (
+    Chain,
+    along_chain,
+    interpolation_error,
+    margin_chains,
+    margin_of_all,
+    required_margin,
+)
+from simulator.problem.margins import margin_spread
+from simulator.problem.problem import Problem
+from simulator.results import DIRECTIONS, group
+
+
+def margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
+    """Required margins: for each motion strategy and guidance, and each chain of candidate margins."""
+    probability = problem.config.decision.probability
+    recipes = recipes_of(problem)
+    rows = []
+    for at, chain in margin_families(problem):
+        strategy = problem.strategies[at[0]]
+        excesses = _excesses(problem, values, at)
+        found = required_margin(margin_of_all(excesses, chain.size_mm), probability)
+        bounds = (found.at, found.low, found.high)
+        rows.append(
+            {
+                "motion": strategy.motion.label(),
+                "guidance": strategy.guidance.label(),
+                "smallest_mm": chain.sides_mm[0],
+                "largest_mm": chain.sides_mm[-1],
+                **{
+                    key: along_chain(chain.sides_mm, chain.size_mm, bound)
+                    for key, bound in zip(("required_mm", "low_mm", "high_mm"), bounds, strict=True)
+                },
+                "interpolation_mm": chain.growth * interpolation_error(excesses, chain.size_mm, probability),
+                "recipe_mm": _recipes_mm(problem, at[0]),
+            }
+        )
+    sides = ("smallest_mm", "largest_mm", "required_mm", "low_mm", "high_mm")
+    empty = dict.fromkeys(sides, (0, len(DIRECTIONS))) | {"recipe_mm": (0, len(recipes), len(DIRECTIONS))}
+    arrays = {
+        key: np.array([r[key] for r in rows]) if rows else np.zeros(empty.get(key, (0,)))
+        for key in ("motion", "guidance", *sides, "interpolation_mm", "recipe_mm")
+    }
+    for key in ("motion", "guidance"):
+        arrays[key] = arrays[key].astype(str).astype(object)
+    arrays["recipe_penumbra_mm"] = np.array(problem.setting.penumbra_sd_mm)
+    return group("margins", arrays, {"recipe": list(recipes), "direction": list(DIRECTIONS)})
+
+
+def margin_families(problem: Problem) -> Iterator[tuple[list[int], Chain]]:
+    """Strategies that differ by a constant margin alone, smallest first, and their margins: one chain where candidates are
+    nested, else one for each axis."""
+    candidate_mm = np.array([r.margin_mm for r in problem.requests])
+    families: dict[tuple[str, str], list[int]] = {}
+    for i, strategy in enumerate(problem.strategies):
+        if strategy.margin.is_constant:
+            families.setdefault((strategy.motion.label(), strategy.guidance.label()), []).append(i)
+    for members in families.values():
+        for nested in margin_chains(candidate_mm[members]):
+            at = [members[i] for i in nested]
+            yield at, Chain.of(candidate_mm[at])
+
+
+def _excesses(problem: Problem, values: np.ndarray, at: list[int]) -> list[np.ndarray]:
+    """By wanted goal, how far each course lies on the right side of the limit, (strategy, course)."""
+    column = problem.column
+    excesses = []
+    for goal in problem.wanted:
+        drawn = values[at][:, :, column[goal.metric.label]].astype(np.float64)
+        sign = 1.0 if goal.operator in (">=", ">") else -1.0
+        shown = goal.in_goal_unit(drawn, problem.prescription_gy)
+        excesses.append(sign * (shown - goal.limit) + 1e-6 * abs(goal.limit))
+    return excesses
+
+
+def _recipes_mm(problem: Problem, strategy: int) -> np.ndarray:
+    """Margins of the published recipes for the same errors, (recipe, direction); NaN where there is none."""
+    spread = margin_spread(problem.setting, problem.strategies[strategy])
+    recipes = [recipe for _, recipe in recipes_of(problem).values()]
+    return np.stack([np.full(6, np.nan) if r is None else r.directions(spread).ravel() for r in recipes])

@@ -1,0 +1,109 @@
+"""The folder of a run: whose it is, what it holds, and what may be removed."""
+
+import copy
+import json
+from contextlib import suppress
+from pathlib import Path
+
+import xarray as xr
+
+from simulator import __version__
+from simulator.execution.checkpoint import (
+    BLOCKS,
+    CONFIG,
+    RESULTS,
+    BlockStore,
+    changes_between,
+    identity_text,
+    merged_inputs,
+)
+from simulator.execution.problems import problems_of
+from simulator.files import MARK, is_marked, whole_file
+from simulator.results import open_results, stored_study
+from simulator.spec import ConfigError
+from simulator.study_file.loading import dump_study, map_paths
+from simulator.study_file.schema import StudyConfig
+
+
+def _write_config(config: StudyConfig, folder: Path) -> None:
+    with whole_file(folder / CONFIG) as partial:
+        partial.write_text(dump_study(config), encoding="utf-8")
+
+
+def _has_results(folder: Path) -> bool:
+    return (folder / RESULTS).is_file()
+
+
+def _point_folders(config: StudyConfig, out: Path) -> list[Path]:
+    """Run folder of each point of the sweep; `out` itself without one."""
+    return [out / "points" / f"{i:05d}" for i in range(len(config.points()))] if config.sweep else [out]
+
+
+def is_finished(config: StudyConfig, folder: Path) -> bool:
+    """Whether a folder holds the finished results of this very study, made of the files that it names now.
+
+    Raises
+    ------
+    ConfigError : the folder holds the results of another study, or one of its files has changed.
+    """
+    if not _has_results(folder):
+        return False
+    inputs = merged_inputs(p.inputs for p in problems_of(config)) if _names_files(config) else {}
+    return _holds(folder, identity_text(__version__, dump_study(config), inputs))
+
+
+def _holds(folder: Path, identity: str) -> bool:
+    """Whether a folder holds finished results of the study with this identity; `ConfigError` if they are of another."""
+    if not _has_results(folder):
+        return False
+    with open_results(folder) as results:
+        about = results.attrs
+        earlier = identity_text(about["simulator_version"], about["config"], _inputs_of(results))
+    changed = changes_between(earlier, identity)
+    if changed:
+        raise ConfigError(
+            f"{folder}: holds the results of a different study ({changed}); "
+            "add --fresh to replace them, choose another folder with --out, or give the study another name"
+        )
+    return True
+
+
+def _inputs_of(results: xr.DataTree) -> dict[str, str]:
+    """The files that a study was made of; none are known where an earlier version did not keep them."""
+    return dict(json.loads(results.attrs.get("inputs", "{}")))
+
+
+def _names_files(config: StudyConfig) -> bool:
+    """Whether a study, or a point of its sweep, is made of files."""
+    plain = [point.model_dump(mode="json") for point in config.points()]
+    without = copy.deepcopy(plain)
+    for raw in without:
+        map_paths(raw, lambda path: "")
+    return plain != without
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Whether a run made this folder: it is marked, or holds results, blocks or points of the study in its config.yaml."""
+    if is_marked(folder):
+        return True
+    try:
+        config = (folder / CONFIG).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    owner = BlockStore(folder / BLOCKS).owner() or ""
+    is_of_it = config in (stored_study(folder / RESULTS), owner.partition("\n")[2])
+    return is_of_it or is_run_folder(folder / "points" / "00000")
+
+
+def _discard_earlier(out: Path) -> None:
+    """Remove the results and the unfinished courses of an earlier run, and nothing else."""
+    for folder in (out, *(out / "points").glob("[0-9]" * 5)):
+        for name in (RESULTS, "summary.csv", "report.html", CONFIG, "tasks.csv"):
+            (folder / name).unlink(missing_ok=True)
+        BlockStore(folder / BLOCKS).discard()
+        if folder != out:
+            (folder / MARK).unlink(missing_ok=True)
+            with suppress(OSError):
+                folder.rmdir()
+    with suppress(OSError):
+        (out / "points").rmdir()

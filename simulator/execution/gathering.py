@@ -1,0 +1,98 @@
+"""From the finished blocks of a run folder to its results."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from simulator.answers.assembly import Outcome, assemble
+from simulator.answers.budget import budget_group, budget_strategies
+from simulator.answers.margin_causes import explain_margins
+from simulator.execution.checkpoint import BLOCKS, RESULTS, BlockStore
+from simulator.execution.problems import problem_in
+from simulator.execution.splitting import Task
+from simulator.execution.tasks import load_block, simulate
+from simulator.parallel import Executor, SerialExecutor
+from simulator.plan.quality import PlanQuality
+from simulator.population.bands import DOSE_BINS, VOLUME_LEVELS, band_quantiles
+from simulator.population.coverage import dose_volume_coverage
+from simulator.problem.problem import Problem
+from simulator.results import write_results, write_summary
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A run folder all of whose tasks are finished, `seconds` after the study began."""
+
+    folder: Path
+    tasks: tuple[Task, ...]
+    seconds: float
+
+
+def assemble_results(assembly: Assembly, executor: Executor | None = None) -> None:
+    """Write results.nc and summary.csv of a run folder from its finished blocks; damaged ones are computed anew."""
+    for task in assembly.tasks:
+        simulate(task)
+    problem = problem_in(assembly.folder)
+    store = BlockStore(assembly.folder / BLOCKS)
+    values = _room_for_values(problem, store, assembly.tasks)
+    outcomes = [
+        _outcome(problem, store, [task for task in assembly.tasks if task.strategy == strategy], values[strategy])
+        for strategy in range(len(problem.strategies))
+    ]
+    results = assemble(problem, problem.map_frame, outcomes, values, assembly.seconds)
+    results["margins"] = explain_margins(problem, results, executor or SerialExecutor())
+    if problem.config.budget is not None:
+        labels = budget_strategies(problem.config, results)
+        results["budget"] = budget_group(problem, store, executor or SerialExecutor(), labels)
+    write_summary(results, assembly.folder / "summary.csv")
+    write_results(results, assembly.folder / RESULTS)
+
+
+def values_of(problem: Problem, store: BlockStore, tasks: Iterable[Task]) -> np.ndarray:
+    """Metrics (strategy, course, metric) of finished tasks, kept on disk."""
+    values = _room_for_values(problem, store, tasks)
+    for task in tasks:
+        for at, block in _blocks_of(problem, store, task):
+            values[task.strategy, at] = block["values"]
+    return values
+
+
+def _room_for_values(problem: Problem, store: BlockStore, tasks: Iterable[Task]) -> np.ndarray:
+    n_courses = sum(task.n_courses for task in tasks if task.strategy == 0)
+    return store.scratch("values", (len(problem.strategies), n_courses, len(problem.metric_labels)))
+
+
+def _blocks_of(problem: Problem, store: BlockStore, task: Task) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
+    """The finished blocks of a task, and which courses they are."""
+    for name, (first, n) in task.blocks(problem.config.numerics.block_courses).items():
+        yield slice(first, first + n), load_block(store, name)
+
+
+def _outcome(problem: Problem, store: BlockStore, tasks: list[Task], values: np.ndarray) -> Outcome:
+    """What all tasks of a strategy found; metrics are written to `values` (course, metric)."""
+    counts = np.zeros((len(problem.structures), DOSE_BINS, VOLUME_LEVELS), np.int64)
+    total_gy, n_courses, n_lost = np.zeros(0), 0, 0
+    for task in sorted(tasks, key=lambda task: task.first):
+        part = load_block(store, task.key)
+        if task.first == 0:
+            whole, total_gy = part, np.zeros(part["mean"].shape)
+        total_gy += task.n_courses * part["mean"].astype(np.float64)
+        n_courses += task.n_courses
+        for at, block in _blocks_of(problem, store, task):
+            counts += block["counts"]
+            n_lost += int(block["n_lost"])
+            values[at] = block["values"]
+    maps = {key: whole[key] for key in ("nominal", "ptv_mask", "sd", "percentile") if key in whole}
+    return Outcome(
+        quality=PlanQuality(**json.loads(str(whole["quality"]))),
+        nominal=whole["metrics"],
+        bands=band_quantiles(counts),
+        coverage=dose_volume_coverage(counts),
+        nominal_dvh=whole["dvh"],
+        interpolation_error_gy=whole["error_gy"],
+        n_without_target=n_lost,
+        maps=maps | {"mean": np.asarray(total_gy / n_courses, np.float32)},
+    )

@@ -1,0 +1,78 @@
+"""A study split into tasks, each some courses of one strategy."""
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+from simulator.problem.inputs import case_key
+from simulator.problem.margins import PlanRequest
+from simulator.problem.problem import Problem
+
+_LEAST_TASKS, _LEAST_COURSES, _MOST_COURSES = 8, 250, 4000
+
+
+PLANS_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Task:
+    """Some courses of one strategy of the study in a run folder."""
+
+    folder: Path
+    strategy: int
+    first: int
+    n_courses: int
+
+    @property
+    def key(self) -> str:
+        """Name of what is kept of the task as a whole."""
+        return f"s{self.strategy:03d}-part-{self.first:08d}-{self.n_courses}"
+
+    def blocks(self, size: int) -> dict[str, tuple[int, int]]:
+        """First course and number of courses by block, and each block's name."""
+        end = self.first + self.n_courses
+        runs = [(first, min(size, end - first)) for first in range(self.first, end, size)]
+        return {f"s{self.strategy:03d}-c{first:08d}-{n}": (first, n) for first, n in runs}
+
+
+def planned_together(problem: Problem, strategy: int) -> tuple[PlanRequest, ...]:
+    """The plans that are made at once: some margins of one planning target, in at least two portions for two workers."""
+    wanted, requests = problem.requests[strategy], list(dict.fromkeys(problem.requests))
+    same_target = [r for r in requests if r.target_path_mm == wanted.target_path_mm]
+    n = max(1, min(PLANS_AT_ONCE, len(requests) // 2))
+    first = same_target.index(wanted) // n * n
+    return tuple(same_target[first : first + n])
+
+
+def plans_key(problem: Problem, strategy: int) -> Hashable:
+    """What the plans of a portion depend on."""
+    config = problem.config
+    return case_key(config), config.plan.model_dump_json(), config.prescription, planned_together(problem, strategy)
+
+
+def tasks_of(problems: dict[Path, Problem], runs: dict[Path, tuple[int, int]]) -> list[Task]:
+    """Tasks that simulate courses `first` to `end` of every strategy in each folder.
+
+    How courses are split depends on the study alone. Strategies with the same plan follow each other, interleaved with a few
+    other plans, so that a worker finds its plan made and several workers make different ones.
+    """
+    n_groups = sum(len(problems[folder].strategies) for folder in runs)
+    by_plan: dict[Hashable, list[Task]] = {}
+    for folder, (first, end) in runs.items():
+        size = _courses_per_task(end - first, n_groups)
+        for strategy in range(len(problems[folder].strategies)):
+            tasks = [Task(folder, strategy, at, min(size, end - at)) for at in range(first, end, size)]
+            by_plan.setdefault(plans_key(problems[folder], strategy), []).extend(tasks)
+    return list(_interleaved(list(by_plan.values())))
+
+
+def _courses_per_task(n_courses: int, n_groups: int) -> int:
+    wanted = -(-n_courses // -(-_LEAST_TASKS // n_groups))
+    return min(max(wanted, _LEAST_COURSES), _MOST_COURSES)
+
+
+def _interleaved(groups: list[list[Task]]) -> Iterator[Task]:
+    for first in range(0, len(groups), PLANS_AT_ONCE):
+        for row in zip_longest(*groups[first : first + PLANS_AT_ONCE]):
+            yield from (task for task in row if task is not None)

@@ -1,0 +1,60 @@
+"""Courses of a study drawn, and delivered by a strategy."""
+
+import numpy as np
+
+from simulator.accumulation.maps import BONE
+from simulator.problem.problem import Problem
+from simulator.sampling.courses import Delivery, deliver, draw_courses
+from simulator.sampling.quasi import SobolDraws
+from simulator.sampling.streams import Draws
+from simulator.strategy import Strategy
+from simulator.uncertainty.source import RandomNumbers
+
+COURSES_COMPARED, COURSES_SAMPLED, COURSES_FOLLOWED = 8, 512, 32
+COURSES_AT_ONCE = 32
+
+
+def course_draws(problem: Problem, first: int, n_courses: int) -> RandomNumbers:
+    """The random numbers of some courses of the study."""
+    config = problem.config
+    if config.sampling == "sobol":
+        fractions = config.prescription.fractions
+        return SobolDraws(config.seed, first, n_courses, config.courses, fractions, config.uncertainty)
+    return Draws(config.seed, first, n_courses)
+
+
+def deliver_courses(problem: Problem, strategy: Strategy, draws: RandomNumbers) -> Delivery:
+    """What a strategy makes of drawn courses; its margin does not matter."""
+    return deliver(draw_courses(problem.setting, draws), strategy, problem.setting)
+
+
+def same_delivery(problem: Problem, strategy: Strategy, draws: RandomNumbers, other: RandomNumbers) -> bool:
+    """Whether a strategy delivers the same whichever of two sets of random numbers is drawn."""
+    return _are_alike(problem, *(deliver_courses(problem, strategy, d) for d in (draws, other)))
+
+
+def twins(problem: Problem) -> list[tuple[str, str]]:
+    """Pairs of strategies that deliver the same plan in the same way in this study."""
+    draws = course_draws(problem, 0, COURSES_COMPARED)
+    by_roles: dict[tuple[str, str], Delivery] = {}
+    deliveries, found = [], []
+    for strategy in problem.strategies:
+        roles = strategy.motion.model_dump_json(), strategy.guidance.model_dump_json()
+        if roles not in by_roles:
+            by_roles[roles] = deliver_courses(problem, strategy, draws)
+        deliveries.append(by_roles[roles])
+    for i, strategy in enumerate(problem.strategies):
+        same_plan = (j for j in range(i) if problem.requests[j] == problem.requests[i])
+        twin = next((j for j in same_plan if _are_alike(problem, deliveries[i], deliveries[j])), None)
+        if twin is not None:
+            found.append((problem.strategies[twin].label(), strategy.label()))
+    return found
+
+
+def _are_alike(problem: Problem, first: Delivery, second: Delivery) -> bool:
+    for name in (BONE, *(s.name for s in problem.structures)):
+        one, two = first.motion(name), second.motion(name)
+        pairs = ((one.shift_mm, two.shift_mm), (one.weight, two.weight), (one.linear, two.linear))
+        if not all(np.array_equal(a, b) for a, b in pairs if a is not None and b is not None):
+            return False
+    return True

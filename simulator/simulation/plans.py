@@ -1,0 +1,30 @@
+"""Plans of a study."""
+
+import functools
+from collections.abc import Sequence
+
+from simulator.parallel import Executor, SerialExecutor, in_order
+from simulator.plan.quality import Plan
+from simulator.problem.margins import PlanRequest
+from simulator.problem.problem import Problem
+
+
+def make_plan(problem: Problem, request: PlanRequest) -> Plan:
+    """Planned dose of one candidate margin."""
+    return make_plans(problem, [request], SerialExecutor())[0]
+
+
+def make_plans(problem: Problem, requests: Sequence[PlanRequest], executor: Executor) -> list[Plan]:
+    """Planned doses of candidate margins, in their order; those of one planning target are made together."""
+    plans: dict[PlanRequest, Plan] = {}
+    for path in dict.fromkeys(r.target_path_mm for r in requests):
+        some = [r for r in requests if r.target_path_mm == path]
+        made = problem.config.plan.plans(
+            problem.case,
+            problem.planning_targets[path],
+            [r.expansion for r in some],
+            problem.config.prescription,
+            functools.partial(in_order, executor),
+        )
+        plans |= zip(some, made, strict=True)
+    return [plans[r] for r in requests]
