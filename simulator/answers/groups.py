@@ -9,7 +9,6 @@ from simulator.answers.joint import COVERAGE, ORGANS, joint_group, joint_met
 from simulator.answers.margins import margins_group
 from simulator.population.decision import decide
 from simulator.problem.problem import Problem
-from simulator.strategy.margin import Margin, MarginRecipe, published_recipes
 
 
 def answer_groups(problem: Problem, values: np.ndarray, ptv_cc: np.ndarray) -> dict[str, xr.Dataset]:
@@ -34,9 +33,3 @@ def answer_groups(problem: Problem, values: np.ndarray, ptv_cc: np.ndarray) -> d
         "margins": margins_group(problem, values),
         "decision": decision_group(problem, values, joint, decision, ptv_cc, labels),
     }
-
-
-def recipes_of(problem: Problem) -> dict[str, tuple[type[MarginRecipe], Margin | None]]:
-    """By name, the published recipes for the wanted coverage and the plan's isodose."""
-    coverage, isodose = problem.config.decision.probability, problem.config.prescription.isodose_percent
-    return published_recipes(100 * coverage, isodose)

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import xarray as xr
 
-from simulator.answers.groups import recipes_of
-from simulator.answers.margins import margin_families
+from simulator.answers.margins import margin_families, recipes_of
 from simulator.case.geometry import Grid, Volume
 from simulator.conventions import CC_PER_MM3
 from simulator.metrics.goals import Goal

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 import xarray as xr
 
-from simulator.answers.groups import recipes_of
 from simulator.population.required_margin import (
     Chain,
     along_chain,
@@ -17,6 +16,7 @@ from simulator.population.required_margin import (
 from simulator.problem.margins import margin_spread
 from simulator.problem.problem import Problem
 from simulator.results import DIRECTIONS, group
+from simulator.strategy.margin import Margin, MarginRecipe, published_recipes
 
 
 def margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
@@ -86,3 +86,9 @@ def _recipes_mm(problem: Problem, strategy: int) -> np.ndarray:
     spread = margin_spread(problem.setting, problem.strategies[strategy])
     recipes = [recipe for _, recipe in recipes_of(problem).values()]
     return np.stack([np.full(6, np.nan) if r is None else r.directions(spread).ravel() for r in recipes])
+
+
+def recipes_of(problem: Problem) -> dict[str, tuple[type[MarginRecipe], Margin | None]]:
+    """By name, the published recipes for the wanted coverage and the plan's isodose."""
+    coverage, isodose = problem.config.decision.probability, problem.config.prescription.isodose_percent
+    return published_recipes(100 * coverage, isodose)

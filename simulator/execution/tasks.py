@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from simulator.accumulation.maps import MapFrame
-from simulator.execution.checkpoint import BlockStore
+from simulator.execution.checkpoint import BLOCKS, BlockStore
 from simulator.execution.problems import problem_in
 from simulator.execution.splitting import PLANS_AT_ONCE, Task, planned_together, plans_key
 from simulator.once import Once

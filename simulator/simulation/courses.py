@@ -11,7 +11,6 @@ from simulator.strategy import Strategy
 from simulator.uncertainty.source import RandomNumbers
 
 COURSES_COMPARED, COURSES_SAMPLED, COURSES_FOLLOWED = 8, 512, 32
-COURSES_AT_ONCE = 32
 
 
 def course_draws(problem: Problem, first: int, n_courses: int) -> RandomNumbers:
