@@ -23,6 +23,7 @@ from simulator.population.intervals import (
 from simulator.population.required_margin import (
     Chain,
     along_chain,
+    interpolation_error,
     margin_chains,
     margin_of_all,
     margin_of_courses,
@@ -148,6 +149,19 @@ def test_the_margin_of_a_curved_metric_is_the_last_root_of_its_monotone_cubic():
     straight = [size_mm[i - 1] + (size_mm[i] - size_mm[i - 1]) * -e[i - 1] / (e[i] - e[i - 1])
                 for e, i in zip(excess.T, (2, 2, 3, 3, 3), strict=True)]  # fmt: skip
     assert np.abs(np.array(straight) - roots).max() > 0.1
+
+
+def test_the_interpolation_error_is_that_of_the_candidates_on_either_side():
+    """Needed 5 mm of 0, 2, 4, 6, 8, 10: without 4 or without 6 the cubic crosses elsewhere, and only those count."""
+    size_mm = np.array([0.0, 2, 4, 6, 8, 10])
+    excess = np.array([-9.0, -8, -1, 1, 2, 9])[:, None]
+    cubic = lambda kept: brentq(PchipInterpolator(size_mm[kept], excess[kept, 0]), 0, 10)  # noqa: E731
+    moved = {out: abs(cubic(np.arange(6) != out) - cubic(np.arange(6) >= 0)) for out in range(1, 5)}
+    assert moved[2] > moved[3] + 0.1
+    assert abs(moved[2] - max(moved[1], moved[4])) > 0.1
+    for one in (excess, -excess[::-1]):  # the larger change below, and mirrored above
+        assert interpolation_error([one], size_mm, 0.9) == pytest.approx(moved[2], abs=2e-4)
+    assert np.isnan(interpolation_error([excess + 20], size_mm, 0.9))
 
 
 def test_margins_are_chained_where_they_are_nested():
