@@ -182,11 +182,12 @@ def test_a_chain_is_placed_by_its_largest_side_or_by_the_sum_of_all():
     np.testing.assert_array_equal(alike.size_mm, [2, 4, 5])
     for at in (-1.0, 1.0, 2.0, 3.5, 4.5, 7.0):
         np.testing.assert_allclose(alike.sides_at(at), np.full(6, at))
-    along_axes = Chain.of(np.array([[3.0, 3, 3, 3, 5, 5], [4, 3.5, 3, 3, 5, 5]]))
-    np.testing.assert_array_equal(along_axes.size_mm, [22, 23.5])
+    along_axes = Chain.of(np.array([[3.0, 3, 3, 3, 5, 5], [4, 3.5, 3, 3, 5, 5], [4, 3.5, 4, 3, 5, 5]]))
+    np.testing.assert_array_equal(along_axes.size_mm, [22, 23.5, 24.5])
     assert not along_axes.is_isotropic
-    assert along_axes.growth == pytest.approx(1 / 1.5)
+    assert along_axes.growth == 1
     np.testing.assert_allclose(along_axes.sides_at(22.75), [3.5, 3.25, 3, 3, 5, 5])
+    np.testing.assert_allclose(along_axes.sides_at(24), [4, 3.5, 3.5, 3, 5, 5])
 
 
 def test_places_along_a_chain_reach_as_far_as_the_ellipsoid_of_its_sides():
