@@ -23,6 +23,7 @@ from simulator.population.intervals import (
 from simulator.population.required_margin import (
     Chain,
     along_chain,
+    interpolation_error,
     margin_chains,
     margin_of_all,
     margin_of_courses,
@@ -150,6 +151,19 @@ def test_the_margin_of_a_curved_metric_is_the_last_root_of_its_monotone_cubic():
     assert np.abs(np.array(straight) - roots).max() > 0.1
 
 
+def test_the_interpolation_error_is_that_of_the_candidates_on_either_side():
+    """Needed 5 mm of 0, 2, 4, 6, 8, 10: without 4 or without 6 the cubic crosses elsewhere, and only those count."""
+    size_mm = np.array([0.0, 2, 4, 6, 8, 10])
+    excess = np.array([-9.0, -8, -1, 1, 2, 9])[:, None]
+    cubic = lambda kept: brentq(PchipInterpolator(size_mm[kept], excess[kept, 0]), 0, 10)  # noqa: E731
+    moved = {out: abs(cubic(np.arange(6) != out) - cubic(np.arange(6) >= 0)) for out in range(1, 5)}
+    assert moved[2] > moved[3] + 0.1
+    assert abs(moved[2] - max(moved[1], moved[4])) > 0.1
+    for one in (excess, -excess[::-1]):  # the larger change below, and mirrored above
+        assert interpolation_error([one], size_mm, 0.9) == pytest.approx(moved[2], abs=2e-4)
+    assert np.isnan(interpolation_error([excess + 20], size_mm, 0.9))
+
+
 def test_margins_are_chained_where_they_are_nested():
     isotropic = np.repeat([[5.0], [0.0], [3.0], [3.0]], 6, axis=1)
     assert margin_chains(isotropic) == [[1, 2, 0]]
@@ -168,11 +182,12 @@ def test_a_chain_is_placed_by_its_largest_side_or_by_the_sum_of_all():
     np.testing.assert_array_equal(alike.size_mm, [2, 4, 5])
     for at in (-1.0, 1.0, 2.0, 3.5, 4.5, 7.0):
         np.testing.assert_allclose(alike.sides_at(at), np.full(6, at))
-    along_axes = Chain.of(np.array([[3.0, 3, 3, 3, 5, 5], [4, 3.5, 3, 3, 5, 5]]))
-    np.testing.assert_array_equal(along_axes.size_mm, [22, 23.5])
+    along_axes = Chain.of(np.array([[3.0, 3, 3, 3, 5, 5], [4, 3.5, 3, 3, 5, 5], [4, 3.5, 4, 3, 5, 5]]))
+    np.testing.assert_array_equal(along_axes.size_mm, [22, 23.5, 24.5])
     assert not along_axes.is_isotropic
-    assert along_axes.growth == pytest.approx(1 / 1.5)
+    assert along_axes.growth == 1
     np.testing.assert_allclose(along_axes.sides_at(22.75), [3.5, 3.25, 3, 3, 5, 5])
+    np.testing.assert_allclose(along_axes.sides_at(24), [4, 3.5, 3.5, 3, 5, 5])
 
 
 def test_places_along_a_chain_reach_as_far_as_the_ellipsoid_of_its_sides():
