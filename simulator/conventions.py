@@ -84,3 +84,9 @@ def percent(probability: float) -> str:
 def in_axes(values: Sequence[float]) -> str:
     """A value per axis as it stands in a sentence."""
     return "(" + ", ".join(f"{v:g}" for v in values) + ")"
+
+
+def log_normal(standard_normal: np.ndarray, cv: float) -> np.ndarray:
+    """Log-normal factors with mean 1 and the given coefficient of variation."""
+    variance = np.log1p(cv**2)
+    return np.exp(np.sqrt(variance) * standard_normal - variance / 2)

@@ -13,12 +13,12 @@ from typing import Annotated, ClassVar, Literal, Protocol
 import numpy as np
 from scipy.special import ndtr
 
-from simulator.conventions import Stream
+from simulator.conventions import Stream, log_normal
 from simulator.kernels.dvh import generalised_mean
 from simulator.kernels.radiobiology import surviving_volume
 from simulator.metrics.fraction_sums import FractionSums
 from simulator.spec import Field, PositiveFloat, Spec
-from simulator.uncertainty.source import RandomNumbers, log_normal
+from simulator.uncertainty.source import RandomNumbers
 
 _TISSUE = "row of the published parameters that fills the keys left out"
 _AlphaBeta = Annotated[float, Field(ge=0.1, le=1000)]

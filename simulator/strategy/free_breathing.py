@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from simulator.conventions import in_axes
+from simulator.conventions import in_axes, log_normal
 from simulator.spec import Field, NonNegativeMm3
 from simulator.strategy.managing import Breath, Managed, MotionKind, MotionNoise, MotionSpread, free_breathing
 
@@ -82,8 +82,7 @@ class Compression(MotionKind):
 
     def manage(self, breathing: Breath, planned: Breath, target: str, noise: MotionNoise) -> Managed:
         """Smaller breathing about a shifted place, for every structure that breathes."""
-        variance = np.log1p(self.ratio_cv**2)
-        factor = np.exp(np.sqrt(variance) * noise.course[:, 1, 0] - variance / 2)[:, None, None, None]
+        factor = log_normal(noise.course[:, 1, 0], self.ratio_cv)[:, None, None, None]
         shift = (noise.course[:, 0] * self.systematic_mm)[:, None, :] + noise.fraction[:, :, 0] * self.random_mm
         free = free_breathing(breathing, target, np.ones_like(breathing.breath))
         ratio = factor * np.asarray(self.ratio)

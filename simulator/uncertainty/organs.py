@@ -6,9 +6,9 @@ from typing import Annotated
 import numpy as np
 from scipy.special import ndtr, stdtrit
 
-from simulator.conventions import Stream, in_axes
+from simulator.conventions import Stream, in_axes, log_normal
 from simulator.spec import Field, Mm3, NonNegativeMm3, Spec
-from simulator.uncertainty.source import RandomNumbers, log_normal
+from simulator.uncertainty.source import RandomNumbers
 
 _SECONDS_PER_MINUTE = 60.0
 _LEAST_VOLUME_RATIO = 0.05

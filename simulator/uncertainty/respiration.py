@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from simulator.conventions import Stream, in_axes
+from simulator.conventions import Stream, in_axes, log_normal
 from simulator.spec import Deg3, Field, Mm3, NonNegativeMm3, Spec, field_validator, model_validator
 from simulator.uncertainty.breathing import Breathing, LujanWave, PhaseWave, TraceWave, Waveform
-from simulator.uncertainty.source import RandomNumbers, Source, log_normal
+from simulator.uncertainty.source import RandomNumbers, Source
 
 _PLANNING_PHASES = 40
 _DEGREES = 360.0

@@ -81,9 +81,3 @@ class Source(Spec):
     def unseen_sd_mm(self) -> Spreads:
         """Σ and σ per axis in mm of the target's displacement that no image before the beam shows, two (3,) arrays."""
         return _NONE, _NONE
-
-
-def log_normal(standard_normal: np.ndarray, cv: float) -> np.ndarray:
-    """Log-normal factors with mean 1 and the given coefficient of variation."""
-    variance = np.log1p(cv**2)
-    return np.exp(np.sqrt(variance) * standard_normal - variance / 2)
