@@ -19,7 +19,7 @@ from simulator.strategy.guidance import (
     OnlineTarget,
 )
 from simulator.strategy.margin import Spread
-from simulator.strategy.session import Session
+from simulator.strategy.session import Session, Timeline
 from simulator.study_file.schema import StudyConfig
 from simulator.uncertainty import Baseline, Drift, Setup, Uncertainty
 
@@ -395,3 +395,9 @@ def test_defaults_are_those_of_their_sources():
     assert (online.action_level_mm, online.couch, online.rotation_match_deg) == (0, "4D", (0.4, 0.4, 0.4))
     session = Session()
     assert (session.image_to_beam_s, session.dose_rate_gy_per_min, session.reimaging_s) == (180, 4, 60)
+
+
+def test_an_instant_on_the_border_of_two_intervals_belongs_to_the_later_one():
+    """Every 5 s of 100 s, and intervals of 10 s: pairs, whatever tenths of a minute are in binary."""
+    timeline = Timeline(3 + np.arange(20) * 5 / 60, np.zeros(20, int), 100.0)
+    np.testing.assert_array_equal(timeline.first_since(10.0), np.arange(20) // 2 * 2)

@@ -171,6 +171,21 @@ def test_a_beam_that_is_told_of_every_shift_leaves_none_however_the_couch_moves_
     np.testing.assert_allclose(by_fraction(path, "SpinalCord"), np.broadcast_to([-4, 0, 0], (4, 3, 40, 3)), atol=1e-12)
 
 
+@pytest.mark.parametrize("guidance", [OnlineBone, OnlineTarget])
+def test_a_couch_that_moves_under_a_tracking_beam_takes_nothing_off_twice(guidance):
+    """Told of shifts at the first instant alone: 0.3 mm/min of drift since then stay, though the couch moves each minute."""
+    uncertainty = Uncertainty(
+        drift=Drift(mean_mm_per_min=(0, 0, 0.3)), baseline=Baseline(after_imaging_mean_mm=(4, 0, 0))
+    )
+    beam = Tracking(latency_s=0, error_systematic_mm=0, error_mm=0, reimaging_interval_s=7200)
+    path = delivered(uncertainty, beam, guidance(reimage_every_min=1, **PERFECT), n_instants=40)
+    elapsed_s = (np.arange(40) + 0.5) / 40 * 150
+    minutes = (elapsed_s + 60 * (elapsed_s // 60)) / 60
+    found = by_fraction(path, "GTV")
+    np.testing.assert_allclose(found[..., 2], np.broadcast_to(0.3 * (minutes - minutes[0]), (4, 3, 40)), atol=1e-9)
+    np.testing.assert_allclose(found[..., :2], 0, atol=1e-9)
+
+
 @pytest.mark.parametrize("margin", MARGINS, ids=str)
 def test_every_combination_runs_and_repeats(margin):
     few = {"margins_mm": [margin], "motion": MOTIONS, "guidance": [GUIDANCES[0], GUIDANCES[1], GUIDANCES[4]]}

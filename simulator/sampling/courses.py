@@ -232,7 +232,8 @@ def deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery:
     bone = bone - again
     if managed.followed_mm is not None:
         bone = bone - managed.followed_mm
-        bone = bone - (target_since - again)[:, :, timeline.first_since(motion.model_update_s)]
+        bone = bone - target_since[:, :, timeline.first_since(motion.model_update_s)]
+        bone = bone + again  # the beam knows how the couch moves under it
 
     internal, scaling = _within_patient(courses, managed, setting, time_min)
     slow: frozenset[str] = frozenset()

@@ -7,6 +7,8 @@ import numpy as np
 
 from simulator.spec import Field, Spec
 
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class Timeline:
@@ -31,7 +33,7 @@ class Timeline:
     def first_since(self, interval_s: float) -> np.ndarray:
         """For each instant, the first instant (instant,) of its interval when intervals follow each other from the
         first one on."""
-        window = ((self.time_min - self.time_min[0]) * 60 // interval_s).astype(int)
+        window = np.floor((self.time_min - self.time_min[0]) * 60 / interval_s + _ROUNDING).astype(int)
         return np.array([int(np.argmax(window == w)) for w in window])
 
 
