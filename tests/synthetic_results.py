@@ -81,6 +81,7 @@ def _answers(plans, goals, value, metrics) -> dict[str, xr.Dataset]:
         goals=[parse_goal(str(text)) for text in goals["goal"].values],
         wanted=[parse_goal("GTV D98% >= 95%")],
         metric_labels=metrics,
+        column={label: i for i, label in enumerate(metrics)},
         prescription_gy=RX_GY,
         interval=lambda met: wilson_interval(met.sum(axis=-1), met.shape[-1]),
         case=SimpleNamespace(target="GTV"),
