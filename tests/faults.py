@@ -67,7 +67,7 @@ if "JUMP_S" in os.environ:
     real, jump_s = time.time, float(os.environ["JUMP_S"])
     time.time = lambda: real() + jump_s * (-1) ** int(time.monotonic())
 import simulator.execution.clusters as clusters
-from simulator.cli import main
+from simulator.commands.cli import main
 if __name__ == "__main__":
     clusters._LOST_WORKER_TIMEOUT, clusters._Keeper.patience_s, clusters._Keeper.interval_s = "15s", 15.0, 1.0
     main()

@@ -17,7 +17,7 @@ def compiled():
 
 warm_up.main()
 ahead = compiled()
-from simulator.config import load_study
+from simulator.study_file.loading import load_study
 study = load_study(Path(sys.argv[1]))
 simulator.run(study, courses=4, workers=1)
 for name, signatures in compiled().items():
