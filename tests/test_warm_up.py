@@ -8,11 +8,11 @@ SCRIPT = """
 import sys, tempfile
 from pathlib import Path
 import simulator
-from simulator import warm_up
-from simulator.kernels import accumulate, dvh, edges, splines
+from simulator.execution import warm_up
+from simulator.kernels import accumulate, cells, dvh, edges, splines
 
 def compiled():
-    return {(m.__name__, k): v.signatures for m in (accumulate, dvh, edges, splines) for k, v in vars(m).items()
+    return {(m.__name__, k): v.signatures for m in (accumulate, cells, dvh, edges, splines) for k, v in vars(m).items()
             if hasattr(v, "signatures")}
 
 warm_up.main()
