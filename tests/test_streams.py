@@ -118,16 +118,16 @@ def test_a_structure_has_a_stream_of_its_own():
 @pytest.mark.parametrize(
     ("draw", "stream", "per_course"),
     [
-        (lambda d: Setup(systematic_mm=1).draw(d, 2), 1, True),
-        (lambda d: Setup(random_mm=1).draw(d, 2), 2, False),
+        (lambda d: Setup(systematic_mm=1).patient_mm(d, 2), 1, True),
+        (lambda d: Setup(random_mm=1).patient_mm(d, 2), 2, False),
         (lambda d: Setup(systematic_deg=1).draw_rotation(d, 2), 7, True),
         (lambda d: Setup(random_deg=1).draw_rotation(d, 2), 8, False),
         (lambda d: Drift(sd_mm_per_min=1).draw(d, 2, 5).rate_mm_per_min, 9, False),
-        (lambda d: Baseline(systematic_mm=1).draw(d, 2).imaged_mm, 11, True),
-        (lambda d: Baseline(random_mm=1).draw(d, 2).imaged_mm, 12, False),
-        (lambda d: Baseline(after_imaging_sd_mm=1).draw(d, 2).since_mm, 13, False),
-        (lambda d: np.repeat(Registration(systematic_mm=1).draw(d)[:, None], 2, axis=1), 19, True),
-        (lambda d: np.repeat(Isocentre(systematic_mm=1).draw(d)[:, None], 2, axis=1), 20, True),
+        (lambda d: Baseline(systematic_mm=1).within_mm(d, 2, "GTV")["GTV"], 11, True),
+        (lambda d: Baseline(random_mm=1).within_mm(d, 2, "GTV")["GTV"], 12, False),
+        (lambda d: Baseline(after_imaging_sd_mm=1).after_imaging_mm(d, 2), 13, False),
+        (lambda d: np.repeat(Registration(systematic_mm=1).misdrawn_mm(d)[:, None], 2, axis=1), 19, True),
+        (lambda d: -np.repeat(Isocentre(systematic_mm=1).unseen_mm(d)[:, None], 2, axis=1), 20, True),
     ],
 )
 def test_each_source_has_the_numbers_of_its_stream(draw, stream, per_course):

@@ -88,7 +88,7 @@ class TestRespiration:
             np.testing.assert_allclose(wave.depth(cycle + n_records * 20.5 / 4), wave.depth(cycle), atol=1e-9)
         lagged = source.model_copy(update={"lag_deg": (0, 0, 90)}).waveform("GTV", (np.arange(41.0), 20.5))
         np.testing.assert_allclose(lagged.position("GTV", cycle + 0.25), wave.position("GTV", cycle), atol=1e-9)
-        np.testing.assert_allclose(wave.stratified(np.array([0, 0.5, 0.999])) * 4 / 20.5 * 41, [0, 20, 40])
+        np.testing.assert_allclose(wave.at_shares(np.array([0, 0.5, 0.999])) * 4 / 20.5 * 41, [0, 20, 40])
 
     def test_breathing_goes_towards_inhale_left_anterior_inferior(self):
         source = Respiration(amplitude_mm=(2, 3, 8))
@@ -182,8 +182,8 @@ class TestSetup:
         value = np.zeros(3)
         value[which] = 0.8
         setup = Setup(systematic_mm=(1, 2, 3), random_mm=(3, 1, 2), correlation=tuple(value))
-        moved = setup.draw(Draws(2, 0, N), 2)
-        systematic = setup.model_copy(update={"random_mm": (0, 0, 0)}).draw(Draws(2, 0, N), 1)[:, 0]
+        moved = setup.patient_mm(Draws(2, 0, N), 2)
+        systematic = setup.model_copy(update={"random_mm": (0, 0, 0)}).patient_mm(Draws(2, 0, N), 1)[:, 0]
         for errors, sd in ((systematic, [1, 2, 3]), (moved[:, 0] - moved[:, 1], np.sqrt(2) * np.array([3, 1, 2]))):
             found = np.corrcoef(errors.T)[[0, 0, 1], [1, 2, 2]]
             np.testing.assert_allclose(found, value, atol=4 / np.sqrt(N))
