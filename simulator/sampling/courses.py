@@ -1,5 +1,6 @@
 """Courses: a batch of drawn treatment courses, and what a strategy makes of them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -124,6 +125,11 @@ class TissueMotion:
     def still(cls, shift_mm: np.ndarray) -> "TissueMotion":
         """One course in which everything lies at a constant displacement (3,)."""
         return cls(np.asarray(shift_mm, float)[None, None], np.ones((1, 1)), None, np.zeros(3))
+
+    def in_parts(self, n_courses: int) -> Iterator["TissueMotion"]:
+        """Some courses after the other, so that what is made of them needs little memory."""
+        for first in range(0, len(self.weight), n_courses):
+            yield self.courses(slice(first, first + n_courses))
 
     def courses(self, part: slice) -> "TissueMotion":
         """Some of the courses."""
