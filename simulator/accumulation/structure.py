@@ -23,7 +23,7 @@ from simulator.plan.dose import PlannedDose
 from simulator.sampling.courses import TissueMotion
 
 _SPARSE_MM, _FINEST_MM, _LATTICE_ERROR, _MOST_NODES = 1.5, 0.5, 0.005, 5e7
-_SAFETY, _COURSES_AT_ONCE = np.float32(1.5), 32
+_SAFETY = np.float32(1.5)
 SMALLEST_CELL_POINTS = 4
 
 
@@ -127,7 +127,7 @@ class StructureDoses:
     def narrow(self, motions: Sequence[TissueMotion]) -> None:
         """Take `cell_reach_gy` down to what doses differ by within each cell in some courses, and half as much again."""
         c, spread_gy = self.cells, np.zeros(len(self.cells.node), np.float32)
-        for some in (part for motion in motions for part in motion.in_parts(_COURSES_AT_ONCE)):
+        for some in (part for motion in motions for _, part in motion.in_parts()):
             most_spread(self.accumulate(some), c.node, c.around, c.part, c.shape, spread_gy)
         self.cell_reach_gy = np.minimum(self.cell_reach_gy, _SAFETY * spread_gy)
 

@@ -21,7 +21,7 @@ from simulator.uncertainty.organs import OrganPath
 from simulator.uncertainty.respiration import Respiration
 from simulator.uncertainty.source import RandomNumbers
 
-_QUIET_PARTS = 4
+_QUIET_PARTS, _COURSES_AT_ONCE = 4, 32
 
 
 @dataclass(frozen=True)
@@ -126,10 +126,11 @@ class TissueMotion:
         """One course in which everything lies at a constant displacement (3,)."""
         return cls(np.asarray(shift_mm, float)[None, None], np.ones((1, 1)), None, np.zeros(3))
 
-    def in_parts(self, n_courses: int) -> Iterator["TissueMotion"]:
-        """Some courses after the other, so that what is made of them needs little memory."""
-        for first in range(0, len(self.weight), n_courses):
-            yield self.courses(slice(first, first + n_courses))
+    def in_parts(self) -> Iterator[tuple[slice, "TissueMotion"]]:
+        """A few courses after the other, and which they are, so that their doses stay at hand and need little memory."""
+        for first in range(0, len(self.weight), _COURSES_AT_ONCE):
+            few = slice(first, first + _COURSES_AT_ONCE)
+            yield few, self.courses(few)
 
     def courses(self, part: slice) -> "TissueMotion":
         """Some of the courses."""

@@ -1,17 +1,15 @@
 """One strategy, read aloud: draw courses, deliver them, accumulate and measure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from simulator.population.bands import DOSE_BINS, VOLUME_LEVELS, count_levels
-from simulator.sampling.courses import Delivery, Setting, TissueMotion, deliver, draw_courses
+from simulator.sampling.courses import Delivery, Setting, deliver, draw_courses
 from simulator.simulation.tissue import Measured, Tissue
 from simulator.strategy import Strategy
 from simulator.uncertainty.source import RandomNumbers
-
-_COURSES_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -56,17 +54,10 @@ def measure_delivery(
     columns = []
     for name, tissue in tissues.items():
         motion, values = delivery.motion(name), []
-        for courses, some in _few_at_once(motion):
+        for courses, some in motion.in_parts():
             found = tissue.measure(some, draws.part(courses.start, len(some.weight)))
             values.append(found.values.astype(np.float32))
             if tally is not None:
                 tally.add(name, courses, found)
         columns.append(np.concatenate(values))
     return np.concatenate(columns, axis=1)
-
-
-def _few_at_once(motion: TissueMotion) -> Iterator[tuple[slice, TissueMotion]]:
-    """The motion of a few courses after the other, so that their doses stay at hand."""
-    for first in range(0, len(motion.weight), _COURSES_AT_ONCE):
-        courses = slice(first, first + _COURSES_AT_ONCE)
-        yield courses, motion.courses(courses)

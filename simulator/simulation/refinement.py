@@ -23,7 +23,7 @@ from simulator.sampling.courses import TissueMotion
 
 _ERROR_PER_SPREAD, _ERROR_PER_BEND = 0.12, 0.04
 _SHARE_OF_ORGAN = 0.1
-_APART_MM, _COURSES_AT_ONCE = 3.0, 32
+_APART_MM = 3.0
 _COARSE_MM, _REACH_COARSE, _REACH = 4.5, 2.0, 1.25
 
 
@@ -94,7 +94,7 @@ class Deciding:
         cells = doses.cells
         asked = [(i, size) for i, some in enumerate(sizes) for size in some]
         found = [np.zeros(cells.start[i + 1] - cells.start[i], np.float32) for i, _ in asked]
-        for some in (part for motion in self.motions for part in motion.in_parts(_COURSES_AT_ONCE)):
+        for some in (part for motion in self.motions for _, part in motion.in_parts()):
             gy = doses.accumulate(some)
             for level_gy, volume_cc in self._decided(gy, doses):
                 for (i, size), errors in zip(asked, found, strict=True):
