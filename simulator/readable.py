@@ -1,17 +1,18 @@
 """How objects introduce themselves at a prompt and in a notebook: their kind, and a few lines."""
 
+from abc import ABC, abstractmethod
 from html import escape
 from textwrap import shorten
 
 _LONGEST = 160
 
 
-class Readable:
+class Readable(ABC):
     """Prints as a few lines, in a notebook as a table."""
 
+    @abstractmethod
     def summary(self) -> dict[str, str]:
         """The lines, by what each says."""
-        raise NotImplementedError
 
     def _lines(self) -> dict[str, str]:
         return {what: shorten(text, _LONGEST, placeholder=" ...") for what, text in self.summary().items()}

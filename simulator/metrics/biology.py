@@ -6,6 +6,7 @@ Linear-quadratic model (Fowler 1989, doi:10.1259/0007-1285-62-740-679), fraction
     EQD2 = BED / (1 + 2 Gy / (α/β))
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, Protocol
@@ -91,7 +92,7 @@ class TissueResponse:
         return ndtr((geud - self.td50_gy) / (self.m * self.td50_gy))
 
 
-class ResponseModel(Spec):
+class ResponseModel(Spec, ABC):
     """Parameters of a response of one structure; those left out are those of a published tissue.
 
     Attributes
@@ -105,13 +106,13 @@ class ResponseModel(Spec):
 
     tissue: str | None = Field(None, description=_TISSUE)
 
+    @abstractmethod
     def draw(self, numbers: RandomNumbers | None, name: str) -> Response:
         """The response of a structure in each course; without random numbers, that of the mean parameters."""
-        raise NotImplementedError
 
+    @abstractmethod
     def describe(self, name: str) -> str:
         """A phrase for the report."""
-        raise NotImplementedError
 
 
 class TumourControl(ResponseModel):
