@@ -62,6 +62,22 @@ VARIABLES: dict[str, dict[str, Variable]] = {
             for key in ("median", "p05", "p95")
             for end, word in (("low", "lower"), ("high", "upper"))
         },
+        "excess_mean": Variable(_SG, "", "expected excess beyond the limit, or shortfall, in the unit of the goal"),
+        "excess_mean_low": Variable(_SG, "", "lower end of the 95 % interval of excess_mean (Student t)"),
+        "excess_mean_high": Variable(_SG, "", "upper end of the 95 % interval of excess_mean (Student t)"),
+        **{
+            f"excess_{key}{end}": Variable(_SG, "", f"{words}{name} over courses of the excess beyond the limit")
+            for key, name in (("median", "median"), ("p95", "95th percentile"))
+            for end, words in (
+                ("", ""),
+                ("_low", "lower end of the 95 % interval of the "),
+                ("_high", "upper end of the 95 % interval of the "),
+            )
+        },
+        "probability_stricter": Variable(_SG, "1", "probability if the limit were stricter by 1 Gy, 1 % or 1 cc"),
+        "probability_looser": Variable(_SG, "1", "probability if the limit were looser by 1 Gy, 1 % or 1 cc"),
+        "wanted_probability": Variable(("goal",), "1", "probability that the verdict asks for; NaN where it does not"),
+        "holds": Variable(_SG, "", "whether the goal holds with the wanted probability: yes, not known or no"),
         "metric": Variable(("goal",), "", "metric that the goal limits"),
         "structure": Variable(("goal",), "", "structure that the goal is about"),
         "operator": Variable(("goal",), "", "comparison"),
@@ -111,12 +127,21 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         ),
     },
     "decision": {
+        "verdict": Variable(("strategy",), "", "suits, undecided, covers but, spares but, or neither"),
+        "target_holds": Variable(("strategy",), "", "whether the target is covered as wanted: yes, not known or no"),
+        "organs_hold": Variable(("strategy",), "", "whether every mandatory limit on organs holds as wanted"),
+        "limits_held": Variable(("strategy",), "1", "number of mandatory limits on organs that hold as wanted"),
+        "rank": Variable(("strategy",), "1", "place in the order of strategies, 1 for the first"),
+        "courses_to_decide": Variable(
+            ("strategy",),
+            "1",
+            "courses of one new run that would settle the verdict; 0 if settled, inf above a million",
+        ),
         "organ_risk": Variable(("strategy",), "1", "probability that any organ misses a goal"),
-        "feasible": Variable(("strategy",), "1", "whether the wanted coverage is reached at its lower interval end"),
         "on_front": Variable(("strategy",), "1", "on the Pareto front of coverage against organ risk"),
         "wanted_probability": Variable((), "1", "wanted probability of the wanted coverage"),
-        "recommended": Variable((), "", "recommended strategy; empty if nothing is feasible"),
-        "nearest_miss": Variable((), "", "strategy that comes nearest where nothing is feasible"),
+        "recommended": Variable((), "", "recommended strategy; empty if none suits"),
+        "nearest_miss": Variable((), "", "strategy that comes nearest where none suits"),
     },
     "budget": {
         **{
@@ -200,6 +225,9 @@ SUMMARY_COLUMNS = (
     "median",
     "p05",
     "p95",
+    "verdict",
+    "excess_mean",
+    "excess_p95",
     "unit",
     "mean",
     "mean_low",
@@ -207,6 +235,8 @@ SUMMARY_COLUMNS = (
 )
 
 _SUMMARY_NUMBERS = (
+    "excess_mean",
+    "excess_p95",
     "probability",
     "ci_low",
     "ci_high",
@@ -384,11 +414,13 @@ def summary_rows(results: xr.DataTree) -> Iterator[list[Any]]:
         here = goals.isel(at)
         place = [here[axis].item() for axis in axes]
         column = {key: here[key].values for key in SUMMARY_COLUMNS if key in here}
+        verdicts = results["decision"].to_dataset()["verdict"].isel(at).sel(strategy=here["strategy"]).values
         counts = n_courses.isel(at).sel(strategy=here["strategy"]).values
         for i, j in np.argwhere(~np.isnan(column["probability"])):
             number = {key: f"{column[key][i, j]:.6g}" for key in _SUMMARY_NUMBERS}
             texts = {key: str(column[key][j]) for key in ("goal", "structure", "unit")}
             row = number | texts | {"strategy": str(column["strategy"][i]), "n_courses": counts[i]}
+            row["verdict"] = str(verdicts[i])
             yield [*place, *(row[key] for key in SUMMARY_COLUMNS)]
 
 

@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import xarray as xr
 
+from simulator.answers.goals import goals_group
 from simulator.answers.groups import answer_groups
 from simulator.answers.margin_causes import CAUSES
-from simulator.metrics.goals import parse_goal
+from simulator.metrics.goals import Goal, parse_goal
 from simulator.population.coverage import COVERAGE_VOLUMES
 from simulator.population.intervals import mean_interval, wilson_interval
 from simulator.results import DIRECTIONS, VARIABLES, group
@@ -42,7 +43,8 @@ def synthetic_results(
     value = 44 + step + random.normal(0, 2, (len(plans), n_courses, len(metrics)))
     value[..., 1:] -= 14 + 2 * np.arange(n_oars)
     nominal = value.mean(1) + 1
-    goals = _goals(value, nominal, structures, metrics, strategies)
+    problem = _problem(plans, metrics)
+    goals = goals_group(problem, nominal, value, strategies)
     tree = {
         "/": xr.Dataset(attrs=_attributes(n_courses, len(plans))),
         "metrics": group(
@@ -58,7 +60,7 @@ def synthetic_results(
             {"strategy": strategies, "course": np.arange(n_courses), "metric": metrics},
         ),
         "goals": goals,
-        **_answers(plans, goals, value, metrics),
+        **_answers(problem, value),
         "budget": _budget(strategies, metrics, goals),
         "dvh": _dvh(strategies, structures),
         "plans": _plans(plans, strategies),
@@ -68,9 +70,9 @@ def synthetic_results(
     return xr.DataTree.from_dict(tree)
 
 
-def _answers(plans, goals, value, metrics) -> dict[str, xr.Dataset]:
-    """Joint probabilities, comparison, margins and decision of these very numbers."""
-    problem = SimpleNamespace(
+def _problem(plans, metrics) -> SimpleNamespace:
+    """What the answers ask of a problem."""
+    return SimpleNamespace(
         strategies=[
             StrategyGrid.model_validate(
                 {"margins_mm": [d], "motion": [_named(m)], "guidance": [_named(g)]}
@@ -78,7 +80,7 @@ def _answers(plans, goals, value, metrics) -> dict[str, xr.Dataset]:
             for m, g, d in plans
         ],
         requests=[SimpleNamespace(margin_mm=(d,) * 6) for _, _, d in plans],
-        goals=[parse_goal(str(text)) for text in goals["goal"].values],
+        goals=_goals(metrics),
         wanted=[parse_goal("GTV D98% >= 95%")],
         metric_labels=metrics,
         column={label: i for i, label in enumerate(metrics)},
@@ -86,7 +88,10 @@ def _answers(plans, goals, value, metrics) -> dict[str, xr.Dataset]:
         interval=lambda met: wilson_interval(met.sum(axis=-1), met.shape[-1]),
         case=SimpleNamespace(target="GTV"),
         config=SimpleNamespace(
-            decision=DecisionRule(), precision=None, prescription=SimpleNamespace(isodose_percent=80.0)
+            decision=DecisionRule(),
+            precision=None,
+            sampling="pseudo-random",
+            prescription=SimpleNamespace(isodose_percent=80.0),
         ),
         setting=Setting(
             uncertainty=Uncertainty.model_validate({"setup": {"systematic_mm": 2, "random_mm": 2}}),
@@ -100,7 +105,11 @@ def _answers(plans, goals, value, metrics) -> dict[str, xr.Dataset]:
             isocentre_mm=np.zeros(3),
         ),
     )
-    answers = answer_groups(problem, value, np.linspace(5, 40, len(plans)))
+
+
+def _answers(problem, value) -> dict[str, xr.Dataset]:
+    """Joint probabilities, comparison, margins and decision of these very numbers."""
+    answers = answer_groups(problem, value, np.linspace(5, 40, len(value)))
     return answers | {"margins": _with_causes(answers["margins"])}
 
 
@@ -153,45 +162,13 @@ def _attributes(n_courses: int, n_strategies: int) -> dict[str, object]:
     }
 
 
-def _goals(value, nominal, structures, metrics, strategies) -> xr.Dataset:
-    column = np.array([0, 0, *range(1, len(metrics))])
-    is_target = column == 0
-    limit = np.where(is_target, 95.0, 38.0)
-    limit[1] = 100.0
-    in_unit = value[..., column] * np.where(is_target, 100 / RX_GY, 1.0)
-    met = np.where(is_target, in_unit >= limit, in_unit <= limit).sum(axis=1)
-    low, high = wilson_interval(met, value.shape[1])
-    unit = np.where(is_target, "%", "Gy")
-    operator = np.where(is_target, ">=", "<=")
-    labels = np.array(metrics)[column]
-    texts = [
-        f"{m} {o} {v:g}{'' if u == '%' else ' '}{u}" for m, o, v, u in zip(labels, operator, limit, unit, strict=True)
+def _goals(metrics) -> list[Goal]:
+    """Two on the target, one on each organ; the last is unchecked."""
+    organs = [
+        parse_goal(f"{m} <= 38 Gy", level="mandatory", source="Author 2000", checked=m != metrics[-1], note="a remark")
+        for m in metrics[1:]
     ]
-    checked = np.ones(len(column), bool)
-    checked[-1] = False
-    arrays = {
-        "probability": met / value.shape[1],
-        "ci_low": low,
-        "ci_high": high,
-        "nominal": nominal[:, column],
-        **dict(zip(("mean", "mean_low", "mean_high"), mean_interval(in_unit, axis=1), strict=True)),
-        **{
-            key + end: np.quantile(in_unit, q, axis=1) + add
-            for key, q in (("p05", 0.05), ("median", 0.5), ("p95", 0.95))
-            for end, add in _ENDS.items()
-        },
-        "metric": labels,
-        "structure": np.array(structures)[column],
-        "operator": operator,
-        "limit": limit,
-        "unit": unit,
-        "role": np.where(is_target, "target", "oar"),
-        "level": np.where(is_target, "", "mandatory"),
-        "source": np.where(is_target, "", "Author 2000"),
-        "checked": checked,
-        "note": np.where(is_target, "", "a remark"),
-    }
-    return group("goals", arrays, {"strategy": strategies, "goal": texts})
+    return [parse_goal("GTV D98% >= 95%"), parse_goal("GTV D98% >= 100%"), *organs]
 
 
 def _dvh(strategies, structures) -> xr.Dataset:

@@ -1,7 +1,5 @@
 """Intervals, the stopping rule, paired comparison, required margins and the decision against closed forms."""
 
-import json
-
 import numpy as np
 import pytest
 from scipy.interpolate import PchipInterpolator
@@ -12,7 +10,6 @@ from test_sphere_truth import rows, sphere_study
 import simulator
 from simulator.conventions import percent
 from simulator.population.comparison import compare_metric, distinguishable, paired_difference
-from simulator.population.decision import decide, pareto_front
 from simulator.population.intervals import (
     FixedWidthRule,
     clopper_pearson_interval,
@@ -29,6 +26,8 @@ from simulator.population.required_margin import (
     margin_of_courses,
     required_margin,
 )
+from simulator.population.verdicts import pareto_front
+from simulator.report.verdicts import first_sentence, sentences_of
 from simulator.results import joint_probability
 from simulator.strategy.margin import Spread, VanHerkMargin
 from simulator.study_file.schema import StudyConfig
@@ -239,55 +238,6 @@ def test_the_front_holds_what_nothing_beats():
     np.testing.assert_array_equal(front, [True, True, False, True])
 
 
-def spared(*shares):
-    """Organ goals met in the first share of 1000 courses."""
-    return np.arange(1000) < 1000 * np.array(shares)[:, None]
-
-
-def test_the_rule_takes_the_least_organ_risk_of_the_feasible():
-    coverage = np.array([0.99, 0.95, 0.80])
-    found = decide(coverage, coverage - 0.01, 0.9, spared(0.5, 0.7, 0.9), np.array([30.0, 20.0, 10.0]))
-    assert found.recommended == 1
-    np.testing.assert_array_equal(found.feasible, [True, True, False])
-
-
-def test_a_lower_bound_below_the_wanted_coverage_is_not_feasible():
-    coverage = np.array([0.91, 0.85])
-    found = decide(coverage, coverage - 0.02, 0.9, spared(0.5, 0.7), np.array([30.0, 20.0]))
-    assert found.recommended is None
-    assert found.nearest_miss == 0
-
-
-def test_risks_that_cannot_be_told_apart_tie_and_the_smaller_ptv_wins():
-    coverage = np.array([0.99, 0.98])
-    alike = decide(coverage, coverage - 0.01, 0.9, spared(0.701, 0.700), np.array([30.0, 20.0]))
-    assert alike.recommended == 1
-    assert alike.tied == (1, 0)
-    apart = decide(coverage, coverage - 0.01, 0.9, spared(0.75, 0.70), np.array([30.0, 20.0]))
-    assert apart.recommended == 0
-
-
-def test_the_nearest_miss_has_the_best_coverage_then_the_least_risk_then_the_smallest_ptv():
-    for coverage, shares, ptv_cc, nearest in (
-        ((0.7, 0.8, 0.6), (0.9, 0.1, 0.9), (10, 30, 10), 1),
-        ((0.8, 0.8, 0.6), (0.1, 0.2, 0.9), (10, 30, 10), 1),
-        ((0.8, 0.8, 0.6), (0.2, 0.2, 0.9), (30, 20, 10), 1),
-    ):
-        found = decide(np.array(coverage), np.array(coverage) - 0.05, 0.9, spared(*shares), np.array(ptv_cc, float))
-        assert (found.recommended, found.nearest_miss, found.tied) == (None, nearest, ())
-
-
-def test_of_equal_ptvs_the_better_coverage_wins():
-    coverage = np.array([0.97, 0.99, 0.98])
-    found = decide(coverage, coverage - 0.01, 0.9, spared(0.7, 0.7, 0.7), np.array([20.0, 20.0001, 20.0]))
-    assert found.tied == (1, 2, 0)
-
-
-def test_coverage_of_exactly_what_is_wanted_is_enough():
-    found = decide(np.array([0.95]), np.array([0.9]), 0.9, spared(0.5), np.array([1.0]))
-    assert found.recommended == 0
-
-
 def study(**changes):
     return StudyConfig.model_validate(
         {
@@ -337,16 +287,16 @@ def test_joint_probabilities_and_the_decision_are_direct_counts():
     enough = wilson_interval((value.sel(metric="GTV D98%") >= 47.5).sum("course").values, 300)[0] >= 0.9
     assert 0 < enough.sum() < 3
     assert decision.attrs["recommended"] == results["plans/strategy"].values[np.argmax(enough)]
-    assert "is recommended" in json.loads(decision.attrs["reason"])[0]
-    unsure = simulator.run(study(courses=300, decision={"probability": 0.9999}))["decision"]
-    assert unsure.attrs["recommended"] == ""
-    assert unsure.attrs["nearest_miss"] == "none, 9 mm, none"
-    assert "Nothing is feasible" not in unsure.attrs["reason"]
+    assert "is recommended" in first_sentence(results)
+    unsure = simulator.run(study(courses=300, decision={"probability": 0.9999}))
+    assert unsure["decision"].attrs["recommended"] == ""
+    assert unsure["decision"].attrs["nearest_miss"] == "none, 9 mm, none"
+    assert unsure["decision/verdict"].values[-1] == "undecided"
     narrow = {"margins_mm": [0, 3], "motion": ["none"], "guidance": ["none"]}
-    none = simulator.run(study(courses=300, decision={"probability": 0.9999}, strategies=narrow))["decision"]
-    assert none.attrs["recommended"] == ""
-    assert none.attrs["nearest_miss"] == "none, 3 mm, none"
-    assert "Nothing is feasible" in json.loads(none.attrs["reason"])[0]
+    none = simulator.run(study(courses=300, decision={"probability": 0.9999}, strategies=narrow))
+    assert none["decision"].attrs["recommended"] == ""
+    assert none["decision"].attrs["nearest_miss"] in ("none, 0 mm, none", "none, 3 mm, none")
+    assert "None of 2 strategies suits" in first_sentence(none)
 
 
 @pytest.mark.parametrize("n_courses", [20, 50, 100])
@@ -357,13 +307,15 @@ def test_too_few_courses_are_not_called_infeasible(n_courses):
     coverage = joint_probability(results, "wanted coverage")
     assert (coverage["ci_low"] < 0.9).all()
     assert coverage["ci_low"][1] < 0.9 < coverage["ci_high"][1]
-    first, second = json.loads(results["decision"].attrs["reason"])
-    n_unsure = int((coverage["ci_high"] >= 0.9).sum())
-    assert first == (
-        f"{n_courses} courses are too few to tell: no strategy is shown to meet GTV D98% >= 95% with a probability of 90 %, "
-        f"but the 95 % intervals of {n_unsure} of 2 strategies reach that; simulate more courses."
-    )
-    assert second.startswith("The nearest is “none, 6 mm, none” with ")
+    assert results["decision/verdict"].values[1] == "undecided"
+    n_open = int((results["decision/verdict"] == "undecided").sum())
+    sentences = sentences_of(results)
+    assert sentences[0] == "None of 2 strategies suits, so none is recommended."
+    assert sentences[1].startswith("The nearest is “none, 6 mm, none”, which is undecided at this number of courses. ")
+    assert sentences[2].startswith(f"{n_open} of 2 strategies are undecided")
+    needed = results["decision/courses_to_decide"].values
+    assert f"one new run of {needed.max():.0f} courses" in sentences[2]
+    assert needed[1] >= n_courses
 
 
 def test_certain_answers_are_not_rounded_to_certainty():
@@ -404,8 +356,7 @@ def test_a_recommended_recipe_is_said_in_mm():
         radius_mm=10, penumbra_sd_mm=3.2, isodose_percent=95.0, systematic_mm=1, random_mm=1, margins_mm=("van-herk", 0),
         fractions=3, max_points=1000,
     )  # fmt: skip
-    decision = simulator.run(study.model_copy(update={"courses": 300}))["decision"].attrs
-    (first, *_) = json.loads(decision["reason"])
+    first = first_sentence(simulator.run(study.model_copy(update={"courses": 300})))
     mm = 2.5003 + 1.6449 * (np.hypot(1, 3.2) - 3.2)
     assert f"“none, van Herk, none” ({mm:.1f} / {mm:.1f} / {mm:.1f} mm along LR / AP / SI) is recommended" in first
 

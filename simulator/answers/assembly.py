@@ -9,18 +9,18 @@ import xarray as xr
 
 from simulator import __version__
 from simulator.accumulation.maps import MapFrame
+from simulator.answers.goals import goals_group
 from simulator.answers.groups import answer_groups
 from simulator.plan.quality import PlanQuality
 from simulator.population.bands import DOSE_BINS, QUANTILES
 from simulator.population.coverage import COVERAGE_VOLUMES
-from simulator.population.intervals import mean_interval, quantile_interval
+from simulator.population.intervals import mean_interval
 from simulator.problem.problem import Problem
 from simulator.problem.words import study_in_words
 from simulator.results import DIRECTIONS, VARIABLES, group, result_hash
 from simulator.study_file.loading import dump_study
 
 _MEAN = ("mean", "mean_low", "mean_high")
-_QUANTILES = {"p05": 0.05, "median": 0.5, "p95": 0.95}
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def assemble(
     tree = xr.DataTree.from_dict(
         {
             "metrics": _metrics_group(problem, outcomes, values, labels),
-            "goals": _goals_group(problem, outcomes, values, labels),
+            "goals": goals_group(problem, np.stack([o.nominal for o in outcomes]), values, labels),
             **answer_groups(problem, values, np.array([o.quality.ptv_cc for o in outcomes])),
             "dvh": group(
                 "dvh",
@@ -145,49 +145,6 @@ def _metrics_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray
             **dict(zip(_MEAN, mean_interval(values, axis=1), strict=True)),
         },
         {"strategy": labels, "course": np.arange(values.shape[1]), "metric": problem.metric_labels},
-    )
-
-
-def _goals_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray, labels: list[str]) -> xr.Dataset:
-    goals, rx = problem.goals, problem.prescription_gy
-    column = problem.column
-    shape = (len(outcomes), len(goals))
-    bounds = [f"{key}_{end}" for end in ("low", "high") for key in _QUANTILES]
-    numbers = {
-        key: np.empty(shape) for key in ("probability", "ci_low", "ci_high", "nominal", *_MEAN, *_QUANTILES, *bounds)
-    }
-    for i, outcome in enumerate(outcomes):
-        for j, goal in enumerate(goals):
-            drawn = values[i, :, column[goal.metric.label]].astype(np.float64)
-            met = goal.is_met(drawn, rx)
-            numbers["probability"][i, j] = met.mean()
-            numbers["ci_low"][i, j], numbers["ci_high"][i, j] = problem.interval(met)
-            nominal = float(outcome.nominal[column[goal.metric.label]])
-            numbers["nominal"][i, j] = goal.in_goal_unit(np.array(nominal), rx)
-            shown, shares = goal.in_goal_unit(drawn, rx), tuple(_QUANTILES.values())
-            found = [
-                *np.quantile(shown, shares),
-                *np.concatenate(quantile_interval(shown, shares)),
-                *mean_interval(shown),
-            ]
-            for key, number in zip((*_QUANTILES, *bounds, *_MEAN), found, strict=True):
-                numbers[key][i, j] = number
-    return group(
-        "goals",
-        {
-            **numbers,
-            "metric": np.array([g.metric.label for g in goals]),
-            "structure": np.array([g.metric.structure for g in goals]),
-            "operator": np.array([g.operator for g in goals]),
-            "limit": np.array([g.limit for g in goals]),
-            "unit": np.array([g.unit for g in goals]),
-            "role": np.array(["target" if g.metric.structure == problem.case.target else "oar" for g in goals]),
-            "level": np.array([g.level for g in goals]),
-            "source": np.array([g.source for g in goals]),
-            "checked": np.array([g.checked for g in goals]),
-            "note": np.array([g.note for g in goals]),
-        },
-        {"strategy": labels, "goal": [g.text for g in goals]},
     )
 
 

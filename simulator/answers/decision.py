@@ -1,115 +1,106 @@
-"""Which strategy is recommended, and why."""
-
-import json
+"""The verdict on each strategy, the order of strategies, and how many courses would settle what is not known."""
 
 import numpy as np
 import xarray as xr
 
-from simulator.answers.joint import COVERAGE, ORGANS, all_met, goals_of
-from simulator.conventions import percent
-from simulator.population.decision import Decision
+from simulator.answers.goals import asked_of
+from simulator.answers.joint import COVERAGE, ORGANS
+from simulator.population.intervals import wilson_interval
+from simulator.population.verdicts import HOLDS, NOT_KNOWN, courses_to_decide, decide, holds, pareto_front
 from simulator.problem.problem import Problem
 from simulator.results import group
-
-_WORST_NAMED = 3
+from simulator.sampling.quasi import N_RANDOMISATIONS
 
 
 def decision_group(
-    problem: Problem, values: np.ndarray, joint: np.ndarray, decision: Decision, ptv_cc: np.ndarray, labels: list[str]
+    problem: Problem, values: np.ndarray, joint: np.ndarray, ptv_cc: np.ndarray, labels: list[str]
 ) -> xr.Dataset:
-    chosen = {
-        "recommended": "" if decision.recommended is None else labels[decision.recommended],
-        "nearest_miss": "" if decision.nearest_miss is None else labels[decision.nearest_miss],
-    }
+    """The group decision of the results.
+
+    Parameters
+    ----------
+    values : (strategy, course, metric). joint : boolean (strategy, joint, course). ptv_cc : (strategy,).
+    """
+    rule = problem.config.decision
+    met, wanted = _conditions(problem, values, joint)
+    low, high = problem.interval(met)
+    known = holds(low, high, wanted)
+    is_limit = _is_limit(problem)
+    target = known[:, ~is_limit].max(axis=1)
+    decision = decide(target, known[:, is_limit], _excess(problem, values), ptv_cc)
+    best = labels[int(decision.order[0])]
+    recommended = best if decision.recommended is not None else ""
     dataset = group(
         "decision",
         {
+            "verdict": np.array(decision.verdicts),
+            "target_holds": np.array(HOLDS)[decision.target],
+            "organs_hold": np.array(HOLDS)[decision.organs],
+            "limits_held": (known[:, is_limit] == 0).sum(axis=1),
+            "rank": np.argsort(decision.order) + 1,
+            "courses_to_decide": _courses_to_decide(problem, met, wanted, known),
             "organ_risk": 1 - joint[:, ORGANS].mean(axis=1),
-            "feasible": decision.feasible,
-            "on_front": decision.on_front,
-            "wanted_probability": np.array(problem.config.decision.probability),
-            **{key: np.array(label) for key, label in chosen.items()},
+            "on_front": pareto_front(joint[:, COVERAGE].mean(axis=1), joint[:, ORGANS].mean(axis=1)),
+            "wanted_probability": np.array(rule.probability),
+            "recommended": np.array(recommended),
+            "nearest_miss": np.array("" if recommended else best),
         },
         {"strategy": labels},
     )
     dataset.attrs.update(
-        **chosen,
-        probability=problem.config.decision.probability,
+        recommended=recommended,
+        nearest_miss="" if recommended else best,
+        probability=rule.probability,
+        organ_probability=rule.organ_probability,
+        indifference=rule.indifference,
         wanted="; ".join(g.text for g in problem.wanted),
-        reason=json.dumps(_reason(problem, values, joint, decision, ptv_cc, labels), ensure_ascii=False),
+        n_conditions=len(wanted),
+        tied="; ".join(labels[i] for i in decision.tied),
     )
     return dataset
 
 
-def _worst_organs(problem: Problem, values: np.ndarray, spared: np.ndarray) -> str:
-    """The goals on organs that a strategy meets least often."""
-    goals = goals_of(problem, "all organ goals")
-    probability = [all_met(problem, values[None], [goal]).mean() for goal in goals]
-    worst = [i for i in np.argsort(probability, kind="stable") if probability[i] < 1][:_WORST_NAMED]
-    if not worst:
-        return "Every goal on an organ is met in all courses."
-    named = ", ".join(f"{goals[i].text} (met in {percent(probability[i])} %)" for i in worst)
-    plainly = (
-        " Most courses miss a limit: whether that is acceptable is not for this rule to say."
-        if spared.mean() < 0.5
-        else ""
-    )
-    return f"Its least certain goals on organs: {named}.{plainly}"
+def _is_limit(problem: Problem) -> np.ndarray:
+    """Which of the conditions are on organs: the joint coverage comes first, then the goals that are asked for."""
+    asked = [g for g, p in zip(problem.goals, asked_of(problem), strict=True) if not np.isnan(p)]
+    return np.array([False, *(g.metric.structure != problem.case.target for g in asked)])
 
 
-def _margin_in_mm(problem: Problem, strategy: int) -> str:
-    """What a recipe's margin is in numbers; nothing for margins that are named by theirs."""
-    if problem.strategies[strategy].margin.is_constant:
-        return ""
-    lr, ap, si = problem.requests[strategy].margin_mm[::2]
-    return f" ({lr:.1f} / {ap:.1f} / {si:.1f} mm along LR / AP / SI)"
-
-
-def _reason(
-    problem: Problem, values: np.ndarray, joint: np.ndarray, decision: Decision, ptv_cc: np.ndarray, labels: list[str]
-) -> list[str]:
-    """Sentences that say why."""
-    wanted = 100 * problem.config.decision.probability
-    goal = " and ".join(g.text for g in problem.wanted)
-    n = joint.shape[2]
-    coverage, risk = joint[:, COVERAGE].mean(axis=1), 1 - joint[:, ORGANS].mean(axis=1)
-    low, high = problem.interval(joint[:, COVERAGE])
-
-    def interval(i: int) -> str:
-        return f"{percent(coverage[i])} % (95 % interval {percent(low[i])} to {percent(high[i])} %)"
-
-    if decision.recommended is None:
-        miss = decision.nearest_miss
-        assert miss is not None
-        n_undecided = int((high >= problem.config.decision.probability).sum())
-        if n_undecided:
-            return [
-                f"{n} courses are too few to tell: no strategy is shown to meet {goal} with a probability of {wanted:g} %, but "
-                f"the 95 % intervals of {n_undecided} of {len(labels)} strategies reach that; simulate more courses.",
-                f"The nearest is “{labels[miss]}” with {interval(miss)}.",
-            ]
-        return [
-            f"Nothing is feasible: no strategy meets {goal} with a probability of {wanted:g} % at the lower end of its "
-            "95 % interval.",
-            f"The nearest miss is “{labels[miss]}” with {interval(miss)}.",
-        ]
-    best = decision.recommended
-    n_feasible = int(decision.feasible.sum())
-    sentences = [
-        f"“{labels[best]}”{_margin_in_mm(problem, best)} is recommended. It meets {goal} with {interval(best)}, and "
-        f"{wanted:g} % are wanted at the lower end of the interval; {n_feasible} of {len(labels)} strategies achieve that.",
+def _conditions(problem: Problem, values: np.ndarray, joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each condition is met, boolean (strategy, condition, course), and the wanted probabilities (condition,)."""
+    asked = asked_of(problem)
+    goals = [(g, p) for g, p in zip(problem.goals, asked, strict=True) if not np.isnan(p)]
+    met = [
+        g.is_met(values[:, :, problem.column[g.metric.label]].astype(np.float64), problem.prescription_gy)
+        for g, _ in goals
     ]
-    if not goals_of(problem, "all organ goals"):
-        return [*sentences, "There are no goals on organs; of the feasible strategies its PTV is the smallest."]
-    least = float(risk[decision.feasible].min())
-    sentences.append(
-        f"The risk that any organ misses a goal is {percent(risk[best])} %; the least among the feasible strategies is "
-        f"{percent(least)} %."
+    return np.stack([joint[:, COVERAGE], *met], axis=1), np.array(
+        [problem.config.decision.probability, *(p for _, p in goals)]
     )
-    sentences.append(_worst_organs(problem, values[best], joint[best, ORGANS]))
-    if len(decision.tied) > 1:
-        sentences.append(
-            f"{len(decision.tied)} feasible strategies cannot be told from that least risk on {n} common courses "
-            f"(paired 95 % interval), and of these its PTV, {ptv_cc[best]:.1f} cc, is the smallest."
-        )
-    return sentences
+
+
+def _excess(problem: Problem, values: np.ndarray) -> np.ndarray:
+    """Sum over the mandatory limits on organs of the excess relative to the limit, (strategy, course)."""
+    total = np.zeros(values.shape[:2])
+    for goal, p in zip(problem.goals, asked_of(problem), strict=True):
+        if not np.isnan(p) and goal.metric.structure != problem.case.target:
+            drawn = values[:, :, problem.column[goal.metric.label]].astype(np.float64)
+            total += goal.excess(drawn, problem.prescription_gy) / (goal.limit or 1.0)
+    return total
+
+
+def _courses_to_decide(problem: Problem, met: np.ndarray, wanted: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Courses of a new run that would settle what is not known of each strategy, (strategy,); 0 where all is known.
+
+    Courses that tell more than independent ones, as Sobol' points do, count by the width of their interval beside Wilson's.
+    """
+    n = met.shape[-1]
+    low, high = problem.interval(met)
+    plain_low, plain_high = wilson_interval(met.sum(axis=-1), n)
+    courses = courses_to_decide(met.mean(axis=-1), wanted, problem.config.decision.indifference)
+    courses = courses * ((high - low) / (plain_high - plain_low)) ** 2
+    most = np.where(known == NOT_KNOWN, np.maximum(courses, n), 0.0).max(axis=1)
+    if problem.config.sampling == "sobol":
+        finite = np.isfinite(most) & (most > 0)
+        most[finite] = N_RANDOMISATIONS * 2 ** np.ceil(np.log2(most[finite] / N_RANDOMISATIONS))
+    return np.ceil(most)

@@ -5,9 +5,8 @@ import xarray as xr
 
 from simulator.answers.comparison import comparison_group
 from simulator.answers.decision import decision_group
-from simulator.answers.joint import COVERAGE, ORGANS, joint_group, joint_met
+from simulator.answers.joint import joint_group, joint_met
 from simulator.answers.margins import margins_group
-from simulator.population.decision import decide
 from simulator.problem.problem import Problem
 
 
@@ -20,16 +19,9 @@ def answer_groups(problem: Problem, values: np.ndarray, ptv_cc: np.ndarray) -> d
     """
     labels = [s.label() for s in problem.strategies]
     joint = joint_met(problem, values)
-    decision = decide(
-        joint[:, COVERAGE].mean(axis=1),
-        problem.interval(joint[:, COVERAGE])[0],
-        problem.config.decision.probability,
-        joint[:, ORGANS],
-        ptv_cc,
-    )
     return {
         "joint": joint_group(problem, joint, labels),
         "comparison": comparison_group(problem, values, joint, labels),
         "margins": margins_group(problem, values),
-        "decision": decision_group(problem, values, joint, decision, ptv_cc, labels),
+        "decision": decision_group(problem, values, joint, ptv_cc, labels),
     }

@@ -1,6 +1,5 @@
 """Tables for the terminal: a resolved study, and the answer of a finished one."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from simulator.conventions import percent
 from simulator.execution.splitting import tasks_of
 from simulator.problem.problem import Problem
 from simulator.problem.words import biology_in_words
+from simulator.report.verdicts import first_sentence
 from simulator.results import JOINT_SHOWN, joint_probability, lost_targets, sweep_axes, sweep_points
 from simulator.sampling.courses import Delivery
 from simulator.simulation.courses import COURSES_COMPARED, course_draws, deliver_courses
@@ -138,32 +138,39 @@ def _megabytes(problem: Problem) -> float:
 
 
 def answer_table(results: xr.DataTree) -> Table:
-    """Probability of each target goal and the least certain goal on organs by strategy; by point, what a sweep recommends."""
+    """By strategy the verdict, each target goal and the least certain goal on organs; by point, what a sweep recommends."""
     if sweep_axes(results):
         return _sweep_table(results)
     goals = results["goals"].to_dataset()
     is_target = goals["role"].values == "target"
     target_goals = [str(g) for g in goals["goal"].values[is_target]]
+    decision = results["decision"].to_dataset()
     rows = []
-    for i, strategy in enumerate(goals["strategy"].values):
-        cells = [_with_interval(goals, i, int(j)) for j in np.flatnonzero(is_target)]
+    for i in np.argsort(decision["rank"].values):
+        strategy = goals["strategy"].values[i]
+        cells = [
+            str(decision["verdict"].values[i]),
+            *(_with_interval(goals, i, int(j)) for j in np.flatnonzero(is_target)),
+        ]
         others = np.flatnonzero(~is_target)
         if len(others):
             worst = int(others[np.argmin(goals["probability"].values[i, others])])
             cells.append(f"{goals['goal'].values[worst]}: {_with_interval(goals, i, worst)}")
         rows.append((str(strategy), *cells))
-    columns = ["strategy", *target_goals] + (["OAR goal least likely to be met"] if not is_target.all() else [])
+    columns = ["strategy", "verdict", *target_goals] + (
+        ["OAR goal least likely to be met"] if not is_target.all() else []
+    )
     return text_table(f"{results.attrs['name']}: probability of each goal (95 % interval)", columns, rows)
 
 
 def recommendation(results: xr.DataTree) -> str:
-    """What the decision rule recommends, in a sentence; for a sweep, where the table says it for every point, what to read."""
+    """The verdict in a sentence or two; for a sweep, where the table says it for every point, what to read."""
+    lost = lost_targets(results)
     first = (
         "The folders in points/ hold the complete results of each point."
         if sweep_axes(results)
-        else str(json.loads(results["decision"].attrs["reason"])[0])
+        else first_sentence(results)
     )
-    lost = lost_targets(results)
     return f"{first}\nnote: {lost}" if lost else first
 
 
@@ -172,7 +179,7 @@ def _sweep_table(results: xr.DataTree) -> Table:
     axes = sweep_axes(results)
     decision = results["decision"].to_dataset()
     joint, organs = (joint_probability(results, name) for name in JOINT_SHOWN)
-    undecided = (joint["ci_high"] >= decision["wanted_probability"]).any("strategy")
+    undecided = (decision["verdict"] == "undecided").any("strategy")
     rows = []
     for at in sweep_points(results):
         here = decision.isel(at)
@@ -180,7 +187,7 @@ def _sweep_table(results: xr.DataTree) -> Table:
         chosen = recommended or chosen
         p, low, high = (float(joint[key].isel(at).sel(strategy=chosen)) for key in ("probability", "ci_low", "ci_high"))
         risk = 1 - float(organs["probability"].isel(at).sel(strategy=chosen))
-        nearest = f"{'too few courses to tell' if undecided.isel(at) else 'none'}; nearest: {chosen}"
+        nearest = f"{'undecided' if undecided.isel(at) else 'none suits'}; nearest: {chosen}"
         rows.append(
             (
                 *(_shown(here[axis].item()) for axis in axes),

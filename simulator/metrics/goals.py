@@ -58,6 +58,16 @@ class Goal:
         limit = self.limit - slack if self.operator in (">=", "<") else self.limit + slack
         return np.asarray(_OPERATORS[self.operator](shown, limit))
 
+    @property
+    def is_upper(self) -> bool:
+        """Whether it limits from above."""
+        return self.operator in ("<=", "<")
+
+    def excess(self, value: np.ndarray, prescription_gy: float) -> np.ndarray:
+        """How far metric values lie on the wrong side of the limit, in the unit of the goal; 0 on the right side."""
+        beyond = self.in_goal_unit(value, prescription_gy) - self.limit
+        return np.maximum(beyond if self.is_upper else -beyond, 0.0)
+
 
 def is_goal(entry: str) -> bool:
     """Whether an entry of `goals` is a goal, rather than a library or a file."""

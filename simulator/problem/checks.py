@@ -49,6 +49,18 @@ def wanted_goals(config: StudyConfig, case: Case) -> tuple[Goal, ...]:
     return wanted
 
 
+def check_goal_probabilities(config: StudyConfig, goals: tuple[Goal, ...]) -> None:
+    """Refuse probabilities for goals that the study does not have."""
+    texts = [goal.text for goal in goals]
+    for text in config.decision.goal_probability:
+        if text not in texts:
+            near = difflib.get_close_matches(text, texts, 1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise ConfigError(
+                f"decision.goal_probability: {text!r} is not a goal of this study{hint}; `simulator check` lists them"
+            )
+
+
 def check_sources(config: StudyConfig, case: Case) -> None:
     """Refuse structures that the case does not have, and motion management that has nothing to manage."""
     uncertainty = config.uncertainty

@@ -13,7 +13,7 @@ from simulator.metrics.goals import Goal
 from simulator.metrics.kinds import metrics_of_responses, parse_metric
 from simulator.metrics.metric import Metric
 from simulator.once import Once
-from simulator.problem.checks import check_sources, require_structure, wanted_goals
+from simulator.problem.checks import check_goal_probabilities, check_sources, require_structure, wanted_goals
 from simulator.problem.inputs import case_key, digests_of_inputs
 from simulator.problem.margins import plan_request
 from simulator.problem.problem import Problem
@@ -49,6 +49,7 @@ def prepare(config: StudyConfig) -> Problem:
     known = [g for g in published if g.metric.structure in case.structures]
     goals = tuple({g.text: g for g in (*own, *known)}.values())
     check_goals(own, config.prescription.dose_gy)
+    check_goal_probabilities(config, goals)
     named = {*(g.metric.structure for g in goals), *itertools.chain(*config.biology.sections.values())}
     wanted = wanted_goals(config, case)
     structures = tuple(s for s in case.structures.values() if s.role != "external" or s.name in named)

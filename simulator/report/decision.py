@@ -1,6 +1,5 @@
 """Tables of the report that decide: verdicts, required margins, paired comparison and the uncertainty budget."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -9,45 +8,51 @@ import xarray as xr
 from simulator.conventions import percent
 from simulator.plots.style import readable
 from simulator.report.text import cell, significant
-from simulator.results import JOINT_SHOWN, joint_probability, lost_targets
+from simulator.report.verdicts import sentences_of
+from simulator.results import JOINT_SHOWN, joint_probability
 
 
 def decision_table(results: xr.DataTree) -> dict[str, Any]:
-    """Verdict on each strategy, best coverage with least risk first, and the sentences above the table."""
+    """Verdict on each strategy in the order of the rule, and the sentences above the table."""
     decision = results["decision"].to_dataset()
     ptv_cc = results["plans"].to_dataset()["ptv_cc"].values
     coverage, organs = (joint_probability(results, name) for name in JOINT_SHOWN)
     attrs = decision.attrs
+    goals = results["goals"].to_dataset()
+    n_limits = int(((goals["role"] != "target") & goals["wanted_probability"].notnull()).sum())
     rows = [
         {
             "strategy": str(name),
-            "verdict": _verdict(decision, float(coverage["ci_high"].values[i]), i),
+            "verdict": verdict_in_words(decision, i),
             "coverage": cell(coverage, i),
+            "limits": f"{int(decision['limits_held'].values[i])} of {n_limits}",
             "organs": cell(organs, i),
             "ptv_cc": significant(float(ptv_cc[i])),
             "chosen": str(name) == (attrs["recommended"] or attrs["nearest_miss"]),
         }
         for i, name in enumerate(decision["strategy"].values)
     ]
-    order = np.lexsort((decision["organ_risk"].values, ~decision["feasible"].values.astype(bool)))
     return {
-        "rows": [rows[i] for i in order],
-        "sentences": [readable(s) for s in json.loads(attrs["reason"])] + [s for s in (lost_targets(results),) if s],
+        "rows": [rows[i] for i in np.argsort(decision["rank"].values)],
+        "sentences": [readable(s) for s in sentences_of(results)],
         "wanted": readable(attrs["wanted"]),
         "probability": f"{100 * float(attrs['probability']):g}",
+        "organ_probability": f"{100 * float(attrs['organ_probability']):g}",
         "organ_goals": readable(str(organs["members"].item())),
     }
 
 
-def _verdict(decision: xr.Dataset, coverage_high: float, i: int) -> str:
-    name = str(decision["strategy"].values[i])
-    if name == decision.attrs["recommended"]:
-        return "recommended"
-    feasible = bool(decision["feasible"].values[i])
-    words = "feasible" if feasible else "nearest miss" if name == decision.attrs["nearest_miss"] else "not feasible"
-    if not feasible and coverage_high >= float(decision.attrs["probability"]):
-        words += " so far (too few courses to tell)"
-    return words + (", on the front" if decision["on_front"].values[i] else "")
+def verdict_in_words(decision: xr.Dataset, i: int) -> str:
+    """The verdict on a strategy, with what it is about."""
+    verdict, organs = str(decision["verdict"].values[i]), str(decision["organs_hold"].values[i])
+    target = str(decision["target_holds"].values[i])
+    if str(decision["strategy"].values[i]) == decision.attrs["recommended"]:
+        return f"{verdict}; recommended"
+    if verdict != "undecided":
+        return {"covers, but": "covers, but organs fail", "spares, but": "spares, but does not cover"}.get(
+            verdict, verdict
+        )
+    return f"undecided (target covered: {target}; organs spared: {organs})"
 
 
 def margin_table(results: xr.DataTree) -> dict[str, Any]:

@@ -66,6 +66,7 @@ def _sweep(results: xr.DataTree) -> dict[str, Any]:
         "words": json.loads(results.attrs["words"]),
         "wanted": readable(decision.attrs.get("wanted", "as each point says")),
         "probability": " or ".join(f"{100 * p:g}" for p in np.unique(decision["wanted_probability"])),
+        "organ_probability": _percent_or_word(decision.attrs.get("organ_probability")),
         "table": sweep_table(results),
         "curves": _svg(plots.sweep_curves(results, shown)),
         "goals": [readable(str(goal)) for goal in results["goals"].to_dataset()["goal"].values],
@@ -73,6 +74,10 @@ def _sweep(results: xr.DataTree) -> dict[str, Any]:
         "shown": shown,
         "n_strategies": results["goals"].sizes["strategy"],
     }
+
+
+def _percent_or_word(probability: float | None) -> str:
+    return "as each point says" if probability is None else f"{100 * probability:g}"
 
 
 def chosen_strategies(results: xr.DataTree) -> dict[str, str]:

@@ -19,14 +19,14 @@ def sweep_table(results: xr.DataTree) -> dict[str, Any]:
     axes = sweep_axes(results)
     decision = results["decision"].to_dataset()
     coverage, organs = (joint_probability(results, name) for name in JOINT_SHOWN)
-    undecided = (coverage["ci_high"] >= decision["wanted_probability"]).any("strategy")
+    undecided = (decision["verdict"] == "undecided").any("strategy")
     required = results["margins"].to_dataset()
     rows = []
     for number, at in enumerate(sweep_points(results)):
         here = decision.isel(at)
         recommended, nearest = str(here["recommended"].item()), str(here["nearest_miss"].item())
         chosen = recommended or nearest
-        why = "too few courses to tell" if undecided.isel(at) else "nothing feasible"
+        why = "undecided" if undecided.isel(at) else "none suits"
         rows.append(
             {
                 "values": [_text(here[axis].item()) for axis in axes],
@@ -39,10 +39,8 @@ def sweep_table(results: xr.DataTree) -> dict[str, Any]:
         )
     decided = decision["recommended"].values.astype(str) != ""
     n_undecided = int((undecided.transpose(*axes).values & ~decided).sum())
-    more = f"; at {n_undecided} more there are too few courses to tell" if n_undecided else ""
-    sentence = (
-        f"A strategy is feasible at {int(decided.sum())} of {len(rows)} points{more}. {lost_targets(results)}".strip()
-    )
+    more = f"; at {n_undecided} more that is undecided" if n_undecided else ""
+    sentence = f"A strategy suits at {int(decided.sum())} of {len(rows)} points{more}. {lost_targets(results)}".strip()
     return {"axes": axes, "rows": rows, "sentence": sentence}
 
 

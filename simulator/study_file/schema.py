@@ -152,12 +152,26 @@ class Numerics(Spec):
 
 
 class DecisionRule(Spec):
-    """Which strategies are good enough: feasible ones reach the wanted coverage at the lower end of its interval."""
+    """What a strategy has to reach in order to suit, at the conservative ends of 95 % intervals."""
 
     target_goals: tuple[_TargetGoal, ...] = Field(
         (), description="goals that have to be met together; by default D98% of the target >= 95% of the prescription"
     )
     probability: Annotated[float, Field(gt=0, lt=1)] = Field(0.9, description="wanted probability of meeting them")
+    organ_probability: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.9, description="wanted probability of each mandatory goal on an organ (those not marked optimal)"
+    )
+    goal_probability: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default_factory=dict, description="a wanted probability of their own for some goals, by the goal as written"
+    )
+    indifference: Annotated[float, Field(ge=0.0005, le=0.2)] = Field(
+        0.01, description="zone about a wanted probability within which no courses are asked for to tell the difference"
+    )
+
+    @field_validator("goal_probability", mode="before")
+    @classmethod
+    def _as_goals_are_named(cls, value: Any) -> Any:
+        return {" ".join(str(k).split()): v for k, v in value.items()} if isinstance(value, dict) else value
 
 
 class DoseMaps(Spec):
