@@ -126,6 +126,31 @@ VARIABLES: dict[str, dict[str, Variable]] = {
             "part of required_mm minus recipe_mm that is due to a cause",
         ),
     },
+    "prescription": {
+        "dose_gy": Variable(("scale",), "Gy", "prescription of the same plans scaled"),
+        "probability": Variable(
+            ("strategy", "goal", "scale"),
+            "1",
+            "probability of the goal there, limits in percent kept as the dose that they are",
+        ),
+        "coverage_of_dose": Variable(
+            ("strategy", "scale"), "1", "probability there of the dose that the wanted coverage asks for in the study"
+        ),
+        "organs": Variable(
+            ("strategy", "scale"), "1", "probability there that all mandatory limits on organs hold together"
+        ),
+        "largest_gy": Variable(
+            ("strategy",), "Gy", "largest prescription at which every mandatory limit is met as often as wanted"
+        ),
+        "largest_low_gy": Variable(
+            ("strategy",), "Gy", "the same at the lower ends of 95 % intervals: where every limit is shown to hold"
+        ),
+        "largest_high_gy": Variable(("strategy",), "Gy", "the same at the upper ends of 95 % intervals"),
+        "first_limit": Variable(("strategy",), "", "limit that fails first beyond largest_low_gy"),
+        "coverage_there": Variable(("strategy",), "1", "coverage_of_dose at largest_low_gy"),
+        "coverage_there_low": Variable(("strategy",), "1", "lower end of the 95 % interval of coverage_there"),
+        "coverage_there_high": Variable(("strategy",), "1", "upper end of the 95 % interval of coverage_there"),
+    },
     "decision": {
         "verdict": Variable(("strategy",), "", "suits, undecided, covers but, spares but, or neither"),
         "target_holds": Variable(("strategy",), "", "whether the target is covered as wanted: yes, not known or no"),

@@ -267,7 +267,7 @@ def test_the_wanted_coverage_may_be_swept_and_too_few_courses_are_said(tmp_path)
     undecided = (results["joint/ci_high"].sel(joint="wanted coverage").values >= [[0.05], [0.9999]]).any(axis=1)
     for row, unsure in zip(table["rows"], undecided, strict=True):
         verdict = row["verdict"]
-        assert "nearest" not in verdict or verdict.startswith("too few courses" if unsure else "nothing feasible")
+        assert "nearest" not in verdict or verdict.startswith("undecided" if unsure else "none suits")
         assert (row["organs"]["text"] == "–") == has_no_organs
     render_report(results, tmp_path / "report.html")
     assert "5 or 99.99 %" in (tmp_path / "report.html").read_text(encoding="utf-8")

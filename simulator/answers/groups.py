@@ -1,4 +1,4 @@
-"""From the metrics of every course to the answers: joint probabilities, comparison, required margins and the decision."""
+"""From the metrics of every course to the answers that compare and decide."""
 
 import numpy as np
 import xarray as xr
@@ -7,11 +7,12 @@ from simulator.answers.comparison import comparison_group
 from simulator.answers.decision import decision_group
 from simulator.answers.joint import joint_group, joint_met
 from simulator.answers.margins import margins_group
+from simulator.answers.prescription import prescription_group
 from simulator.problem.problem import Problem
 
 
 def answer_groups(problem: Problem, values: np.ndarray, ptv_cc: np.ndarray) -> dict[str, xr.Dataset]:
-    """The groups joint, comparison, margins and decision of the results.
+    """The groups joint, comparison, margins, prescription and decision of the results.
 
     Parameters
     ----------
@@ -23,5 +24,6 @@ def answer_groups(problem: Problem, values: np.ndarray, ptv_cc: np.ndarray) -> d
         "joint": joint_group(problem, joint, labels),
         "comparison": comparison_group(problem, values, joint, labels),
         "margins": margins_group(problem, values),
+        "prescription": prescription_group(problem, values, labels),
         "decision": decision_group(problem, values, joint, ptv_cc, labels),
     }

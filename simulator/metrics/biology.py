@@ -8,7 +8,7 @@ Linear-quadratic model (Fowler 1989, doi:10.1259/0007-1285-62-740-679), fraction
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -48,6 +48,16 @@ class BiologicalDose:
     def label(self) -> str:
         """As in a goal, for example "EQD2(2)"."""
         return f"{self.quantity}({self.alpha_beta_gy:g})"
+
+    def at_scale(self, scale: float) -> tuple["BiologicalDose", float]:
+        """A biological dose and a factor whose product is this one when all doses are scaled by s.
+
+        sum_f s d_f (1 + s d_f / (α/β)) = s BED with α/β / s; EQD2 divides by 1 + 2 Gy / (α/β).
+        """
+        other = replace(self, alpha_beta_gy=self.alpha_beta_gy / scale)
+        if self.quantity == "BED":
+            return other, scale
+        return other, scale * (1 + 2 / other.alpha_beta_gy) / (1 + 2 / self.alpha_beta_gy)
 
     def of(self, sums: FractionSums) -> np.ndarray:
         """The dose, float32 (course, point) in Gy."""

@@ -2,8 +2,8 @@
 
 from abc import abstractmethod
 from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -94,6 +94,17 @@ class VolumeAtDose(Metric):
         """Lowered by the rounding of float32, so that a dose equal to the threshold counts as reaching it."""
         return self.threshold_gy(prescription_gy) * (1 - _ROUNDING)
 
+    @abstractmethod
+    def with_threshold(self, factor: float) -> Self:
+        """The same kind of volume at its dose times a factor."""
+
+    def at_scale(self, scale: float) -> tuple[Metric, float]:
+        """The volume at a dose is that at the dose over the scale."""
+        if self.dose is None:
+            return self.with_threshold(1 / scale), 1.0
+        dose, factor = self.dose.at_scale(scale)
+        return replace(self, dose=dose).with_threshold(1 / factor), 1.0
+
     def of(self, doses: CourseDoses) -> np.ndarray:
         """Read off the DVH."""
         return self._in_unit(doses.read_off_dvh(self), doses.total_cc)
@@ -110,6 +121,10 @@ class VolumeAtGy(VolumeAtDose):
     example = "V20Gy"
     gy: float
 
+    def with_threshold(self, factor: float) -> Self:
+        """At another dose."""
+        return replace(self, gy=self.gy * factor)
+
     def threshold_gy(self, prescription_gy: float) -> float:
         """As it is written."""
         return self.gy
@@ -123,6 +138,10 @@ class VolumeAtPercent(VolumeAtDose):
     example = "V95%"
     is_of_prescription = True
     percent: float
+
+    def with_threshold(self, factor: float) -> Self:
+        """At another percentage."""
+        return replace(self, percent=self.percent * factor)
 
     def threshold_gy(self, prescription_gy: float) -> float:
         """The percentage in Gy."""

@@ -17,3 +17,9 @@ class FractionSums:
 
     dose_gy: np.ndarray
     squares_gy2: np.ndarray
+
+    def scaled(self, factor: float) -> "FractionSums":
+        """Of doses times a factor."""
+        if factor == 1:
+            return self
+        return FractionSums(np.float32(factor) * self.dose_gy, np.float32(factor**2) * self.squares_gy2)

@@ -15,6 +15,7 @@ _GOAL = re.compile(
     r"^\s*(?P<structure>\S+)\s+(?P<metric>\S+)\s*(?P<op><=|>=|<|>)\s*(?P<value>\S+?)\s*(?P<unit>Gy|%|cc)?\s*$"
 )
 _EXAMPLE = 'write it like "GTV D98% >= 95%" or "SpinalCord D0.035cc <= 25.3 Gy"'
+_ROUNDING = 1e-6
 _MOST = {"Gy": 500.0, "%": 100.0, "cc": 100_000.0}
 _MOST_BIOLOGICAL_GY = 5000.0
 _MOST_PERCENT_OF_PRESCRIPTION = 500.0
@@ -53,10 +54,13 @@ class Goal:
 
         Values are float32; a value within their rounding error (1e-6 of the limit) of the limit counts as on it.
         """
-        shown = self.in_goal_unit(value, prescription_gy)
-        slack = 1e-6 * abs(self.limit)
-        limit = self.limit - slack if self.operator in (">=", "<") else self.limit + slack
-        return np.asarray(_OPERATORS[self.operator](shown, limit))
+        return np.asarray(_OPERATORS[self.operator](self.in_goal_unit(value, prescription_gy), self.limit_with_slack))
+
+    @property
+    def limit_with_slack(self) -> float:
+        """The limit that float32 values are compared with."""
+        slack = _ROUNDING * abs(self.limit)
+        return self.limit - slack if self.operator in (">=", "<") else self.limit + slack
 
     @property
     def is_upper(self) -> bool:

@@ -3,7 +3,7 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from string import Formatter
 from typing import Any, ClassVar, Self
@@ -15,6 +15,9 @@ from simulator.metrics.biology import BiologicalDose, Response
 from simulator.metrics.extent import Dvhs, Extent, LeftOut
 from simulator.metrics.fraction_sums import FractionSums
 from simulator.spec import ConfigError
+
+# Factors on the dose at which metrics that do not scale with it are measured as well.
+SCALES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.1, 1.2, 1.3)
 
 NUMBER = r"\d+(?:\.\d*)?|\.\d+"
 
@@ -124,6 +127,13 @@ class Metric(ABC):
     def fits(self, volume_cc: float) -> bool:
         """Whether a structure of this volume has it."""
         return True
+
+    def at_scale(self, scale: float) -> tuple["Metric", float] | None:
+        """A metric and a factor whose product is this metric when all doses are scaled; None where it scales with them."""
+        if self.dose is None:
+            return None
+        dose, factor = self.dose.at_scale(scale)
+        return replace(self, dose=dose), factor
 
     def axes(self, prescription_gy: float) -> dict[Hashable, float]:
         """Where it stands on axes along which metrics can only fall: D1% is at most Dmax and at least D2%."""

@@ -11,7 +11,7 @@ from simulator.metrics.biology import Biology
 from simulator.metrics.contradictions import check_goals
 from simulator.metrics.goals import Goal
 from simulator.metrics.kinds import metrics_of_responses, parse_metric
-from simulator.metrics.metric import Metric
+from simulator.metrics.metric import SCALES, Metric
 from simulator.once import Once
 from simulator.problem.checks import check_goal_probabilities, check_sources, require_structure, wanted_goals
 from simulator.problem.inputs import case_key, digests_of_inputs
@@ -101,6 +101,8 @@ def prepare(config: StudyConfig) -> Problem:
 def _metrics_of(structure: Structure, goals: tuple[Goal, ...], biology: Biology) -> list[Metric]:
     usual = _TARGET_METRICS if structure.role == "target" else _OAR_METRICS
     metrics = [g.metric for g in goals if g.metric.structure == structure.name]
+    scaled = [metric.at_scale(scale) for metric in metrics for scale in SCALES]
     metrics += [parse_metric(structure.name, m) for m in usual]
     metrics += metrics_of_responses(structure.name, biology.responses(structure.name))
+    metrics += [found[0] for found in scaled if found is not None]
     return list({m.label: m for m in metrics if m.fits(structure.volume_cc)}.values())

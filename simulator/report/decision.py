@@ -55,6 +55,36 @@ def verdict_in_words(decision: xr.Dataset, i: int) -> str:
     return f"undecided (target covered: {target}; organs spared: {organs})"
 
 
+def prescription_table(results: xr.DataTree) -> list[dict[str, Any]]:
+    """The largest prescription of each strategy, in the order of the rule; none without limits on organs."""
+    there, decision = results["prescription"].to_dataset(), results["decision"].to_dataset()
+    if not there["first_limit"].astype(str).any():
+        return []
+    names = [str(name) for name in there["strategy"].values]
+    rows = []
+    for i in np.argsort(decision["rank"].values):
+        largest, low, high = (float(there[f"largest{end}_gy"].values[i]) for end in ("", "_low", "_high"))
+        coverage = xr.Dataset({key: there[f"coverage_there{end}"] for key, end in _COVERAGE_THERE.items()})
+        rows.append(
+            {
+                "strategy": names[i],
+                "shown": _gy(low),
+                "estimate": _gy(largest),
+                "most": _gy(high),
+                "first_limit": readable(str(there["first_limit"].values[i])),
+                "coverage": cell(coverage, i),
+            }
+        )
+    return rows
+
+
+_COVERAGE_THERE = {"probability": "", "ci_low": "_low", "ci_high": "_high"}
+
+
+def _gy(value: float) -> str:
+    return f"{value:.1f}" if np.isfinite(value) else "–"
+
+
 def margin_table(results: xr.DataTree) -> dict[str, Any]:
     """Required margin of each motion management and guidance beside the published recipes."""
     margins = results["margins"].to_dataset()

@@ -13,7 +13,7 @@ from simulator import plots
 from simulator.conventions import percent
 from simulator.metrics.kinds import kind_of
 from simulator.plots.style import readable
-from simulator.report.decision import budget_tables, comparison_table, decision_table, margin_table
+from simulator.report.decision import budget_tables, comparison_table, decision_table, margin_table, prescription_table
 from simulator.report.sweep import goal_rows, lines_worth_showing, sweep_table
 from simulator.report.text import cell, significant
 from simulator.results import joint_probability, sweep_axes
@@ -42,6 +42,7 @@ def render_report(results: xr.DataTree, path: Path) -> None:
         about=results.attrs,
         words=json.loads(results.attrs["words"]),
         decision=decision_table(results),
+        prescriptions=prescription_table(results),
         answer=_answer(results),
         required=margin_table(results),
         comparison=comparison_table(results) if results["decision"].sizes["strategy"] > 1 else None,

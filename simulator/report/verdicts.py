@@ -29,7 +29,12 @@ def sentences_of(results: xr.DataTree) -> list[str]:
         ]
         if n == 1:
             first = [f"{first[0]} {first[1]}"]
-    return [*first, *_undecided(results), *(s for s in (lost_targets(results),) if s)]
+    return [
+        *first,
+        *_other_prescription(results, best),
+        *_undecided(results),
+        *(s for s in (lost_targets(results),) if s),
+    ]
 
 
 def first_sentence(results: xr.DataTree) -> str:
@@ -110,6 +115,23 @@ def _missed(goal: xr.Dataset) -> str:
         f"{goal['goal'].item()} is met in {met} % ({wanted} % wanted), with an excess of {median:.1f} {unit} in the median and "
         f"{p95:.1f} {unit} in the 95th percentile of courses"
     )
+
+
+def _other_prescription(results: xr.DataTree, strategy: str) -> list[str]:
+    """At which prescription the limits on organs would hold, where they fail now."""
+    if str(results["decision"].to_dataset()["organs_hold"].sel(strategy=strategy).item()) == "yes":
+        return []
+    there = results["prescription"].to_dataset().sel(strategy=strategy)
+    largest, rx = float(there["largest_low_gy"]), float(results.attrs["prescription_gy"])
+    if not np.isfinite(largest):
+        return ["No lower prescription of the same plan is shown to keep every mandatory limit."]
+    p, low, high = (percent(float(there[f"coverage_there{end}"])) for end in ("", "_low", "_high"))
+    wanted, first = results["decision"].attrs["wanted"], there["first_limit"].item()
+    return [
+        f"The same plan, scaled, is shown to keep every mandatory limit up to a prescription of {largest:.1f} Gy "
+        f"({100 * largest / rx:.0f} %; beyond, {first} fails first); the dose that {wanted} asks for today is then reached in "
+        f"{p} % of courses (95 % interval {low} to {high} %)."
+    ]
 
 
 def _tie(results: xr.DataTree) -> str:

@@ -1,0 +1,72 @@
+"""What another prescription of the same plan would do, from the simulated courses: the dose scales, the errors stay."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+Interval = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def crossing_scale(scales: np.ndarray, values: np.ndarray, limit: float, *, rises: bool) -> np.ndarray:
+    """Factor on the dose at which each course's metric reaches a limit, from its values at some factors.
+
+    Linear between factors; beyond the first and the last, where only a bound is known, 0 and infinity.
+
+    Parameters
+    ----------
+    scales : (scale,), ascending. values : (scale, course).
+    rises : whether values rise with the dose.
+    """
+    beyond = values > limit if rises else values < limit
+    first = np.where(beyond.any(axis=0), beyond.argmax(axis=0), len(scales))
+    inner = np.clip(first, 1, len(scales) - 1)
+    course = np.arange(values.shape[1])
+    low, high = values[inner - 1, course], values[inner, course]
+    gap = np.where(high == low, 1.0, high - low)
+    at = scales[inner - 1] + (scales[inner] - scales[inner - 1]) * np.clip((limit - low) / gap, 0, 1)
+    return np.where(first == 0, 0.0, np.where(first == len(scales), np.inf, at))
+
+
+def probability_at(scales: np.ndarray, crossing: np.ndarray, *, rises: bool) -> np.ndarray:
+    """Share of courses on the right side of a limit at factors (scale,), given where each course (course,) crosses it.
+
+    Parameters
+    ----------
+    rises : whether the right side lies above the crossing.
+    """
+    ordered = np.sort(crossing)
+    below = np.searchsorted(ordered, scales * (1 + 1e-9 * (1 if rises else -1)), side="right" if rises else "left")
+    return below / len(ordered) if rises else 1 - below / len(ordered)
+
+
+def largest_scale(crossing: np.ndarray, wanted: float, interval: Interval) -> tuple[float, float, float]:
+    """Largest factor on the dose at which a limit from above holds with a wanted probability.
+
+    Parameters
+    ----------
+    crossing : factor (course,) at which each course reaches the limit.
+    interval : of a probability, from boolean (course,).
+
+    Returns
+    -------
+    The factor at which the share of courses is the wanted one; that at which the lower end of its 95 % interval still is, which
+    is where the limit is shown to hold; that at which the upper end still is. Nan below the smallest crossing.
+    """
+    ordered = np.sort(crossing)
+
+    def last(enough: Callable[[np.ndarray], bool]) -> float:
+        """The largest crossing at which enough courses have not crossed yet."""
+        first, beyond = 0, len(ordered)
+        while first < beyond:
+            middle = (first + beyond) // 2
+            if enough(crossing >= ordered[middle]):
+                first = middle + 1
+            else:
+                beyond = middle
+        return float(ordered[first - 1]) if first else float("nan")
+
+    return (
+        last(lambda met: bool(met.mean() >= wanted - 1e-9)),
+        last(lambda met: bool(interval(met)[0] >= wanted - 1e-9)),
+        last(lambda met: bool(interval(met)[1] >= wanted - 1e-9)),
+    )

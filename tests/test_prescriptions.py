@@ -1,0 +1,82 @@
+"""Other prescriptions of the same plans: from stored courses, against the doses scaled before they are measured."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from simulator.metrics.biology import TissueResponse, TumourResponse
+from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics
+from simulator.metrics.fraction_sums import FractionSums
+from simulator.metrics.kinds import parse_metric
+from simulator.population.intervals import wilson_interval
+from simulator.population.prescriptions import crossing_scale, largest_scale, probability_at
+
+RNG = np.random.default_rng(3)
+DOSE_GY = RNG.uniform(5, 60, (4, 300)).astype(np.float32)
+VOLUME_CC = RNG.uniform(0.1, 1.0, 300)
+N_FRACTIONS = 5
+SUMS = FractionSums(DOSE_GY, DOSE_GY**2 / N_FRACTIONS)
+RESPONSES = {
+    "tcp": TumourResponse(np.full(4, 0.3), np.full(4, 10.0), 1e4),
+    "ntcp": TissueResponse(np.full(4, 40.0), np.full(4, 0.3), 0.3, np.full(4, 3.0)),
+}
+
+
+@pytest.mark.parametrize("text", ["V20Gy", "CV30Gy", "V95%", "V20Gy cc"])
+@pytest.mark.parametrize("scale", [0.7, 1.1])
+def test_volumes_at_a_scaled_dose_are_those_at_another_threshold(text, scale):
+    metric = parse_metric("Heart", *text.split())
+    other, factor = metric.at_scale(scale)
+    scaled = evaluate_metrics([metric], np.float32(scale) * DOSE_GY, VOLUME_CC, 50.0)
+    np.testing.assert_allclose(factor * evaluate_metrics([other], DOSE_GY, VOLUME_CC, 50.0), scaled, rtol=1e-6)
+
+
+@pytest.mark.parametrize("text", ["BED(10):D2cc", "EQD2(3):D0.5cc", "EQD2(3):V40Gy", "BED(3):Dmean", "TCP", "NTCP"])
+@pytest.mark.parametrize("scale", [0.7, 1.1])
+def test_biological_metrics_of_a_scaled_dose(text, scale):
+    metric = parse_metric("Heart", text)
+    other, factor = metric.at_scale(scale)
+    sums = FractionSums(np.float32(scale) * DOSE_GY, np.float32(scale**2) * SUMS.squares_gy2)
+    scaled = evaluate_biology([metric], sums, None, VOLUME_CC, RESPONSES, None)
+    found = factor * evaluate_biology([other], SUMS, None, VOLUME_CC, RESPONSES, None)
+    np.testing.assert_allclose(found, scaled, rtol=2e-5)
+
+
+@pytest.mark.parametrize("text", ["D98%", "D0.035cc", "Dmean", "gEUD(a=8)"])
+def test_doses_scale_with_the_dose(text):
+    metric = parse_metric("Heart", text)
+    assert metric.at_scale(0.9) is None
+    whole, scaled = (evaluate_metrics([metric], s * DOSE_GY, VOLUME_CC, 50.0) for s in (np.float32(1), np.float32(0.9)))
+    np.testing.assert_allclose(0.9 * whole, scaled, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rises", [True, False])
+def test_courses_cross_a_limit_between_the_scales_that_bracket_it(rises):
+    scales = np.array([0.5, 1.0, 1.5])
+    values = np.array([[10.0, 25, 2], [20, 30, 4], [30, 40, 6]]) * (1 if rises else -1)
+    limit = 24.0 if rises else -24.0
+    np.testing.assert_allclose(crossing_scale(scales, values, limit, rises=rises), [1.2, 0.0, np.inf])
+
+
+def test_probabilities_are_counts_of_crossings():
+    crossing = np.array([0.5, 0.8, 0.8, 1.2])
+    scales = np.array([0.4, 0.8, 0.9, 1.3])
+    np.testing.assert_allclose(probability_at(scales, crossing, rises=False), [1.0, 0.75, 0.25, 0.0])
+    np.testing.assert_allclose(probability_at(scales, crossing, rises=True), [0.0, 0.75, 0.75, 1.0])
+
+
+def test_the_largest_scale_of_a_normal_crossing():
+    """90 % of crossings lie above m - 1.2816 s; the lower end of the interval asks for somewhat more, the upper for less."""
+    n = 10_000
+    crossing = np.random.default_rng(1).permutation(norm.ppf((np.arange(n) + 0.5) / n, 1.0, 0.1))
+
+    def interval(met):
+        return wilson_interval(met.sum(), n)
+
+    at, shown, most = largest_scale(crossing, 0.9, interval)
+    assert at == pytest.approx(1 - 0.12816, abs=1e-4)
+    half = 1.96 * 0.3 / 100
+    assert shown == pytest.approx(norm.ppf(0.1 - half, 1, 0.1), abs=3e-4)
+    assert most == pytest.approx(norm.ppf(0.1 + half, 1, 0.1), abs=3e-4)
+    assert interval(crossing >= shown)[0] >= 0.9 > interval(crossing > shown)[0]
+    assert np.isnan(largest_scale(crossing[:20], 0.9, lambda met: wilson_interval(met.sum(), 20))[1])
