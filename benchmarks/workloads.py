@@ -109,8 +109,9 @@ def workload(name: str) -> Workload:
         tied = {s: [2, 2, 10] for s in BREATHING[1:]}
         sources["respiration"] = {"amplitude_mm": [2, 2, 10], "structures": tied}
     centre = {s: p.points_mm.mean(axis=0) for s, p in patches.items()}
+    errors = Uncertainty.model_validate(sources)
     setting = Setting(
-        uncertainty=Uncertainty.model_validate(sources), session=Session(), target="GTV", n_fractions=FRACTIONS,
+        uncertainty=errors, session=Session(), targets={"GTV": errors}, n_fractions=FRACTIONS,
         n_instants=1 if name == "W1" else INSTANTS, fraction_gy=RX_GY / FRACTIONS, centre_mm=centre, volume_cc={},
         isocentre_mm=np.full(3, HALF_MM),
     )  # fmt: skip

@@ -61,8 +61,9 @@ def _margin_in_mm(problem: Problem, strategy: int) -> str:
     """What a recipe's margin is in numbers; nothing for margins that are named by theirs."""
     if problem.strategies[strategy].margin.is_constant:
         return ""
-    lr, ap, si = problem.requests[strategy].margin_mm[::2]
-    return f" ({lr:.1f} / {ap:.1f} / {si:.1f} mm along LR / AP / SI)"
+    margins = [ptv.margin_mm[::2] for ptv in problem.requests[strategy].ptvs]
+    words = "; ".join(f"{lr:.1f} / {ap:.1f} / {si:.1f}" for lr, ap, si in margins)
+    return f" ({words} mm along LR / AP / SI)"
 
 
 def _reason(

@@ -127,7 +127,7 @@ def _part(task: Task, work: Work, plan: Plan, frame: MapFrame, visits: dict[str,
         "dvh": nominal_dvh,
         "error_gy": np.array([work.error_gy[s.name] for s in problem.structures], np.float32),
         "nominal": frame.planned_dose_gy(plan.dose, offset_mm),
-        "ptv_mask": frame.ptv_mask(plan.ptv, offset_mm[problem.setting.target]),
+        "ptv_mask": frame.ptv_mask(plan.ptv, offset_mm[problem.setting.lead]),
     }
     asked = problem.config.maps
     if asked is not None and work.strategy.label() in (asked.strategies or (work.strategy.label(),)):
