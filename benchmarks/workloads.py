@@ -26,6 +26,7 @@ from simulator.case.geometry import Grid
 from simulator.metrics.evaluate import evaluate_metrics
 from simulator.metrics.kinds import parse_metric
 from simulator.metrics.metric import Metric
+from simulator.plan.dose import PlannedDose
 from simulator.sampling.courses import Setting, TissueMotion, deliver, draw_courses
 from simulator.sampling.streams import Draws
 from simulator.simulation.deciding import DecidingPoints
@@ -44,7 +45,7 @@ TARGET_METRICS, ORGAN_METRICS = ("D98%", "D95%", "D2%", "Dmean", "V95%"), ("D0.1
 
 
 @dataclass(frozen=True)
-class GridDose:
+class GridDose(PlannedDose):
     """The dose on its grid, trilinear in between, nearest value outside."""
 
     grid: Grid

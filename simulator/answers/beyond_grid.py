@@ -14,7 +14,7 @@ from simulator.case.geometry import Grid
 from simulator.case.structures import Structure
 from simulator.metrics.metric import Metric
 from simulator.parallel import SerialExecutor
-from simulator.plan.dose import PlannedDose
+from simulator.plan.dose import DosePart, PlannedDose
 from simulator.plan.quality import Plan
 from simulator.problem.problem import Problem
 from simulator.sampling.courses import Delivery
@@ -40,6 +40,11 @@ class FallingBeyond(PlannedDose):
 
     dose: PlannedDose
     grid: Grid
+
+    @property
+    def parts(self) -> tuple[DosePart, ...]:
+        """Those of the dose, each falling."""
+        return tuple(replace(part, dose=FallingBeyond(part.dose, self.grid)) for part in self.dose.parts)
 
     def on_grid(self, grid: Grid) -> np.ndarray:
         """Dose float32 (z, y, x) in Gy at the nodes of a grid."""

@@ -80,7 +80,8 @@ def simulate(task: Task) -> TaskRecord:
             _delivery_key(problem, task), lambda: [deliver_courses(problem, strategy, some) for some in draws]
         )
         work = prepare_work(problem, strategy, plan, deliveries, SerialExecutor())
-        visits = {tissue: np.zeros(box.shape_zyx, np.int64) for tissue, box in work.boxes.items()}
+        n_parts = len(plan.dose.parts)
+        visits = {tissue: np.zeros((n_parts, *box.shape_zyx), np.int64) for tissue, box in work.boxes.items()}
         for name, some, delivery in zip(blocks, draws, deliveries, strict=True):
             if name in missing:
                 block = work.block(some, delivery)

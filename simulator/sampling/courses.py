@@ -126,12 +126,14 @@ class TissueMotion:
     ----------
     shift_mm : (course, k, 3). weight : (course, k), sums to 1.
     linear : (course, k, 3, 3), None when every point moves alike. centre_mm : (3,).
+    n_fractions : visits run fraction after fraction, equally many in each.
     """
 
     shift_mm: np.ndarray
     weight: np.ndarray
     linear: np.ndarray | None
     centre_mm: np.ndarray
+    n_fractions: int = 1
 
     @classmethod
     def still(cls, shift_mm: np.ndarray) -> "TissueMotion":
@@ -147,20 +149,36 @@ class TissueMotion:
     def courses(self, part: slice) -> "TissueMotion":
         """Some of the courses."""
         linear = None if self.linear is None else self.linear[part]
-        return TissueMotion(self.shift_mm[part], self.weight[part], linear, self.centre_mm)
+        return TissueMotion(self.shift_mm[part], self.weight[part], linear, self.centre_mm, self.n_fractions)
 
-    def fractions(self, n_fractions: int) -> list["TissueMotion"]:
-        """Each fraction on its own, with its share of the weight: visits run fraction after fraction, equally many in each."""
-        parts = np.split(np.arange(self.weight.shape[1]), n_fractions)
+    def fractions(self) -> list["TissueMotion"]:
+        """Each fraction on its own, with its share of the weight."""
         return [
-            TissueMotion(
-                np.ascontiguousarray(self.shift_mm[:, p]),
-                np.ascontiguousarray(self.weight[:, p]),
-                None if self.linear is None else self.linear[:, p],
-                self.centre_mm,
-            )
-            for p in parts
+            self._some(visits, self.weight) for visits in np.split(np.arange(self.weight.shape[1]), self.n_fractions)
         ]
+
+    def during(self, begin: float, end: float) -> "TissueMotion":
+        """What is met between two shares (0-1) of the beam-on time of each fraction, with the whole weight of the fraction.
+
+        A visit that lasts across an end counts with what lies between.
+        """
+        if (begin, end) == (0.0, 1.0):
+            return self
+        weight = self.weight.reshape(len(self.weight), self.n_fractions, -1)
+        whole = weight.sum(axis=2, keepdims=True)
+        left = np.cumsum(weight, axis=2) / whole
+        lasts = np.minimum(left, end) - np.maximum(left - weight / whole, begin)
+        met = (np.maximum(lasts, 0.0) * whole / (end - begin)).reshape(self.weight.shape)
+        return self._some(np.flatnonzero(np.any(met > 0, axis=0)), met)
+
+    def _some(self, visits: np.ndarray, weight: np.ndarray) -> "TissueMotion":
+        """Some of the visits, with weights from (course, k)."""
+        return TissueMotion(
+            np.ascontiguousarray(self.shift_mm[:, visits]),
+            np.ascontiguousarray(weight[:, visits]),
+            None if self.linear is None else self.linear[:, visits],
+            self.centre_mm,
+        )
 
 
 @dataclass(frozen=True)
@@ -218,6 +236,7 @@ class Delivery:
             np.ascontiguousarray(weight).reshape(n_courses, -1),
             None if linear is None else np.ascontiguousarray(linear).reshape(n_courses, -1, 3, 3),
             centre,
+            weight.shape[1],
         )
 
 

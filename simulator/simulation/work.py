@@ -49,7 +49,10 @@ class Work:
         values = measure_delivery(delivery, self.tissues, draws, tally)
         visits: dict[str, np.ndarray] = {}
         for i, (name, box) in enumerate(self.boxes.items()):
-            visits |= {f"visits_{i}": box.count(delivery.motion(name)), f"visits_low_{i}": box.low_zyx}
+            visits |= {
+                f"visits_{i}": box.count(delivery.motion(name), self.plan.dose.parts),
+                f"visits_low_{i}": box.low_zyx,
+            }
         counts = np.stack(list(tally.levels.values()))
         return {"values": values, "counts": counts, "n_lost": tally.is_lost.sum(), **visits}
 
