@@ -26,6 +26,7 @@ from simulator.case.geometry import Grid
 from simulator.metrics.evaluate import evaluate_metrics
 from simulator.metrics.kinds import parse_metric
 from simulator.metrics.metric import Metric
+from simulator.plan.dose import PlannedDose
 from simulator.sampling.courses import Setting, TissueMotion, deliver, draw_courses
 from simulator.sampling.streams import Draws
 from simulator.simulation.deciding import DecidingPoints
@@ -44,7 +45,7 @@ TARGET_METRICS, ORGAN_METRICS = ("D98%", "D95%", "D2%", "Dmean", "V95%"), ("D0.1
 
 
 @dataclass(frozen=True)
-class GridDose:
+class GridDose(PlannedDose):
     """The dose on its grid, trilinear in between, nearest value outside."""
 
     grid: Grid
@@ -109,8 +110,9 @@ def workload(name: str) -> Workload:
         tied = {s: [2, 2, 10] for s in BREATHING[1:]}
         sources["respiration"] = {"amplitude_mm": [2, 2, 10], "structures": tied}
     centre = {s: p.points_mm.mean(axis=0) for s, p in patches.items()}
+    errors = Uncertainty.model_validate(sources)
     setting = Setting(
-        uncertainty=Uncertainty.model_validate(sources), session=Session(), target="GTV", n_fractions=FRACTIONS,
+        uncertainty=errors, session=Session(), targets={"GTV": errors}, n_fractions=FRACTIONS,
         n_instants=1 if name == "W1" else INSTANTS, fraction_gy=RX_GY / FRACTIONS, centre_mm=centre, volume_cc={},
         isocentre_mm=np.full(3, HALF_MM),
     )  # fmt: skip

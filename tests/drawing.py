@@ -11,14 +11,14 @@ from simulator.strategy.motion import NoMotionManagement
 from simulator.strategy.session import Session
 
 
-def setting(uncertainty, *, n_fractions=3, n_instants=20, session=None, centres=None, isocentre=(0, 0, 0)):
-    """A target GTV at the isocentre, a SpinalCord and a Bladder of 100 cc elsewhere."""
+def setting(uncertainty, *, n_fractions=3, n_instants=20, session=None, centres=None, isocentre=(0, 0, 0), others=None):
+    """A target GTV at the isocentre, a SpinalCord and a Bladder of 100 cc elsewhere; `others` are further targets."""
     centre_mm = {"GTV": np.zeros(3), "SpinalCord": np.array([0.0, 30, 0]), "Bladder": np.array([0.0, 0, -60])}
     respiration = uncertainty.respiration
     return Setting(
         uncertainty=uncertainty,
         session=session or Session(),
-        target="GTV",
+        targets={"GTV": uncertainty} | (others or {}),
         n_fractions=n_fractions,
         n_instants=n_instants,
         fraction_gy=10.0,

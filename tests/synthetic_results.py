@@ -10,8 +10,11 @@ from simulator.answers.goals import goals_group
 from simulator.answers.groups import answer_groups
 from simulator.answers.margin_causes import CAUSES
 from simulator.metrics.goals import Goal, parse_goal
+from simulator.plan.prescription import Prescription
 from simulator.population.coverage import COVERAGE_VOLUMES
 from simulator.population.intervals import mean_interval, wilson_interval
+from simulator.problem.margins import PlanRequest, PtvRequest
+from simulator.problem.target import Target
 from simulator.results import DIRECTIONS, VARIABLES, group
 from simulator.sampling.courses import Setting
 from simulator.strategy.session import Session
@@ -72,6 +75,14 @@ def synthetic_results(
 
 def _problem(plans, metrics) -> SimpleNamespace:
     """What the answers ask of a problem."""
+    target = Target(
+        number=0,
+        structure=SimpleNamespace(name="GTV"),
+        prescription=Prescription(dose_gy=RX_GY, fractions=5, isodose_percent=80),
+        uncertainty=Uncertainty.model_validate({"setup": {"systematic_mm": 2, "random_mm": 2}}),
+        wanted=(parse_goal("GTV D98% >= 95%"),),
+        true_target=None,
+    )
     return SimpleNamespace(
         strategies=[
             StrategyGrid.model_validate(
@@ -79,24 +90,25 @@ def _problem(plans, metrics) -> SimpleNamespace:
             ).candidates()[0]
             for m, g, d in plans
         ],
-        requests=[SimpleNamespace(margin_mm=(d,) * 6) for _, _, d in plans],
+        requests=[PlanRequest((PtvRequest((d,) * 6, ((0.0, 0.0, 0.0),)),)) for _, _, d in plans],
         goals=_goals(metrics),
-        wanted=[parse_goal("GTV D98% >= 95%")],
+        targets=[target],
+        target_named=lambda structure: target if structure == "GTV" else None,
+        wanted=target.wanted,
         metric_labels=metrics,
         column={label: i for i, label in enumerate(metrics)},
-        prescription_gy=RX_GY,
+        prescription_of=lambda structure: target.prescription,
         interval=lambda met: wilson_interval(met.sum(axis=-1), met.shape[-1]),
-        case=SimpleNamespace(target="GTV"),
         config=SimpleNamespace(
             decision=DecisionRule(),
             precision=None,
             sampling="pseudo-random",
-            prescription=SimpleNamespace(isodose_percent=80.0),
+            prescription=target.prescription,
         ),
         setting=Setting(
-            uncertainty=Uncertainty.model_validate({"setup": {"systematic_mm": 2, "random_mm": 2}}),
+            uncertainty=target.uncertainty,
             session=Session(),
-            target="GTV",
+            targets={"GTV": target.uncertainty},
             n_fractions=5,
             n_instants=4,
             fraction_gy=10.0,

@@ -26,11 +26,11 @@ from simulator.plan.dose import PlannedDose, SplineDose
 from simulator.sampling.courses import TissueMotion
 
 
-def motion(shift, weight=None, linear=None, centre=(0.0, 0.0, 0.0)):
+def motion(shift, weight=None, linear=None, centre=(0.0, 0.0, 0.0), n_fractions=1):
     """Displacements (course, k, 3) as a motion, equally weighted by default."""
     shift = np.asarray(shift, float)
     weight = np.full(shift.shape[:2], 1 / shift.shape[1]) if weight is None else weight
-    return TissueMotion(shift, weight, linear, np.asarray(centre, float))
+    return TissueMotion(shift, weight, linear, np.asarray(centre, float), n_fractions)
 
 
 def trilinear(dose, grid, points_mm):
@@ -254,8 +254,8 @@ def test_the_blur_of_trilinear_sums_is_taken_off_on_average():
 def test_fractions_and_courses_of_a_motion_are_its_visits_in_order(turns):
     rng = np.random.default_rng(5)
     shift, weight, linear = rng.normal(size=(3, 6, 3)), rng.dirichlet(np.ones(6), 3), rng.normal(size=(3, 6, 3, 3))
-    whole = motion(shift, weight, linear if turns else None, centre=(1.0, 2.0, 3.0))
-    parts = [(part, slice(None), slice(2 * f, 2 * f + 2)) for f, part in enumerate(whole.fractions(3))]
+    whole = motion(shift, weight, linear if turns else None, centre=(1.0, 2.0, 3.0), n_fractions=3)
+    parts = [(part, slice(None), slice(2 * f, 2 * f + 2)) for f, part in enumerate(whole.fractions())]
     parts.append((whole.courses(slice(1, 3)), slice(1, 3), slice(None)))
     assert len(parts) == 4
     for part, courses, visits in parts:

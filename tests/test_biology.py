@@ -62,7 +62,7 @@ def test_each_fraction_is_summed_on_its_own(dose, tolerance_gy):
     shift, weight = rng.uniform(-4, 4, (3, 12, 3)), rng.uniform(0.5, 1.5, (3, 12))
     weight /= weight.sum(axis=1, keepdims=True)
     doses, points = doses_in(dose)
-    course = motion(shift, weight)
+    course = motion(shift, weight, n_fractions=4)
     sums = doses.fraction_sums(doses.accumulate(course), course, 4)
     for c in range(3):
         instants = np.array([w * dose.at(points + s) for s, w in zip(shift[c], weight[c], strict=True)])
@@ -76,7 +76,7 @@ def test_turning_tissue_is_summed_fraction_by_fraction():
     rng = np.random.default_rng(3)
     shift, linear = rng.uniform(-2, 2, (1, 4, 3)), rng.normal(0, 0.05, (1, 4, 3, 3))
     doses, points = doses_in(RADIAL)
-    course = motion(shift, linear=linear, centre=(1.0, 2.0, -1.0))
+    course = motion(shift, linear=linear, centre=(1.0, 2.0, -1.0), n_fractions=2)
     found = doses.fraction_sums(doses.accumulate(course), course, 2).squares_gy2[0]
     moved = [points + shift[0, k] + (points - course.centre_mm) @ linear[0, k].T for k in range(4)]
     one, two = (0.25 * (RADIAL.at(moved[i]) + RADIAL.at(moved[i + 1])) for i in (0, 2))
@@ -85,7 +85,7 @@ def test_turning_tissue_is_summed_fraction_by_fraction():
 
 def test_bed_of_two_unequal_fractions_exceeds_that_of_their_total_by_the_closed_form():
     doses, points = doses_in(RADIAL)
-    course = motion([[[0, 0, 0], [4, 0, 0]]])
+    course = motion([[[0, 0, 0], [4, 0, 0]]], n_fractions=2)
     sums = doses.fraction_sums(doses.accumulate(course), course, 2)
     first, second = 0.5 * RADIAL.at(points), 0.5 * RADIAL.at(points + np.array([4, 0, 0]))
     from_total = sums.dose_gy[0] * (1 + sums.dose_gy[0] / 2 / 3.0)
@@ -97,7 +97,7 @@ def test_bed_of_two_unequal_fractions_exceeds_that_of_their_total_by_the_closed_
 @pytest.mark.parametrize("n_visits", [1, 15])
 def test_without_errors_fractions_are_equal(n_visits):
     doses, points = doses_in(RADIAL)
-    still = motion(np.zeros((1, n_visits, 3)))
+    still = motion(np.zeros((1, n_visits, 3)), n_fractions=1 if n_visits == 1 else 5)
     sums = doses.fraction_sums(doses.accumulate(still), still, 5)
     d = RADIAL.at(points) / 5
     np.testing.assert_allclose(bed_gy(sums, 10.0)[0], 5 * d * (1 + d / 10), rtol=3e-6)
@@ -114,7 +114,7 @@ def test_eqd2_of_two_gray_fractions_is_the_physical_dose():
 def test_extremes_of_a_biological_dose_lie_on_the_surface():
     surface = np.array([[9.0, 0, 0], [0, 0.1, 0]])
     doses, _ = doses_in(RADIAL, surface)
-    course = motion([[[0, 0, 0], [3, 0, 0]]])
+    course = motion([[[0, 0, 0], [3, 0, 0]]], n_fractions=2)
     points = doses.fraction_sums(doses.accumulate(course), course, 2)
     edge = doses.edge_sums(points, course, 2)
     metrics = [parse_metric("X", "EQD2(2):Dmin"), parse_metric("X", "BED(10):Dmax")]

@@ -104,8 +104,8 @@ def signature(uncertainty=EVERYTHING, session=SESSION, motion=MOTIONS[0], guidan
     strategy = Strategy(margin=margin, motion=motion, guidance=guidance)
     draws = Draws(3, 0, 6)
     delivery = deliver(draw_courses(place, draws), strategy, place)
-    request = plan_request(place, strategy)
-    arrays = [np.array(request.margin_mm), np.array(request.target_path_mm)]
+    (ptv,) = plan_request(place, strategy).ptvs
+    arrays = [np.array(ptv.margin_mm), np.array(ptv.target_path_mm)]
     for name in ("GTV", "SpinalCord", "Bladder"):
         moved = delivery.motion(name)
         arrays += [moved.shift_mm, moved.weight, *([] if moved.linear is None else [moved.linear])]

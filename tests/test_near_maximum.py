@@ -59,10 +59,10 @@ def metrics_of(name, *metrics):
 
 def doses_of(region, centre_mm, metrics, motion, **limits):
     """Doses of an organ whose cells are divided as they are in a study, and how its points stand for tissue."""
-    organ, target = Structure("Organ", "oar", region), Structure("GTV", "target", Ball((500, 0, 0), 10))
+    organ = Structure("Organ", "oar", region)
     dose, reach = RadialDose(tuple(centre_mm), RADIUS50_MM, SD_MM, RX_GY), Reach.of(motion)
     deciding = Deciding(metrics, RX_GY, dose, reach, (motion,), 1.0, **limits)
-    doses = StructureDoses(dose, deciding.divided(region, sample_structure(organ, target)), reach, 1.0)
+    doses = StructureDoses(dose, deciding.divided(region, sample_structure(organ)), reach, 1.0)
     doses.narrow((motion,))
     return doses, Extent(doses.cells, doses.cell_reach_gy), deciding.error_gy(doses)
 
@@ -99,7 +99,7 @@ def test_edge_of_a_target(radius, margin, tolerance):
     centre, half = np.array([0.3, -0.2, 0.1]), radius + margin + ndtri(0.8) * SD_MM
     target = Structure("GTV", "target", Ball(tuple(centre), radius))
     dose = RadialDose(tuple(centre), half, SD_MM, 125.0)
-    doses = StructureDoses(dose, [sample_structure(target, target)], Reach.of(STILL), 1.0)
+    doses = StructureDoses(dose, [sample_structure(target)], Reach.of(STILL), 1.0)
     metrics = metrics_of("GTV", "D98%", "Dmean")
     gy = doses.planned(np.zeros(3))[0]
     d98, mean = evaluate_metrics(metrics, gy, doses.volume_cc, RX_GY, extent=Extent(doses.cells, doses.cell_reach_gy))[
@@ -170,7 +170,7 @@ def test_doses_fall_with_the_volume(kind, radius, gap, shift):
     organ = Structure("Organ", "oar", region)
     dose, reach = RadialDose((0, 0, 0), RADIUS50_MM, SD_MM, RX_GY), Reach.of(motion)
     deciding = Deciding(metrics, RX_GY, dose, reach, (motion,), 1.0)
-    patches = deciding.divided(region, sample_structure(organ, Structure("GTV", "target", Ball((0, 0, 0), 10))))
+    patches = deciding.divided(region, sample_structure(organ))
     doses = StructureDoses(dose, patches, reach, 1.0, surface_points(organ))
     gy = doses.accumulate(motion)
     extent = Extent(doses.cells, doses.cell_reach_gy)

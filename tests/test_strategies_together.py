@@ -66,7 +66,7 @@ def test_every_combination_can_be_prepared_and_delivered():
     """Margins and planning targets of all 210 combinations are finite and the couch obeys the protocol."""
     problem = prepare(study())
     assert len(problem.strategies) == len(MOTIONS) * len(GUIDANCES) * len(MARGINS)
-    assert np.all(np.isfinite([r.margin_mm for r in problem.requests]))
+    assert np.all(np.isfinite([r.ptvs[0].margin_mm for r in problem.requests]))
     from simulator.sampling.courses import deliver, draw_courses
     from simulator.sampling.streams import Draws
 

@@ -123,7 +123,7 @@ def margins_mm(uncertainty, motion="none", guidance="none", recipes=RECIPES):
             "numerics": {"max_points": 1000},
         }
     )
-    six = np.array([request.margin_mm for request in prepare(study).requests])
+    six = np.array([request.ptvs[0].margin_mm for request in prepare(study).requests])
     np.testing.assert_array_equal(six[:, ::2], six[:, 1::2])
     return six[:, ::2]
 

@@ -26,9 +26,9 @@ def problem_of(goals, **rule):
         goals=goals,
         wanted=[wanted],
         column={label: i for i, label in enumerate(metrics)},
-        prescription_gy=50.0,
+        prescription_of=lambda structure: SimpleNamespace(dose_gy=50.0),
+        target_named=lambda structure: structure if structure == "GTV" else None,
         interval=lambda met: wilson_interval(met.sum(axis=-1), met.shape[-1]),
-        case=SimpleNamespace(target="GTV"),
         config=SimpleNamespace(decision=DecisionRule.model_validate(rule), sampling="pseudo-random"),
     )
 

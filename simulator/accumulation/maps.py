@@ -6,19 +6,22 @@ at the isocentre. In the mean, rotations and filling enter only as far as they d
 come from the dose of every course, slab by slab of voxels, and hold them in full.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.ndimage import map_coordinates
 
 from simulator.accumulation.lattice import LatticePoints
+from simulator.accumulation.parts import points_of_parts
 from simulator.accumulation.reach import Reach
 from simulator.accumulation.structure import patch_points
 from simulator.case.anatomy import Case
 from simulator.case.cells import Patch
 from simulator.case.geometry import Grid
 from simulator.kernels.accumulate import count_visits
-from simulator.plan.dose import PlannedDose
+from simulator.plan.dose import DosePart, PlannedDose
 from simulator.plan.targets import TargetVolume
 from simulator.sampling.courses import Delivery, TissueMotion
 
@@ -43,18 +46,20 @@ class VisitBox:
         size = np.floor(reach.upper_mm[::-1] / _VISIT_STEP_MM).astype(np.int64) - low + 2
         return cls(low, (int(size[0]), int(size[1]), int(size[2])))
 
-    def count(self, motion: TissueMotion) -> np.ndarray:
-        """Visits int64 (z, y, x) of courses; rotation and filling count at the centre of the motion alone."""
-        visits = np.zeros(self.shape_zyx, np.int64)
-        shift = np.ascontiguousarray(motion.shift_mm[..., ::-1] / _VISIT_STEP_MM)
-        count_visits(shift, motion.weight, self.low_zyx, _VISIT_UNIT, visits)
+    def count(self, motion: TissueMotion, parts: Sequence[DosePart]) -> np.ndarray:
+        """Visits int64 (part, z, y, x) of courses; rotation and filling count at the centre of the motion alone."""
+        visits = np.zeros((len(parts), *self.shape_zyx), np.int64)
+        for part, own in zip(parts, visits, strict=True):
+            some = motion.during(part.begin, part.end)
+            shift = np.ascontiguousarray(some.shift_mm[..., ::-1] / _VISIT_STEP_MM)
+            count_visits(shift, some.weight, self.low_zyx, _VISIT_UNIT, own)
         return visits
 
     def add(self, total: np.ndarray, visits: np.ndarray, low_zyx: np.ndarray) -> None:
         """Add visits of a box that begins at `low_zyx` within this one: earlier courses may have reached less far."""
         z, y, x = low_zyx - self.low_zyx
-        nz, ny, nx = visits.shape
-        total[z : z + nz, y : y + ny, x : x + nx] += visits
+        nz, ny, nx = visits.shape[1:]
+        total[:, z : z + nz, y : y + ny, x : x + nx] += visits
 
     def shares(self, visits: np.ndarray, n_courses: int) -> tuple[np.ndarray, np.ndarray]:
         """Offsets (n, 3) as (z, y, x) lattice steps and their mean weights (n,)."""
@@ -112,15 +117,15 @@ class MapFrame:
     def mean_dose_gy(
         self, dose: PlannedDose, visits: dict[str, np.ndarray], boxes: dict[str, VisitBox], n_courses: int
     ) -> np.ndarray:
-        """Mean dose over courses, float32 (z, y, x) in Gy."""
+        """Mean dose over courses, float32 (z, y, x) in Gy; visits (part, z, y, x) by tissue."""
         mean = np.zeros(self.grid.shape, np.float32)
         for name, patch in self._patches.items():
-            if len(patch.volume_cc):
-                offset, share = boxes[name].shares(visits[name], n_courses)
+            for part, own in zip(dose.parts, visits[name], strict=True) if len(patch.volume_cc) else ():
+                offset, share = boxes[name].shares(own, n_courses)
                 steps = offset[:, ::-1] * _VISIT_STEP_MM
                 motion = TissueMotion(steps[None], share[None], None, np.zeros(3))
-                rows = LatticePoints(dose, patch, Reach.of(motion), _STRIDE, unblur=False)
-                mean[tuple(patch.index_zyx.T)] = rows.accumulate(motion)[0]
+                rows = LatticePoints(part.dose, patch, Reach.of(motion), _STRIDE, unblur=False)
+                mean[tuple(patch.index_zyx.T)] += rows.accumulate(motion)[0]
         return mean
 
     def spread_gy(self, dose: PlannedDose, delivery: Delivery, percentiles: tuple[float, ...]) -> dict[str, np.ndarray]:
@@ -156,7 +161,8 @@ class Slab:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Standard deviation (voxel,) and percentiles (percentile, voxel) over courses, float32 in Gy."""
         arm_mm = np.abs(self.patch.points_mm - motion.centre_mm).max(axis=0)
-        points = patch_points(dose, self.patch, Reach.of(motion, arm_mm), _STRIDE, unblur=False)
+        own = partial(patch_points, patch=self.patch, reach=Reach.of(motion, arm_mm), stride=_STRIDE, unblur=False)
+        points = points_of_parts(dose, own)
         gy = points.accumulate(motion)
         sd = gy.std(axis=0, dtype=np.float64, ddof=1).astype(np.float32)
         return sd, np.percentile(gy, percentiles, axis=0, overwrite_input=True).astype(np.float32)

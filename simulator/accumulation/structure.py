@@ -9,10 +9,12 @@ enough to move alike (`Reach.cell_mm`).
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 from simulator.accumulation.lattice import LatticePoints
+from simulator.accumulation.parts import SummedPoints, points_of_parts
 from simulator.accumulation.points import PointDoses, RadialPoints, RestingPoints, ScatteredPoints
 from simulator.accumulation.reach import Reach
 from simulator.case.cells import Cells, Patch
@@ -100,15 +102,20 @@ class StructureDoses:
             if surface_mm is not None:
                 self._surface = RadialPoints(profile, surface_mm)
             return
-        points: Sequence[LatticePoints | ScatteredPoints | RestingPoints]
+        points: Sequence[LatticePoints | ScatteredPoints | SummedPoints | RestingPoints]
         if reach.is_point:
             offset_mm = reach.lower_mm + reach.upper_mm
             points = [RestingPoints(dose, p.points_mm, offset_mm) for p in nodes]
             self._surface = None if surface_mm is None else RestingPoints(dose, surface_mm, offset_mm)
         else:
-            points = [_fine_points(dose, p, reach, finest_mm) for p in nodes]
+            points = [
+                points_of_parts(dose, partial(_fine_points, patch=p, reach=reach, finest_mm=finest_mm)) for p in nodes
+            ]
             if surface_mm is not None:
-                self._surface = ScatteredPoints(dose, surface_mm, reach, min(finest_mm, self.spacing_mm))
+                step_mm = min(finest_mm, self.spacing_mm)
+                self._surface = points_of_parts(
+                    dose, partial(ScatteredPoints, points_mm=surface_mm, reach=reach, step_mm=step_mm)
+                )
         self.parts = list(points)
         self.cell_reach_gy = np.concatenate([p.cell_reach_gy for p in points])[self.cells.node]
         self.interpolation_error_gy = points[0].interpolation_error_gy
@@ -180,6 +187,6 @@ def _sum_of_squares(
     if motion.weight.shape[1] == 1:
         return np.square(dose_gy) / np.float32(n_fractions)
     squares = np.zeros_like(dose_gy)
-    for fraction in motion.fractions(n_fractions):
+    for fraction in motion.fractions():
         squares += np.square(accumulate(fraction))
     return squares

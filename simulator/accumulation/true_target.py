@@ -40,7 +40,7 @@ class TrueTarget:
     @classmethod
     def around(cls, target: Structure, delineation: Delineation, max_points: int) -> "TrueTarget":
         """The true target of a drawn one, on the lattice that the drawn one would have, or a coarser one."""
-        step = sample_structure(target, target, max_points=max_points).spacing_mm
+        step = sample_structure(target, max_points=max_points).spacing_mm
         reach = delineation.farthest_mm + step
         lower, upper = target.region.bounds_mm
         size = np.prod(upper - lower + 2 * reach) / step**3 / 2

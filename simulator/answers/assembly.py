@@ -98,7 +98,8 @@ def assemble(
             ),
         }
     )
-    tree["dose"].attrs["target_centre_mm"] = problem.case.gtv.centroid_mm
+    (target,) = problem.targets
+    tree["dose"].attrs["target_centre_mm"] = target.structure.centroid_mm
     tree.attrs.update(
         simulator_version=__version__,
         config=dump_study(config),
@@ -107,14 +108,14 @@ def assemble(
         n_courses=values.shape[1],
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(seconds, 1),
-        prescription_gy=config.prescription.dose_gy,
+        prescription_gy=target.prescription.dose_gy,
         fractions=config.prescription.fractions,
-        isodose_percent=config.prescription.isodose_percent,
+        isodose_percent=target.prescription.isodose_percent,
         case_name=problem.case.name,
         case_description=problem.case.description,
         frame_digest=problem.case.frame_digest,
         inputs=json.dumps(problem.inputs),
-        target=problem.case.target,
+        target=target.name,
         words=study_in_words(problem),
         interval=problem.interval_name,
         result_hash=result_hash(tree),
@@ -150,16 +151,17 @@ def _metrics_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray
 
 def _plans_group(problem: Problem, outcomes: list[Outcome], labels: list[str]) -> xr.Dataset:
     qualities = [asdict(o.quality) for o in outcomes]
-    margins = np.array([r.margin_mm for r in problem.requests])
+    (target,) = problem.targets
+    ptvs = [request.ptvs[target.number] for request in problem.requests]
     return group(
         "plans",
         {
             "margin_label": np.array([s.margin.label() for s in problem.strategies]),
             "motion": np.array([s.motion.label() for s in problem.strategies]),
             "guidance": np.array([s.guidance.label() for s in problem.strategies]),
-            "margin_mm": margins,
+            "margin_mm": np.array([ptv.margin_mm for ptv in ptvs]),
             "planning_target_cc": np.array(
-                [problem.planning_targets[r.target_path_mm].volume_cc for r in problem.requests]
+                [problem.planning_targets[target.number, ptv.target_path_mm].volume_cc for ptv in ptvs]
             ),
             **{key: np.array([q[key] for q in qualities]) for key in VARIABLES["plans"] if key in qualities[0]},
         },

@@ -14,7 +14,7 @@ from simulator.case.geometry import Grid
 from simulator.case.structures import Structure
 from simulator.metrics.metric import Metric
 from simulator.parallel import SerialExecutor
-from simulator.plan.dose import PlannedDose
+from simulator.plan.dose import DosePart, PlannedDose
 from simulator.plan.quality import Plan
 from simulator.problem.problem import Problem
 from simulator.sampling.courses import Delivery
@@ -40,6 +40,11 @@ class FallingBeyond(PlannedDose):
 
     dose: PlannedDose
     grid: Grid
+
+    @property
+    def parts(self) -> tuple[DosePart, ...]:
+        """Those of the dose, each falling."""
+        return tuple(replace(part, dose=FallingBeyond(part.dose, self.grid)) for part in self.dose.parts)
 
     def on_grid(self, grid: Grid) -> np.ndarray:
         """Dose float32 (z, y, x) in Gy at the nodes of a grid."""
@@ -69,7 +74,8 @@ def without_unknown(problem: Problem) -> Problem:
     beyond: dict[str, None] = {}
     seen = set()
     for strategy, request in zip(problem.strategies, problem.requests, strict=True):
-        dose = problem.config.plan.dose_of(problem.case, request.expansion)
+        (ptv,) = request.ptvs
+        dose = problem.config.plan.dose_of(problem.case, ptv.expansion)
         if dose is None:
             continue
         key = dose.label, dose.uid, strategy.motion.model_dump_json(), strategy.guidance.model_dump_json()
@@ -100,19 +106,20 @@ def _unknown(
     draws: RandomNumbers,
 ) -> list[Metric]:
     """Metrics of structures that the dose beyond the grid decides."""
-    some = replace(problem, structures=(*(s for s in leaving if s is not problem.case.gtv), problem.case.gtv))
+    targets = [target.structure for target in problem.targets]
+    some = replace(problem, structures=(*(s for s in leaving if s not in targets), *targets))
     bounds = []
     for dose in (plan.dose, FallingBeyond(plan.dose, plan.grid)):
         work = prepare_work(some, strategy, replace(plan, dose=dose), [delivery], SerialExecutor())
         bounds.append(np.vstack([work.nominal()[0], measure_delivery(delivery, work.tissues, draws)]))
     differs = dict(zip(some.metric_labels, np.abs(bounds[0] - bounds[1]).max(axis=0), strict=True))
-    hot_gy = _HOT_FACE * problem.prescription_gy
     return [
         m
         for s in some.structures
-        for is_hot in [_highest_beyond_gy(problem, s, plan) > hot_gy]
+        for rx_gy in [problem.prescription_of(s.name).dose_gy]
+        for is_hot in [_highest_beyond_gy(problem, s, plan) > _HOT_FACE * rx_gy]
         for m in problem.metrics[s.name]
-        if is_hot or not differs[m.label] <= _allowed(m, s, problem.prescription_gy)
+        if is_hot or not differs[m.label] <= _allowed(m, s, rx_gy)
     ]
 
 

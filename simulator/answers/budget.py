@@ -123,10 +123,11 @@ def _budget(problem: Problem, index: int, store: Store, executor: Executor) -> d
     column = problem.column
     metrics = list(dict.fromkeys(g.metric.label for g in (*problem.goals, *problem.wanted)))
     at = [column[label] for label in metrics]
-    rx = problem.prescription_gy
+    rx_gy = {s.name: problem.prescription_of(s.name).dose_gy for s in problem.structures}
 
     def met(variant: str, goals: Sequence[Goal]) -> np.ndarray:
-        return np.array([g.is_met(values[variant][:, column[g.metric.label]].astype(float), rx) for g in goals])
+        drawn = [values[variant][:, column[g.metric.label]].astype(float) for g in goals]
+        return np.array([g.is_met(d, rx_gy[g.metric.structure]) for g, d in zip(goals, drawn, strict=True)])
 
     def shares(
         of: Callable[[np.ndarray, np.ndarray], Share], source: str, partner: str
@@ -149,7 +150,7 @@ def _acts(problem: Problem, strategy: Strategy, streams: frozenset[Stream]) -> b
     """Whether other random numbers of some streams change what a strategy delivers."""
     base, second = (draw(problem, 0, COURSES_COMPARED) for draw in (course_draws, _second_draws))
     if Stream.DELINEATION in streams:
-        return problem.true_target is not None
+        return any(target.true_target is not None for target in problem.targets)
     if Stream.TCP_ALPHA in streams:
         return any(problem.biology.responses(s.name) for s in problem.structures)
     return not same_delivery(problem, strategy, base, Exchanged(base, second, streams))

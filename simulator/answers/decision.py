@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from simulator.answers.goals import asked_of
-from simulator.answers.joint import COVERAGE, ORGANS
+from simulator.answers.joint import COVERAGE, ORGANS, all_met
 from simulator.population.intervals import wilson_interval
 from simulator.population.verdicts import HOLDS, NOT_KNOWN, courses_to_decide, decide, holds, pareto_front
 from simulator.problem.problem import Problem
@@ -63,29 +63,23 @@ def decision_group(
 def _is_limit(problem: Problem) -> np.ndarray:
     """Which of the conditions are on organs: the joint coverage comes first, then the goals that are asked for."""
     asked = [g for g, p in zip(problem.goals, asked_of(problem), strict=True) if not np.isnan(p)]
-    return np.array([False, *(g.metric.structure != problem.case.target for g in asked)])
+    return np.array([False, *(problem.target_named(g.metric.structure) is None for g in asked)])
 
 
 def _conditions(problem: Problem, values: np.ndarray, joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Whether each condition is met, boolean (strategy, condition, course), and the wanted probabilities (condition,)."""
-    asked = asked_of(problem)
-    goals = [(g, p) for g, p in zip(problem.goals, asked, strict=True) if not np.isnan(p)]
-    met = [
-        g.is_met(values[:, :, problem.column[g.metric.label]].astype(np.float64), problem.prescription_gy)
-        for g, _ in goals
-    ]
-    return np.stack([joint[:, COVERAGE], *met], axis=1), np.array(
-        [problem.config.decision.probability, *(p for _, p in goals)]
-    )
+    asked = [(g, p) for g, p in zip(problem.goals, asked_of(problem), strict=True) if not np.isnan(p)]
+    met = np.stack([joint[:, COVERAGE], *(all_met(problem, values, [g]) for g, _ in asked)], axis=1)
+    return met, np.array([problem.config.decision.probability, *(p for _, p in asked)])
 
 
 def _excess(problem: Problem, values: np.ndarray) -> np.ndarray:
     """Sum over the mandatory limits on organs of the excess relative to the limit, (strategy, course)."""
     total = np.zeros(values.shape[:2])
     for goal, p in zip(problem.goals, asked_of(problem), strict=True):
-        if not np.isnan(p) and goal.metric.structure != problem.case.target:
+        if not np.isnan(p) and problem.target_named(goal.metric.structure) is None:
             drawn = values[:, :, problem.column[goal.metric.label]].astype(np.float64)
-            total += goal.excess(drawn, problem.prescription_gy) / (goal.limit or 1.0)
+            total += goal.excess(drawn, problem.prescription_of(goal.metric.structure).dose_gy) / (goal.limit or 1.0)
     return total
 
 

@@ -28,7 +28,7 @@ def goals_group(problem: Problem, nominal: np.ndarray, values: np.ndarray, label
         for i in range(len(values))
     ]
     numbers = {key: np.array([[one[key] for one in row] for row in found]) for key in found[0][0]}
-    planned = [g.in_goal_unit(nominal[:, c], problem.prescription_gy) for g, c in zip(goals, column, strict=True)]
+    planned = [g.in_goal_unit(nominal[:, c], _rx_gy(problem, g)) for g, c in zip(goals, column, strict=True)]
     asked = asked_of(problem)
     known = holds(numbers["ci_low"], numbers["ci_high"], asked)
     return group(
@@ -43,7 +43,7 @@ def goals_group(problem: Problem, nominal: np.ndarray, values: np.ndarray, label
             "operator": np.array([g.operator for g in goals]),
             "limit": np.array([g.limit for g in goals]),
             "unit": np.array([g.unit for g in goals]),
-            "role": np.array(["target" if g.metric.structure == problem.case.target else "oar" for g in goals]),
+            "role": np.array(["target" if problem.target_named(g.metric.structure) else "oar" for g in goals]),
             "level": np.array([g.level for g in goals]),
             "source": np.array([g.source for g in goals]),
             "checked": np.array([g.checked for g in goals]),
@@ -64,9 +64,13 @@ def asked_of(problem: Problem) -> np.ndarray:
     return np.array([rule.goal_probability.get(g.text, p) for g, p in zip(problem.goals, usual, strict=True)])
 
 
+def _rx_gy(problem: Problem, goal: Goal) -> float:
+    return problem.prescription_of(goal.metric.structure).dose_gy
+
+
 def _of_goal(problem: Problem, goal: Goal, drawn: np.ndarray) -> dict[str, np.ndarray]:
     """Numbers of one goal from its metric in each course (course,)."""
-    rx = problem.prescription_gy
+    rx = _rx_gy(problem, goal)
     met, shown = goal.is_met(drawn, rx), goal.in_goal_unit(drawn, rx)
     low, high = problem.interval(met)
     beyond = goal.excess(drawn, rx)

@@ -16,7 +16,7 @@ COVERAGE, ORGANS = JOINT.index("wanted coverage"), JOINT.index("all organ goals"
 def goals_of(problem: Problem, joint: str) -> list[Goal]:
     """The goals that a joint probability is about; optimal goals of a library do not count, unless wanted by name."""
     binding = [g for g in problem.goals if g.level != "optimal"]
-    targets = [g for g in binding if g.metric.structure == problem.case.target]
+    targets = [g for g in binding if problem.target_named(g.metric.structure)]
     return {
         "wanted coverage": list(problem.wanted),
         "all target goals": targets,
@@ -30,8 +30,9 @@ def all_met(problem: Problem, values: np.ndarray, goals: list[Goal]) -> np.ndarr
     column = problem.column
     met = np.ones(values.shape[:2], bool)
     for goal in goals:
+        rx_gy = problem.prescription_of(goal.metric.structure).dose_gy
         for i, drawn in enumerate(values):
-            met[i] &= goal.is_met(drawn[:, column[goal.metric.label]].astype(np.float64), problem.prescription_gy)
+            met[i] &= goal.is_met(drawn[:, column[goal.metric.label]].astype(np.float64), rx_gy)
     return met
 
 

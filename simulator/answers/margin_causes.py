@@ -19,6 +19,7 @@ from simulator.population.edge_model import PLANE_MM, Edge, blurred_plane_mm, ga
 from simulator.population.required_margin import Chain, required_margin
 from simulator.problem.margins import margin_spread
 from simulator.problem.problem import Problem
+from simulator.problem.target import Target
 from simulator.results import VARIABLES
 from simulator.sampling.courses import TissueMotion, deliver, draw_courses
 from simulator.simulation.courses import course_draws
@@ -59,22 +60,24 @@ def explain_margins(problem: Problem, results: xr.DataTree, executor: Executor) 
     return margins.assign(cause_mm=(variable.dims, values, attrs)).assign_coords(cause=list(CAUSES))
 
 
-def _causes_mm(problem: Problem, results: xr.DataTree, row: int, at: list[int], chain: Chain) -> np.ndarray:
+def _causes_mm(
+    problem: Problem, results: xr.DataTree, row: int, target: Target, at: list[int], chain: Chain
+) -> np.ndarray:
     """Differences (recipe, cause, direction) in mm."""
     recipes = recipes_of(problem)
     causes = np.full((len(recipes), len(CAUSES), 6), np.nan)
-    goal = problem.wanted[0]
+    goal = target.wanted[0]
     part = _part_percent(goal)
-    if len(problem.wanted) > 1 or part is None:
+    if len(target.wanted) > 1 or part is None:
         return causes
     margins = results["margins"].to_dataset().isel(series=row)
     recipe_mm, required_mm = margins["recipe_mm"].values, margins["required_mm"].values
     coverage = problem.config.decision.probability
     strategy = problem.strategies[at[0]]
-    spread = margin_spread(problem.setting, strategy)
+    spread = margin_spread(problem.setting, strategy, target.name)
     varies = np.ptp(chain.sides_mm, axis=0) > 0
-    edge = _edge_of_plan(problem, results, goal, at, required_mm)
-    radius_mm = float(np.cbrt(3 * problem.case.gtv.volume_cc / CC_PER_MM3 / (4 * np.pi)))
+    edge = _edge_of_plan(problem, results, target, goal, at, required_mm)
+    radius_mm = float(np.cbrt(3 * target.structure.volume_cc / CC_PER_MM3 / (4 * np.pi)))
     if not 0.5 < edge.wanted < 1 or not edge.sd_mm > 0:
         return causes
     gaussian, several = edge.gaussian(), (spread.systematic_mm, spread.random_mm)
@@ -87,7 +90,7 @@ def _causes_mm(problem: Problem, results: xr.DataTree, row: int, at: list[int], 
         gaussian_margin_mm(gaussian, chain, *several, spread.n_fractions, coverage, r, p)
         for r, p in _worlds(radius_mm, part)
     ]
-    steps += _delivered(problem, at[0], edge, chain, radius_mm, part, results.attrs["n_courses"])
+    steps += _delivered(problem, target, at[0], edge, chain, radius_mm, part, results.attrs["n_courses"])
     ladder = np.array([chain.sides_at(step) for step in steps])
     for r, k in enumerate(which.ravel()):
         rungs = [recipe_mm[r], blurred[k], blurred_at[k], *ladder, required_mm]
@@ -113,6 +116,7 @@ def _part_percent(goal: Goal) -> float | None:
 
 def _delivered(
     problem: Problem,
+    target: Target,
     index: int,
     edge: Edge,
     chain: Chain,
@@ -128,14 +132,14 @@ def _delivered(
     setting, strategy = problem.setting, problem.strategies[index]
     n_courses = max(100, _MOST_VISITS // (setting.n_fractions * setting.n_instants))
     draws = course_draws(problem, 0, min(n_courses, total_courses))
-    motion = deliver(draw_courses(setting, draws), strategy, setting).motion(setting.target)
+    motion = deliver(draw_courses(setting, draws), strategy, setting).motion(target.name)
     shift, weight = _few_instants(motion, setting.n_fractions)
-    delineation = problem.config.uncertainty.delineation
+    delineation = target.uncertainty.delineation
     if delineation is not None:
         drawn = np.random.default_rng(problem.config.seed).standard_normal((len(shift), 1, 3))
         shift = shift + delineation.sd_mm * drawn
-    path = np.array(problem.requests[index].target_path_mm)
-    of_course = (shift * weight[..., None]).sum(axis=1) - strategy.motion.offset_mm(setting.planned, setting.target)
+    path = np.array(problem.requests[index].ptvs[target.number].target_path_mm)
+    of_course = (shift * weight[..., None]).sum(axis=1) - strategy.motion.offset_mm(setting.planned, target.name)
     mean = of_course.mean(axis=0)
     mean[np.abs(mean) < _SURE_ERRORS * of_course.std(axis=0) / np.sqrt(len(shift))] = 0.0
     for one, moved in ((gaussian, shift - mean), (gaussian, shift), (edge, shift)):
@@ -157,30 +161,34 @@ def _few_instants(motion: TissueMotion, n_fractions: int) -> tuple[np.ndarray, n
     return mean.reshape(n_courses, -1, 3), total.reshape(n_courses, -1)
 
 
-def _edge_of_plan(problem: Problem, results: xr.DataTree, goal: Goal, at: list[int], required_mm: np.ndarray) -> Edge:
+def _edge_of_plan(
+    problem: Problem, results: xr.DataTree, target: Target, goal: Goal, at: list[int], required_mm: np.ndarray
+) -> Edge:
     """Dose against depth inside the PTV, along rays from the planning target's centre and by direction, of the candidate
     nearest to the required margin."""
-    candidates = np.array([problem.requests[i].margin_mm for i in at])
+    ptvs = [request.ptvs[target.number] for request in problem.requests]
+    candidates = np.array([ptvs[i].margin_mm for i in at])
     finite = np.where(np.isfinite(required_mm), required_mm, np.where(required_mm > 0, 99.0, 0.0))
     nearest = at[int(np.argmin(np.abs(candidates - finite).sum(axis=1)))]
-    request, dose = problem.requests[nearest], results["dose"].to_dataset().isel(strategy=nearest)
+    ptv, dose = ptvs[nearest], results["dose"].to_dataset().isel(strategy=nearest)
     x, y, z = (dose[axis].values.astype(float) for axis in "xyz")
     grid = Grid((x[0], y[0], z[0]), (x[1] - x[0], y[1] - y[0], z[1] - z[0]), (len(z), len(y), len(x)))
     planned = SplineDose(Volume(grid, dose["nominal"].values))
-    target = problem.planning_targets[request.target_path_mm]
-    surface = target.surface_mm - target.centroid_mm
+    planning_target = problem.planning_targets[target.number, ptv.target_path_mm]
+    centre_mm = planning_target.centroid_mm
+    surface = planning_target.surface_mm - centre_mm
     ray = surface[:: max(1, len(surface) // _MOST_RAYS)]
     length = np.linalg.norm(ray, axis=1, keepdims=True)
     direction = ray / length
-    sides = np.array(request.margin_mm).reshape(3, 2)[np.arange(3), (direction > 0).astype(int)]
+    sides = np.array(ptv.margin_mm).reshape(3, 2)[np.arange(3), (direction > 0).astype(int)]
     edge_mm = length + np.sqrt(np.square(sides * direction).sum(axis=1, keepdims=True))
     depth = np.arange(-_OUTSIDE_MM, edge_mm.max(), _STEP_MM)
-    along = np.stack([planned.at(target.centroid_mm + direction * np.maximum(edge_mm - d, 0)) for d in depth], axis=-1)
+    along = np.stack([planned.at(centre_mm + direction * np.maximum(edge_mm - d, 0)) for d in depth], axis=-1)
     polar = np.minimum((direction[:, 2] + 1) / 2 * _N_POLAR, _N_POLAR - 1).astype(int)
     turn = np.arctan2(direction[:, 1], direction[:, 0]) / (2 * np.pi) + 0.5
     azimuth = np.minimum(turn * _N_AZIMUTH, _N_AZIMUTH - 1).astype(int)
     profile = np.tile(along.mean(axis=0), (_N_POLAR, _N_AZIMUTH, 1))
     for i, j in set(zip(polar.tolist(), azimuth.tolist(), strict=True)):
         profile[i, j] = along[(polar == i) & (azimuth == j)].mean(axis=0)
-    wanted_gy = goal.limit if goal.unit == "Gy" else goal.limit / 100 * problem.prescription_gy
+    wanted_gy = goal.limit if goal.unit == "Gy" else goal.limit / 100 * target.prescription.dose_gy
     return Edge.of_profile(depth, profile, wanted_gy, float(dose["nominal"].max()))

@@ -15,6 +15,7 @@ from simulator.population.required_margin import (
 )
 from simulator.problem.margins import margin_spread
 from simulator.problem.problem import Problem
+from simulator.problem.target import Target
 from simulator.results import DIRECTIONS, group
 from simulator.strategy.margin import Margin, MarginRecipe, published_recipes
 
@@ -24,9 +25,9 @@ def margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
     probability = problem.config.decision.probability
     recipes = recipes_of(problem)
     rows = []
-    for at, chain in margin_families(problem):
+    for target, at, chain in margin_families(problem):
         strategy = problem.strategies[at[0]]
-        excesses = _excesses(problem, values, at)
+        excesses = _excesses(problem, target, values, at)
         found = required_margin(margin_of_all(excesses, chain.size_mm), probability)
         bounds = (found.at, found.low, found.high)
         rows.append(
@@ -40,7 +41,7 @@ def margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
                     for key, bound in zip(("required_mm", "low_mm", "high_mm"), bounds, strict=True)
                 },
                 "interpolation_mm": chain.growth * interpolation_error(excesses, chain.size_mm, probability),
-                "recipe_mm": _recipes_mm(problem, at[0]),
+                "recipe_mm": _recipes_mm(problem, target, at[0]),
             }
         )
     sides = ("smallest_mm", "largest_mm", "required_mm", "low_mm", "high_mm")
@@ -55,35 +56,36 @@ def margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
     return group("margins", arrays, {"recipe": list(recipes), "direction": list(DIRECTIONS)})
 
 
-def margin_families(problem: Problem) -> Iterator[tuple[list[int], Chain]]:
-    """Strategies that differ by a constant margin alone, smallest first, and their margins: one chain where candidates are
-    nested, else one for each axis."""
-    candidate_mm = np.array([r.margin_mm for r in problem.requests])
+def margin_families(problem: Problem) -> Iterator[tuple[Target, list[int], Chain]]:
+    """By target, strategies that differ by a constant margin alone, smallest first, and their margins: one chain where
+    candidates are nested, else one for each axis."""
     families: dict[tuple[str, str], list[int]] = {}
     for i, strategy in enumerate(problem.strategies):
         if strategy.margin.is_constant:
             families.setdefault((strategy.motion.label(), strategy.guidance.label()), []).append(i)
-    for members in families.values():
-        for nested in margin_chains(candidate_mm[members]):
-            at = [members[i] for i in nested]
-            yield at, Chain.of(candidate_mm[at])
+    for target in problem.targets:
+        candidate_mm = np.array([request.ptvs[target.number].margin_mm for request in problem.requests])
+        for members in families.values():
+            for nested in margin_chains(candidate_mm[members]):
+                at = [members[i] for i in nested]
+                yield target, at, Chain.of(candidate_mm[at])
 
 
-def _excesses(problem: Problem, values: np.ndarray, at: list[int]) -> list[np.ndarray]:
-    """By wanted goal, how far each course lies on the right side of the limit, (strategy, course)."""
+def _excesses(problem: Problem, target: Target, values: np.ndarray, at: list[int]) -> list[np.ndarray]:
+    """By wanted goal of a target, how far each course lies on the right side of the limit, (strategy, course)."""
     column = problem.column
     excesses = []
-    for goal in problem.wanted:
+    for goal in target.wanted:
         drawn = values[at][:, :, column[goal.metric.label]].astype(np.float64)
         sign = 1.0 if goal.operator in (">=", ">") else -1.0
-        shown = goal.in_goal_unit(drawn, problem.prescription_gy)
+        shown = goal.in_goal_unit(drawn, target.prescription.dose_gy)
         excesses.append(sign * (shown - goal.limit) + 1e-6 * abs(goal.limit))
     return excesses
 
 
-def _recipes_mm(problem: Problem, strategy: int) -> np.ndarray:
+def _recipes_mm(problem: Problem, target: Target, strategy: int) -> np.ndarray:
     """Margins of the published recipes for the same errors, (recipe, direction); NaN where there is none."""
-    spread = margin_spread(problem.setting, problem.strategies[strategy])
+    spread = margin_spread(problem.setting, problem.strategies[strategy], target.name)
     recipes = [recipe for _, recipe in recipes_of(problem).values()]
     return np.stack([np.full(6, np.nan) if r is None else r.directions(spread).ravel() for r in recipes])
 

@@ -27,13 +27,13 @@ def prescription_group(problem: Problem, values: np.ndarray, labels: list[str]) 
     limits = [
         (goal, p)
         for goal, p in zip(problem.goals, asked, strict=True)
-        if not np.isnan(p) and goal.metric.structure != problem.case.target
+        if not np.isnan(p) and problem.target_named(goal.metric.structure) is None
     ]
     rows = [_of_strategy(problem, values[i], limits) for i in range(len(values))]
     arrays = {key: np.array([row[key] for row in rows]) for key in rows[0]}
     return group(
         "prescription",
-        {"dose_gy": problem.prescription_gy * _GRID, **arrays},
+        {"dose_gy": problem.config.prescription.dose_gy * _GRID, **arrays},
         {"strategy": labels, "goal": [g.text for g in problem.goals], "scale": _GRID},
     )
 
@@ -41,7 +41,7 @@ def prescription_group(problem: Problem, values: np.ndarray, labels: list[str]) 
 def _of_strategy(problem: Problem, values: np.ndarray, limits: list[tuple[Goal, float]]) -> dict[str, object]:
     """What the group says of one strategy, from its metrics (course, metric)."""
     crossings = {goal.text: _crossing(problem, goal, values) for goal in (*problem.goals, *problem.wanted)}
-    rx = problem.prescription_gy
+    rx = problem.config.prescription.dose_gy
     found = [largest_scale(crossings[goal.text], p, problem.interval) for goal, p in limits]
     largest, shown, most = (min((f[k] for f in found), default=np.inf) for k in range(3))
     covered_until = np.max([crossings[g.text] for g in problem.wanted], axis=0)
@@ -71,7 +71,8 @@ def _is_met_above(goal: Goal) -> bool:
 
 def _crossing(problem: Problem, goal: Goal, values: np.ndarray) -> np.ndarray:
     """Factor on the dose (course,) at which a goal's metric reaches its limit."""
-    rx, column, metric = problem.prescription_gy, problem.column, goal.metric
+    column, metric = problem.column, goal.metric
+    rx = problem.prescription_of(metric.structure).dose_gy
     limit = goal.limit_with_slack * (rx / 100 if goal.unit == "%" and metric.unit == "Gy" else 1.0)
     here = values[:, column[metric.label]].astype(np.float64)
     if metric.at_scale(1.0) is None:

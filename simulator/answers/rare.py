@@ -73,7 +73,7 @@ def rare_event_probability(
         values = np.concatenate(in_order(executor, work.metrics_of, blocks))
     one = problem.goals[wanted]
     drawn = values[:, problem.metric_labels.index(one.metric.label)].astype(np.float64)
-    missed = ~one.is_met(drawn, problem.prescription_gy)
+    missed = ~one.is_met(drawn, problem.prescription_of(one.metric.structure).dose_gy)
     weight, component = (
         np.concatenate([of(b) for b in blocks]) for of in (WidenedDraws.weights, lambda b: b.component)
     )

@@ -186,3 +186,8 @@ class Case(Readable):
     def gtv(self) -> Structure:
         """The target structure."""
         return self.structure(self.target)
+
+    @property
+    def targets(self) -> tuple[Structure, ...]:
+        """What is treated."""
+        return (self.gtv,)

@@ -68,13 +68,13 @@ _TARGET_SPACINGS_MM = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
 _ORGAN_SPACINGS_MM = (0.25, 0.5, 0.75, 1.0, 3.0, 9.0, 27.0)
 
 
-def sample_structure(structure: Structure, target: Structure, *, max_points: int = 6_000) -> Patch:
+def sample_structure(structure: Structure, *, max_points: int = 6_000) -> Patch:
     """Cells of a structure, to begin with; those that decide its metrics are divided (`simulator.simulation.refinement`).
 
     The finest of 0.25 to 27 mm that makes at most `max_points` of them; in a target of 0.25 to 3 mm and six times as many.
     """
     volume_mm3 = structure.volume_cc / CC_PER_MM3
-    is_target = structure is target
+    is_target = structure.role == "target"
     spacings, allowed = (_TARGET_SPACINGS_MM, 6 * max_points) if is_target else (_ORGAN_SPACINGS_MM, max_points)
     fine = (h for h in spacings if volume_mm3 / h**3 <= allowed)
     return sample_region(structure.region, next(fine, spacings[-1]))

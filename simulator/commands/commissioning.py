@@ -316,7 +316,7 @@ def _recipes() -> Numbers:
     problem = prepare(_sphere(setup, margins_mm=[0], strategies={
         "margins_mm": ["van-herk"], "motion": ["none"], "guidance": ["none"]}))  # fmt: skip
     for axis, systematic, random, margin_mm in zip(
-        ("LR", "AP", "SI"), (1, 2, 3), (2, 2, 4), problem.requests[0].margin_mm[::2], strict=True
+        ("LR", "AP", "SI"), (1, 2, 3), (2, 2, 4), problem.requests[0].ptvs[0].margin_mm[::2], strict=True
     ):
         expected = 2.5003 * systematic + 1.6449 * (np.hypot(random, _SD_MM) - _SD_MM)
         yield (

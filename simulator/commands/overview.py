@@ -60,9 +60,10 @@ def _rounded(seconds: float) -> str:
 
 def _problem_tables(problem: Problem) -> list[Table]:
     config = problem.config
+    targets = ", ".join(f"{target.name} ({target.structure.volume_cc:.2f} cc)" for target in problem.targets)
     study = [
         ("study", config.name),
-        ("case", f"{problem.case.name}, target {problem.case.target} ({problem.case.gtv.volume_cc:.2f} cc)"),
+        ("case", f"{problem.case.name}, target {targets}"),
         ("prescription", config.prescription.describe()),
         ("plan", config.plan.model),
         *(("uncertainty", sentence) for sentence in config.uncertainty.describe()),
@@ -79,7 +80,7 @@ def _problem_tables(problem: Problem) -> list[Table]:
         for s in problem.structures
     ]
     strategies = [
-        (s.label(), _margin(r.margin_mm), s.motion.describe(), s.guidance.describe())
+        (s.label(), "; ".join(_margin(ptv.margin_mm) for ptv in r.ptvs), s.motion.describe(), s.guidance.describe())
         for s, r in zip(problem.strategies, problem.requests, strict=True)
     ]
     goals = [(g.text, g.level, "yes" if g.checked else "check the publication", g.source) for g in problem.goals]

@@ -37,12 +37,12 @@ class Task:
 
 
 def planned_together(problem: Problem, strategy: int) -> tuple[PlanRequest, ...]:
-    """The plans that are made at once: some margins of one planning target, in at least two portions for two workers."""
+    """The plans that are made at once: some margins of the same planning targets, in at least two portions for two workers."""
     wanted, requests = problem.requests[strategy], list(dict.fromkeys(problem.requests))
-    same_target = [r for r in requests if r.target_path_mm == wanted.target_path_mm]
+    same_targets = [r for r in requests if r.paths_mm == wanted.paths_mm]
     n = max(1, min(PLANS_AT_ONCE, len(requests) // 2))
-    first = same_target.index(wanted) // n * n
-    return tuple(same_target[first : first + n])
+    first = same_targets.index(wanted) // n * n
+    return tuple(same_targets[first : first + n])
 
 
 def plans_key(problem: Problem, strategy: int) -> Hashable:

@@ -39,10 +39,8 @@ def _count_met(problem: Problem, values: np.ndarray) -> np.ndarray:
     """Number of courses that meet each goal, (strategy, goal)."""
     column = problem.column
     counts = [
-        [
-            goal.is_met(drawn[:, column[goal.metric.label]].astype(float), problem.prescription_gy).sum()
-            for drawn in values
-        ]
+        [goal.is_met(drawn[:, column[goal.metric.label]].astype(float), rx_gy).sum() for drawn in values]
         for goal in problem.goals
+        for rx_gy in [problem.prescription_of(goal.metric.structure).dose_gy]
     ]
     return np.array(counts).T

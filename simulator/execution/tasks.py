@@ -80,7 +80,8 @@ def simulate(task: Task) -> TaskRecord:
             _delivery_key(problem, task), lambda: [deliver_courses(problem, strategy, some) for some in draws]
         )
         work = prepare_work(problem, strategy, plan, deliveries, SerialExecutor())
-        visits = {tissue: np.zeros(box.shape_zyx, np.int64) for tissue, box in work.boxes.items()}
+        n_parts = len(plan.dose.parts)
+        visits = {tissue: np.zeros((n_parts, *box.shape_zyx), np.int64) for tissue, box in work.boxes.items()}
         for name, some, delivery in zip(blocks, draws, deliveries, strict=True):
             if name in missing:
                 block = work.block(some, delivery)
@@ -127,7 +128,7 @@ def _part(task: Task, work: Work, plan: Plan, frame: MapFrame, visits: dict[str,
         "dvh": nominal_dvh,
         "error_gy": np.array([work.error_gy[s.name] for s in problem.structures], np.float32),
         "nominal": frame.planned_dose_gy(plan.dose, offset_mm),
-        "ptv_mask": frame.ptv_mask(plan.ptv, offset_mm[problem.setting.target]),
+        "ptv_mask": frame.ptv_mask(plan.ptv, offset_mm[problem.setting.lead]),
     }
     asked = problem.config.maps
     if asked is not None and work.strategy.label() in (asked.strategies or (work.strategy.label(),)):

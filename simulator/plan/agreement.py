@@ -6,6 +6,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from simulator.case.anatomy import Case, ImportedDose, PlanFacts
+from simulator.case.structures import Structure
 from simulator.plan.prescription import Prescription
 from simulator.spec import ConfigError
 
@@ -53,15 +54,16 @@ def check_agreement(case: Case, doses: Sequence[ImportedDose], prescription: Pre
             )
         notes += [f"{'; '.join(found)}; the study's own holds (prescription.overrides_plan)"] if found else []
         notes += dose.plan.remarks if dose.plan else []
-        notes += _notes_on_dose(case, dose, prescription)
+        for target in case.targets:
+            notes += _notes_on_dose(target, dose, prescription)
     return list(dict.fromkeys(notes))
 
 
-def _notes_on_dose(case: Case, dose: ImportedDose, prescription: Prescription) -> list[str]:
-    mean_gy, highest_gy = _mean_in_target_gy(case, dose), float(dose.dose_gy.values.max())
+def _notes_on_dose(target: Structure, dose: ImportedDose, prescription: Prescription) -> list[str]:
+    mean_gy, highest_gy = _mean_in_gy(target, dose), float(dose.dose_gy.values.max())
     share = mean_gy / prescription.dose_gy
     said = (
-        f"dose {dose.label!r}: the mean in {case.target} is {mean_gy:.4g} Gy, {100 * share:.3g} % of the study's "
+        f"dose {dose.label!r}: the mean in {target.name} is {mean_gy:.4g} Gy, {100 * share:.3g} % of the study's "
         f"prescription of {prescription.dose_gy:g} Gy"
     )
     if not _POSSIBLE_MEAN[0] < share < _POSSIBLE_MEAN[1]:
@@ -79,26 +81,27 @@ def _notes_on_dose(case: Case, dose: ImportedDose, prescription: Prescription) -
     return []
 
 
-def _mean_in_target_gy(case: Case, dose: ImportedDose) -> float:
-    """Mean dose at nodes of the dose grid inside the target, or at its centre if it is smaller than a voxel."""
-    grid, occupancy = dose.dose_gy.grid, case.gtv.region.occupancy(dose.dose_gy.grid)
+def _mean_in_gy(target: Structure, dose: ImportedDose) -> float:
+    """Mean dose at nodes of the dose grid inside a target, or at its centre if it is smaller than a voxel."""
+    grid, occupancy = dose.dose_gy.grid, target.region.occupancy(dose.dose_gy.grid)
     if occupancy.sum() > 1:
         return float(np.average(dose.dose_gy.values, weights=occupancy))
-    centre = grid.index_zyx(case.gtv.centroid_mm[None])
+    centre = grid.index_zyx(target.centroid_mm[None])
     return float(map_coordinates(dose.dose_gy.values, centre.T, order=1, mode="nearest")[0])
 
 
 def isocentre_of(case: Case, doses: Sequence[ImportedDose]) -> tuple[np.ndarray | None, list[str]]:
     """The isocentre that the plans of imported doses share, None where they do not say or differ; and what to note."""
+    names = ", ".join(target.name for target in case.targets)
     points = [p for dose in doses for p in (dose.plan.isocentres_mm if dose.plan else ())]
     if not points:
         return None, []
     if np.ptp(points, axis=0).max() > 1.0:
         return None, [
-            f"the plans of the doses have several isocentres: rotations turn about the centre of {case.target}; "
+            f"the plans of the doses have several isocentres: rotations turn about the centre of {names}; "
             "uncertainty.setup.isocentre_mm says otherwise"
         ]
-    away_mm = float(np.linalg.norm(points[0] - case.gtv.centroid_mm))
+    away_mm = float(np.linalg.norm(points[0] - np.mean([target.centroid_mm for target in case.targets], axis=0)))
     where = ", ".join(f"{v:.1f}" for v in points[0])
-    far = f", {away_mm:.0f} mm from the centre of {case.target}" if away_mm > _FAR_MM else ""
+    far = f", {away_mm:.0f} mm from the centre of {names}" if away_mm > _FAR_MM else ""
     return points[0], [f"rotations turn about the plan's isocentre ({where}) mm{far}"]

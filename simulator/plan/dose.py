@@ -21,8 +21,22 @@ class RadialProfile:
     dose_gy: np.ndarray
 
 
+@dataclass(frozen=True)
+class DosePart:
+    """What is delivered between two shares (0-1) of the beam-on time of every fraction, total of the course in Gy."""
+
+    dose: "PlannedDose"
+    begin: float = 0.0
+    end: float = 1.0
+
+
 class PlannedDose(ABC):
     """The dose of one plan, total of the course in Gy, in the frame of the beam."""
+
+    @property
+    def parts(self) -> tuple[DosePart, ...]:
+        """What it is the sum of, one after the other in every fraction: itself, all of the time."""
+        return (DosePart(self),)
 
     @abstractmethod
     def on_grid(self, grid: Grid) -> np.ndarray:

@@ -108,9 +108,10 @@ class Penumbra(PlanModelKind):
         ------
         ConfigError : the case or the motion management is not spherical, or the isodose is 100 %.
         """
-        self._require(
-            isinstance(case.gtv.region, Ball), f"target {case.target!r} of case {case.name!r} is not a sphere"
-        )
+        for drawn in case.targets:
+            self._require(
+                isinstance(drawn.region, Ball), f"target {drawn.name!r} of case {case.name!r} is not a sphere"
+            )
         self._require(
             target.path_mm is not None and len(target.path_mm) == 1,
             "the planning target is a union of several positions (an ITV)",
@@ -120,7 +121,8 @@ class Penumbra(PlanModelKind):
     def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> Plan:
         """The plan for a planning target and its margin; raises as `check` does."""
         self.check(case, target, [expansion], prescription)
-        region, margins = case.gtv.region, expansion.margin_mm
+        (drawn,) = case.targets
+        region, margins = drawn.region, expansion.margin_mm
         assert isinstance(region, Ball)
         assert target.path_mm is not None
         x, y, z = (float(v) for v in np.asarray(region.centre_mm) + target.path_mm[0])

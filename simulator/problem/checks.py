@@ -18,9 +18,12 @@ def check_plans(problem: Problem) -> None:
     ConfigError, CaseError : see the plan's model.
     """
     requests = dict.fromkeys(problem.requests)
-    for path, target in problem.planning_targets.items():
-        expansions = [r.expansion for r in requests if r.target_path_mm == path]
-        problem.config.plan.check(problem.case, target, expansions, problem.config.prescription)
+    for target in problem.targets:
+        ptvs = [request.ptvs[target.number] for request in requests]
+        for path in dict.fromkeys(ptv.target_path_mm for ptv in ptvs):
+            volume = problem.planning_targets[target.number, path]
+            expansions = [ptv.expansion for ptv in ptvs if ptv.target_path_mm == path]
+            problem.config.plan.check(problem.case, volume, expansions, target.prescription)
 
 
 def require_structure(case: Case, goal: Goal) -> None:
@@ -38,13 +41,15 @@ def require_structure(case: Case, goal: Goal) -> None:
 
 def wanted_goals(config: StudyConfig, case: Case) -> tuple[Goal, ...]:
     """The goals that decide what is feasible."""
-    wanted = tuple(parse_goal(text) for text in config.decision.target_goals or (f"{case.target} D98% >= 95%",))
+    targets = [target.name for target in case.targets]
+    texts = config.decision.target_goals or [f"{target} D98% >= 95%" for target in targets]
+    wanted = tuple(parse_goal(text) for text in texts)
     check_goals(wanted, config.prescription.dose_gy)
     for goal in wanted:
-        if goal.metric.structure != case.target:
+        if goal.metric.structure not in targets:
             raise ConfigError(
-                f"decision.target_goals: {goal.text!r} is not about the target {case.target}; goals on organs count as "
-                "risk, write them under goals"
+                f"decision.target_goals: {goal.text!r} is not about the target {', '.join(targets)}; goals on organs count "
+                "as risk, write them under goals"
             )
     return wanted
 
@@ -66,7 +71,8 @@ def check_sources(config: StudyConfig, case: Case) -> None:
     uncertainty = config.uncertainty
     named = {"uncertainty.organs": tuple(uncertainty.organs)}
     named |= {f"biology.{section}": tuple(models) for section, models in config.biology.sections.items()}
-    named |= {f"uncertainty.{key}": names for key, names in uncertainty.moving(case.target).items()}
+    for target in case.targets:
+        named |= {f"uncertainty.{key}": names for key, names in uncertainty.moving(target.name).items()}
     for strategy in config.candidates():
         motion = strategy.motion
         named |= {f"strategies.motion.{motion.label()}.{key}": names for key, names in motion.moving().items()}
@@ -90,10 +96,11 @@ def check_sources(config: StudyConfig, case: Case) -> None:
             raise ConfigError(
                 f"{key}: {', '.join(unknown)} not in case {case.name!r}; it has: {', '.join(case.structures)}"
             )
-    if case.target in uncertainty.organs:
-        raise ConfigError(
-            f"uncertainty.organs: {case.target} is the target; describe its shifts under uncertainty.baseline"
-        )
     phases = uncertainty.respiration.phases_mm if uncertainty.respiration else None
-    if phases is not None and case.target not in phases:
-        raise ConfigError(f"uncertainty.respiration.phases_mm: the target {case.target} has no phases; add them")
+    for target in case.targets:
+        if target.name in uncertainty.organs:
+            raise ConfigError(
+                f"uncertainty.organs: {target.name} is the target; describe its shifts under uncertainty.baseline"
+            )
+        if phases is not None and target.name not in phases:
+            raise ConfigError(f"uncertainty.respiration.phases_mm: the target {target.name} has no phases; add them")

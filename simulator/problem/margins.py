@@ -16,9 +16,12 @@ _STRAIGHT_MM = 0.02
 _LARGEST_MARGIN_MM = 100.0
 
 
+Path = tuple[tuple[float, float, float], ...]
+
+
 @dataclass(frozen=True)
-class PlanRequest:
-    """What a plan depends on: strategies that share a request share the plan.
+class PtvRequest:
+    """What the PTV of one target depends on.
 
     Parameters
     ----------
@@ -27,7 +30,7 @@ class PlanRequest:
     """
 
     margin_mm: tuple[float, float, float, float, float, float]
-    target_path_mm: tuple[tuple[float, float, float], ...]
+    target_path_mm: Path
 
     @property
     def expansion(self) -> Expansion:
@@ -36,28 +39,50 @@ class PlanRequest:
         return Expansion(negative, positive)
 
 
-def margin_spread(setting: Setting, strategy: Strategy) -> Spread:
-    """The errors that a margin recipe has to cover under a strategy's motion management and guidance."""
-    n = setting.n_fractions
-    patient = Spread(*setting.uncertainty.patient_sd_mm(), n)
-    internal = Spread(*setting.uncertainty.target_sd_mm(), n)
-    managed = strategy.motion.spread(setting.planned, setting.target)
-    unseen = Spread(*setting.uncertainty.unseen_sd_mm(), n)
+@dataclass(frozen=True)
+class PlanRequest:
+    """What a plan depends on: strategies that share a request share the plan.
+
+    Parameters
+    ----------
+    ptvs : by target.
+    """
+
+    ptvs: tuple[PtvRequest, ...]
+
+    @property
+    def paths_mm(self) -> tuple[Path, ...]:
+        """The planning targets, by target."""
+        return tuple(ptv.target_path_mm for ptv in self.ptvs)
+
+
+def margin_spread(setting: Setting, strategy: Strategy, target: str) -> Spread:
+    """The errors of a target that a margin recipe has to cover under a strategy's motion management and guidance."""
+    n, errors = setting.n_fractions, setting.targets[target]
+    patient = Spread(*errors.patient_sd_mm(), n)
+    internal = Spread(*errors.target_sd_mm(), n)
+    managed = strategy.motion.spread(setting.planned, target)
+    unseen = Spread(*errors.unseen_sd_mm(), n)
     left = strategy.guidance.residual(patient, internal)
     spread = left.plus(Spread(managed.systematic_mm, managed.random_mm, n)).plus(unseen)
     return replace(spread, penumbra_sd_mm=setting.penumbra_sd_mm)
 
 
 def plan_request(setting: Setting, strategy: Strategy) -> PlanRequest:
-    margin = strategy.margin.directions(margin_spread(setting, strategy))
+    """What a strategy asks of a plan."""
+    return PlanRequest(tuple(_ptv_request(setting, strategy, target) for target in setting.targets))
+
+
+def _ptv_request(setting: Setting, strategy: Strategy, target: str) -> PtvRequest:
+    margin = strategy.margin.directions(margin_spread(setting, strategy, target))
     if not np.all((margin >= 0) & (margin <= _LARGEST_MARGIN_MM)):
         raise ConfigError(
             f"strategy {strategy.label()!r}: margins of {np.round(margin, 1).tolist()} mm (LR, AP, SI, both ways) do not lie "
             f"within 0-{_LARGEST_MARGIN_MM:g} mm; correct the errors or write the margin out"
         )
     right, left_mm, anterior, posterior, inferior, superior = (float(m) for m in np.round(margin, 3).ravel())
-    path = _ends(strategy.motion.path_mm(setting.planned, setting.target))
-    return PlanRequest(
+    path = _ends(strategy.motion.path_mm(setting.planned, target))
+    return PtvRequest(
         (right, left_mm, anterior, posterior, inferior, superior),
         tuple((float(x), float(y), float(z)) for x, y, z in path),
     )

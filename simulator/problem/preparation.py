@@ -3,7 +3,6 @@
 import itertools
 from functools import partial
 
-from simulator.accumulation.true_target import TrueTarget
 from simulator.case.anatomy import Case
 from simulator.case.cells import Patch
 from simulator.case.structures import Structure, sample_structure, surface_points
@@ -19,6 +18,7 @@ from simulator.problem.margins import plan_request
 from simulator.problem.problem import Problem
 from simulator.problem.record import breathing_record
 from simulator.problem.setting import notes_on_plan_of, setting_of
+from simulator.problem.target import targets_of
 from simulator.spec import CaseError, ConfigError
 from simulator.study_file.published import complete_biology, resolve_goals
 from simulator.study_file.schema import StudyConfig
@@ -29,7 +29,6 @@ _OAR_METRICS = ("D0.035cc", "Dmean")
 # Points of a sweep that share a case share its anatomy.
 _cases: Once[Case] = Once(2)
 _samples: Once[Patch] = Once(100)
-_true_targets: Once[TrueTarget] = Once(4)
 
 
 def prepare(config: StudyConfig) -> Problem:
@@ -63,34 +62,27 @@ def prepare(config: StudyConfig) -> Problem:
         goal.metric.check_volume(case.structures[goal.metric.structure].volume_cc)
     strategies = tuple(config.candidates())
     record = breathing_record(config.uncertainty.respiration)
-    setting = setting_of(config, case, record)
-    true_target, delineation = None, config.uncertainty.delineation
+    targets = targets_of(config, case, source, wanted)
+    setting = setting_of(config, case, targets, record)
     patches = {
-        s.name: [
-            _samples.get((source, max_points, s.name), partial(sample_structure, s, case.gtv, max_points=max_points))
-        ]
+        s.name: [_samples.get((source, max_points, s.name), partial(sample_structure, s, max_points=max_points))]
         for s in structures
     }
-    if delineation is not None:
-        true_target = _true_targets.get(
-            (source, max_points, delineation), lambda: TrueTarget.around(case.gtv, delineation, max_points)
-        )
-        patches[case.target] = [true_target.patch]
+    patches |= {t.name: [t.true_target.patch] for t in targets if t.true_target is not None}
     extreme = {g.metric.structure for g in (*goals, *wanted) if g.metric.needs_surface}
     return Problem(
         config=config,
         case=case,
+        targets=targets,
         structures=structures,
         patches=patches,
         surfaces={s.name: surface_points(s) for s in structures if s.name in extreme},
         metrics={s.name: _metrics_of(s, (*goals, *wanted), biology) for s in structures},
         goals=goals,
-        wanted=wanted,
         skipped_goals=tuple(g for g in published if g.metric.structure not in case.structures),
         strategies=strategies,
         requests=tuple(plan_request(setting, s) for s in strategies),
         setting=setting,
-        true_target=true_target,
         biology=biology,
         record=record,
         inputs=digests_of_inputs(config, case),

@@ -6,7 +6,6 @@ from functools import cached_property
 import numpy as np
 
 from simulator.accumulation.maps import MapFrame
-from simulator.accumulation.true_target import TrueTarget
 from simulator.case.anatomy import Case
 from simulator.case.cells import Patch
 from simulator.case.structures import Structure
@@ -14,11 +13,13 @@ from simulator.case.traces import Trace
 from simulator.metrics.biology import Biology
 from simulator.metrics.goals import Goal
 from simulator.metrics.metric import Metric
+from simulator.plan.prescription import Prescription
 from simulator.plan.targets import TargetVolume, planning_target
 from simulator.population.bands import DOSE_BINS
 from simulator.population.intervals import clopper_pearson_interval, randomisation_interval, wilson_interval
-from simulator.problem.margins import PlanRequest
+from simulator.problem.margins import Path, PlanRequest
 from simulator.problem.record import notes_on_record
+from simulator.problem.target import Target
 from simulator.readable import Readable
 from simulator.sampling.courses import Setting
 from simulator.sampling.quasi import N_RANDOMISATIONS
@@ -34,12 +35,11 @@ class Problem(Readable):
 
     Parameters
     ----------
+    targets : in the order of their numbers.
     structures : those with points, in the order of the results.
     surfaces : surface points (n, 3) in mm of the structures whose extremes are asked for.
     metrics : for each structure, in the order of `structures`.
-    wanted : the goals on the target that a strategy has to meet together.
     skipped_goals : published goals on structures that the case does not have.
-    true_target : the target under delineation error; None without.
     biology : parameters of TCP and NTCP, completed from the publications.
     record : of the breathing; None without.
     inputs : what each file was to the study, with the SHA-256 of its content, by key and name.
@@ -48,17 +48,16 @@ class Problem(Readable):
 
     config: StudyConfig
     case: Case
+    targets: tuple[Target, ...]
     structures: tuple[Structure, ...]
     patches: dict[str, list[Patch]]
     surfaces: dict[str, np.ndarray]
     metrics: dict[str, list[Metric]]
     goals: tuple[Goal, ...]
-    wanted: tuple[Goal, ...]
     skipped_goals: tuple[Goal, ...]
     strategies: tuple[Strategy, ...]
     requests: tuple[PlanRequest, ...]
     setting: Setting
-    true_target: TrueTarget | None
     biology: Biology
     record: Trace | None
     inputs: dict[str, str]
@@ -69,7 +68,7 @@ class Problem(Readable):
         points = (f"{s.name} {sum(len(p.volume_cc) for p in self.patches[s.name])}" for s in self.structures)
         return {
             "study": self.config.name,
-            "case": f"{self.case.name}, target {self.case.target}",
+            "case": f"{self.case.name}, target {', '.join(target.name for target in self.targets)}",
             "points": ", ".join(points),
             "strategies": f"{len(self.strategies)}: {'; '.join(s.label() for s in self.strategies)}",
             "goals": "; ".join(g.text for g in self.goals),
@@ -86,17 +85,26 @@ class Problem(Readable):
         return {label: i for i, label in enumerate(self.metric_labels)}
 
     @property
-    def prescription_gy(self) -> float:
-        """Prescription in Gy."""
-        return self.config.prescription.dose_gy
+    def wanted(self) -> tuple[Goal, ...]:
+        """The goals on all targets that a strategy has to meet together."""
+        return tuple(goal for target in self.targets for goal in target.wanted)
+
+    def target_named(self, structure: str) -> Target | None:
+        """The target that a structure is; None for organs."""
+        return next((target for target in self.targets if target.name == structure), None)
+
+    def prescription_of(self, structure: str) -> Prescription:
+        """What a percentage of the prescription refers to: a target's own; for an organ the study's."""
+        target = self.target_named(structure)
+        return self.config.prescription if target is None else target.prescription
 
     @property
     def dose_step_gy(self) -> float:
         """Width of a DVH bin: the axis reaches 25 % beyond the highest dose that the prescription isodose implies."""
-        prescription = self.config.prescription
-        highest = 1.25 * prescription.dose_gy / (prescription.isodose_percent / 100)
-        highest = max([highest, *(float(d.dose_gy.values.max()) for d in self.case.doses)])
-        return float(np.ceil(highest / DOSE_BINS * 20) / 20)
+        prescribed = (target.prescription for target in self.targets)
+        highest = [1.25 * rx.dose_gy / (rx.isodose_percent / 100) for rx in prescribed]
+        highest += [float(dose.dose_gy.values.max()) for dose in self.case.doses]
+        return float(np.ceil(max(highest) / DOSE_BINS * 20) / 20)
 
     @property
     def interval_name(self) -> str:
@@ -148,14 +156,16 @@ class Problem(Readable):
             )
         if breathing is not None and not breathing.moves:
             found.append("uncertainty.respiration moves nothing: amplitude_mm is 0")
-        if self.case.target.upper().startswith("PTV") and not self.config.plan.used(self.case):
-            found.append(f"margins are added to {self.case.target}, which by its name holds a margin already")
+        for target in self.targets:
+            if target.name.upper().startswith("PTV") and not self.config.plan.used(self.case):
+                found.append(f"margins are added to {target.name}, which by its name holds a margin already")
         if not self.config.decision.target_goals:
-            text = self.wanted[0].text
-            if text not in [goal.text for goal in self.goals]:
-                found.append(
-                    f"strategies are judged by {text!r}, which is not among the goals; decision.target_goals changes that"
-                )
+            texts = [goal.text for goal in self.goals]
+            found += [
+                f"strategies are judged by {goal.text!r}, which is not among the goals; decision.target_goals changes that"
+                for goal in self.wanted
+                if goal.text not in texts
+            ]
         every = np.ones(self.config.courses, bool)
         if self.config.sampling != "sobol" and self.interval(every)[0] < self.config.decision.probability:
             found.append(
@@ -171,11 +181,12 @@ class Problem(Readable):
 
     @property
     def moving(self) -> list[str]:
-        """Structures that may move within the patient, the target last."""
-        named = [self.config.uncertainty.moving(self.case.target)]
+        """Structures that may move within the patient, targets last."""
+        named = [target.uncertainty.moving(target.name) for target in self.targets]
         named += [strategy.motion.moving() for strategy in self.strategies]
         names = {name for by_key in named for some in by_key.values() for name in some}
-        return [s.name for s in self.structures if s.name in names and s.name != self.case.target] + [self.case.target]
+        targets = [target.name for target in self.targets]
+        return [s.name for s in self.structures if s.name in names and s.name not in targets] + targets
 
     def arm_mm(self, structure: str, centre_mm: np.ndarray) -> np.ndarray:
         """Largest distance (3,) of a structure's points from a centre along each axis."""
@@ -183,16 +194,20 @@ class Problem(Readable):
         return np.max([np.abs(p - centre_mm).max(axis=0) for p in points], axis=0)
 
     @cached_property
-    def planning_targets(self) -> dict[tuple[tuple[float, float, float], ...], TargetVolume]:
-        """What margins are added to, by the path that it covers."""
-        paths = dict.fromkeys(r.target_path_mm for r in self.requests)
-        return {path: planning_target(self.case.gtv.region, np.array(path)) for path in paths}
+    def planning_targets(self) -> dict[tuple[int, Path], TargetVolume]:
+        """What margins are added to, by number of the target and the path that it covers."""
+        return {
+            (target.number, path): planning_target(target.structure.region, np.array(path))
+            for target in self.targets
+            for path in dict.fromkeys(request.ptvs[target.number].target_path_mm for request in self.requests)
+        }
 
     @cached_property
     def map_frame(self) -> MapFrame:
-        """The grid of the dose maps: around the target, its motion and its largest margin."""
-        lower, upper = self.case.gtv.region.bounds_mm
-        margin = max(max(r.margin_mm) for r in self.requests)
-        path = np.concatenate([np.array(r.target_path_mm) for r in self.requests])
-        border = margin + _MAP_BORDER_MM
+        """The grid of the dose maps: around the targets, their motion and their largest margin."""
+        ptvs = [ptv for request in self.requests for ptv in request.ptvs]
+        bounds = np.array([target.structure.region.bounds_mm for target in self.targets])
+        lower, upper = bounds[:, 0].min(axis=0), bounds[:, 1].max(axis=0)
+        path = np.concatenate([np.array(ptv.target_path_mm) for ptv in ptvs])
+        border = max(max(ptv.margin_mm) for ptv in ptvs) + _MAP_BORDER_MM
         return MapFrame(self.case, lower + path.min(axis=0) - border, upper + path.max(axis=0) + border, self.moving)

@@ -1,36 +1,37 @@
 """What draws need to know of the anatomy, and how study and plan go together."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from simulator.case.anatomy import Case
 from simulator.case.traces import Trace, breathing_signal
 from simulator.plan.agreement import check_agreement, contradictions, isocentre_of
+from simulator.problem.target import Target
 from simulator.sampling.courses import Setting
 from simulator.strategy.margin import WATER_PENUMBRA_MM
 from simulator.study_file.schema import StudyConfig
 
 
-def setting_of(config: StudyConfig, case: Case, record: Trace | None) -> Setting:
+def setting_of(config: StudyConfig, case: Case, targets: Sequence[Target], record: Trace | None) -> Setting:
     """What draws need to know of the anatomy."""
     uncertainty = config.uncertainty
     setup = uncertainty.setup
     isocentre, _ = _isocentre(config, case)
     turns = setup is not None and setup.rotates
-    centred = (
-        case.structures if turns else {case.target: case.gtv} | {n: case.structures[n] for n in uncertainty.organs}
-    )
+    named = case.structures if turns else (*(target.name for target in targets), *uncertainty.organs)
     waveform = None
     if uncertainty.respiration is not None:
         samples = None if record is None else (breathing_signal(record), record.duration_s)
-        waveform = uncertainty.respiration.waveform(case.target, samples)
+        waveform = uncertainty.respiration.waveform(targets[0].name, samples)
     return Setting(
         uncertainty=uncertainty,
         session=config.session,
-        target=case.target,
+        targets={target.name: target.uncertainty for target in targets},
         n_fractions=config.prescription.fractions,
         n_instants=config.numerics.instants,
         fraction_gy=config.prescription.dose_gy / config.prescription.fractions,
-        centre_mm={name: s.centroid_mm for name, s in centred.items()},
+        centre_mm={name: case.structures[name].centroid_mm for name in named},
         volume_cc={name: case.structures[name].volume_cc for name in uncertainty.organs},
         isocentre_mm=isocentre,
         waveform=waveform,
@@ -39,12 +40,14 @@ def setting_of(config: StudyConfig, case: Case, record: Trace | None) -> Setting
 
 
 def _isocentre(config: StudyConfig, case: Case) -> tuple[np.ndarray, list[str]]:
-    """What rotations turn about: the study's own point, the isocentre of an imported plan, or the target's centre; notes."""
+    """What rotations turn about: the study's own point, the isocentre of an imported plan, or the targets' centre; notes."""
     setup = config.uncertainty.setup
     if setup is not None and setup.isocentre_mm is not None:
         return np.array(setup.isocentre_mm), []
     of_plan, notes = isocentre_of(case, config.plan.used(case))
-    return case.gtv.centroid_mm if of_plan is None else of_plan, notes
+    if of_plan is None:
+        of_plan = np.mean([target.centroid_mm for target in case.targets], axis=0)
+    return of_plan, notes
 
 
 def notes_on_plan_of(config: StudyConfig, case: Case) -> list[str]:

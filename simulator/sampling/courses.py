@@ -8,6 +8,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from simulator.conventions import Stream
+from simulator.sampling.streams import TargetDraws
 from simulator.spec import require_named
 from simulator.strategy import Strategy
 from simulator.strategy.guidance import Guidance, GuidanceNoise
@@ -30,6 +31,9 @@ class Setting:
 
     Parameters
     ----------
+    uncertainty : what all targets share: setup, drift, breathing, organs, isocentre.
+    targets : by name, in the order of their numbers, the errors as that target meets them: its registration, delineation
+        and baseline are its own.
     centre_mm : by structure, centroid (3,) in mm. volume_cc : by structure.
     isocentre_mm : centre of rotation (3,).
     waveform : breathing at the planning amplitude; None without breathing.
@@ -38,7 +42,7 @@ class Setting:
 
     uncertainty: Uncertainty
     session: Session
-    target: str
+    targets: dict[str, Uncertainty]
     n_fractions: int
     n_instants: int
     fraction_gy: float
@@ -51,9 +55,14 @@ class Setting:
 
     def __post_init__(self) -> None:
         respiration = self.uncertainty.respiration or Respiration()
-        waveform = self.waveform or respiration.waveform(self.target)
+        waveform = self.waveform or respiration.waveform(self.lead)
         object.__setattr__(self, "waveform", waveform)
         object.__setattr__(self, "planned", respiration.planned(waveform))
+
+    @property
+    def lead(self) -> str:
+        """The target that images are matched on, motion management acts on and organs follow: number 0."""
+        return next(iter(self.targets))
 
 
 @dataclass(frozen=True)
@@ -64,10 +73,10 @@ class Courses:
     ----------
     patient_mm : (course, fraction, 3), the whole patient when imaged; drift : how it moves on, None if not at all.
     rotation_deg : (course, fraction, 3) about LR, AP, SI; None without rotations.
-    within_mm : by structure, (course, fraction, 3), what it moves within the patient when imaged; the target always.
-    after_imaging_mm : (course, fraction, 3), what the target moves within the patient before the beam.
+    within_mm : by structure, (course, fraction, 3), what it moves within the patient when imaged; targets always.
+    after_imaging_mm : by target, (course, fraction, 3), what it moves within the patient before the beam.
     organs : own motion by structure.
-    misdrawn_mm : (course, 3), displacement of the true target from the drawn one.
+    misdrawn_mm : by target, (course, 3), displacement of the true one from the drawn one.
     unseen_mm : (course, 3), displacement of everything that no image shows (isocentre).
     """
 
@@ -75,10 +84,10 @@ class Courses:
     drift: DriftPath | None
     rotation_deg: np.ndarray | None
     within_mm: dict[str, np.ndarray]
-    after_imaging_mm: np.ndarray
+    after_imaging_mm: dict[str, np.ndarray]
     breathing: Breathing
     organs: dict[str, OrganPath]
-    misdrawn_mm: np.ndarray
+    misdrawn_mm: dict[str, np.ndarray]
     unseen_mm: np.ndarray
     draws: RandomNumbers
 
@@ -86,21 +95,24 @@ class Courses:
 def draw_courses(setting: Setting, draws: RandomNumbers) -> Courses:
     """Draw every source of error of a run of courses."""
     u, n_fractions, n_instants = setting.uncertainty, setting.n_fractions, setting.n_instants
-    target_course = draws.normals(Stream.BASELINE_COURSE, 3)
-    target_fraction = draws.normals(Stream.BASELINE_FRACTION, n_fractions, 3)
+    lead_course = draws.normals(Stream.BASELINE_COURSE, 3)
+    lead_fraction = draws.normals(Stream.BASELINE_FRACTION, n_fractions, 3)
+    own = {name: (errors, TargetDraws(draws, i)) for i, (name, errors) in enumerate(setting.targets.items())}
+    moved = {name: errors.within_mm(numbers, n_fractions, name) for name, (errors, numbers) in own.items()}
     assert setting.waveform is not None
     return Courses(
         patient_mm=u.patient_mm(draws, n_fractions),
         drift=u.drift.draw(draws, n_fractions, n_instants) if u.drift else None,
         rotation_deg=u.setup.draw_rotation(draws, n_fractions) if u.setup and u.setup.rotates else None,
-        within_mm=u.within_mm(draws, n_fractions, setting.target),
-        after_imaging_mm=u.after_imaging_mm(draws, n_fractions),
+        within_mm=moved[setting.lead] | {name: shift[name] for name, shift in moved.items()},
+        after_imaging_mm={
+            name: errors.after_imaging_mm(numbers, n_fractions) for name, (errors, numbers) in own.items()
+        },
         breathing=(u.respiration or Respiration()).draw(draws, setting.waveform, n_fractions, n_instants),
         organs={
-            name: organ.draw(draws, name, target_course, target_fraction, n_instants)
-            for name, organ in u.organs.items()
+            name: organ.draw(draws, name, lead_course, lead_fraction, n_instants) for name, organ in u.organs.items()
         },
-        misdrawn_mm=u.misdrawn_mm(draws),
+        misdrawn_mm={name: errors.misdrawn_mm(numbers) for name, (errors, numbers) in own.items()},
         unseen_mm=u.unseen_mm(draws),
         draws=draws,
     )
@@ -114,12 +126,14 @@ class TissueMotion:
     ----------
     shift_mm : (course, k, 3). weight : (course, k), sums to 1.
     linear : (course, k, 3, 3), None when every point moves alike. centre_mm : (3,).
+    n_fractions : visits run fraction after fraction, equally many in each.
     """
 
     shift_mm: np.ndarray
     weight: np.ndarray
     linear: np.ndarray | None
     centre_mm: np.ndarray
+    n_fractions: int = 1
 
     @classmethod
     def still(cls, shift_mm: np.ndarray) -> "TissueMotion":
@@ -135,20 +149,36 @@ class TissueMotion:
     def courses(self, part: slice) -> "TissueMotion":
         """Some of the courses."""
         linear = None if self.linear is None else self.linear[part]
-        return TissueMotion(self.shift_mm[part], self.weight[part], linear, self.centre_mm)
+        return TissueMotion(self.shift_mm[part], self.weight[part], linear, self.centre_mm, self.n_fractions)
 
-    def fractions(self, n_fractions: int) -> list["TissueMotion"]:
-        """Each fraction on its own, with its share of the weight: visits run fraction after fraction, equally many in each."""
-        parts = np.split(np.arange(self.weight.shape[1]), n_fractions)
+    def fractions(self) -> list["TissueMotion"]:
+        """Each fraction on its own, with its share of the weight."""
         return [
-            TissueMotion(
-                np.ascontiguousarray(self.shift_mm[:, p]),
-                np.ascontiguousarray(self.weight[:, p]),
-                None if self.linear is None else self.linear[:, p],
-                self.centre_mm,
-            )
-            for p in parts
+            self._some(visits, self.weight) for visits in np.split(np.arange(self.weight.shape[1]), self.n_fractions)
         ]
+
+    def during(self, begin: float, end: float) -> "TissueMotion":
+        """What is met between two shares (0-1) of the beam-on time of each fraction, with the whole weight of the fraction.
+
+        A visit that lasts across an end counts with what lies between.
+        """
+        if (begin, end) == (0.0, 1.0):
+            return self
+        weight = self.weight.reshape(len(self.weight), self.n_fractions, -1)
+        whole = weight.sum(axis=2, keepdims=True)
+        left = np.cumsum(weight, axis=2) / whole
+        lasts = np.minimum(left, end) - np.maximum(left - weight / whole, begin)
+        met = (np.maximum(lasts, 0.0) * whole / (end - begin)).reshape(self.weight.shape)
+        return self._some(np.flatnonzero(np.any(met > 0, axis=0)), met)
+
+    def _some(self, visits: np.ndarray, weight: np.ndarray) -> "TissueMotion":
+        """Some of the visits, with weights from (course, k)."""
+        return TissueMotion(
+            np.ascontiguousarray(self.shift_mm[:, visits]),
+            np.ascontiguousarray(weight[:, visits]),
+            None if self.linear is None else self.linear[:, visits],
+            self.centre_mm,
+        )
 
 
 @dataclass(frozen=True)
@@ -206,6 +236,7 @@ class Delivery:
             np.ascontiguousarray(weight).reshape(n_courses, -1),
             None if linear is None else np.ascontiguousarray(linear).reshape(n_courses, -1, 3, 3),
             centre,
+            weight.shape[1],
         )
 
 
@@ -215,21 +246,21 @@ def deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery:
     Displacements are of tissue relative to the beam: where tissue goes counts positive, what couch and beam do about it
     counts negative.
     """
-    target, motion, guidance = setting.target, strategy.motion, strategy.guidance
+    motion, guidance = strategy.motion, strategy.guidance
     timeline = strategy_timeline(strategy, setting)
     time_min = np.broadcast_to(timeline.time_min, courses.breathing.cycle.shape)
     managed = _managed(courses, strategy, setting)
     rotation = _rotation_left(courses, guidance, setting)
     drift = courses.drift.at(time_min) if courses.drift else np.zeros((*time_min.shape, 3))
-    target_since = drift + courses.after_imaging_mm[:, :, None]
+    lead_since = drift + courses.after_imaging_mm[setting.lead][:, :, None]
 
     seen, seen_since = courses.patient_mm, drift
     if guidance.matches_target:
-        seen = seen + courses.within_mm[target]
-        seen = seen + managed.imaged_mm - motion.offset_mm(setting.planned, target)
+        seen = seen + courses.within_mm[setting.lead]
+        seen = seen + managed.imaged_mm - motion.offset_mm(setting.planned, setting.lead)
         if rotation is not None:
-            seen = seen + rotation @ (setting.centre_mm[target] - setting.isocentre_mm)
-        seen_since = target_since
+            seen = seen + rotation @ (setting.centre_mm[setting.lead] - setting.isocentre_mm)
+        seen_since = lead_since
     correction = guidance.correct(seen, _guidance_noise(courses.draws, setting, 0))
     again = _corrections_during_beam(strategy, setting, courses.draws, timeline, seen - correction, seen_since)
 
@@ -239,7 +270,7 @@ def deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery:
     bone = bone - again
     if managed.followed_mm is not None:
         bone = bone - managed.followed_mm
-        bone = bone - target_since[:, :, timeline.first_since(motion.model_update_s)]
+        bone = bone - lead_since[:, :, timeline.first_since(motion.model_update_s)]
         bone = bone + again  # the beam knows how the couch moves under it
 
     internal, scaling = _within_patient(courses, managed, setting, time_min)
@@ -255,13 +286,14 @@ def _within_patient(
     courses: Courses, managed: Managed, setting: Setting, time_min: np.ndarray
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """What structures move within the patient, and their linear size minus 1; see `Delivery`."""
-    target, since = setting.target, courses.after_imaging_mm
+    since = courses.after_imaging_mm
     internal, scaling = dict(managed.position_mm), {}
     for name, shift in courses.within_mm.items():
-        _add(internal, name, (shift + since if name == target else shift)[:, :, None])
-    _add(internal, target, courses.misdrawn_mm[:, None, None])
+        _add(internal, name, (shift + since[name] if name in since else shift)[:, :, None])
+    for name, shift in courses.misdrawn_mm.items():
+        _add(internal, name, shift[:, None, None])
     for name, organ in courses.organs.items():
-        _add(internal, name, organ.at(time_min) + (organ.follows_after_imaging * since)[:, :, None])
+        _add(internal, name, organ.at(time_min) + (organ.follows_after_imaging * since[setting.lead])[:, :, None])
         size = organ.scaling(time_min, setting.volume_cc[name])
         if size is not None:
             scaling[name] = size - 1.0
@@ -271,10 +303,10 @@ def _within_patient(
 
 def _managed(courses: Courses, strategy: Strategy, setting: Setting) -> Managed:
     """Breathing as the strategy leaves it."""
-    motion, breathing, target = strategy.motion, courses.breathing, setting.target
-    managed = motion.manage(breathing, setting.planned, target, _motion_noise(courses.draws, strategy, setting))
+    motion, breathing, noise = strategy.motion, courses.breathing, _motion_noise(courses.draws, strategy, setting)
+    managed = motion.manage(breathing, setting.planned, setting.lead, noise)
     named = (name for names in motion.moving().values() for name in names)
-    require_named(motion, managed.position_mm, (target, *breathing.names(), *named))
+    require_named(motion, managed.position_mm, (setting.lead, *breathing.names(), *named))
     return managed
 
 

@@ -71,6 +71,39 @@ class Draws:
 
 
 @dataclass(frozen=True)
+class TargetDraws:
+    """Random numbers of a target's own; what all targets share is drawn without it.
+
+    Parameters
+    ----------
+    number : of the target; those of number 0 are the `base` itself.
+    """
+
+    base: RandomNumbers
+    number: int
+
+    @property
+    def n_courses(self) -> int:
+        """Number of courses."""
+        return self.base.n_courses
+
+    def part(self, start: int, n_courses: int) -> "TargetDraws":
+        """Those of some of the courses, counted from the first of these."""
+        return TargetDraws(self.base.part(start, n_courses), self.number)
+
+    def normals(self, stream: Stream, *shape: int, of: str = "") -> np.ndarray:
+        """Standard normal numbers of one source, float64 (n_courses, *shape)."""
+        return self.base.normals(stream, *shape, of=self._key(of))
+
+    def uniforms(self, stream: Stream, *shape: int, of: str = "") -> np.ndarray:
+        """Uniform numbers in (0, 1) of one source, float64 (n_courses, *shape)."""
+        return self.base.uniforms(stream, *shape, of=self._key(of))
+
+    def _key(self, of: str) -> str:
+        return of if self.number == 0 else f"target {self.number}/{of}"
+
+
+@dataclass(frozen=True)
 class Exchanged:
     """Random numbers in which some streams come from elsewhere.
 

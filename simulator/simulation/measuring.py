@@ -19,7 +19,7 @@ class Tally:
     Parameters
     ----------
     levels : uint32 (dose, level) by structure, how many courses reach each volume level at each dose.
-    is_lost : boolean (course,), where delineation error leaves nothing of the target.
+    is_lost : boolean (course,), where delineation error leaves nothing of some target.
     """
 
     levels: dict[str, np.ndarray]
@@ -35,7 +35,7 @@ class Tally:
         if found.dvhs is not None:
             count_levels(found.dvhs.percent, self.levels[name])
         if found.is_lost is not None:
-            self.is_lost[courses] = found.is_lost
+            self.is_lost[courses] |= found.is_lost
 
 
 def simulate_courses(

@@ -15,15 +15,20 @@ def make_plan(problem: Problem, request: PlanRequest) -> Plan:
 
 
 def make_plans(problem: Problem, requests: Sequence[PlanRequest], executor: Executor) -> list[Plan]:
-    """Planned doses of candidate margins, in their order; those of one planning target are made together."""
+    """Planned doses of candidate margins, in their order; those of one planning target are made together.
+
+    Plan models plan for one target.
+    """
+    (target,) = problem.targets
     plans: dict[PlanRequest, Plan] = {}
-    for path in dict.fromkeys(r.target_path_mm for r in requests):
-        some = [r for r in requests if r.target_path_mm == path]
+    ptv_of = {request: request.ptvs[target.number] for request in requests}
+    for path in dict.fromkeys(ptv.target_path_mm for ptv in ptv_of.values()):
+        some = [request for request, ptv in ptv_of.items() if ptv.target_path_mm == path]
         made = problem.config.plan.plans(
             problem.case,
-            problem.planning_targets[path],
-            [r.expansion for r in some],
-            problem.config.prescription,
+            problem.planning_targets[target.number, path],
+            [ptv_of[request].expansion for request in some],
+            target.prescription,
             functools.partial(in_order, executor),
         )
         plans |= zip(some, made, strict=True)

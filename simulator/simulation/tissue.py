@@ -16,6 +16,7 @@ from simulator.metrics.metric import Metric
 from simulator.plan.prescription import Prescription
 from simulator.population.bands import DOSE_BINS
 from simulator.sampling.courses import TissueMotion
+from simulator.sampling.streams import TargetDraws
 from simulator.uncertainty.source import RandomNumbers
 
 
@@ -26,7 +27,7 @@ class Measured:
     Parameters
     ----------
     values : float (course, metric). dvhs : None where only metrics are measured.
-    is_lost : boolean (course,), where delineation error leaves nothing of the target; None where it cannot.
+    is_lost : boolean (course,), where delineation error leaves nothing of a target; None where it cannot.
     """
 
     values: np.ndarray
@@ -129,21 +130,23 @@ class DrawnTissue:
 
 @dataclass(frozen=True)
 class TrueTissue:
-    """The target under delineation error: which of its points count differs from course to course.
+    """A target under delineation error: which of its points count differs from course to course.
 
     Parameters
     ----------
-    drawn_cc : volume of the drawn target.
+    number : of the target. drawn_cc : volume of the drawn one.
     """
 
     doses: StructureDoses
     ruler: Ruler
+    number: int
     true_target: TrueTarget
     drawn_cc: float
 
     def measure(self, motion: TissueMotion, draws: RandomNumbers) -> Measured:
         """See `Tissue`."""
-        surfaces = self.true_target.delineation.draw(draws, self.true_target.n_terms)
+        own = TargetDraws(draws, self.number)
+        surfaces = self.true_target.delineation.draw(own, self.true_target.n_terms)
         volume_cc = self.true_target.volume_cc(surfaces)
         gy = self.doses.accumulate(motion, volume_cc)
         counted = without_empty_points(gy, volume_cc)

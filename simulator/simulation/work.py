@@ -49,7 +49,10 @@ class Work:
         values = measure_delivery(delivery, self.tissues, draws, tally)
         visits: dict[str, np.ndarray] = {}
         for i, (name, box) in enumerate(self.boxes.items()):
-            visits |= {f"visits_{i}": box.count(delivery.motion(name)), f"visits_low_{i}": box.low_zyx}
+            visits |= {
+                f"visits_{i}": box.count(delivery.motion(name), self.plan.dose.parts),
+                f"visits_low_{i}": box.low_zyx,
+            }
         counts = np.stack(list(tally.levels.values()))
         return {"values": values, "counts": counts, "n_lost": tally.is_lost.sum(), **visits}
 
@@ -83,7 +86,7 @@ class Work:
         name, reach, lattice_mm = structure.name, Reach.of(still), self.problem.config.numerics.oar_lattice_mm
         if structure.role == "target":
             return self.doses[name]
-        metrics = self.problem.metrics[name], self.problem.prescription_gy
+        metrics = self.problem.metrics[name], self.problem.prescription_of(name).dose_gy
         deciding = Deciding(*metrics, self.plan.dose, reach, (still,), lattice_mm, NOMINAL_FINEST_MM, NOMINAL_ERROR)
         patches = deciding.divided(structure.region, *self.problem.patches[name])
         return StructureDoses(self.plan.dose, patches, reach, lattice_mm, self.problem.surfaces.get(name))
@@ -91,15 +94,15 @@ class Work:
 
 def ruler_of(problem: Problem, structure: str) -> Ruler:
     """How the doses of a structure become metrics."""
-    metrics, rx = problem.metrics[structure], problem.config.prescription
+    metrics, rx = problem.metrics[structure], problem.prescription_of(structure)
     return Ruler(structure, metrics, rx, problem.biology, problem.dose_step_gy)
 
 
 def tissue_of(problem: Problem, structure: Structure, doses: StructureDoses) -> Tissue:
-    """The points of a structure that are measured: those of the true target under delineation error, else as drawn."""
-    ruler = ruler_of(problem, structure.name)
-    if structure.role == "target" and problem.true_target is not None:
-        return TrueTissue(doses, ruler, problem.true_target, structure.volume_cc)
+    """The points of a structure that are measured: those of a true target under delineation error, else as drawn."""
+    ruler, target = ruler_of(problem, structure.name), problem.target_named(structure.name)
+    if target is not None and target.true_target is not None:
+        return TrueTissue(doses, ruler, target.number, target.true_target, structure.volume_cc)
     return DrawnTissue(doses, ruler)
 
 
@@ -118,7 +121,7 @@ def prepare_work(
         finest_mm = numerics.target_lattice_mm if structure.role == "target" else numerics.oar_lattice_mm
         motion, patches = sample.motion(name), problem.patches[name]
         motions = (motion.courses(slice(0, COURSES_FOLLOWED)), positions(motion))
-        metrics = problem.metrics[name], problem.prescription_gy
+        metrics = problem.metrics[name], problem.prescription_of(name).dose_gy
         limits = (NOMINAL_FINEST_MM, NOMINAL_ERROR) if reach[name].is_point else ()
         deciding = Deciding(*metrics, plan.dose, reach[name], motions, finest_mm, *limits)
         if structure.role != "target":

@@ -58,7 +58,7 @@ def load_case(path: Path) -> None:
     """What a study does with a case file before it simulates."""
     case = load_archive(path, target="GTV")
     for structure in case.structures.values():
-        sample_structure(structure, case.gtv, max_points=1000)
+        sample_structure(structure, max_points=1000)
 
 
 def load_volume(path: Path) -> None:
