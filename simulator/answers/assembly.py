@@ -201,9 +201,7 @@ def _plans_group(problem: Problem, outcomes: list[Outcome], labels: list[str]) -
             "motion": np.array([s.motion.label() for s in problem.strategies]),
             "guidance": np.array([s.guidance.label() for s in problem.strategies]),
             "margin_mm": margins,
-            "planning_target_cc": np.array(
-                [problem.planning_targets[r.target_path_mm].volume_cc for r in problem.requests]
-            ),
+            "planning_target_cc": np.array([problem.planning_targets[r].volume_cc for r in problem.requests]),
             **{key: np.array([q[key] for q in qualities]) for key in VARIABLES["plans"] if key in qualities[0]},
         },
         {"strategy": labels, "direction": DIRECTIONS},

@@ -167,7 +167,7 @@ def _edge_of_plan(problem: Problem, results: xr.DataTree, goal: Goal, at: list[i
     x, y, z = (dose[axis].values.astype(float) for axis in "xyz")
     grid = Grid((x[0], y[0], z[0]), (x[1] - x[0], y[1] - y[0], z[1] - z[0]), (len(z), len(y), len(x)))
     planned = SplineDose(Volume(grid, dose["nominal"].values))
-    target = problem.planning_targets[request.target_path_mm]
+    target = problem.planning_targets[request]
     surface = target.surface_mm - target.centroid_mm
     ray = surface[:: max(1, len(surface) // _MOST_RAYS)]
     length = np.linalg.norm(ray, axis=1, keepdims=True)

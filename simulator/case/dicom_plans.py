@@ -36,6 +36,7 @@ def plan_facts(plan: DicomFile) -> PlanFacts:
         target_doses_gy=_target_doses_gy(items(header, "DoseReferenceSequence")),
         isocentres_mm=tuple(isocentres),
         beam_numbers=tuple(b.whole("BeamNumber") for b in beams),
+        uid=plan.uid,
     )
 
 
@@ -79,7 +80,7 @@ def choose_plan_and_structures(
     plan_uid: str | None,
     structure_set_uid: str | None,
 ) -> tuple[DicomFile | None, DicomFile]:
-    """The plan, if there is one, and the structure set that belong together.
+    """The plan, if there is one, and the structure set that belong together; no plan where several doses have each its own.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ def choose_plan_and_structures(
             raise refuse_several(structure_sets, "RTSTRUCT")
         chosen = of_plan[0]
     if plan and (reason := misfit(plan, chosen, plan_uid is not None)):
-        raise _refuse_misfit(plan, chosen, reason)
+        raise refuse_misfit(plan, chosen, reason)
     return plan, chosen
 
 
@@ -111,13 +112,14 @@ def _only_plan(plans: list[DicomFile], structure_set: DicomFile | None, doses: l
     fitting = [p for p in plans if structure_set is None or not misfit(p, structure_set, is_named=True)]
     if len(fitting) > 1:
         named = [p for p in fitting if p.uid in {d.plan_uid for d in doses}]
-        if len(named) != 1:
+        if len(named) != 1 and len(doses) < 2:
             raise refuse_several(fitting, "RTPLAN")
-        return named[0]
+        return named[0] if len(named) == 1 else None
     return next(iter(fitting or plans), None)
 
 
-def _refuse_misfit(plan: DicomFile, structure_set: DicomFile, reason: str) -> CaseError:
+def refuse_misfit(plan: DicomFile, structure_set: DicomFile, reason: str) -> CaseError:
+    """The error that a plan and a structure set do not belong together."""
     remedy = (
         "name it with case.rtplan if it is the right one all the same"
         if reason.startswith("refers")

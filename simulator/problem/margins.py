@@ -1,9 +1,11 @@
 """What each strategy asks of a plan: the errors that its margin covers, and what the margin is added to."""
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from simulator.plan.model import PlanModelKind
 from simulator.plan.targets import Expansion
 from simulator.sampling.courses import Setting
 from simulator.spec import ConfigError
@@ -22,18 +24,32 @@ class PlanRequest:
 
     Parameters
     ----------
+    model : what of the plan's model is the candidate's own.
     margin_mm : towards right, left, anterior, posterior, inferior and superior.
-    target_path_mm : positions whose union is the planning target.
+    target_path_mm : positions whose union is the planning target, where the model names none that was drawn.
     """
 
+    model: PlanModelKind
     margin_mm: tuple[float, float, float, float, float, float]
     target_path_mm: tuple[tuple[float, float, float], ...]
 
     @property
     def expansion(self) -> Expansion:
         """The margin as distances in the six directions."""
-        negative, positive = np.array(self.margin_mm).reshape(3, 2).T
-        return Expansion(negative, positive)
+        return _expansion(self.margin_mm)
+
+
+def planned_alike(requests: Sequence[PlanRequest]) -> list[list[PlanRequest]]:
+    """Different plans in groups that differ in the margin alone, so that they may be made together."""
+    groups: dict[Hashable, list[PlanRequest]] = {}
+    for request in dict.fromkeys(requests):
+        groups.setdefault((request.model, request.target_path_mm), []).append(request)
+    return list(groups.values())
+
+
+def _expansion(margin_mm: tuple[float, float, float, float, float, float]) -> Expansion:
+    negative, positive = np.array(margin_mm).reshape(3, 2).T
+    return Expansion(negative, positive)
 
 
 def margin_spread(setting: Setting, strategy: Strategy) -> Spread:
@@ -48,7 +64,13 @@ def margin_spread(setting: Setting, strategy: Strategy) -> Spread:
     return replace(spread, penumbra_sd_mm=setting.penumbra_sd_mm)
 
 
-def plan_request(setting: Setting, strategy: Strategy) -> PlanRequest:
+def plan_request(setting: Setting, strategy: Strategy, model: PlanModelKind) -> PlanRequest:
+    """What a strategy asks of a plan.
+
+    Raises
+    ------
+    ConfigError : a margin beyond any clinic, or none or several plans of the model fit the strategy.
+    """
     margin = strategy.margin.directions(margin_spread(setting, strategy))
     if not np.all((margin >= 0) & (margin <= _LARGEST_MARGIN_MM)):
         raise ConfigError(
@@ -56,9 +78,11 @@ def plan_request(setting: Setting, strategy: Strategy) -> PlanRequest:
             f"within 0-{_LARGEST_MARGIN_MM:g} mm; correct the errors or write the margin out"
         )
     right, left_mm, anterior, posterior, inferior, superior = (float(m) for m in np.round(margin, 3).ravel())
+    sides_mm = (right, left_mm, anterior, posterior, inferior, superior)
     path = _ends(strategy.motion.path_mm(setting.planned, setting.target))
     return PlanRequest(
-        (right, left_mm, anterior, posterior, inferior, superior),
+        model.of(strategy, _expansion(sides_mm)),
+        sides_mm,
         tuple((float(x), float(y), float(z)) for x, y, z in path),
     )
 

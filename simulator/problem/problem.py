@@ -1,5 +1,6 @@
 """A study with its anatomy: what is simulated."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +15,7 @@ from simulator.case.traces import Trace
 from simulator.metrics.biology import Biology
 from simulator.metrics.goals import Goal
 from simulator.metrics.metric import Metric
-from simulator.plan.targets import TargetVolume, planning_target
+from simulator.plan.targets import TargetVolume
 from simulator.population.bands import DOSE_BINS
 from simulator.population.intervals import clopper_pearson_interval, randomisation_interval, wilson_interval
 from simulator.problem.margins import PlanRequest
@@ -183,10 +184,14 @@ class Problem(Readable):
         return np.max([np.abs(p - centre_mm).max(axis=0) for p in points], axis=0)
 
     @cached_property
-    def planning_targets(self) -> dict[tuple[tuple[float, float, float], ...], TargetVolume]:
-        """What margins are added to, by the path that it covers."""
-        paths = dict.fromkeys(r.target_path_mm for r in self.requests)
-        return {path: planning_target(self.case.gtv.region, np.array(path)) for path in paths}
+    def planning_targets(self) -> dict[PlanRequest, TargetVolume]:
+        """What margins are added to: the target along its path, or what was drawn in its place."""
+        made: dict[Hashable, TargetVolume] = {}
+        for request in self.requests:
+            key = request.model.planning_structure or request.target_path_mm
+            if key not in made:
+                made[key] = request.model.planning_target(self.case, np.array(request.target_path_mm))
+        return {r: made[r.model.planning_structure or r.target_path_mm] for r in self.requests}
 
     @cached_property
     def map_frame(self) -> MapFrame:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from simulator.parallel import Executor, SerialExecutor, in_order
 from simulator.plan.quality import Plan
-from simulator.problem.margins import PlanRequest
+from simulator.problem.margins import PlanRequest, planned_alike
 from simulator.problem.problem import Problem
 
 
@@ -17,11 +17,10 @@ def make_plan(problem: Problem, request: PlanRequest) -> Plan:
 def make_plans(problem: Problem, requests: Sequence[PlanRequest], executor: Executor) -> list[Plan]:
     """Planned doses of candidate margins, in their order; those of one planning target are made together."""
     plans: dict[PlanRequest, Plan] = {}
-    for path in dict.fromkeys(r.target_path_mm for r in requests):
-        some = [r for r in requests if r.target_path_mm == path]
-        made = problem.config.plan.plans(
+    for some in planned_alike(requests):
+        made = some[0].model.plans(
             problem.case,
-            problem.planning_targets[path],
+            problem.planning_targets[some[0]],
             [r.expansion for r in some],
             problem.config.prescription,
             functools.partial(in_order, executor),
