@@ -23,6 +23,7 @@ class PlanFacts:
     groups : fractions of each fraction group; None where it does not say.
     target_doses_gy : prescribed doses of its targets, the largest first.
     isocentres_mm : the different ones of its treatment beams.
+    target_rois : numbers of the structures that it prescribes to.
     """
 
     label: str
@@ -32,6 +33,7 @@ class PlanFacts:
     isocentres_mm: tuple[np.ndarray, ...] = ()
     beam_numbers: tuple[int, ...] = ()
     uid: str = ""
+    target_rois: tuple[int, ...] = ()
 
     @property
     def fractions(self) -> int | None:

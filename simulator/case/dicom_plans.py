@@ -20,6 +20,8 @@ def plan_facts(plan: DicomFile) -> PlanFacts:
     CaseError : an element that is no such number.
     """
     header = plan.header
+    references = items(header, "DoseReferenceSequence")
+    targets = [r for r in references if str(r.get("DoseReferenceType") or "TARGET").strip().upper() == "TARGET"]
     beams = [
         b
         for b in items(header, "BeamSequence") + items(header, "IonBeamSequence")
@@ -33,10 +35,11 @@ def plan_facts(plan: DicomFile) -> PlanFacts:
         label=plan.label,
         source=plan.name,
         groups=tuple(_fractions(g) for g in items(header, "FractionGroupSequence")),
-        target_doses_gy=_target_doses_gy(items(header, "DoseReferenceSequence")),
+        target_doses_gy=_target_doses_gy(targets),
         isocentres_mm=tuple(isocentres),
         beam_numbers=tuple(b.whole("BeamNumber") for b in beams),
         uid=plan.uid,
+        target_rois=tuple(r.whole("ReferencedROINumber") for r in targets if r.get("ReferencedROINumber")),
     )
 
 
@@ -45,9 +48,8 @@ def _fractions(group: Elements) -> int | None:
     return n if n > 0 else None
 
 
-def _target_doses_gy(references: Sequence[Elements]) -> tuple[float, ...]:
+def _target_doses_gy(targets: Sequence[Elements]) -> tuple[float, ...]:
     """Doses prescribed to targets, the largest first; what is said of organs at risk is a limit."""
-    targets = [r for r in references if str(r.get("DoseReferenceType") or "TARGET").strip().upper() == "TARGET"]
     doses = {r.number("TargetPrescriptionDose") for r in targets if r.get("TargetPrescriptionDose")}
     return tuple(sorted((d for d in doses if d > 0), reverse=True))
 
