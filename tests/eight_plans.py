@@ -16,7 +16,8 @@ from scipy.special import ndtr, ndtri
 MARGINS_MM = (2, 4, 6, 8)
 ITV_HALF_MM = 4.0
 RX_GY, ISODOSE_PERCENT, EDGE_SD_MM = 50.0, 80.0, 4.0
-HEIGHTS_MM = tuple(float(z) for z in range(-39, 52, 3))
+SLICE_MM = 3
+HEIGHTS_MM = tuple(float(z) for z in range(-39, 52, SLICE_MM))
 PLANS = [(motion, margin) for motion in ("none", "itv") for margin in MARGINS_MM]
 
 
@@ -25,16 +26,20 @@ def ptv_name(motion: str, margin_mm: float) -> str:
     return f"PTV_{'ITV' if motion == 'itv' else ''}{margin_mm:g}mm"
 
 
+def discs(radius_mm: float, half_mm: float) -> dict[float, float]:
+    """Radius in every slice of a sphere about the GTV's centre, drawn out by `half_mm` up and down."""
+    away = {z: max(abs(z - GTV_CENTRE[2]) - half_mm, 0) for z in HEIGHTS_MM}
+    return {z: np.sqrt(radius_mm**2 - d**2) for z, d in away.items() if d < radius_mm}
+
+
 def capsule(radius_mm: float, half_mm: float) -> list[np.ndarray]:
-    """Contours of a sphere about the GTV's centre, drawn out by `half_mm` up and down."""
-    x, y, zc = GTV_CENTRE
-    away = {z: max(abs(z - zc) - half_mm, 0) for z in HEIGHTS_MM}
-    return [circle(x, y, z, np.sqrt(radius_mm**2 - d**2)) for z, d in away.items() if d < radius_mm]
+    """Its contours."""
+    return [circle(*GTV_CENTRE[:2], z, r) for z, r in discs(radius_mm, half_mm).items()]
 
 
 def capsule_cc(radius_mm: float, half_mm: float) -> float:
-    """Its volume in cc."""
-    return np.pi * radius_mm**2 * (4 / 3 * radius_mm + 2 * half_mm) / 1000
+    """Its volume in cc, as drawn: discs of a slice's thickness."""
+    return sum(np.pi * r**2 * SLICE_MM for r in discs(radius_mm, half_mm).values()) / 1000
 
 
 def half_mm_of(motion: str) -> float:

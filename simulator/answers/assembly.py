@@ -116,6 +116,7 @@ def assemble(
         inputs=json.dumps(problem.inputs),
         target=problem.case.target,
         words=study_in_words(problem),
+        limits_of_doses=config.plan.limits_of_doses,
         interval=problem.interval_name,
         result_hash=result_hash(tree),
     )

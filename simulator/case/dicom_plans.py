@@ -114,9 +114,11 @@ def _only_plan(plans: list[DicomFile], structure_set: DicomFile | None, doses: l
     fitting = [p for p in plans if structure_set is None or not misfit(p, structure_set, is_named=True)]
     if len(fitting) > 1:
         named = [p for p in fitting if p.uid in {d.plan_uid for d in doses}]
-        if len(named) != 1 and len(doses) < 2:
+        if len(named) == 1 and all(d.plan_uid for d in doses):
+            return named[0]
+        if len(doses) < 2:
             raise refuse_several(fitting, "RTPLAN")
-        return named[0] if len(named) == 1 else None
+        return None
     return next(iter(fitting or plans), None)
 
 

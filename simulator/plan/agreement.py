@@ -53,6 +53,11 @@ def check_agreement(case: Case, doses: Sequence[ImportedDose], prescription: Pre
             )
         notes += [f"{'; '.join(found)}; the study's own holds (prescription.overrides_plan)"] if found else []
         notes += dose.plan.remarks if dose.plan else []
+        if dose.plan is None and case.plans:
+            notes.append(
+                f"dose {dose.label!r} is not of one RTPLAN of the folder: its prescription, fractions and isocentre are not "
+                "compared; name it with plan under plan.doses"
+            )
         notes += _notes_on_dose(case, dose, prescription)
     return list(dict.fromkeys(notes))
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from simulator.case.anatomy import Case, ImportedDose, PlanFacts
+from simulator.case.structures import Structure
 from simulator.plan.dose import LimitedSplineDose
 from simulator.plan.model import PlanModelKind
 from simulator.plan.prescription import Prescription
@@ -37,6 +38,10 @@ class ImportedPlan(Spec):
         None, description="what the margin was added to, as drawn; by default the target along its planned path"
     )
 
+    prv: tuple[str, ...] = Field(
+        (), description="planning-risk volumes as drawn, which the PTV may have had to leave out"
+    )
+
     def fit(self, strategy: Strategy, expansion: Expansion) -> tuple[int, int] | None:
         """How closely it names a candidate: by how many keys, and by how many names rather than kinds; None if it does not."""
         roles = [(self.motion, strategy.motion), (self.guidance, strategy.guidance)]
@@ -49,8 +54,9 @@ class ImportedPlan(Spec):
 
     def named(self) -> str:
         """The candidates that it names, in words."""
-        margin = None if self.margin_mm is None else f"margin {_words(self.margin_mm)}"
-        return ", ".join(filter(None, (self.motion, margin, self.guidance))) or "all"
+        keys = {"motion": self.motion, "guidance": self.guidance}
+        keys = {"margin": None if self.margin_mm is None else _words(self.margin_mm)} | keys
+        return ", ".join(f"{key} {value}" for key, value in keys.items() if value is not None) or "all strategies"
 
     def dose_in(self, case: Case) -> ImportedDose:
         """The dose, with what its RTPLAN says.
@@ -89,9 +95,25 @@ class ImportedPlan(Spec):
             )
         return ptv
 
+    def spared_in(self, case: Case, ptv: TargetVolume) -> np.ndarray:
+        """Share of each voxel of the PTV's lattice that planning-risk volumes fill.
+
+        Raises
+        ------
+        ConfigError : there is no such structure.
+        """
+        spared = np.zeros(ptv.lattice.shape, np.float32)
+        for name in self.prv:
+            np.maximum(spared, _structure(case, "prv", name).region.occupancy(ptv.lattice), out=spared)
+        return spared
+
 
 class ImportedDoses(PlanModelKind):
     """The case's own doses, each for the candidates that it was planned for: nothing is synthesised and nothing rescaled."""
+
+    limits_of_doses: ClassVar[str] = (
+        "An imported dose holds for the images that it was computed on, all of one frame of reference."
+    )
 
     model: Literal["rtdose"] = "rtdose"
     doses: tuple[ImportedPlan, ...] = Field(
@@ -155,15 +177,16 @@ class ImportedDoses(PlanModelKind):
 
     @property
     def planning_volumes(self) -> frozenset[str]:
-        """PTVs and ITVs as drawn."""
-        return frozenset(name for entry in self.doses for name in (entry.ptv, entry.itv) if name is not None)
+        """PTVs, ITVs and planning-risk volumes as drawn."""
+        return frozenset(n for entry in self.doses for n in (entry.ptv, entry.itv, *entry.prv) if n is not None)
 
     def check(
         self, case: Case, target: TargetVolume, expansions: Sequence[Expansion], prescription: Prescription
     ) -> None:
         """Refuse what cannot be planned; see `plan`."""
         for expansion in expansions:
-            self._dose_and_ptv(case, target, expansion)
+            _, ptv = self._dose_and_ptv(case, target, expansion)
+            self.doses[0].spared_in(case, ptv)
 
     def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> Plan:
         """The imported plan of a candidate, for what `of` gives.
@@ -175,7 +198,8 @@ class ImportedDoses(PlanModelKind):
         """
         imported, ptv = self._dose_and_ptv(case, target, expansion)
         dose, grid = LimitedSplineDose(imported.dose_gy), imported.dose_gy.grid
-        return Plan(dose, ptv, plan_quality(dose, ptv, prescription, grid), grid)
+        spared = self.doses[0].spared_in(case, ptv)
+        return Plan(dose, ptv, plan_quality(dose, ptv, prescription, grid, spared), grid)
 
     def _dose_and_ptv(
         self, case: Case, target: TargetVolume, expansion: Expansion
@@ -194,16 +218,21 @@ class ImportedDoses(PlanModelKind):
         (entry,) = self.doses
         plan = entry.dose_in(case).plan
         of_plan = f" of RTPLAN {plan.source}" if plan else ""
+        motions = dict.fromkeys(s.motion.label() for s in strategies)
         values = {
             "margin": (entry.margin_mm, [s.margin.label() for s in strategies]),
-            "motion management": (entry.motion, [s.motion.label() for s in strategies]),
+            "motion management": (entry.motion, motions),
             "image guidance": (entry.guidance, [s.guidance.label() for s in strategies]),
         }
         same = [f"{what} ({', '.join(dict.fromkeys(of))})" for what, (named, of) in values.items() if named is None]
         whatever = f"; the same whatever the {' and the '.join(same)}" if same else ""
+        whatever += ", none of which has a plan of its own" if entry.motion is None and len(motions) > 1 else ""
         of_itv = "the planning target" if entry.itv is None else f"{entry.itv} as drawn"
-        ptv = f"{of_itv} expanded here by the margin" if entry.ptv is None else f"{entry.ptv} as drawn"
-        return [f"Dose {entry.dose!r}{of_plan} is that of {entry.named()}{whatever}; its PTV is {ptv}"]
+        ptv = f"{of_itv} expanded here by the margin"
+        if entry.ptv is not None:
+            ptv = f"{entry.ptv} as drawn ({_structure(case, 'ptv', entry.ptv).volume_cc:.1f} cc)"
+        spared = f", its planning-risk volumes are {', '.join(entry.prv)}" if entry.prv else ""
+        return [f"Dose {entry.dose!r}{of_plan} is that of {entry.named()}{whatever}; its PTV is {ptv}{spared}"]
 
 
 def drawn(case: Case, key: str, name: str) -> TargetVolume:
@@ -213,8 +242,12 @@ def drawn(case: Case, key: str, name: str) -> TargetVolume:
     ------
     ConfigError : there is none of that name.
     """
+    return planning_target(_structure(case, key, name).region, _AS_DRAWN)
+
+
+def _structure(case: Case, key: str, name: str) -> Structure:
     try:
-        return planning_target(case.structure(name).region, _AS_DRAWN)
+        return case.structure(name)
     except CaseError as error:
         raise ConfigError(f"plan.doses: {key} {name!r}: {error}") from None
 

@@ -26,9 +26,11 @@ class PlanModelKind(Spec):
     Attributes
     ----------
     memory_mb : what its plans need at most in MB, roughly.
+    limits_of_doses : what the report says of the limits of its doses.
     """
 
     memory_mb: ClassVar[float] = 400
+    limits_of_doses: ClassVar[str] = "A synthesised dose is a model of a plan, not a calculation of dose transport."
 
     @abstractmethod
     def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> Plan:
