@@ -212,6 +212,8 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "ptv_d98_gy": Variable(("strategy",), "Gy", "PTV D98%"),
         "ptv_d95_gy": Variable(("strategy",), "Gy", "PTV D95%"),
         "ptv_d2_gy": Variable(("strategy",), "Gy", "PTV D2%"),
+        "ptv_free_percent": Variable(("strategy",), "percent", "share of the PTV outside of planning-risk volumes"),
+        "ptv_free_v100_percent": Variable(("strategy",), "percent", "share of that which gets the prescription"),
         "max_gy": Variable(("strategy",), "Gy", "maximum dose"),
         "isodose_percent": Variable(("strategy",), "percent", "prescription as a share of the maximum dose"),
         "r100_deviation": Variable(("strategy",), "", "RTOG 0813/0915 deviation of R100: none, minor or major"),

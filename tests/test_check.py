@@ -38,11 +38,11 @@ REFUSED = {
     "a dose that is not there": (rtdose((3, "nowhere")), "plan.doses: 'nowhere' is not a dose of case"),
     "a margin without a dose": (
         rtdose((3, "UID")) | strategies(margins_mm=[3, 5]),
-        "plan.doses: no dose for margin 5 mm; there are doses for 3 mm",
+        "plan.doses: no dose for strategy 'none, 5 mm, none' (margin 5 mm); there are doses for margin 3 mm. Add",
     ),
     "a recipe without a dose": (
         rtdose((3, "UID")) | strategies(margins_mm=["stroom"]) | {"uncertainty": {"setup": {"systematic_mm": 1}}},
-        "plan.doses: no dose for margin 2 mm",
+        "plan.doses: no dose for strategy 'none, Stroom, none' (margin 2 mm)",
     ),
     "a dose that is too small": (rtdose((40, "UID")) | strategies(margins_mm=[40]), "does not cover the PTV of margin 40 mm"),
     "a closed form of an ITV": (

@@ -10,6 +10,7 @@ from simulator.case import phantoms
 from simulator.metrics.biology import Biology
 from simulator.metrics.fraction_sums import FractionSums
 from simulator.plan.conformal_arc import ConformalArc
+from simulator.plan.penumbra import Penumbra
 from simulator.plan.prescription import Prescription
 from simulator.plan.targets import Expansion, planning_target
 from simulator.problem.margins import plan_request
@@ -104,7 +105,7 @@ def signature(uncertainty=EVERYTHING, session=SESSION, motion=MOTIONS[0], guidan
     strategy = Strategy(margin=margin, motion=motion, guidance=guidance)
     draws = Draws(3, 0, 6)
     delivery = deliver(draw_courses(place, draws), strategy, place)
-    (ptv,) = plan_request(place, strategy).ptvs
+    (ptv,) = plan_request(place, strategy, Penumbra()).ptvs
     arrays = [np.array(ptv.margin_mm), np.array(ptv.target_path_mm)]
     for name in ("GTV", "SpinalCord", "Bladder"):
         moved = delivery.motion(name)

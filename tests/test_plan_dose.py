@@ -15,6 +15,10 @@ from simulator.plan.penumbra import Penumbra, RadialDose
 from simulator.plan.prescription import Prescription
 from simulator.plan.targets import Expansion, planning_target
 from simulator.spec import CaseError, ConfigError
+from simulator.strategy import Strategy
+from simulator.strategy.guidance import NoGuidance
+from simulator.strategy.margin import FixedMargin
+from simulator.strategy.motion import NoMotionManagement
 
 STILL = np.zeros((1, 3))
 GRID = Grid((-20.0, -18.0, -24.0), (2.0, 2.5, 3.0), (17, 15, 21))
@@ -105,8 +109,14 @@ def sphere_case(radius_mm: float = 15.0, centre=(0.0, 0.0, 0.0), doses=()) -> Ca
     return Case("sphere", {"GTV": gtv}, "GTV", Volume(grid, np.ones(grid.shape, np.float32)), doses=doses)
 
 
+def candidate(margin_mm) -> Strategy:
+    margin = FixedMargin(margin_mm=margin_mm)
+    return Strategy(margin=margin, motion=NoMotionManagement(), guidance=NoGuidance())
+
+
 def planned(model, case, margin_mm, rx, path=STILL):
-    return model.plan(case, planning_target(case.gtv.region, path), equal(margin_mm), rx)
+    own = model.of(candidate(margin_mm), equal(margin_mm))
+    return own.plan(case, planning_target(case.gtv.region, path), equal(margin_mm), rx)
 
 
 @pytest.mark.parametrize("isodose", [50.0, 80.0, 95.0])
@@ -186,7 +196,9 @@ def test_imported_doses_name_what_is_missing():
     def model(*entries):
         return ImportedDoses.model_validate({"doses": [{"margin_mm": m, "dose": d} for m, d in entries]})
 
-    with pytest.raises(ConfigError, match="no dose for margin 3 mm; there are doses for 0 mm, 3/3/6 mm"):
+    with pytest.raises(
+        ConfigError, match=r"no dose for strategy .* \(margin 3 mm\); there are doses for margin 0 mm; margin 3/3/6 mm"
+    ):
         planned(model((0, "margin 0"), ((3, 3, 6), "margin 5")), case, 3.0, rx)
     with pytest.raises(ConfigError, match=r"'7' is not a dose of case 'sphere'; it has: margin 0 \(1.2.840.10\)"):
         planned(model((0, "7")), case, 0.0, rx)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from simulator.conventions import Stream
+from simulator.plan.conformal_arc import ConformalArc
 from simulator.problem.margins import plan_request
 from simulator.sampling.courses import deliver, draw_courses
 from simulator.sampling.streams import Draws, TargetDraws
@@ -68,9 +69,8 @@ def test_each_target_has_the_margin_of_its_own_errors():
         Uncertainty.model_validate({"registration": {"systematic_mm": 0.8}}),
         others={"Node": Uncertainty.model_validate({"registration": {"systematic_mm": 2.0}})},
     )
-    asked = plan_request(
-        place, Strategy(margin=VanHerkMargin(), motion=NoMotionManagement(), guidance=strategy().guidance)
-    )
+    van_herk = Strategy(margin=VanHerkMargin(), motion=NoMotionManagement(), guidance=strategy().guidance)
+    asked = plan_request(place, van_herk, ConformalArc())
     assert [ptv.margin_mm[0] for ptv in asked.ptvs] == pytest.approx([2.5 * 0.8, 2.5 * 2.0], rel=0.002)
 
 

@@ -74,10 +74,7 @@ def without_unknown(problem: Problem) -> Problem:
     beyond: dict[str, None] = {}
     seen = set()
     for strategy, request in zip(problem.strategies, problem.requests, strict=True):
-        (ptv,) = request.ptvs
-        dose = problem.config.plan.dose_of(problem.case, ptv.expansion)
-        if dose is None:
-            continue
+        (dose,) = request.model.used(problem.case)
         key = dose.label, dose.uid, strategy.motion.model_dump_json(), strategy.guidance.model_dump_json()
         if key in seen:
             continue

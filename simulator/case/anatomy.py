@@ -19,10 +19,11 @@ class PlanFacts:
 
     Parameters
     ----------
-    label, source : the plan's own name, and its file.
+    label, source, uid : the plan's own name, its file, and its SOP instance UID.
     groups : fractions of each fraction group; None where it does not say.
     target_doses_gy : prescribed doses of its targets, the largest first.
     isocentres_mm : the different ones of its treatment beams.
+    target_rois : numbers of the structures that it prescribes to.
     """
 
     label: str
@@ -31,6 +32,8 @@ class PlanFacts:
     target_doses_gy: tuple[float, ...] = ()
     isocentres_mm: tuple[np.ndarray, ...] = ()
     beam_numbers: tuple[int, ...] = ()
+    uid: str = ""
+    target_rois: tuple[int, ...] = ()
 
     @property
     def fractions(self) -> int | None:
@@ -69,6 +72,7 @@ class ImportedDose:
     ----------
     plan : what its own RTPLAN says, where there is one.
     source : its file.
+    plan_uid : the RTPLAN that it refers to; empty where it refers to none.
 
     Raises
     ------
@@ -80,6 +84,7 @@ class ImportedDose:
     uid: str = ""
     plan: PlanFacts | None = None
     source: str = ""
+    plan_uid: str = ""
 
     def __post_init__(self) -> None:
         if reason := flaw_of_dose(self.dose_gy.values):
@@ -115,7 +120,8 @@ class Case(Readable):
     target : name of the target structure.
     density : mass density relative to water (lung about 0.26), unit-free.
     doses : imported dose distributions.
-    plan : what the RTPLAN says; None without one.
+    plan : what the RTPLAN says; None without one, and where several doses have each its own.
+    plans : every RTPLAN that a dose may be of.
     frame_uids : DICOM frames of reference that the geometry belongs to; none for phantoms and case files.
     left_out : why a structure of the patient is not among them, by name.
     provenance : short facts ("RTSTRUCT 1.2.3...", "analytic phantom").
@@ -129,6 +135,7 @@ class Case(Readable):
     density: Volume
     doses: tuple[ImportedDose, ...] = ()
     plan: PlanFacts | None = None
+    plans: tuple[PlanFacts, ...] = ()
     frame_uids: frozenset[str] = frozenset()
     left_out: dict[str, str] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)

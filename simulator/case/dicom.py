@@ -18,7 +18,7 @@ from simulator.case.density import AIR_DENSITY, density_of_hu
 from simulator.case.dicom_files import DicomFile, choose, items, listing, of_kind, refuse_several, scan
 from simulator.case.dicom_grids import ct_heights, dose_header, has_grid, read_ct, read_dose
 from simulator.case.dicom_planes import with_whole_doses
-from simulator.case.dicom_plans import choose_plan_and_structures, plan_facts
+from simulator.case.dicom_plans import choose_plan_and_structures, misfit, plan_facts, refuse_misfit
 from simulator.case.dicom_rois import Roi, elsewhere, namesakes, rois_of
 from simulator.case.geometry import Grid, Volume, cropped
 from simulator.case.naming import StructureNames, select_structures
@@ -43,7 +43,7 @@ def load_dicom(asked: DicomCase) -> Case:
     plans = of_kind(files, "RTPLAN")
     plan, structure_set, dose_files = _chosen(files, plans, asked)
     facts = plan_facts(plan) if plan else None
-    by_plan = {p.uid: plan_facts(p) for p in plans if p.uid in {d.plan_uid for d in dose_files}}
+    by_plan = _plans_of_doses(plans, structure_set, dose_files)
     doses = _read_doses(dose_files, facts, by_plan, asked.dose_is)
     ct_slices = _ct_series(files, structure_set)
     drawn = _Drawn.on(structure_set, ct_heights(ct_slices), _frames_used(dose_files, ct_slices, plan), asked)
@@ -65,6 +65,7 @@ def load_dicom(asked: DicomCase) -> Case:
         density=density,
         doses=tuple(doses),
         plan=facts,
+        plans=tuple(by_plan.values()),
         frame_uids=frozenset(structure_set.frame_uids),
         left_out=drawn.problems | {name: names.refusal(name) for name in names.namesakes if name not in kept},
         provenance=notes,
@@ -203,6 +204,20 @@ def _require_same_frame(dose: DicomFile, structure_set: DicomFile) -> None:
         )
 
 
+def _plans_of_doses(
+    plans: Sequence[DicomFile], structure_set: DicomFile, doses: Sequence[DicomFile]
+) -> dict[str, PlanFacts]:
+    """By UID, the plans that doses refer to; and where one refers to none of them, the others that fit the structures."""
+    referred = {dose.plan_uid for dose in doses}
+    own = [plan for plan in plans if plan.uid in referred]
+    for plan in own:
+        if reason := misfit(plan, structure_set, is_named=True):
+            raise refuse_misfit(plan, structure_set, reason)
+    if not referred <= {plan.uid for plan in own}:
+        own += [p for p in plans if p.uid not in referred and not misfit(p, structure_set, is_named=True)]
+    return {plan.uid: plan_facts(plan) for plan in own}
+
+
 def _read_doses(
     files: list[DicomFile], plan: PlanFacts | None, by_plan: Mapping[str, PlanFacts], dose_is: DoseIs | None
 ) -> list[ImportedDose]:
@@ -222,14 +237,16 @@ def _read_doses(
     volumes = [_course_total(f, own or plan, dose_is) for f, own in zip(files, plans, strict=True)]
     if not beam_doses:
         return [
-            ImportedDose(Path(f.name).stem if len(files) > 1 else f.label or "RTDOSE", v, f.uid, own, f.name)
+            ImportedDose(
+                Path(f.name).stem if len(files) > 1 else f.label or "RTDOSE", v, f.uid, own, f.name, f.plan_uid
+            )
             for f, v, own in zip(files, volumes, plans, strict=True)
         ]
     _require_all_beams(beam_doses, plan)
     if any(v.grid != volumes[0].grid for v in volumes):
         raise CaseError("the beam doses are on different grids; export the plan dose instead:\n" + listing(files))
     total = Volume(volumes[0].grid, np.stack([v.values for v in volumes]).sum(axis=0, dtype=np.float32))
-    return [ImportedDose(f"sum of {len(files)} beam doses", total, files[0].uid, plans[0])]
+    return [ImportedDose(f"sum of {len(files)} beam doses", total, files[0].uid, plans[0], plan_uid=files[0].plan_uid)]
 
 
 def _require_usable(file: DicomFile, dose_is: DoseIs | None) -> None:

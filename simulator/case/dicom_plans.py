@@ -20,6 +20,8 @@ def plan_facts(plan: DicomFile) -> PlanFacts:
     CaseError : an element that is no such number.
     """
     header = plan.header
+    references = items(header, "DoseReferenceSequence")
+    targets = [r for r in references if str(r.get("DoseReferenceType") or "TARGET").strip().upper() == "TARGET"]
     beams = [
         b
         for b in items(header, "BeamSequence") + items(header, "IonBeamSequence")
@@ -33,9 +35,11 @@ def plan_facts(plan: DicomFile) -> PlanFacts:
         label=plan.label,
         source=plan.name,
         groups=tuple(_fractions(g) for g in items(header, "FractionGroupSequence")),
-        target_doses_gy=_target_doses_gy(items(header, "DoseReferenceSequence")),
+        target_doses_gy=_target_doses_gy(targets),
         isocentres_mm=tuple(isocentres),
         beam_numbers=tuple(b.whole("BeamNumber") for b in beams),
+        uid=plan.uid,
+        target_rois=tuple(r.whole("ReferencedROINumber") for r in targets if r.get("ReferencedROINumber")),
     )
 
 
@@ -44,9 +48,8 @@ def _fractions(group: Elements) -> int | None:
     return n if n > 0 else None
 
 
-def _target_doses_gy(references: Sequence[Elements]) -> tuple[float, ...]:
+def _target_doses_gy(targets: Sequence[Elements]) -> tuple[float, ...]:
     """Doses prescribed to targets, the largest first; what is said of organs at risk is a limit."""
-    targets = [r for r in references if str(r.get("DoseReferenceType") or "TARGET").strip().upper() == "TARGET"]
     doses = {r.number("TargetPrescriptionDose") for r in targets if r.get("TargetPrescriptionDose")}
     return tuple(sorted((d for d in doses if d > 0), reverse=True))
 
@@ -79,7 +82,7 @@ def choose_plan_and_structures(
     plan_uid: str | None,
     structure_set_uid: str | None,
 ) -> tuple[DicomFile | None, DicomFile]:
-    """The plan, if there is one, and the structure set that belong together.
+    """The plan, if there is one, and the structure set that belong together; no plan where several doses have each its own.
 
     Parameters
     ----------
@@ -103,7 +106,7 @@ def choose_plan_and_structures(
             raise refuse_several(structure_sets, "RTSTRUCT")
         chosen = of_plan[0]
     if plan and (reason := misfit(plan, chosen, plan_uid is not None)):
-        raise _refuse_misfit(plan, chosen, reason)
+        raise refuse_misfit(plan, chosen, reason)
     return plan, chosen
 
 
@@ -111,13 +114,16 @@ def _only_plan(plans: list[DicomFile], structure_set: DicomFile | None, doses: l
     fitting = [p for p in plans if structure_set is None or not misfit(p, structure_set, is_named=True)]
     if len(fitting) > 1:
         named = [p for p in fitting if p.uid in {d.plan_uid for d in doses}]
-        if len(named) != 1:
+        if len(named) == 1 and all(d.plan_uid for d in doses):
+            return named[0]
+        if len(doses) < 2:
             raise refuse_several(fitting, "RTPLAN")
-        return named[0]
+        return None
     return next(iter(fitting or plans), None)
 
 
-def _refuse_misfit(plan: DicomFile, structure_set: DicomFile, reason: str) -> CaseError:
+def refuse_misfit(plan: DicomFile, structure_set: DicomFile, reason: str) -> CaseError:
+    """The error that a plan and a structure set do not belong together."""
     remedy = (
         "name it with case.rtplan if it is the right one all the same"
         if reason.startswith("refers")

@@ -27,6 +27,7 @@ class Roi:
     contours : closed ones, (n, 3) in mm.
     others : number of contours of each type that encloses nothing.
     frame_uid : frame of reference that the ROI says it is in, or an empty text.
+    number : by which other files refer to it.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Roi:
     contours: tuple[np.ndarray, ...]
     others: tuple[tuple[str, int], ...] = ()
     frame_uid: str = ""
+    number: int = 0
 
     @property
     def remark(self) -> str:
@@ -79,6 +81,7 @@ def rois_of(structure_set: DicomFile) -> list[Roi]:
             closed,
             others,
             str(roi.get("ReferencedFrameOfReferenceUID") or "").strip(),
+            number,
         )
         for roi, number, own, name, (closed, others) in zip(listed, numbers, own_names, names, contours, strict=True)
     ]

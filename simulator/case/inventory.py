@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from simulator.case.anatomy import flaw_of_dose
+from simulator.case.anatomy import PlanFacts, flaw_of_dose
 from simulator.case.archive import MaskRegion, is_cut, read_archive, read_nrrd
 from simulator.case.cells import Region
 from simulator.case.contours import ContourRegion, drawn_spacing, slice_spacing
@@ -96,6 +96,7 @@ class PlanEntry:
     ----------
     misfit : why it does not belong to any structure set beside it.
     remarks : what is not plain in it.
+    target : the structure that it prescribes to; empty where it names none or several.
     """
 
     source: str
@@ -107,6 +108,7 @@ class PlanEntry:
     n_beams: int
     misfit: str = ""
     remarks: tuple[str, ...] = ()
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -352,6 +354,7 @@ class _Found:
                 len(facts.beam_numbers),
                 reason,
                 tuple(facts.remarks),
+                _only_target(file, facts, structure_sets),
             )
         )
 
@@ -507,6 +510,15 @@ class _Found:
         self.doses.append(
             DoseEntry(source, "", grid.shape, grid.spacing_mm, "GY (by convention)", "", float(dose.values.max()))
         )
+
+
+def _only_target(plan: DicomFile, facts: PlanFacts, structure_sets: Sequence[DicomFile]) -> str:
+    """The structure that a plan prescribes to, if it names one of its structure set."""
+    own = [s for s in structure_sets if s.uid == plan.structure_set_uid] or structure_sets[:1]
+    named = (
+        {roi.name for s in own for roi in rois_of(s) if roi.number in facts.target_rois} if facts.target_rois else set()
+    )
+    return named.pop() if len(named) == 1 else ""
 
 
 def _alike(names: Iterable[str]) -> list[list[str]]:

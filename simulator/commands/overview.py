@@ -12,7 +12,7 @@ from simulator.commands.terminal import text_table
 from simulator.conventions import percent
 from simulator.execution.splitting import tasks_of
 from simulator.problem.problem import Problem
-from simulator.problem.words import biology_in_words
+from simulator.problem.words import biology_in_words, plans_in_words
 from simulator.report.verdicts import first_sentence
 from simulator.results import JOINT_SHOWN, joint_probability, lost_targets, sweep_axes, sweep_points
 from simulator.sampling.courses import Delivery
@@ -66,6 +66,7 @@ def _problem_tables(problem: Problem) -> list[Table]:
         ("case", f"{problem.case.name}, target {targets}"),
         ("prescription", config.prescription.describe()),
         ("plan", config.plan.model),
+        *(("plan", sentence) for sentence in plans_in_words(problem)),
         *(("uncertainty", sentence) for sentence in config.uncertainty.describe()),
         *(("biology", sentence) for sentence in biology_in_words(problem)),
         ("strategies", str(len(problem.strategies))),
@@ -128,7 +129,7 @@ def _course_seconds(problem: Problem, structure: str, delivery: Delivery) -> flo
 
 def _plan_seconds(problems: list[Problem]) -> float:
     """Rough time of all plans and of what every study needs."""
-    plans = {(p.config.case.model_dump_json(), p.config.plan, request) for p in problems for request in p.requests}
+    plans = {(p.config.case.model_dump_json(), request) for p in problems for request in p.requests}
     return _PLAN_SECONDS * len(plans) + _STUDY_SECONDS * len(problems)
 
 

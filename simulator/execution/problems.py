@@ -7,7 +7,7 @@ from simulator import __version__
 from simulator.answers.beyond_grid import without_unknown
 from simulator.execution.checkpoint import BLOCKS, CONFIG, BlockStore, identity_text
 from simulator.once import Once
-from simulator.problem.checks import check_plans
+from simulator.problem.checks import check_plans, check_plans_are_used
 from simulator.problem.inputs import case_key, input_states
 from simulator.problem.preparation import prepare
 from simulator.problem.problem import Problem
@@ -35,7 +35,7 @@ def problems_of(config: StudyConfig) -> list[Problem]:
 
     Raises
     ------
-    ConfigError, CaseError : see `prepare`, `check_reach` and `check_plans`; the message names the point.
+    ConfigError, CaseError : see `prepare`, `check_reach`, `check_plans` (with the point's name) and `check_plans_are_used`.
     """
     found, checked = [], set[Hashable]()
     for name, point in zip(point_names(config.axes()), config.points(), strict=True):
@@ -49,6 +49,7 @@ def problems_of(config: StudyConfig) -> list[Problem]:
             found.append(problem)
         except SimulatorError as error:
             raise type(error)(f"sweep point {name}: {error}" if name else str(error)) from None
+    check_plans_are_used(found)
     return found
 
 

@@ -54,6 +54,11 @@ def check_agreement(case: Case, doses: Sequence[ImportedDose], prescription: Pre
             )
         notes += [f"{'; '.join(found)}; the study's own holds (prescription.overrides_plan)"] if found else []
         notes += dose.plan.remarks if dose.plan else []
+        if dose.plan is None and case.plans:
+            notes.append(
+                f"dose {dose.label!r} is not of one RTPLAN of the folder: its prescription, fractions and isocentre are not "
+                "compared; name it with plan under plan.doses"
+            )
         for target in case.targets:
             notes += _notes_on_dose(target, dose, prescription)
     return list(dict.fromkeys(notes))

@@ -1,99 +1,258 @@
-"""Plans whose dose was computed elsewhere: one RTDOSE (or archived dose) for each candidate margin."""
+"""Plans whose dose was computed elsewhere: which RTDOSE (or archived dose) is that of which candidates."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from simulator.case.anatomy import Case, ImportedDose
+from simulator.case.anatomy import Case, ImportedDose, PlanFacts
+from simulator.case.structures import Structure
 from simulator.plan.dose import LimitedSplineDose
 from simulator.plan.model import PlanModelKind
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Plan, plan_quality
-from simulator.plan.targets import Expansion, TargetVolume, expand
+from simulator.plan.targets import Expansion, TargetVolume, expand, planning_target
 from simulator.spec import CaseError, ConfigError, Field, NonNegativeMm3, Spec
+from simulator.strategy import Strategy
 
 _SAME_MARGIN_MM = 0.05
+_LEAST_TARGET_IN_PTV = 0.5
+_AS_DRAWN = np.zeros((1, 3))
 
 
-class MarginDose(Spec):
-    """The dose that belongs to one margin."""
+class ImportedPlan(Spec):
+    """A dose, the candidates that it was planned for (what is not named, it is the same for), and what was drawn for it."""
 
-    margin_mm: NonNegativeMm3 = Field(description="margin per axis (LR, AP, SI) in mm; one number for all axes")
+    margin_mm: NonNegativeMm3 | None = Field(
+        None, description="margin per axis (LR, AP, SI) in mm; one number for all axes; any when absent"
+    )
+    motion: str | None = Field(None, description="motion management by its kind or its name; any when absent")
+    guidance: str | None = Field(None, description="image guidance by its kind or its name; any when absent")
     dose: str = Field(description="label of the dose, its file, or its SOP instance UID (a unique end of it suffices)")
+    plan: str | None = Field(
+        None, description="its RTPLAN, by label, file or UID (or its end); by default the one that the dose refers to"
+    )
+    ptv: str | None = Field(None, description="the PTV as drawn; by default the planning target expanded by the margin")
+    itv: str | None = Field(
+        None, description="what the margin was added to, as drawn; by default the target along its planned path"
+    )
+
+    prv: tuple[str, ...] = Field(
+        (), description="planning-risk volumes as drawn, which the PTV may have had to leave out"
+    )
+
+    def fit(self, strategy: Strategy, expansion: Expansion) -> tuple[int, int] | None:
+        """How closely it names a candidate: by how many keys, and by how many names rather than kinds; None if it does not."""
+        roles = [(self.motion, strategy.motion), (self.guidance, strategy.guidance)]
+        fits = [named in (role.kind, role.label()) for named, role in roles if named is not None]
+        if self.margin_mm is not None:
+            away_mm = expansion.margin_mm - np.array(self.margin_mm)[:, None]
+            fits.append(bool(np.all(np.abs(away_mm) < _SAME_MARGIN_MM)))
+        by_name = sum(named is not None and named == role.name for named, role in roles)
+        return (len(fits), by_name) if all(fits) else None
+
+    def named(self) -> str:
+        """The candidates that it names, in words."""
+        keys = {"motion": self.motion, "guidance": self.guidance}
+        keys = {"margin": None if self.margin_mm is None else _words(self.margin_mm)} | keys
+        return ", ".join(f"{key} {value}" for key, value in keys.items() if value is not None) or "all strategies"
+
+    def dose_in(self, case: Case) -> ImportedDose:
+        """The dose, with what its RTPLAN says.
+
+        Raises
+        ------
+        ConfigError : a name fits none or several of the case's doses or plans, or the dose refers to another plan.
+        """
+        dose = _find_dose(case, self.dose)
+        if self.plan is None:
+            return dose
+        plan = _find_plan(case, self.plan, dose)
+        if dose.plan_uid and dose.plan and plan.uid != dose.plan_uid:
+            raise ConfigError(
+                f"plan.doses: dose {self.dose!r} refers to RTPLAN {dose.plan.source}, not to {plan.source}; correct plan, or "
+                "leave it out"
+            )
+        return replace(dose, plan=plan)
+
+    def ptv_in(self, case: Case, target: TargetVolume, expansion: Expansion) -> TargetVolume:
+        """The PTV as drawn, or the planning target expanded by the margin.
+
+        Raises
+        ------
+        ConfigError : there is no such structure, or it is of another target.
+        """
+        if self.ptv is None:
+            return expand(target, expansion)
+        ptv = drawn(case, "ptv", self.ptv)
+        gtv = case.gtv.region.occupancy(ptv.lattice)
+        inside = float(np.minimum(gtv, ptv.occupancy).sum()) * ptv.lattice.voxel_cc / case.gtv.volume_cc
+        if inside < _LEAST_TARGET_IN_PTV:
+            raise ConfigError(
+                f"plan.doses: ptv {self.ptv!r} of dose {self.dose!r} holds {100 * inside:.0f} % of {case.target}; name the PTV "
+                "of this target"
+            )
+        return ptv
+
+    def spared_in(self, case: Case, ptv: TargetVolume) -> np.ndarray:
+        """Share of each voxel of the PTV's lattice that planning-risk volumes fill.
+
+        Raises
+        ------
+        ConfigError : there is no such structure.
+        """
+        spared = np.zeros(ptv.lattice.shape, np.float32)
+        for name in self.prv:
+            np.maximum(spared, _structure(case, "prv", name).region.occupancy(ptv.lattice), out=spared)
+        return spared
 
 
 class ImportedDoses(PlanModelKind):
-    """The case's own doses, one per margin: nothing is synthesised and nothing rescaled."""
+    """The case's own doses, each for the candidates that it was planned for: nothing is synthesised and nothing rescaled."""
+
+    limits_of_doses: ClassVar[str] = (
+        "An imported dose holds for the images that it was computed on, all of one frame of reference."
+    )
 
     model: Literal["rtdose"] = "rtdose"
-    doses: tuple[MarginDose, ...] = Field(min_length=1, description="which dose of the case belongs to which margin")
+    doses: tuple[ImportedPlan, ...] = Field(
+        min_length=1,
+        description="which dose of the case is that of which candidates; what names a candidate most closely holds",
+    )
+
+    def of(self, strategy: Strategy, expansion: Expansion) -> "ImportedDoses":
+        """The one dose of a candidate: the one that names it by most keys, then by names rather than kinds.
+
+        Raises
+        ------
+        ConfigError : no dose fits, or several equally.
+        """
+        fits = {i: fit for i, entry in enumerate(self.doses) if (fit := entry.fit(strategy, expansion)) is not None}
+        closest = [self.doses[i] for i, fit in fits.items() if fit == max(fits.values())]
+        said = f"strategy {strategy.label()!r} (margin {_words_of(expansion)})"
+        if not closest:
+            given = "; ".join(entry.named() for entry in self.doses)
+            raise ConfigError(
+                f"plan.doses: no dose for {said}; there are doses for {given}. Add the dose of that plan, or leave the "
+                "strategy out"
+            )
+        if len(closest) > 1:
+            which = " and ".join(f"{entry.dose!r} ({entry.named()})" for entry in closest)
+            raise ConfigError(
+                f"plan.doses: {said} fits {len(closest)} doses equally: {which}; name more of margin_mm, motion and guidance, "
+                "or take one out"
+            )
+        return self.model_copy(update={"doses": tuple(closest)})
+
+    def check_all_used(self, by_candidates: Collection[PlanModelKind]) -> None:
+        """Refuse doses that are of no candidate."""
+        used = {entry for model in by_candidates if isinstance(model, ImportedDoses) for entry in model.doses}
+        if unused := [entry for entry in self.doses if entry not in used]:
+            which = "; ".join(f"{entry.dose!r} ({entry.named()})" for entry in unused)
+            raise ConfigError(
+                f"plan.doses: no strategy has the dose {which}; add the strategy, correct margin_mm, motion and guidance "
+                "(kind or name, as under strategies), or take the dose out"
+            )
 
     def used(self, case: Case) -> list[ImportedDose]:
         """The doses that the study names, each once.
 
         Raises
         ------
-        ConfigError : a name fits none or several of the case's doses.
+        ConfigError : a name fits none or several of the case's doses or plans.
         """
-        found = [_find(case, entry.dose) for entry in self.doses]
-        return list({id(dose): dose for dose in found}.values())
+        return list({(entry.dose, entry.plan): entry.dose_in(case) for entry in self.doses}.values())
 
-    def dose_of(self, case: Case, expansion: Expansion) -> ImportedDose:
-        """The dose of a margin.
+    @property
+    def planning_structure(self) -> str | None:
+        """The ITV as drawn, for what `of` gives."""
+        (entry,) = self.doses
+        return entry.itv
 
-        Raises
-        ------
-        ConfigError : no dose for this margin, or its name fits none or several of the case's doses.
-        """
-        return _find(case, self._entry(expansion).dose)
+    def planning_target(self, case: Case, target: Structure, path_mm: np.ndarray) -> TargetVolume:
+        """The ITV as drawn or, where none is named, a target along a path; for what `of` gives."""
+        itv = self.planning_structure
+        return super().planning_target(case, target, path_mm) if itv is None else drawn(case, "itv", itv)
+
+    @property
+    def planning_volumes(self) -> frozenset[str]:
+        """PTVs, ITVs and planning-risk volumes as drawn."""
+        return frozenset(n for entry in self.doses for n in (entry.ptv, entry.itv, *entry.prv) if n is not None)
 
     def check(
         self, case: Case, target: TargetVolume, expansions: Sequence[Expansion], prescription: Prescription
     ) -> None:
-        """Refuse margins that cannot be planned; see `plan`."""
+        """Refuse what cannot be planned; see `plan`."""
         for expansion in expansions:
-            self._dose_and_ptv(case, target, expansion)
+            _, ptv = self._dose_and_ptv(case, target, expansion)
+            self.doses[0].spared_in(case, ptv)
 
     def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> Plan:
-        """The imported plan for a margin.
+        """The imported plan of a candidate, for what `of` gives.
 
         Raises
         ------
-        ConfigError : no dose for this margin, or its name fits none or several of the case's doses.
+        ConfigError : the name of its dose, plan or PTV fits none or several of the case's.
         CaseError : the dose grid does not cover the PTV.
         """
         imported, ptv = self._dose_and_ptv(case, target, expansion)
         dose, grid = LimitedSplineDose(imported.dose_gy), imported.dose_gy.grid
-        return Plan(dose, ptv, plan_quality(dose, ptv, prescription, grid), grid)
+        spared = self.doses[0].spared_in(case, ptv)
+        return Plan(dose, ptv, plan_quality(dose, ptv, prescription, grid, spared), grid)
 
     def _dose_and_ptv(
         self, case: Case, target: TargetVolume, expansion: Expansion
     ) -> tuple[ImportedDose, TargetVolume]:
-        """The dose of a margin, and the PTV that it covers."""
-        entry = self._entry(expansion)
-        imported, ptv = _find(case, entry.dose), expand(target, expansion)
+        (entry,) = self.doses
+        imported, ptv = entry.dose_in(case), entry.ptv_in(case, target, expansion)
         if not imported.dose_gy.grid.contains(ptv.surface_mm).all():
+            which = f"the PTV of margin {_words_of(expansion)}" if entry.ptv is None else f"its PTV {entry.ptv!r}"
             raise CaseError(
-                f"dose {imported.label!r} of case {case.name!r} does not cover the PTV of margin "
-                f"{_words(entry.margin_mm)}; export it on a larger grid"
+                f"dose {imported.label!r} of case {case.name!r} does not cover {which}; export it on a larger grid"
             )
         return imported, ptv
 
-    def _entry(self, expansion: Expansion) -> MarginDose:
-        wanted = expansion.margin_mm
-        for entry in self.doses:
-            if np.all(np.abs(wanted - np.array(entry.margin_mm)[:, None]) < _SAME_MARGIN_MM):
-                return entry
-        given = ", ".join(_words(d.margin_mm) for d in self.doses)
-        asked = _words(wanted[:, 0]) if np.array_equal(wanted[:, 0], wanted[:, 1]) else f"{wanted.tolist()} mm"
-        raise ConfigError(
-            f"plan.doses: no dose for margin {asked}; there are doses for {given}. Add the dose of that plan, or leave "
-            "the margin out of the strategies"
-        )
+    def describe(self, case: Case, strategies: Sequence[Strategy]) -> list[str]:
+        """Whose the dose is, for whom it is the same, and what its PTV is."""
+        (entry,) = self.doses
+        plan = entry.dose_in(case).plan
+        of_plan = f" of RTPLAN {plan.source}" if plan else ""
+        motions = dict.fromkeys(s.motion.label() for s in strategies)
+        values = {
+            "margin": (entry.margin_mm, [s.margin.label() for s in strategies]),
+            "motion management": (entry.motion, motions),
+            "image guidance": (entry.guidance, [s.guidance.label() for s in strategies]),
+        }
+        same = [f"{what} ({', '.join(dict.fromkeys(of))})" for what, (named, of) in values.items() if named is None]
+        whatever = f"; the same whatever the {' and the '.join(same)}" if same else ""
+        whatever += ", none of which has a plan of its own" if entry.motion is None and len(motions) > 1 else ""
+        of_itv = "the planning target" if entry.itv is None else f"{entry.itv} as drawn"
+        ptv = f"{of_itv} expanded here by the margin"
+        if entry.ptv is not None:
+            ptv = f"{entry.ptv} as drawn ({_structure(case, 'ptv', entry.ptv).volume_cc:.1f} cc)"
+        spared = f", its planning-risk volumes are {', '.join(entry.prv)}" if entry.prv else ""
+        return [f"Dose {entry.dose!r}{of_plan} is that of {entry.named()}{whatever}; its PTV is {ptv}{spared}"]
 
 
-def _find(case: Case, name: str) -> ImportedDose:
+def drawn(case: Case, key: str, name: str) -> TargetVolume:
+    """A structure that was drawn for planning.
+
+    Raises
+    ------
+    ConfigError : there is none of that name.
+    """
+    return planning_target(_structure(case, key, name).region, _AS_DRAWN)
+
+
+def _structure(case: Case, key: str, name: str) -> Structure:
+    try:
+        return case.structure(name)
+    except CaseError as error:
+        raise ConfigError(f"plan.doses: {key} {name!r}: {error}") from None
+
+
+def _find_dose(case: Case, name: str) -> ImportedDose:
     """The dose with that label or UID, of that file, or with a UID that ends so."""
     found = [d for d in case.doses if name in (d.label, d.uid, d.source)]
     found = found or [d for d in case.doses if d.uid.endswith(name) or d.source.endswith(f"/{name}")]
@@ -102,6 +261,24 @@ def _find(case: Case, name: str) -> ImportedDose:
         problem = "fits several doses" if found else "is not a dose"
         raise ConfigError(f"plan.doses: {name!r} {problem} of case {case.name!r}; it has: {known}")
     return found[0]
+
+
+def _find_plan(case: Case, name: str, dose: ImportedDose) -> PlanFacts:
+    """The RTPLAN with that label or UID, of that file, or with a UID that ends so."""
+    found = [p for p in case.plans if name in (p.label, p.uid, p.source)]
+    found = found or [p for p in case.plans if p.uid.endswith(name) or p.source.endswith(f"/{name}")]
+    if len(found) != 1:
+        known = ", ".join(f"{p.label} ({p.source})" if p.label else p.source for p in case.plans) or "none"
+        problem = "fits several plans" if found else "is not the plan of a dose"
+        raise ConfigError(
+            f"plan.doses: plan {name!r} of dose {dose.label!r} {problem} of case {case.name!r}; it has: {known}"
+        )
+    return found[0]
+
+
+def _words_of(expansion: Expansion) -> str:
+    margin = expansion.margin_mm
+    return _words(margin[:, 0]) if np.array_equal(margin[:, 0], margin[:, 1]) else f"{margin.tolist()} mm"
 
 
 def _words(margin_mm: tuple[float, float, float] | np.ndarray) -> str:

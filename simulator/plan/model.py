@@ -1,14 +1,18 @@
 """Plan models: where the planned dose of each candidate margin comes from."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from simulator.case.anatomy import Case, ImportedDose
+from simulator.case.structures import Structure
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Plan
-from simulator.plan.targets import Expansion, TargetVolume
+from simulator.plan.targets import Expansion, TargetVolume, planning_target
 from simulator.spec import Spec
+from simulator.strategy import Strategy
 
 
 class PlanModelKind(Spec):
@@ -18,13 +22,16 @@ class PlanModelKind(Spec):
     (`simulator.plan.targets.expand`), make a dose for it in Gy of the whole course (`simulator.plan.dose.PlannedDose`, often
     a `SplineDose`), and rate it with `simulator.plan.quality.plan_quality`. It refuses in `check` what it cannot plan,
     makes several plans at once in `plans` if they share work, and is one word in `simulator.study_file.schema.PlanModel`.
+    Where candidates differ in more than margin and planning target, `of` says what of it is a candidate's own.
 
     Attributes
     ----------
     memory_mb : what its plans need at most in MB, roughly.
+    limits_of_doses : what the report says of the limits of its doses.
     """
 
     memory_mb: ClassVar[float] = 400
+    limits_of_doses: ClassVar[str] = "A synthesised dose is a model of a plan, not a calculation of dose transport."
 
     @abstractmethod
     def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> Plan:
@@ -56,10 +63,43 @@ class PlanModelKind(Spec):
         """Penumbra of its dose edge, one SD in mm, for margin recipes; None where it is not known."""
         return None
 
-    def used(self, case: Case) -> list[ImportedDose]:
-        """Doses of the patient's own that the study uses, each once; none where plans are computed here."""
+    def of(self, strategy: Strategy, expansion: Expansion) -> "PlanModelKind":
+        """What of the model a candidate is planned by: candidates of the same margin and planning target share a plan where
+        it is the same.
+
+        Raises
+        ------
+        ConfigError : the model has no plan for this candidate.
+        """
+        return self
+
+    def check_all_used(self, by_candidates: Collection["PlanModelKind"]) -> None:
+        """Refuse parts of the model that are of no candidate; `by_candidates` are what `of` gives for each.
+
+        Raises
+        ------
+        ConfigError : what is not used.
+        """
+
+    def describe(self, case: Case, strategies: Sequence[Strategy]) -> list[str]:
+        """Sentences for the report on where the plan that some candidates share comes from; for what `of` gives."""
         return []
 
-    def dose_of(self, case: Case, expansion: Expansion) -> ImportedDose | None:
-        """The patient's own dose for a margin, unknown beyond its grid; None where plans are computed here."""
+    @property
+    def planning_structure(self) -> str | None:
+        """The drawn structure that margins were added to; None where it is the target along its path."""
         return None
+
+    def planning_target(self, case: Case, target: Structure, path_mm: np.ndarray) -> TargetVolume:
+        """What margins are added to: a target at every position (n, 3) of a path, or what was drawn in its place."""
+        return planning_target(target.region, path_mm)
+
+    @property
+    def planning_volumes(self) -> frozenset[str]:
+        """Structures that were drawn for planning, and are no tissue of their own."""
+        return frozenset()
+
+    def used(self, case: Case) -> list[ImportedDose]:
+        """Doses of the patient's own that the study uses, each once, unknown beyond their grids; none where plans are computed
+        here."""
+        return []

@@ -53,6 +53,8 @@ class PlanQuality:
     max_gy : highest dose; isodose_percent : prescription in percent of it.
     r100_deviation, r50_deviation, d2cm_deviation : "none", "minor" or "major" by RTOG 0813/0915.
     lattice_mm : step of the lattice on which the isodose volumes were counted.
+    ptv_free_percent, ptv_free_v100_percent : share of the PTV outside of planning-risk volumes, and how much of that gets the
+        prescription.
     """
 
     ptv_cc: float
@@ -70,6 +72,8 @@ class PlanQuality:
     r50_deviation: Rating
     d2cm_deviation: Rating
     lattice_mm: float
+    ptv_free_percent: float = 100.0
+    ptv_free_v100_percent: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -87,12 +91,15 @@ class Plan:
     grid: Grid
 
 
-def plan_quality(dose: PlannedDose, ptv: TargetVolume, prescription: Prescription, grid: Grid) -> PlanQuality:
+def plan_quality(
+    dose: PlannedDose, ptv: TargetVolume, prescription: Prescription, grid: Grid, spared: np.ndarray | None = None
+) -> PlanQuality:
     """Quality of a planned dose.
 
     Parameters
     ----------
     grid : where the dose is known; isodose volumes are looked for within it.
+    spared : share of each voxel of the PTV's lattice that planning-risk volumes fill; none by default.
     """
     coarse_gy = dose.on_grid(grid)
     ptv_gy, ptv_weight = ptv_doses(dose, ptv)
@@ -103,6 +110,8 @@ def plan_quality(dose: PlannedDose, ptv: TargetVolume, prescription: Prescriptio
     piv_cc = float(np.sum(fine_gy >= rx)) * fine.voxel_cc
     piv50_cc = float(np.sum(fine_gy >= rx / 2)) * fine.voxel_cc
     covered_cc = float(ptv_weight[ptv_gy >= rx].sum())
+    free_cc = ptv_weight if spared is None else ptv_weight * (1 - spared[ptv.occupancy > 0])
+    free_v100 = free_cc[ptv_gy >= rx].sum() / free_cc.sum() if free_cc.any() else np.nan
     highest = float(max(fine_gy.max(), ptv_gy.max()))
     r100, r50 = piv_cc / ptv.volume_cc, piv50_cc / ptv.volume_cc
     d2cm = 100 * _highest_beyond_gy(coarse_gy, grid, ptv) / rx
@@ -123,6 +132,8 @@ def plan_quality(dose: PlannedDose, ptv: TargetVolume, prescription: Prescriptio
         r50_deviation=_rate(r50, r50_none, r50_minor),
         d2cm_deviation=_rate(d2cm, d2cm_none, d2cm_minor),
         lattice_mm=fine.spacing_mm[0],
+        ptv_free_percent=100 * float(free_cc.sum() / ptv_weight.sum()),
+        ptv_free_v100_percent=100 * float(free_v100),
     )
 
 

@@ -1,9 +1,11 @@
 """What each strategy asks of a plan: the errors that its margin covers, and what the margin is added to."""
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from simulator.plan.model import PlanModelKind
 from simulator.plan.targets import Expansion
 from simulator.sampling.courses import Setting
 from simulator.spec import ConfigError
@@ -26,7 +28,7 @@ class PtvRequest:
     Parameters
     ----------
     margin_mm : towards right, left, anterior, posterior, inferior and superior.
-    target_path_mm : positions whose union is the planning target.
+    target_path_mm : positions whose union is the planning target, where the plan's model names none that was drawn.
     """
 
     margin_mm: tuple[float, float, float, float, float, float]
@@ -45,15 +47,25 @@ class PlanRequest:
 
     Parameters
     ----------
+    model : what of the plan's model is the candidate's own.
     ptvs : by target.
     """
 
+    model: PlanModelKind
     ptvs: tuple[PtvRequest, ...]
 
     @property
     def paths_mm(self) -> tuple[Path, ...]:
         """The planning targets, by target."""
         return tuple(ptv.target_path_mm for ptv in self.ptvs)
+
+
+def planned_alike(requests: Sequence[PlanRequest]) -> list[list[PlanRequest]]:
+    """Different plans in groups that differ in margins alone, so that they may be made together."""
+    groups: dict[Hashable, list[PlanRequest]] = {}
+    for request in dict.fromkeys(requests):
+        groups.setdefault((request.model, request.paths_mm), []).append(request)
+    return list(groups.values())
 
 
 def margin_spread(setting: Setting, strategy: Strategy, target: str) -> Spread:
@@ -68,9 +80,15 @@ def margin_spread(setting: Setting, strategy: Strategy, target: str) -> Spread:
     return replace(spread, penumbra_sd_mm=setting.penumbra_sd_mm)
 
 
-def plan_request(setting: Setting, strategy: Strategy) -> PlanRequest:
-    """What a strategy asks of a plan."""
-    return PlanRequest(tuple(_ptv_request(setting, strategy, target) for target in setting.targets))
+def plan_request(setting: Setting, strategy: Strategy, model: PlanModelKind) -> PlanRequest:
+    """What a strategy asks of a plan.
+
+    Raises
+    ------
+    ConfigError : a margin beyond any clinic, or none or several plans of the model fit the strategy.
+    """
+    ptvs = tuple(_ptv_request(setting, strategy, target) for target in setting.targets)
+    return PlanRequest(model.of(strategy, ptvs[0].expansion), ptvs)
 
 
 def _ptv_request(setting: Setting, strategy: Strategy, target: str) -> PtvRequest:

@@ -51,7 +51,10 @@ def prepare(config: StudyConfig) -> Problem:
     check_goal_probabilities(config, goals)
     named = {*(g.metric.structure for g in goals), *itertools.chain(*config.biology.sections.values())}
     wanted = wanted_goals(config, case)
-    structures = tuple(s for s in case.structures.values() if s.role != "external" or s.name in named)
+    no_tissue = config.plan.planning_volumes - {case.target}
+    structures = tuple(
+        s for s in case.structures.values() if s.name in named or (s.role != "external" and s.name not in no_tissue)
+    )
     for structure in structures:
         if structure.volume_cc <= 0:
             raise CaseError(f"structure {structure.name!r} of case {case.name!r} is empty; leave it out or contour it")
@@ -81,7 +84,7 @@ def prepare(config: StudyConfig) -> Problem:
         goals=goals,
         skipped_goals=tuple(g for g in published if g.metric.structure not in case.structures),
         strategies=strategies,
-        requests=tuple(plan_request(setting, s) for s in strategies),
+        requests=tuple(plan_request(setting, s, config.plan) for s in strategies),
         setting=setting,
         biology=biology,
         record=record,

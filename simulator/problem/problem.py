@@ -1,5 +1,6 @@
 """A study with its anatomy: what is simulated."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,10 +15,10 @@ from simulator.metrics.biology import Biology
 from simulator.metrics.goals import Goal
 from simulator.metrics.metric import Metric
 from simulator.plan.prescription import Prescription
-from simulator.plan.targets import TargetVolume, planning_target
+from simulator.plan.targets import TargetVolume
 from simulator.population.bands import DOSE_BINS
 from simulator.population.intervals import clopper_pearson_interval, randomisation_interval, wilson_interval
-from simulator.problem.margins import Path, PlanRequest
+from simulator.problem.margins import PlanRequest
 from simulator.problem.record import notes_on_record
 from simulator.problem.target import Target
 from simulator.readable import Readable
@@ -194,13 +195,18 @@ class Problem(Readable):
         return np.max([np.abs(p - centre_mm).max(axis=0) for p in points], axis=0)
 
     @cached_property
-    def planning_targets(self) -> dict[tuple[int, Path], TargetVolume]:
-        """What margins are added to, by number of the target and the path that it covers."""
-        return {
-            (target.number, path): planning_target(target.structure.region, np.array(path))
-            for target in self.targets
-            for path in dict.fromkeys(request.ptvs[target.number].target_path_mm for request in self.requests)
-        }
+    def planning_targets(self) -> dict[PlanRequest, tuple[TargetVolume, ...]]:
+        """What margins are added to, by target: it along its path, or what was drawn in its place."""
+        made: dict[Hashable, TargetVolume] = {}
+
+        def volume(request: PlanRequest, target: Target) -> TargetVolume:
+            path, model = request.ptvs[target.number].target_path_mm, request.model
+            key = target.number, model.planning_structure or path
+            if key not in made:
+                made[key] = model.planning_target(self.case, target.structure, np.array(path))
+            return made[key]
+
+        return {r: tuple(volume(r, target) for target in self.targets) for r in self.requests}
 
     @cached_property
     def map_frame(self) -> MapFrame:

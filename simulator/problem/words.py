@@ -2,7 +2,9 @@
 
 import json
 
+from simulator.plan.model import PlanModelKind
 from simulator.problem.problem import Problem
+from simulator.strategy import Strategy
 from simulator.study_file.published import published_tissues
 from simulator.study_file.schema import StudyConfig
 
@@ -32,12 +34,21 @@ def study_in_words(problem: Problem) -> str:
         *(f"Image guidance, {text}." for text in guidances),
         config.session.describe() + ".",
         "Margins: " + ", ".join(margins) + ".",
+        *(f"{sentence}." for sentence in plans_in_words(problem)),
     ]
     paragraphs += biology_in_words(problem)
     if problem.skipped_goals:
         skipped = dict.fromkeys(g.metric.structure for g in problem.skipped_goals)
         paragraphs.append(f"Published limits left out, as the case has no such structure: {', '.join(skipped)}.")
     return json.dumps(paragraphs, ensure_ascii=False)
+
+
+def plans_in_words(problem: Problem) -> list[str]:
+    """Where plans come from that are not made here, and for which strategies they are the same; empty for others."""
+    of_plan: dict[PlanModelKind, list[Strategy]] = {}
+    for strategy, request in zip(problem.strategies, problem.requests, strict=True):
+        of_plan.setdefault(request.model, []).append(strategy)
+    return [s for model, strategies in of_plan.items() for s in model.describe(problem.case, strategies)]
 
 
 def biology_in_words(problem: Problem) -> list[str]:

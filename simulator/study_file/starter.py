@@ -11,6 +11,7 @@ from simulator.case.inventory import Inventory, StructureEntry, inventory
 from simulator.case.tg263 import is_organ, standard_names
 from simulator.spec import ConfigError
 from simulator.study_file.checked_yaml import to_scalar
+from simulator.study_file.own_plans import OwnPlan, entries, is_grid, margins_of, motions_of, own_plans
 from simulator.study_file.published import library_names
 
 
@@ -69,6 +70,12 @@ _DICOM = """case:
   # densities: {{Lung_L: 0.26}}               # relative to water, where there is no CT
 """
 
+_PLAN = """  model: conformal-arc     # or your own plan for each margin, by file name or UID:
+  # model: rtdose
+  # doses: [{margin_mm: 5, dose: RD.plan-with-5-mm.dcm}]"""
+
+_MARGINS = "[0, 3, 5, 8] # also [5, 5, 8] per axis, or van-herk"
+
 _STUDY = """# A study: what can go wrong, what is done about it, what counts as success.
 # Every key is explained in docs/configuration.md. Next: simulator check THIS_FILE
 name: {study}
@@ -77,9 +84,7 @@ name: {study}
 prescription: {prescription}
 
 plan:
-  model: conformal-arc     # or your own plan for each margin, by file name or UID:
-  # model: rtdose
-  # doses: [{{margin_mm: 5, dose: RD.plan-with-5-mm.dcm}}]
+{plan}
 
 uncertainty:               # one standard deviation per axis (LR, AP, SI); leave out what you do not want
   setup:
@@ -94,8 +99,8 @@ uncertainty:               # one standard deviation per axis (LR, AP, SI); leave
   # configs/{name}_strategies.yaml gives typical values of every source with their publications
 
 strategies:                # every margin with every motion management and every guidance protocol
-  margins_mm: [0, 3, 5, 8] # also [5, 5, 8] per axis, or van-herk
-  motion: {site.motion}
+  margins_mm: {margins}
+  motion: {motion}
   guidance: [none, online-bone, online-target]   # also nal, enal
 
 goals:
@@ -124,11 +129,12 @@ def starter_study(site: str, dicom: Path | None = None) -> str:
     if site not in _SITES:
         raise ConfigError(f"--site {site}: has to be one of {', '.join(_SITES)}")
     usual = _SITES[site]
-    target, case, found = "GTV", _PHANTOM.format(site=site), Inventory("")
+    target, case, found, own = "GTV", _PHANTOM.format(site=site), Inventory(""), list[OwnPlan]()
     if dicom is not None:
         found = inventory(dicom)
         target, case = _dicom_case(dicom, found.structures)
-        case += _which_plan(found)
+        own = own_plans(found, [s for s in found.structures if s.source == found.structures[0].source])
+        case += _which_plan(found, own)
     prescription, fractions = _prescription(usual, found)
     return _STUDY.format(
         study=f"my-{site}-node" if dicom is None else f"{site}-{_pseudonym(dicom)}",
@@ -136,26 +142,38 @@ def starter_study(site: str, dicom: Path | None = None) -> str:
         site=usual,
         case=case,
         prescription=prescription,
+        plan=_own_doses(own) if own else _PLAN,
+        margins=f"{margins_of(own)}   # those of the doses" if is_grid(own) else _MARGINS,
+        motion=f"{motions_of(own)}   # those of the doses" if is_grid(own) and motions_of(own) else usual.motion,
         published=_published(site, fractions),
         coverage=to_scalar(f"{target} D98% >= 95%", quoted=True),
         biological=to_scalar(f"{target} BED(10):D98% >= 100 Gy", quoted=True),
     )
 
 
-def _which_plan(found: Inventory) -> str:
-    """The line that chooses one of several plans; nothing where there is no choice."""
+def _own_doses(own: Sequence[OwnPlan]) -> str:
+    """The lines that replace plans made here by the doses of the folder, to be confirmed."""
+    lines = [
+        "  model: conformal-arc     # or the doses of the folder: take this line out and the # off the following, CONFIRM each",
+        "  # model: rtdose",
+        "  # doses:                 # each is that of the strategies that its keys name, and of all where it names none",
+        *(f"  #   {line}" for line in entries(own)),
+    ]
+    return "".join(map(_in_one_line, lines)).rstrip("\n")
+
+
+def _which_plan(found: Inventory, own: Sequence[OwnPlan]) -> str:
+    """The lines that choose one of several plans and the doses of them; nothing where there is no choice."""
     plans = [p for p in found.plans if not p.misfit]
     if len(plans) < 2:
         return ""
+    doses = ", ".join(to_scalar(o.dose.source, quoted=True) for o in own)
+    rtdoses = _in_one_line(f"rtdoses: [{doses}]   # those of plan.doses below") if own else ""
+    if any(o.margin_mm for o in own) and all(o.plan for o in own):
+        return f"  {rtdoses}"
     each = ", ".join(f"{p.source} ({_said(p.prescription_gy)} Gy in {_said(p.fractions)})" for p in plans)
-    doses = [d.source for d in found.doses if d.plan_uid in {p.uid for p in plans}]
-    return _in_one_line(f"  rtplan: {to_scalar(plans[0].source)}   # CHOOSE one of {len(plans)} plans: {each}") + (
-        _in_one_line(
-            f"  # rtdoses: [{', '.join(to_scalar(d, quoted=True) for d in doses)}]   # their doses, for plan.model rtdose below"
-        )
-        if doses
-        else ""
-    )
+    which = _in_one_line(f"  rtplan: {to_scalar(plans[0].source)}   # CHOOSE one of {len(plans)} plans: {each}")
+    return which + (f"  # {rtdoses}" if own else "")
 
 
 def _prescription(usual: _Site, found: Inventory) -> tuple[str, int]:
@@ -175,6 +193,9 @@ def _prescription(usual: _Site, found: Inventory) -> tuple[str, int]:
     is_known = 30 <= isodose <= 100
     remarks.append(f"isodose from the highest dose of {highest[0][1]}" if is_known else "the isodose is a guess")
     remarks += plan.remarks
+    same = (plan.prescription_gy, plan.fractions)
+    others = [p for p in found.plans if not p.misfit and (p.prescription_gy, p.fractions) != same]
+    remarks += [f"{p.source} prescribes {_said(p.prescription_gy)} Gy in {_said(p.fractions)}" for p in others]
     return _prescribed(dose_gy, fractions, round(isodose) if is_known else 80, "; ".join(remarks)), fractions
 
 
