@@ -205,7 +205,7 @@ def _plans_group(problem: Problem, outcomes: list[Outcome], labels: list[str]) -
             "guidance": np.array([s.guidance.label() for s in problem.strategies]),
             "margin_mm": np.array([ptv.margin_mm for ptv in ptvs]),
             "planning_target_cc": np.array(
-                [problem.planning_targets[target.number, ptv.target_path_mm].volume_cc for ptv in ptvs]
+                [problem.planning_targets[r][target.number].volume_cc for r in problem.requests]
             ),
             **{key: np.array([q[key] for q in qualities]) for key in VARIABLES["plans"] if key in qualities[0]},
         },

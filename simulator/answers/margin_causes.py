@@ -174,7 +174,7 @@ def _edge_of_plan(
     x, y, z = (dose[axis].values.astype(float) for axis in "xyz")
     grid = Grid((x[0], y[0], z[0]), (x[1] - x[0], y[1] - y[0], z[1] - z[0]), (len(z), len(y), len(x)))
     planned = SplineDose(Volume(grid, dose["nominal"].values))
-    planning_target = problem.planning_targets[target.number, ptv.target_path_mm]
+    planning_target = problem.planning_targets[problem.requests[nearest]][target.number]
     centre_mm = planning_target.centroid_mm
     surface = planning_target.surface_mm - centre_mm
     ray = surface[:: max(1, len(surface) // _MOST_RAYS)]

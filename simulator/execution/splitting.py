@@ -6,7 +6,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from simulator.problem.inputs import case_key
-from simulator.problem.margins import PlanRequest
+from simulator.problem.margins import PlanRequest, planned_alike
 from simulator.problem.problem import Problem
 
 _LEAST_TASKS, _LEAST_COURSES, _MOST_COURSES = 8, 250, 4000
@@ -37,12 +37,12 @@ class Task:
 
 
 def planned_together(problem: Problem, strategy: int) -> tuple[PlanRequest, ...]:
-    """The plans that are made at once: some margins of the same planning targets, in at least two portions for two workers."""
+    """The plans that are made at once: some margins of one planning target, in at least two portions for two workers."""
     wanted, requests = problem.requests[strategy], list(dict.fromkeys(problem.requests))
-    same_targets = [r for r in requests if r.paths_mm == wanted.paths_mm]
+    (alike,) = (group for group in planned_alike(requests) if wanted in group)
     n = max(1, min(PLANS_AT_ONCE, len(requests) // 2))
-    first = same_targets.index(wanted) // n * n
-    return tuple(same_targets[first : first + n])
+    first = alike.index(wanted) // n * n
+    return tuple(alike[first : first + n])
 
 
 def plans_key(problem: Problem, strategy: int) -> Hashable:

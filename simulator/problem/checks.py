@@ -5,6 +5,7 @@ import difflib
 from simulator.case.anatomy import Case
 from simulator.metrics.contradictions import check_goals
 from simulator.metrics.goals import Goal, parse_goal
+from simulator.problem.margins import planned_alike
 from simulator.problem.problem import Problem
 from simulator.spec import ConfigError
 from simulator.study_file.schema import StudyConfig
@@ -17,12 +18,9 @@ def check_plans(problem: Problem) -> None:
     ------
     ConfigError, CaseError : see the plan's model.
     """
-    requests = dict.fromkeys(problem.requests)
-    for target in problem.targets:
-        ptvs = [request.ptvs[target.number] for request in requests]
-        for path in dict.fromkeys(ptv.target_path_mm for ptv in ptvs):
-            volume = problem.planning_targets[target.number, path]
-            expansions = [ptv.expansion for ptv in ptvs if ptv.target_path_mm == path]
+    for same in planned_alike(problem.requests):
+        for target, volume in zip(problem.targets, problem.planning_targets[same[0]], strict=True):
+            expansions = [request.ptvs[target.number].expansion for request in same]
             problem.config.plan.check(problem.case, volume, expansions, target.prescription)
 
 

@@ -1,5 +1,6 @@
 """What each strategy asks of a plan: the errors that its margin covers, and what the margin is added to."""
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,9 +17,6 @@ _STRAIGHT_MM = 0.02
 _LARGEST_MARGIN_MM = 100.0
 
 
-Path = tuple[tuple[float, float, float], ...]
-
-
 @dataclass(frozen=True)
 class PtvRequest:
     """What the PTV of one target depends on.
@@ -30,7 +28,7 @@ class PtvRequest:
     """
 
     margin_mm: tuple[float, float, float, float, float, float]
-    target_path_mm: Path
+    target_path_mm: tuple[tuple[float, float, float], ...]
 
     @property
     def expansion(self) -> Expansion:
@@ -50,10 +48,13 @@ class PlanRequest:
 
     ptvs: tuple[PtvRequest, ...]
 
-    @property
-    def paths_mm(self) -> tuple[Path, ...]:
-        """The planning targets, by target."""
-        return tuple(ptv.target_path_mm for ptv in self.ptvs)
+
+def planned_alike(requests: Sequence[PlanRequest]) -> list[list[PlanRequest]]:
+    """Different plans in groups that differ in margins alone, so that they may be made together."""
+    groups: dict[Hashable, list[PlanRequest]] = {}
+    for request in dict.fromkeys(requests):
+        groups.setdefault(tuple(ptv.target_path_mm for ptv in request.ptvs), []).append(request)
+    return list(groups.values())
 
 
 def margin_spread(setting: Setting, strategy: Strategy, target: str) -> Spread:

@@ -17,7 +17,7 @@ from simulator.plan.prescription import Prescription
 from simulator.plan.targets import TargetVolume, planning_target
 from simulator.population.bands import DOSE_BINS
 from simulator.population.intervals import clopper_pearson_interval, randomisation_interval, wilson_interval
-from simulator.problem.margins import Path, PlanRequest
+from simulator.problem.margins import PlanRequest, planned_alike
 from simulator.problem.record import notes_on_record
 from simulator.problem.target import Target
 from simulator.readable import Readable
@@ -194,13 +194,14 @@ class Problem(Readable):
         return np.max([np.abs(p - centre_mm).max(axis=0) for p in points], axis=0)
 
     @cached_property
-    def planning_targets(self) -> dict[tuple[int, Path], TargetVolume]:
-        """What margins are added to, by number of the target and the path that it covers."""
-        return {
-            (target.number, path): planning_target(target.structure.region, np.array(path))
-            for target in self.targets
-            for path in dict.fromkeys(request.ptvs[target.number].target_path_mm for request in self.requests)
-        }
+    def planning_targets(self) -> dict[PlanRequest, tuple[TargetVolume, ...]]:
+        """What margins are added to, by target."""
+        regions = [target.structure.region for target in self.targets]
+        found: dict[PlanRequest, tuple[TargetVolume, ...]] = {}
+        for same in planned_alike(self.requests):
+            paths = [np.array(ptv.target_path_mm) for ptv in same[0].ptvs]
+            found |= dict.fromkeys(same, tuple(planning_target(*pair) for pair in zip(regions, paths, strict=True)))
+        return found
 
     @cached_property
     def map_frame(self) -> MapFrame:

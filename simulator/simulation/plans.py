@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from simulator.parallel import Executor, SerialExecutor, in_order
 from simulator.plan.quality import Plan
-from simulator.problem.margins import PlanRequest
+from simulator.problem.margins import PlanRequest, planned_alike
 from simulator.problem.problem import Problem
 
 
@@ -21,13 +21,11 @@ def make_plans(problem: Problem, requests: Sequence[PlanRequest], executor: Exec
     """
     (target,) = problem.targets
     plans: dict[PlanRequest, Plan] = {}
-    ptv_of = {request: request.ptvs[target.number] for request in requests}
-    for path in dict.fromkeys(ptv.target_path_mm for ptv in ptv_of.values()):
-        some = [request for request, ptv in ptv_of.items() if ptv.target_path_mm == path]
+    for some in planned_alike(requests):
         made = problem.config.plan.plans(
             problem.case,
-            problem.planning_targets[target.number, path],
-            [ptv_of[request].expansion for request in some],
+            problem.planning_targets[some[0]][target.number],
+            [request.ptvs[target.number].expansion for request in some],
             target.prescription,
             functools.partial(in_order, executor),
         )
