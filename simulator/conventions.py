@@ -13,7 +13,7 @@ Numbers
     Probabilities are 0-1 in code and data; percent only in text and in names that end in `_percent`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Final
 
@@ -67,6 +67,10 @@ class Stream(IntEnum):
     NTCP_TD50 = 42
     NTCP_M = 43
     NTCP_ALPHA_BETA = 44
+
+
+Streams = Mapping[str, tuple[Stream, ...]]
+"""Random streams by the name of what they are for, as the uncertainty budget says it."""
 
 
 def percent(probability: float) -> str:

@@ -4,11 +4,20 @@ import numpy as np
 import pytest
 
 import simulator
-from simulator.answers.budget import SOURCES
 from simulator.conventions import Stream
+from simulator.metrics.biology import Biology
 from simulator.population.sensitivity import first_order, total
 from simulator.sampling.streams import Draws, Exchanged
+from simulator.strategy.guidance import GuidanceKind
+from simulator.strategy.managing import MotionKind
 from simulator.study_file.schema import StudyConfig
+from simulator.uncertainty.baseline import Baseline
+from simulator.uncertainty.delineation import Delineation
+from simulator.uncertainty.drift import Drift
+from simulator.uncertainty.organs import OrganMotion
+from simulator.uncertainty.registration import Isocentre, Registration
+from simulator.uncertainty.respiration import Respiration
+from simulator.uncertainty.setup import Setup
 
 N = 4000
 
@@ -49,7 +58,19 @@ def test_a_constant_outcome_has_no_shares():
 
 
 def test_every_stream_belongs_to_one_source():
-    listed = [stream for streams in SOURCES.values() for stream in streams]
+    kinds = (
+        Setup,
+        Drift,
+        Baseline,
+        Respiration,
+        OrganMotion,
+        Registration,
+        Delineation,
+        Isocentre,
+        GuidanceKind,
+        MotionKind,
+    )
+    listed = [stream for kind in (*kinds, Biology) for streams in kind.streams.values() for stream in streams]
     assert sorted(listed) == sorted(Stream)
 
 

@@ -120,7 +120,9 @@ class MapFrame:
         """Mean dose over courses, float32 (z, y, x) in Gy; visits (part, z, y, x) by tissue."""
         mean = np.zeros(self.grid.shape, np.float32)
         for name, patch in self._patches.items():
-            for part, own in zip(dose.parts, visits[name], strict=True) if len(patch.volume_cc) else ():
+            if not len(patch.volume_cc):
+                continue
+            for part, own in zip(dose.parts, visits[name], strict=True):
                 offset, share = boxes[name].shares(own, n_courses)
                 steps = offset[:, ::-1] * _VISIT_STEP_MM
                 motion = TissueMotion(steps[None], share[None], None, np.zeros(3))

@@ -23,30 +23,9 @@ from simulator.simulation.plans import make_plan
 from simulator.simulation.work import prepare_work
 from simulator.strategy import Strategy
 from simulator.study_file.schema import StudyConfig
+from simulator.uncertainty.baseline import Baseline
 from simulator.uncertainty.source import RandomNumbers
 
-SOURCES: dict[str, frozenset[Stream]] = {
-    "setup, systematic": frozenset({Stream.SETUP_SYSTEMATIC}),
-    "setup, random": frozenset({Stream.SETUP_RANDOM}),
-    "rotation": frozenset({Stream.ROTATION_SYSTEMATIC, Stream.ROTATION_RANDOM}),
-    "drift": frozenset({Stream.DRIFT_RATE, Stream.DRIFT_WALK}),
-    "target shift, course": frozenset({Stream.BASELINE_COURSE}),
-    "target shift, fraction": frozenset({Stream.BASELINE_FRACTION}),
-    "target shift after imaging": frozenset({Stream.BASELINE_AFTER_IMAGING}),
-    "breathing": frozenset(s for s in Stream if s.name.startswith("RESPIRATION")),
-    "organ motion and filling": frozenset(s for s in Stream if s.name.startswith(("ORGAN", "FILLING"))),
-    "registration": frozenset({Stream.REGISTRATION}),
-    "delineation": frozenset({Stream.DELINEATION}),
-    "isocentre": frozenset({Stream.ISOCENTRE}),
-    "image guidance": frozenset(s for s in Stream if s.name.startswith(("GUIDANCE", "COUCH"))),
-    "tumour and tissue response": frozenset(s for s in Stream if s.name.startswith(("TCP", "NTCP"))),
-    "motion management": frozenset(s for s in Stream if s.name.startswith("MOTION")),
-}
-SOURCES |= {
-    stream.name.lower().replace("_", " "): frozenset({stream})
-    for stream in Stream
-    if not any(stream in streams for streams in SOURCES.values())
-}
 _OTHER_SEED = 2**63
 
 
@@ -67,11 +46,25 @@ def _second_draws(problem: Problem, first: int, n_courses: int) -> RandomNumbers
     return Draws(problem.config.seed + _OTHER_SEED, first, n_courses)
 
 
-def _variants(problem: Problem, sources: tuple[str, ...], first: int, n_courses: int) -> dict[str, RandomNumbers]:
+def _streams(problem: Problem, strategy: Strategy) -> dict[str, frozenset[Stream]]:
+    """By source, the random streams that change what a strategy delivers or what becomes of it."""
+    named: dict[str, tuple[Stream, ...]] = {}
+    for target in problem.targets:
+        errors = target.uncertainty
+        follow = errors.baseline or Baseline()  # organs may follow a shift that the target itself does not have
+        named |= errors.model_copy(update={"baseline": follow}).streams()
+    named |= {**strategy.guidance.streams, **problem.biology.streams, **strategy.motion.streams}
+    streams = {name: frozenset(some) for name, some in named.items()}
+    return {name: some for name, some in streams.items() if _acts(problem, strategy, some)}
+
+
+def _variants(
+    problem: Problem, sources: dict[str, frozenset[Stream]], first: int, n_courses: int
+) -> dict[str, RandomNumbers]:
     """Draws of some courses by variant: base, second, and for each source `new SOURCE` and `no SOURCE`."""
     base, second = course_draws(problem, first, n_courses), _second_draws(problem, first, n_courses)
-    new = {f"new {source}": Exchanged(base, second, SOURCES[source]) for source in sources}
-    without = {f"no {source}": Exchanged(base, None, SOURCES[source]) for source in sources}
+    new = {f"new {source}": Exchanged(base, second, streams) for source, streams in sources.items()}
+    without = {f"no {source}": Exchanged(base, None, streams) for source, streams in sources.items()}
     return {"base": base, "second": second, **new, **without}
 
 
@@ -118,7 +111,7 @@ def _placed(base: np.ndarray, shares: dict[str, Any], key: str, sources: list[st
 def _budget(problem: Problem, index: int, store: Store, executor: Executor) -> dict[str, Any]:
     """Indices (source, metric, 3) and probabilities without each source (source, goal) of one strategy."""
     strategy = problem.strategies[index]
-    sources = tuple(s for s in SOURCES if _acts(problem, strategy, SOURCES[s]))
+    sources = _streams(problem, strategy)
     values = _simulate(problem, index, sources, store, executor)
     column = problem.column
     metrics = list(dict.fromkeys(g.metric.label for g in (*problem.goals, *problem.wanted)))
@@ -136,7 +129,7 @@ def _budget(problem: Problem, index: int, store: Store, executor: Executor) -> d
         return [(s.value, s.low, s.high) for s in (of(*(v.astype(float) for v in pair)) for pair in pairs)]
 
     return {
-        "sources": sources,
+        "sources": tuple(sources),
         "first_order": [shares(first_order, source, "second") for source in sources],
         "total": [shares(total, source, "base") for source in sources],
         "without": [met(f"no {source}", problem.goals).mean(axis=1) for source in sources],
@@ -157,7 +150,7 @@ def _acts(problem: Problem, strategy: Strategy, streams: frozenset[Stream]) -> b
 
 
 def _simulate(
-    problem: Problem, index: int, sources: tuple[str, ...], store: Store, executor: Executor
+    problem: Problem, index: int, sources: dict[str, frozenset[Stream]], store: Store, executor: Executor
 ) -> dict[str, np.ndarray]:
     """Metrics (course, metric) by variant."""
     assert problem.config.budget is not None

@@ -37,7 +37,7 @@ class Task:
 
 
 def planned_together(problem: Problem, strategy: int) -> tuple[PlanRequest, ...]:
-    """The plans that are made at once: some margins of the same planning targets, in at least two portions for two workers."""
+    """The plans that are made at once: some margins of one planning target, in at least two portions for two workers."""
     wanted, requests = problem.requests[strategy], list(dict.fromkeys(problem.requests))
     (alike,) = (group for group in planned_alike(requests) if wanted in group)
     n = max(1, min(PLANS_AT_ONCE, len(requests) // 2))

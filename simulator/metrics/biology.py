@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Literal, Protocol
 import numpy as np
 from scipy.special import ndtr
 
-from simulator.conventions import Stream, log_normal
+from simulator.conventions import Stream, Streams, log_normal
 from simulator.kernels.dvh import generalised_mean
 from simulator.kernels.radiobiology import surviving_volume
 from simulator.metrics.fraction_sums import FractionSums
@@ -222,6 +222,15 @@ MODELS: dict[str, type[ResponseModel]] = {"tcp": TumourControl, "ntcp": Complica
 class Biology(Spec):
     """Response of tumours and organs: parameters of TCP and NTCP. BED and EQD2 need none, their α/β stands in the goal."""
 
+    streams: ClassVar[Streams] = {
+        "tumour and tissue response": (
+            Stream.TCP_ALPHA,
+            Stream.TCP_ALPHA_BETA,
+            Stream.NTCP_TD50,
+            Stream.NTCP_M,
+            Stream.NTCP_ALPHA_BETA,
+        )
+    }
     tcp: dict[str, TumourControl] = Field(default_factory=dict, description="tumour control, by structure name")
     ntcp: dict[str, Complication] = Field(default_factory=dict, description="complications, by structure name")
 

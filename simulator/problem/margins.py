@@ -18,9 +18,6 @@ _STRAIGHT_MM = 0.02
 _LARGEST_MARGIN_MM = 100.0
 
 
-Path = tuple[tuple[float, float, float], ...]
-
-
 @dataclass(frozen=True)
 class PtvRequest:
     """What the PTV of one target depends on.
@@ -32,7 +29,7 @@ class PtvRequest:
     """
 
     margin_mm: tuple[float, float, float, float, float, float]
-    target_path_mm: Path
+    target_path_mm: tuple[tuple[float, float, float], ...]
 
     @property
     def expansion(self) -> Expansion:
@@ -54,10 +51,13 @@ class PlanRequest:
     model: PlanModelKind
     ptvs: tuple[PtvRequest, ...]
 
-    @property
-    def paths_mm(self) -> tuple[Path, ...]:
-        """The planning targets, by target."""
-        return tuple(ptv.target_path_mm for ptv in self.ptvs)
+
+def planned_alike(requests: Sequence[PlanRequest]) -> list[list[PlanRequest]]:
+    """Different plans in groups that differ in margins alone, so that they may be made together."""
+    groups: dict[Hashable, list[PlanRequest]] = {}
+    for request in dict.fromkeys(requests):
+        groups.setdefault(tuple(ptv.target_path_mm for ptv in request.ptvs), []).append(request)
+    return list(groups.values())
 
 
 def planned_alike(requests: Sequence[PlanRequest]) -> list[list[PlanRequest]]:

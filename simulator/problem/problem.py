@@ -1,6 +1,5 @@
 """A study with its anatomy: what is simulated."""
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +17,7 @@ from simulator.plan.prescription import Prescription
 from simulator.plan.targets import TargetVolume
 from simulator.population.bands import DOSE_BINS
 from simulator.population.intervals import clopper_pearson_interval, randomisation_interval, wilson_interval
-from simulator.problem.margins import PlanRequest
+from simulator.problem.margins import PlanRequest, planned_alike
 from simulator.problem.record import notes_on_record
 from simulator.problem.target import Target
 from simulator.readable import Readable
@@ -197,16 +196,14 @@ class Problem(Readable):
     @cached_property
     def planning_targets(self) -> dict[PlanRequest, tuple[TargetVolume, ...]]:
         """What margins are added to, by target: it along its path, or what was drawn in its place."""
-        made: dict[Hashable, TargetVolume] = {}
-
-        def volume(request: PlanRequest, target: Target) -> TargetVolume:
-            path, model = request.ptvs[target.number].target_path_mm, request.model
-            key = target.number, model.planning_structure or path
-            if key not in made:
-                made[key] = model.planning_target(self.case, target.structure, np.array(path))
-            return made[key]
-
-        return {r: tuple(volume(r, target) for target in self.targets) for r in self.requests}
+        found: dict[PlanRequest, tuple[TargetVolume, ...]] = {}
+        for same in planned_alike(self.requests):
+            volumes = [
+                same[0].model.planning_target(self.case, target.structure, np.array(ptv.target_path_mm))
+                for target, ptv in zip(self.targets, same[0].ptvs, strict=True)
+            ]
+            found |= dict.fromkeys(same, tuple(volumes))
+        return found
 
     @cached_property
     def map_frame(self) -> MapFrame:

@@ -42,8 +42,6 @@ _FRACTION = {
     Stream.ROTATION_RANDOM: 3,
     Stream.ORGAN_FRACTION: 3,
 }
-_NEEDS = {"SETUP": "setup", "ROTATION": "setup", "RESPIRATION": "respiration", "DRIFT": "drift", "BASELINE": "baseline",
-          "REGISTRATION": "registration", "ISOCENTRE": "isocentre", "DELINEATION": "delineation"}  # fmt: skip
 
 
 def allowed_courses(n_courses: int) -> tuple[int, int]:
@@ -102,12 +100,11 @@ class SobolDraws:
     def _served(self, table: dict[Stream, int]) -> list[tuple[Stream, str, int]]:
         """Streams of a table that the study has, with the structure and the numbers for each."""
         served = []
+        drawn = {Stream.GUIDANCE, *(stream for some in self.uncertainty.streams().values() for stream in some)}
         for stream, size in table.items():
-            kind = stream.name.partition("_")[0]
-            if kind == "ORGAN":
-                served += [(stream, name, size) for name in self.uncertainty.organs]
-            elif kind not in _NEEDS or getattr(self.uncertainty, _NEEDS[kind]) is not None:
-                served.append((stream, "", size))
+            if stream in drawn:
+                by_organ = stream in (Stream.ORGAN_COURSE, Stream.ORGAN_FRACTION)
+                served += [(stream, of, size) for of in (self.uncertainty.organs if by_organ else [""])]
         return served
 
     @cached_property

@@ -20,7 +20,7 @@ class WidenedDraws:
 
     Parameters
     ----------
-    streams : those that are stretched; each has three numbers per course.
+    streams : those that are stretched, of the first target; each has three numbers per course.
     """
 
     seed: int
@@ -35,7 +35,7 @@ class WidenedDraws:
     def normals(self, stream: Stream, *shape: int, of: str = "") -> np.ndarray:
         """Normal numbers of one source, float64 (n_courses, *shape)."""
         plain = self._plain.normals(stream, *shape, of=of)
-        if stream not in self.streams:
+        if of or stream not in self.streams:
             return plain
         return plain * self._scale.reshape(-1, *[1] * len(shape))
 

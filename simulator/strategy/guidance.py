@@ -2,11 +2,11 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
-from simulator.conventions import in_axes
+from simulator.conventions import Stream, Streams, in_axes
 from simulator.spec import Field, NonNegativeMm3, SdDeg3, Spec, model_validator
 from simulator.strategy.margin import Spread
 
@@ -29,6 +29,15 @@ class GuidanceKind(Spec):
     Margin recipes need `residual` only where there is a closed form.
     """
 
+    streams: ClassVar[Streams] = {
+        "image guidance": (
+            Stream.GUIDANCE,
+            Stream.GUIDANCE_AGAIN,
+            Stream.COUCH,
+            Stream.COUCH_AGAIN,
+            Stream.GUIDANCE_ROTATION,
+        )
+    }
     name: str | None = Field(None, description="name in tables; the kind by default")
 
     @abstractmethod

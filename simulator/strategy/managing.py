@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
+from simulator.conventions import Stream, Streams
 from simulator.spec import Field, Spec
 
 
@@ -90,6 +91,9 @@ class MotionKind(Spec):
     """
 
     needs_breathing_to: ClassVar[str | None] = None
+    streams: ClassVar[Streams] = {
+        "motion management": (Stream.MOTION_COURSE, Stream.MOTION_FRACTION, Stream.MOTION_INSTANT)
+    }
     name: str | None = Field(None, description="name in tables; the kind by default")
 
     @abstractmethod

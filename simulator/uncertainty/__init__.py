@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from simulator.conventions import Streams
 from simulator.spec import Field, Spec, require_named
 from simulator.uncertainty.baseline import Baseline
 from simulator.uncertainty.delineation import Delineation
@@ -33,6 +34,12 @@ class Uncertainty(Spec):
         """Those that the study has, organs left out."""
         every = (getattr(self, name) for name in type(self).model_fields)
         return [source for source in every if isinstance(source, Source)]
+
+    def streams(self) -> Streams:
+        """The random streams of those that the study has, by name in the uncertainty budget."""
+        every = (getattr(self, name) for name in type(self).model_fields)
+        drawn = [one for some in every for one in (some.values() if isinstance(some, dict) else [some])]
+        return {name: streams for source in drawn if source is not None for name, streams in source.streams.items()}
 
     def moving(self, target: str) -> dict[str, tuple[str, ...]]:
         """Structures that move within the patient, by key of the source."""

@@ -1,8 +1,10 @@
 """Baseline shift of the target: its time-averaged place within the patient differs from the plan."""
 
+from typing import ClassVar
+
 import numpy as np
 
-from simulator.conventions import Stream, in_axes
+from simulator.conventions import Stream, Streams, in_axes
 from simulator.spec import Field, Mm3, NonNegativeMm3
 from simulator.uncertainty.source import RandomNumbers, Source, Spreads
 
@@ -14,6 +16,11 @@ class Baseline(Source):
     Organs may follow it: see `organs.NAME.correlation`. Source of the typical values: the site studies in configs.
     """
 
+    streams: ClassVar[Streams] = {
+        "target shift, course": (Stream.BASELINE_COURSE,),
+        "target shift, fraction": (Stream.BASELINE_FRACTION,),
+        "target shift after imaging": (Stream.BASELINE_AFTER_IMAGING,),
+    }
     mean_mm: Mm3 = Field((0, 0, 0), description="mean shift per axis (LR, AP, SI) in mm, LPS signs")
     systematic_mm: NonNegativeMm3 = Field((0, 0, 0), description="Σ of the shift per axis, one SD in mm")
     random_mm: NonNegativeMm3 = Field((0, 0, 0), description="σ of the shift per axis, one SD in mm")

@@ -1,12 +1,12 @@
 """Delineation: the true surface of the target lies off the drawn one."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from scipy.special import sph_harm_y, spherical_in
 
-from simulator.conventions import Stream
+from simulator.conventions import Stream, Streams
 from simulator.spec import Field
 from simulator.uncertainty.source import RandomNumbers, Source
 
@@ -65,6 +65,7 @@ class Delineation(Source):
     from the target's centre, constant in a course. The anatomy stays as drawn and guidance aligns what was drawn.
     """
 
+    streams: ClassVar[Streams] = {"delineation": (Stream.DELINEATION,)}
     sd_mm: Annotated[float, Field(ge=0, le=20)] = Field(0.0, description="SD of the distance in mm")
     correlation_deg: Annotated[float, Field(ge=10, le=180)] | None = Field(
         None, description="angular correlation length in degrees; absent: the whole surface expands or shrinks"

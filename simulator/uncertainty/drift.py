@@ -1,10 +1,11 @@
 """Drift: the patient moves on the couch between the image and the end of the beam."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from simulator.conventions import Stream, in_axes
+from simulator.conventions import Stream, Streams, in_axes
 from simulator.spec import Field, Mm3, NonNegativeMm3
 from simulator.uncertainty.source import RandomNumbers, Source
 
@@ -39,6 +40,7 @@ class Drift(Source):
     in the reference sheet); 0.9 mm per axis at 10-15 min, Wang 2009, doi:10.1016/j.ijrobp.2008.09.040.
     """
 
+    streams: ClassVar[Streams] = {"drift": (Stream.DRIFT_RATE, Stream.DRIFT_WALK)}
     mean_mm_per_min: Mm3 = Field((0, 0, 0), description="mean velocity per axis (LR, AP, SI) in mm/min, LPS signs")
     sd_mm_per_min: NonNegativeMm3 = Field(
         (0, 0, 0), description="SD of the velocity between fractions per axis in mm/min (0.08 for supine patients)"

@@ -1,12 +1,12 @@
 """Organs that move on their own: day-to-day shifts, peristalsis and filling."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from scipy.special import ndtr, stdtrit
 
-from simulator.conventions import Stream, in_axes, log_normal
+from simulator.conventions import Stream, Streams, in_axes, log_normal
 from simulator.spec import Field, Mm3, NonNegativeMm3, Spec
 from simulator.uncertainty.source import RandomNumbers
 
@@ -61,6 +61,15 @@ class OrganMotion(Spec):
     target's baseline shift with the correlation given.
     """
 
+    streams: ClassVar[Streams] = {
+        "organ motion and filling": (
+            Stream.ORGAN_COURSE,
+            Stream.ORGAN_FRACTION,
+            Stream.ORGAN_PERISTALSIS,
+            Stream.FILLING_COURSE,
+            Stream.FILLING_FRACTION,
+        )
+    }
     mean_mm: Mm3 = Field((0, 0, 0), description="mean shift per axis (LR, AP, SI) in mm, LPS signs")
     systematic_mm: NonNegativeMm3 = Field((0, 0, 0), description="Σ of the shift per axis, one SD in mm")
     random_mm: NonNegativeMm3 = Field((0, 0, 0), description="σ of the shift per axis, one SD in mm")

@@ -1,11 +1,11 @@
 """Respiration: the breathing motion of the target and of the structures that move with it."""
 
 from math import gcd
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from simulator.conventions import Stream, in_axes, log_normal
+from simulator.conventions import Stream, Streams, in_axes, log_normal
 from simulator.spec import Deg3, Field, Mm3, NonNegativeMm3, Spec, field_validator, model_validator
 from simulator.uncertainty.breathing import Breathing, LujanWave, PhaseWave, TraceWave, Waveform
 from simulator.uncertainty.source import RandomNumbers, Source
@@ -36,6 +36,15 @@ class Respiration(Source):
     Source: Lujan 1999, doi:10.1118/1.598577; moments in closed form (mean C(2n,n)/4^n of A).
     """
 
+    streams: ClassVar[Streams] = {
+        "breathing": (
+            Stream.RESPIRATION_COURSE,
+            Stream.RESPIRATION_FRACTION,
+            Stream.RESPIRATION_PHASE,
+            Stream.RESPIRATION_BREATH,
+            Stream.RESPIRATION_PERIOD,
+        )
+    }
     amplitude_mm: NonNegativeMm3 = Field(
         (0, 0, 0), description="peak-to-peak amplitude of the target per axis (LR, AP, SI) in mm, as planned on"
     )

@@ -1,10 +1,10 @@
 """Setup error: where the whole patient lies relative to the plan."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 
-from simulator.conventions import Stream, in_axes
+from simulator.conventions import Stream, Streams, in_axes
 from simulator.spec import Deg3, Field, Mm3, NonNegativeMm3, PositionMm3, SdDeg3, field_validator
 from simulator.uncertainty.source import RandomNumbers, Source, Spreads
 
@@ -20,6 +20,11 @@ class Setup(Source):
     Source: van Herk 2000, doi:10.1016/S0360-3016(00)00518-6 (Σ and σ as population SD of means and RMS of SDs).
     """
 
+    streams: ClassVar[Streams] = {
+        "setup, systematic": (Stream.SETUP_SYSTEMATIC,),
+        "setup, random": (Stream.SETUP_RANDOM,),
+        "rotation": (Stream.ROTATION_SYSTEMATIC, Stream.ROTATION_RANDOM),
+    }
     systematic_mm: NonNegativeMm3 = Field((0, 0, 0), description="Σ per axis (LR, AP, SI), one SD in mm")
     random_mm: NonNegativeMm3 = Field((0, 0, 0), description="σ per axis (LR, AP, SI), one SD in mm")
     mean_mm: Mm3 = Field((0, 0, 0), description="population mean per axis (LR, AP, SI) in mm, LPS signs")

@@ -1,11 +1,11 @@
 """What every source of error is asked, and what it needs: random numbers of its own."""
 
 from abc import abstractmethod
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
-from simulator.conventions import Stream
+from simulator.conventions import Stream, Streams
 from simulator.spec import Spec
 
 
@@ -40,7 +40,13 @@ class Source(Spec):
     A new one has `describe`, draws what it displaces in the methods below that are its own, each from a random stream of its
     own (`simulator.conventions.Stream`), and says with the same words what margin recipes have to count (`..._sd_mm`); then it
     is one line in `Uncertainty`. Displacements are of anatomy, delivery minus planning; zeros (3,) stand for none.
+
+    Attributes
+    ----------
+    streams : the random streams that it draws from, by name in the uncertainty budget.
     """
+
+    streams: ClassVar[Streams]
 
     @abstractmethod
     def describe(self) -> str:

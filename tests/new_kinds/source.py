@@ -1,8 +1,10 @@
 """A source of error that the simulator does not have."""
 
+from typing import ClassVar
+
 import numpy as np
 
-from simulator.conventions import Stream
+from simulator.conventions import Stream, Streams
 from simulator.spec import Field, Mm3, NonNegativeMm3
 from simulator.uncertainty.source import RandomNumbers, Source, Spreads
 
@@ -10,6 +12,7 @@ from simulator.uncertainty.source import RandomNumbers, Source, Spreads
 class Sag(Source):
     """A structure hangs elsewhere by N(mean, Σ²) per course."""
 
+    streams: ClassVar[Streams] = {"sag": (Stream.SAG,)}
     structure: str = Field(description="name of the structure")
     mean_mm: Mm3 = Field((0, 0, 0), description="mean per axis in mm")
     systematic_mm: NonNegativeMm3 = Field((0, 0, 0), description="Σ per axis in mm")
