@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from dicom_changes import change, groups
-from dicom_factory import GTV_CENTRE, GTV_RADIUS
+from dicom_factory import GTV_CENTRE, GTV_RADIUS, ROOT, Z_MM, circle, phantom_structures, write_phantom_dicom
 from eight_plans import MARGINS_MM, PLANS, capsule_cc, discs, dose_of, half_mm_of, ptv_name, write_eight_plans
 from test_plan_dose import candidate, equal, sphere_case
 from typer.testing import CliRunner
@@ -24,6 +24,7 @@ from simulator.plan.imported import ImportedDoses
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import hottest_gy
 from simulator.plan.targets import planning_target
+from simulator.problem.preparation import prepare
 from simulator.problem.words import plans_in_words
 from simulator.results import open_results
 from simulator.spec import CaseError, ConfigError
@@ -31,8 +32,10 @@ from simulator.strategy import Strategy
 from simulator.strategy.guidance import NoGuidance
 from simulator.strategy.margin import FixedMargin
 from simulator.strategy.motion import Gating, InternalTargetVolume
+from simulator.study_file.loading import load_study
 from simulator.study_file.own_plans import margin_in, motion_in, own_plans
 from simulator.study_file.schema import StudyConfig
+from simulator.study_file.starter import starter_study
 
 PAGE = (Path(__file__).parents[1] / "docs" / "imported_plans.md").read_text(encoding="utf-8")
 RX = Prescription(dose_gy=50, fractions=5, isodose_percent=80)
@@ -108,9 +111,10 @@ def typed(command: str) -> str:
 
 def test_the_doses_of_the_page_are_those_that_init_proposes(told):
     _, proposed, _ = told
-    confirmed = re.sub(r"^  model: conformal-arc.*\n", "", proposed, flags=re.M)
-    confirmed = re.sub(r"^  # (model: rtdose|doses:|  - \{)", r"  \1", confirmed, flags=re.M)
-    raw, (plan,) = yaml.safe_load(confirmed), [yaml.safe_load(b) for b in blocks("yaml") if b.startswith("plan:")]
+    raw, (plan,) = (
+        yaml.safe_load(confirmed(proposed)),
+        [yaml.safe_load(b) for b in blocks("yaml") if b.startswith("plan:")],
+    )
     assert raw["plan"] == plan["plan"]
     assert raw["prescription"] == {"dose_gy": 50, "fractions": 5, "isodose_percent": 80}
     assert raw["strategies"]["margins_mm"] == list(MARGINS_MM)
@@ -350,6 +354,36 @@ def test_the_closed_form_of_the_worked_example_is_the_prescription_at_the_ptv():
     for motion, margin in PLANS:
         x, y, z = np.add(GTV_CENTRE, (0, 0, GTV_RADIUS + margin + half_mm_of(motion)))
         assert dose_of(motion, margin)(x, y, z) == pytest.approx(50)
+
+
+def confirmed(proposed: str) -> str:
+    """The study with the proposed doses in place of plans of its own."""
+    without = re.sub(r"^  model: conformal-arc.*\n", "", proposed, flags=re.M)
+    return re.sub(r"^  # (model: rtdose|doses:|  - \{)", r"  \1", without, flags=re.M)
+
+
+def test_names_with_blanks_and_a_plan_that_names_its_ptv(tmp_path):
+    """Two plans whose labels say nothing: the RTPLAN refers to the PTV, which the study calls by a name without blanks."""
+    drawn = phantom_structures() | {
+        f"PTV {m} mm": ("PTV", [circle(5, -3, z, 12 + m) for z in Z_MM[8:16]]) for m in (3, 5)
+    }
+    write_phantom_dicom(tmp_path / "plans", structures=drawn, n_plans=2, doses=[{"plan": 1}, {"plan": 2}])
+    for number, roi in ((1, 6), (2, 5)):
+
+        def of_ptv(plan, roi=roi):
+            plan.DoseReferenceSequence[0].ReferencedROINumber = roi
+            plan.ReferencedStructureSetSequence[0].ReferencedSOPInstanceUID = f"{ROOT}.3.1"
+
+        change(tmp_path / "plans" / f"rp_{number}.dcm", of_ptv)
+    proposed = starter_study("pelvic", tmp_path / "plans")
+    assert '- {margin_mm: 5, dose: "rd_1.dcm", plan: "rp_1.dcm", ptv: "PTV_5_mm"}   # plan 1: 50 Gy in 5' in proposed
+    assert '- {margin_mm: 3, dose: "rd_2.dcm", plan: "rp_2.dcm", ptv: "PTV_3_mm"}' in proposed
+    assert "margins_mm: [3, 5]   # those of the doses" in proposed
+    (tmp_path / "study.yaml").write_text(proposed, encoding="utf-8")
+    assert len(load_study(tmp_path / "study.yaml").case.build().doses) == 2
+    (tmp_path / "study.yaml").write_text(confirmed(proposed), encoding="utf-8")
+    problem = prepare(load_study(tmp_path / "study.yaml"))
+    assert {r.model.doses[0].ptv for r in problem.requests} == {"PTV_3_mm", "PTV_5_mm"}
 
 
 def test_structures_entries_without_plans_propose_nothing():

@@ -56,15 +56,8 @@ def planned_alike(requests: Sequence[PlanRequest]) -> list[list[PlanRequest]]:
     """Different plans in groups that differ in margins alone, so that they may be made together."""
     groups: dict[Hashable, list[PlanRequest]] = {}
     for request in dict.fromkeys(requests):
-        groups.setdefault(tuple(ptv.target_path_mm for ptv in request.ptvs), []).append(request)
-    return list(groups.values())
-
-
-def planned_alike(requests: Sequence[PlanRequest]) -> list[list[PlanRequest]]:
-    """Different plans in groups that differ in margins alone, so that they may be made together."""
-    groups: dict[Hashable, list[PlanRequest]] = {}
-    for request in dict.fromkeys(requests):
-        groups.setdefault((request.model, request.paths_mm), []).append(request)
+        paths_mm = tuple(ptv.target_path_mm for ptv in request.ptvs)
+        groups.setdefault((request.model, paths_mm), []).append(request)
     return list(groups.values())
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -51,6 +51,11 @@ class OwnPlan:
         prescribed = self.plan.prescription_gy if self.plan else None
         isodose = 100 * prescribed / self.dose.max_dose if prescribed and self.dose.max_dose > 0 else 0
         return isodose if 30 <= isodose <= 100 else None
+
+    def with_names(self, short: Mapping[str, str]) -> "OwnPlan":
+        """With structures called as in the study."""
+        ptv, itv = (None if name is None else short.get(name, name) for name in (self.ptv, self.itv))
+        return replace(self, ptv=ptv, itv=itv)
 
     def line(self, remark: str = "") -> str:
         """The entry of `plan.doses`, with what its plan says as a remark."""

@@ -133,7 +133,9 @@ def starter_study(site: str, dicom: Path | None = None) -> str:
     if dicom is not None:
         found = inventory(dicom)
         target, case = _dicom_case(dicom, found.structures)
-        own = own_plans(found, [s for s in found.structures if s.source == found.structures[0].source])
+        drawn = [s for s in found.structures if s.source == found.structures[0].source]
+        short = {name: short for short, name in _aliases([s.name for s in drawn]).items()}
+        own = [plan.with_names(short) for plan in own_plans(found, drawn)]
         case += _which_plan(found, own)
     prescription, fractions = _prescription(usual, found)
     return _STUDY.format(
