@@ -127,15 +127,22 @@ class Beam:
         return Outline(rows, *(np.interp(rows, *part[met].T) for part in (low, high)))
 
 
-def blurred(rows: Rows, sds_mm: Sequence[float], factor: float, pixel_mm: float, border_mm: float) -> BlurredField:
-    """Aperture times a factor, convolved with Gaussians, out to a border of zeros; exact, as rows are boxes."""
+def blurred(
+    rows: Rows, sds_mm: Sequence[float], factors: np.ndarray, pixel_mm: float, border_mm: float
+) -> BlurredField:
+    """Maps of an aperture convolved with Gaussians, out to a border of zeros; exact, as rows are boxes.
+
+    Parameters
+    ----------
+    factors : (map, Gaussian), what each map takes of each Gaussian.
+    """
     lower = np.array([rows.edge_mm[0], rows.low_mm.min()]) - border_mm
     upper = np.array([rows.edge_mm[-1], rows.high_mm.max()]) + border_mm
     first, last = np.floor(lower / pixel_mm).astype(int), np.ceil(upper / pixel_mm).astype(int)
     v, u = (pixel_mm * np.arange(a, b + 1) for a, b in zip(first, last, strict=True))
-    maps = np.zeros((len(v) + 2, len(u) + 2, len(sds_mm)), np.float32)
+    maps = np.zeros((len(v) + 2, len(u) + 2, len(factors)), np.float32)
     one = np.empty((len(v), len(u)), np.float32)
-    for i, sd in enumerate(sds_mm):
+    for sd, factor in zip(sds_mm, np.asarray(factors, np.float32).T, strict=True):
         blur_rows(rows.edge_mm, rows.low_mm, rows.high_mm, v, u, _EDGE, _EDGE_STEPS_PER_SD / sd, one)
-        maps[1:-1, 1:-1, i] = np.float32(factor) * one
+        maps[1:-1, 1:-1] += one[..., None] * factor
     return BlurredField(maps, first - 1, pixel_mm)

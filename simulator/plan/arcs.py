@@ -14,7 +14,7 @@ import numpy as np
 from simulator.case.anatomy import Case
 from simulator.case.geometry import Grid, Volume
 from simulator.plan.aperture import Beam
-from simulator.plan.beam_model import AIR_DENSITY, FAN_STEP_MM, TAIL_SD, Apertures, BeamModel, Medium, Treatment
+from simulator.plan.beam_model import AIR_DENSITY, FAN_STEP_MM, Apertures, BeamModel, Medium, Treatment
 from simulator.plan.dose import SplineDose
 from simulator.plan.model import PlanModelKind
 from simulator.plan.prescription import Prescription
@@ -64,11 +64,6 @@ class ArcPlanModel(BeamModel, PlanModelKind):
         description="arcs; one full coplanar turn by default",
     )
     dose_grid_mm: Annotated[float, Field(ge=1, le=4)] = Field(2.0, description="dose grid spacing in mm")
-
-    @property
-    def edge_sd_mm(self) -> float:
-        """That in soft tissue, as the key `penumbra_sd_mm` says."""
-        return self.penumbra_sd_mm
 
     def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> "ArcPlan":
         """The plan for a planning target and its margin; see `plans`."""
@@ -164,7 +159,7 @@ class ArcPlanModel(BeamModel, PlanModelKind):
             raise CaseError("the density is air everywhere; give a CT or densities of structures")
         lower, upper = density.grid.points_mm(np.array([body.min(axis=0), body.max(axis=0)]))
         if all(arc.couch_deg == 0 for arc in self.arcs):
-            reach = _AXIAL_REACH_MM + TAIL_SD * max(self.scatter_sd_mm, self.penumbra_lung_sd_mm)
+            reach = _AXIAL_REACH_MM + self.reach_mm
             lower[2] = max(lower[2], target.surface_mm[:, 2].min() - reach)
             upper[2] = min(upper[2], target.surface_mm[:, 2].max() + reach)
         return Grid.covering(lower, upper, self.dose_grid_mm)

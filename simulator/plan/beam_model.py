@@ -1,21 +1,25 @@
-"""The beam model: the dose of static photon beams through apertures, in a patient of any density.
+"""The beam model: the dose of static 6 MV photon beams through apertures, in a patient of any density.
 
-The dose of a static beam b at a point with beam's-eye-view coordinates (u, v) in the isocentre plane, distance w from
+The dose of a static beam b at a point x with beam's-eye-view coordinates (u, v) in the isocentre plane, distance w from
 the source and radiological depth t is
 
-    D_b = m_b (SAD / w)^2 T(t) [ (1 - f) ((1 - l) A * G(s_soft) + l A * G(s_lung)) + f A * G(s_scatter) ]
+    D_b(x) = m_b (SAD / w)^2 T(t) sum_k c_k(x) A * G(s_k),    s_k^2 = e_k^2 + s^2
 
-- A is the aperture: the PTV's silhouette seen from the source, row by row along the rotation axis as a multileaf
-  collimator shapes it, opened by the block margin (and along the rotation axis by the axial margin besides).
-- G(s) is a Gaussian of standard deviation s in the isocentre plane: penumbra of 3.2 mm in water (van Herk 2000,
-  doi:10.1016/S0360-3016(00)00518-6) and 6.4 mm in lung (ESTRO SBRT course); l is the local share of lung, from the
-  smoothed density. The broad Gaussian stands for phantom scatter. Its share f = 0.2 and spread of 25 mm are a
-  calibration: PTVs of 20-35 cc in lung get R50 near the 4.4 +- 0.8 of delivered lung plans (Yaparpalvi 2018,
-  PMC5965485). In soft tissue, where the penumbra is narrower, R50 is lower.
-- T(t) = (1 - a exp(-b t)) exp(-mu t), mu = 0.0050 / mm, as for 6 MV; a and b put the maximum at 15 mm and a fifth of
-  the dose at the surface (judgement).
-- Radiological depth t is the line integral of density relative to water from the source, by ray tracing. Scatter and
-  secondary electrons do not see heterogeneities otherwise.
+- A is the aperture (what the leaves leave open in the isocentre plane) and G(s_k) a Gaussian of standard deviation s_k.
+- Four Gaussians are the pencil-beam kernel: e = 0.91 and 3.7 mm of secondary electrons, 10.1 and 34 mm of phantom
+  scatter in water (and of electrons in lung). They and their shares c_k were fitted to Monte Carlo pencil beams at 100 mm
+  (pyRadMC 0.2.1, 6 MV spectrum of a Varian linac by Ali & Rogers 2012, doi:10.1088/0031-9155/57/1/31, point source,
+  SSD 900 mm), fields of 10 to 100 mm: to 0.2 % of the dose on the axis.
+- The source and the leaves blur every edge by s = 1.5 mm: 80 and 20 % of the dose on the axis of a 30 mm field are then
+  3.8 mm apart at 100 mm in water, as measured with 6 MV multileaf collimators (3.7-3.9 mm, PMC5718650).
+- c_k(x) = c_k(water) + l (c_k(lung) - c_k(water)): in lung electrons go farther, so weight moves from the narrow Gaussians
+  to the wide ones and, beyond them, off the axis; the shares of water sum to 1, those of lung to 0.88. l is the share of
+  lung, 0 at density 1 and 1 at 0.26, at the smoothed local density as the Monte Carlo pencil beams have it.
+- T(t) = (1 - a exp(-b t)) exp(-mu t), fitted to the Monte Carlo depth dose of a 30 mm field from 4 to 200 mm: mu =
+  0.00464 / mm, a = 0.86, b = 0.27 / mm (maximum at 14 mm).
+- Radiological depth t is the line integral of density relative to water from the source, by ray tracing.
+
+`simulator validate` holds the model to Monte Carlo; `simulator/plan/monte_carlo.csv` has the numbers.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -31,17 +35,24 @@ from simulator.plan.aperture import SAD_MM, Beam, BlurredField, Rows, blurred, s
 from simulator.plan.dose import SplineDose
 from simulator.spec import Field, Spec
 
-_LUNG_DENSITY: Final = 0.26
+_KERNEL_SD_MM: Final = np.array([0.907, 3.712, 10.08, 34.1])
+_WATER: Final = np.array([0.5935, 0.1778, 0.0660, 0.1627])
+_LUNG: Final = np.array([0.2757, 0.2396, 0.2485, 0.1126])
+_DENSITIES: Final = (0.15, 0.26, 0.4, 0.6, 1.0)
+_LUNG_AT: Final = (1.53, 1.0, 0.632, 0.341, 0.0)
+_N_PRIMARY: Final = 2
 AIR_DENSITY: Final = 0.1
 _DENSITY_SD_MM: Final = 5.0
-_BUILD_UP_SHARE: Final = 0.8
-_BUILD_UP_PER_MM: Final = 0.25
-_PIXEL_MM: Final = 0.5
+_BUILD_UP_SHARE: Final = 0.86
+_BUILD_UP_PER_MM: Final = 0.27
+_PRIMARY_PIXEL_MM: Final = 0.5
+_SCATTER_PIXEL_MM: Final = 2.5
 FAN_STEP_MM: Final = (4.0, 4.0, 2.5)
 _SCATTER_STRIDE: Final = 3
 _LUNG_STRIDE: Final = 2
 _SLAB_PLANES: Final = 8
-TAIL_SD: Final = 4.0
+_PRIMARY_TAIL_SD: Final = 4.0
+_SCATTER_TAIL_SD: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,10 @@ class Rays:
 
 @dataclass(frozen=True)
 class Medium:
-    """What beams meet: the dose grid, the share of lung penumbra at its nodes, and the rays of each beam."""
+    """What beams meet: the dose grid, the share of lung l at its nodes, and the rays of each beam.
+
+    The shares c_k of the Gaussians at a node are `BeamModel.shares` of l.
+    """
 
     grid: Grid
     lung: np.ndarray
@@ -86,22 +100,29 @@ class Apertures:
 class BeamModel(Spec):
     """Keys and formulas of the beam model; see the module's docstring."""
 
-    penumbra_sd_mm: Annotated[float, Field(ge=0.5, le=30)] = Field(
-        3.2, description="penumbra in soft tissue, one standard deviation in mm"
-    )
-    penumbra_lung_sd_mm: Annotated[float, Field(ge=0.5, le=30)] = Field(
-        6.4, description="penumbra in lung, one standard deviation in mm"
-    )
-    scatter_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.2,
-        description="share of phantom scatter in a very wide field (calibrated to R50 of delivered lung plans)",
-    )
-    scatter_sd_mm: Annotated[float, Field(ge=1, le=100)] = Field(
-        25.0, description="spread of phantom scatter, one standard deviation in mm (calibrated with scatter_fraction)"
+    source_sd_mm: Annotated[float, Field(ge=0, le=10)] = Field(
+        1.5,
+        description="blur of a beam's edges by source and leaves, one standard deviation in mm at the isocentre "
+        "(1.5: 80-20 % penumbra of 3.8 mm at 100 mm in water)",
     )
     attenuation_per_mm: Annotated[float, Field(ge=0.0001, le=0.05)] = Field(
-        0.0050, description="effective attenuation in water per mm (6 MV)"
+        0.00464, description="effective attenuation in water per mm (6 MV)"
     )
+
+    @property
+    def spreads_mm(self) -> np.ndarray:
+        """Standard deviations s_k (4,) of the Gaussians in the isocentre plane; the last two are scatter's."""
+        return np.hypot(_KERNEL_SD_MM, self.source_sd_mm)
+
+    @staticmethod
+    def shares(lung: np.ndarray) -> np.ndarray:
+        """Weights c_k (..., 4) of the Gaussians where the share of lung is l (...)."""
+        return _WATER + np.asarray(lung)[..., None] * (_LUNG - _WATER)
+
+    @property
+    def reach_mm(self) -> float:
+        """How far from an aperture's edge dose is followed."""
+        return float(_SCATTER_TAIL_SD * self.spreads_mm[-1])
 
     def depth_dose(self, depth_mm: np.ndarray) -> np.ndarray:
         """Relative dose T at radiological depths in mm."""
@@ -110,12 +131,19 @@ class BeamModel(Spec):
         )
 
     def primary(self, rows: Rows, weight: float, border_mm: float | None = None) -> BlurredField:
-        sds = (self.penumbra_sd_mm, self.penumbra_lung_sd_mm)
-        return blurred(rows, sds, weight * (1 - self.scatter_fraction), _PIXEL_MM, border_mm or TAIL_SD * max(sds))
+        """An aperture blurred by the narrow Gaussians with the shares of water and of lung: maps to mix by l."""
+        return self._blurred(rows, weight, slice(_N_PRIMARY), _PRIMARY_PIXEL_MM, border_mm, _PRIMARY_TAIL_SD)
 
     def scatter(self, rows: Rows, weight: float, border_mm: float | None = None) -> BlurredField:
-        sd = self.scatter_sd_mm
-        return blurred(rows, (sd,), weight * self.scatter_fraction, sd / 8, border_mm or TAIL_SD * sd)
+        """The same by the wide Gaussians."""
+        return self._blurred(rows, weight, slice(_N_PRIMARY, None), _SCATTER_PIXEL_MM, border_mm, _SCATTER_TAIL_SD)
+
+    def _blurred(
+        self, rows: Rows, weight: float, some: slice, pixel_mm: float, border_mm: float | None, tail_sd: float
+    ) -> BlurredField:
+        sds = self.spreads_mm[some]
+        factors = weight * self.shares(np.array([0.0, 1.0]))[:, some]
+        return blurred(rows, sds, factors, pixel_mm, tail_sd * sds[-1] if border_mm is None else border_mm)
 
     def medium(self, density: Volume, treatment: Treatment, grid: Grid, map_: Callable[..., Iterable[Any]]) -> Medium:
         rays = map_(
@@ -132,13 +160,14 @@ class BeamModel(Spec):
     ) -> list[np.ndarray]:
         """Unscaled doses float32 (z, y, x) of several plans with the same beams, slab by slab of the grid."""
         grid, coarse = medium.grid, _thinned(medium.grid, _SCATTER_STRIDE)
-        water = np.zeros(coarse.shape, np.float32)
+        unmixed = np.zeros(coarse.shape, np.float32)
         total = np.zeros((*grid.shape, len(shaped)), np.float32)
-        scattered = np.zeros((*coarse.shape, len(shaped)), np.float32)
+        scattered = np.zeros((*coarse.shape, 2 * len(shaped)), np.float32)
 
         def blur(i: int) -> tuple[tuple[np.ndarray, np.ndarray, float], tuple[np.ndarray, np.ndarray, float]]:
             primary, scatter = ([of(s.rows[i], s.weight[i]) for s in shaped] for of in (self.primary, self.scatter))
-            return side_by_side(primary), side_by_side(scatter)
+            maps, *pixels = side_by_side(scatter)
+            return side_by_side(primary), (maps.reshape(*maps.shape[:2], 1, -1), *pixels)
 
         fields = list(map_(blur, range(len(treatment.beams))))
 
@@ -150,14 +179,17 @@ class BeamModel(Spec):
 
         slabs = [
             (dose, of, lung, slice(first, first + _SLAB_PLANES), kind)
-            for kind, (dose, of, lung) in enumerate(((total, grid, medium.lung), (scattered, coarse, water)))
+            for kind, (dose, of, lung) in enumerate(((total, grid, medium.lung), (scattered, coarse, unmixed)))
             for first in range(0, of.shape[0], _SLAB_PLANES)
         ]
         for _ in map_(add_beams, slabs):
             pass
 
         def both(plan: int) -> np.ndarray:
-            return total[..., plan] + SplineDose(Volume(coarse, scattered[..., plan])).on_grid(grid)
+            water, lung = (
+                SplineDose(Volume(coarse, scattered[..., i])).on_grid(grid) for i in (plan, len(shaped) + plan)
+            )
+            return total[..., plan] + water + medium.lung * (lung - water)
 
         return list(map_(both, range(len(shaped))))
 
@@ -175,7 +207,7 @@ class BeamModel(Spec):
 
 
 def _lung_share(density: Volume, grid: Grid) -> np.ndarray:
-    """Share of the lung penumbra, float32 (z, y, x) in 0-1: 0 at density 1, 1 at lung's.
+    """Share of lung l, float32 (z, y, x): 0 at density 1 and above, 1 at 0.26, 1.5 at 0.15 and below.
 
     From the density smoothed by 5 mm (judgement: the order of the range of lateral electrons). Air outside the patient
     counts as water.
@@ -185,8 +217,8 @@ def _lung_share(density: Volume, grid: Grid) -> np.ndarray:
     local = map_coordinates(density.values, index, order=1, mode="nearest", output=np.float32)
     local[local < AIR_DENSITY] = 1.0
     smooth = gaussian_filter(local, [_DENSITY_SD_MM / s for s in coarse.spacing_mm[::-1]], mode="nearest", truncate=3)
-    share = np.clip((1 - smooth) / (1 - _LUNG_DENSITY), 0, 1)
-    return np.minimum(SplineDose(Volume(coarse, share)).on_grid(grid), 1)
+    share = np.interp(smooth, _DENSITIES, _LUNG_AT).astype(np.float32)
+    return np.clip(SplineDose(Volume(coarse, share)).on_grid(grid), 0, _LUNG_AT[0])
 
 
 def _corners_mm(grid: Grid) -> np.ndarray:

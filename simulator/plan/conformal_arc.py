@@ -70,7 +70,6 @@ class ConformalArc(ArcPlanModel):
         volume = ptv.occupancy[tuple(some.T)].astype(np.float64)
         points = ptv.lattice.points_mm(some)
         lung = map_coordinates(medium.lung, medium.grid.index_zyx(points).T, order=1, mode="nearest")
-        water = np.zeros(len(points), np.float32)
         border = 2 * ptv.lattice.spacing_mm[0]
         seen, open_dose = np.empty((len(beams), len(points), 2)), np.empty((len(beams), len(points)), np.float32)
         for beam, rays, *found in zip(beams, medium.rays, seen, open_dose, strict=True):
@@ -81,8 +80,8 @@ class ConformalArc(ArcPlanModel):
             near = max(border, border - block_margin_mm)
             for beam, outline, *found in zip(beams, outlines, seen, open_dose, strict=True):
                 rows = outline.opened(block_margin_mm)
-                for share, of in ((lung, self.primary), (water, self.scatter)):
-                    add_beam_at_points(dose, *found, share, *of(rows, beam.weight, near).arrays)
+                for of in (self.primary, self.scatter):
+                    add_beam_at_points(dose, *found, lung, *of(rows, beam.weight, near).arrays)
             return 100 * hottest_gy(dose, volume, COVERED_PERCENT) / float(dose.max())
 
         wanted = prescription.isodose_percent
