@@ -13,13 +13,13 @@ the source and radiological depth t is
 - The source and the leaves blur every edge by s = 1.5 mm: 80 and 20 % of the dose on the axis of a 30 mm field are then
   3.8 mm apart at 100 mm in water, as measured with 6 MV multileaf collimators (3.7-3.9 mm, PMC5718650).
 - c_k(x) = c_k(water) + l (c_k(lung) - c_k(water)): in lung electrons go farther, so weight moves from the narrow Gaussians
-  to the wide ones and, beyond them, off the axis; the shares of water sum to 1, those of lung to 0.88. l is the share of
+  to the wide ones and, beyond them, off the axis; the shares of water sum to 1, those of lung to 0.87. l is the share of
   lung, 0 at density 1 and 1 at 0.26, at the smoothed local density as the Monte Carlo pencil beams have it.
 - T(t) = (1 - a exp(-b t)) exp(-mu t), fitted to the Monte Carlo depth dose of a 30 mm field from 4 to 200 mm: mu =
-  0.00464 / mm, a = 0.86, b = 0.27 / mm (maximum at 14 mm).
+  0.0047 / mm, a = 0.695, b = 0.23 / mm (maximum at 15 mm).
 - Radiological depth t is the line integral of density relative to water from the source, by ray tracing.
 
-`simulator validate` holds the model to Monte Carlo; `simulator/plan/monte_carlo.csv` has the numbers.
+`simulator validate` holds the model to Monte Carlo (`benchmarks/monte_carlo.py` makes the numbers and the fit).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -35,16 +35,16 @@ from simulator.plan.aperture import SAD_MM, Beam, BlurredField, Rows, blurred, s
 from simulator.plan.dose import SplineDose
 from simulator.spec import Field, Spec
 
-_KERNEL_SD_MM: Final = np.array([0.907, 3.712, 10.08, 34.1])
-_WATER: Final = np.array([0.5935, 0.1778, 0.0660, 0.1627])
-_LUNG: Final = np.array([0.2757, 0.2396, 0.2485, 0.1126])
+_KERNEL_SD_MM: Final = np.array([0.906, 3.702, 10.08, 34.15])
+_WATER: Final = np.array([0.5927, 0.1782, 0.0663, 0.1628])
+_LUNG: Final = np.array([0.2742, 0.2395, 0.2482, 0.1123])
 _DENSITIES: Final = (0.15, 0.26, 0.4, 0.6, 1.0)
-_LUNG_AT: Final = (1.53, 1.0, 0.632, 0.341, 0.0)
+_LUNG_AT: Final = (1.52, 1.0, 0.635, 0.344, 0.0)
 _N_PRIMARY: Final = 2
 AIR_DENSITY: Final = 0.1
-_DENSITY_SD_MM: Final = 5.0
-_BUILD_UP_SHARE: Final = 0.86
-_BUILD_UP_PER_MM: Final = 0.27
+_DENSITY_SD_MM: Final = ((0.8, 6.0), (0.2, 20.0))
+_BUILD_UP_SHARE: Final = 0.695
+_BUILD_UP_PER_MM: Final = 0.23
 _PRIMARY_PIXEL_MM: Final = 0.5
 _SCATTER_PIXEL_MM: Final = 2.5
 FAN_STEP_MM: Final = (4.0, 4.0, 2.5)
@@ -106,7 +106,7 @@ class BeamModel(Spec):
         "(1.5: 80-20 % penumbra of 3.8 mm at 100 mm in water)",
     )
     attenuation_per_mm: Annotated[float, Field(ge=0.0001, le=0.05)] = Field(
-        0.00464, description="effective attenuation in water per mm (6 MV)"
+        0.0047, description="effective attenuation in water per mm (6 MV)"
     )
 
     @property
@@ -166,8 +166,8 @@ class BeamModel(Spec):
 
         def blur(i: int) -> tuple[tuple[np.ndarray, np.ndarray, float], tuple[np.ndarray, np.ndarray, float]]:
             primary, scatter = ([of(s.rows[i], s.weight[i]) for s in shaped] for of in (self.primary, self.scatter))
-            maps, *pixels = side_by_side(scatter)
-            return side_by_side(primary), (maps.reshape(*maps.shape[:2], 1, -1), *pixels)
+            maps, origin, step = side_by_side(scatter)
+            return side_by_side(primary), (maps.reshape(*maps.shape[:2], 1, -1), origin, step)
 
         fields = list(map_(blur, range(len(treatment.beams))))
 
@@ -209,14 +209,16 @@ class BeamModel(Spec):
 def _lung_share(density: Volume, grid: Grid) -> np.ndarray:
     """Share of lung l, float32 (z, y, x): 0 at density 1 and above, 1 at 0.26, 1.5 at 0.15 and below.
 
-    From the density smoothed by 5 mm (judgement: the order of the range of lateral electrons). Air outside the patient
-    counts as water.
+    From the density smoothed by two Gaussians, of 6 mm (weight 0.8) and of 20 mm (0.2), the order of the range of
+    electrons in water and in lung. So chosen, the dose falls by as much as Monte Carlo says 20 mm inside lung (to 2 %) and
+    in the middle of balls of water of 15 and 20 mm in lung (to 2 %). Air outside the patient counts as water.
     """
     coarse = _thinned(grid, _LUNG_STRIDE)
     index = np.moveaxis(density.grid.index_zyx(coarse.nodes_mm()), -1, 0)
     local = map_coordinates(density.values, index, order=1, mode="nearest", output=np.float32)
     local[local < AIR_DENSITY] = 1.0
-    smooth = gaussian_filter(local, [_DENSITY_SD_MM / s for s in coarse.spacing_mm[::-1]], mode="nearest", truncate=3)
+    spacing = np.array(coarse.spacing_mm[::-1])
+    smooth = sum(w * gaussian_filter(local, sd / spacing, mode="nearest", truncate=3) for w, sd in _DENSITY_SD_MM)
     share = np.interp(smooth, _DENSITIES, _LUNG_AT).astype(np.float32)
     return np.clip(SplineDose(Volume(coarse, share)).on_grid(grid), 0, _LUNG_AT[0])
 

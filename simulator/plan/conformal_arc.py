@@ -1,13 +1,16 @@
 """Conformal arcs: a synthesised SBRT dose for any planning target and margin.
 
 Each beam of the arcs opens on the PTV as it sees it, row by row along the rotation axis as a multileaf collimator
-shapes it, widened by the block margin (and along the rotation axis by the axial margin besides); beams weigh as many
-degrees as they stand for. The total is scaled so that 95 % of the PTV receives the prescription.
+shapes it: its silhouette scaled along the rotation axis, so that either end moves out by the axial margin, and opened by
+the block margin. Beams weigh as many degrees as they stand for. The total is scaled so that 95 % of the PTV receives the
+prescription.
+
 The block margin decides how inhomogeneous the dose is; `auto` finds the one whose maximum dose puts the prescription on
-its isodose. The axial margin of 1.5 mm is a calibration: the isodoses of coplanar arcs fall off faster along the
-rotation axis than across it, and that opening brings R100 to 0.99-1.04 (spheres of 1.8 to 51 cc in water).
+its isodose. The isodoses of coplanar arcs fall off faster along the rotation axis, where every beam has its edge, than
+across it; `auto` finds the axial margin that gives the ends of the PTV the mean dose of its sides (3 mm on 80 %).
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 import numpy as np
@@ -25,9 +28,17 @@ from simulator.spec import ConfigError, Field
 _MAX_TRIAL_POINTS: Final = 6_000
 _GOLDEN_RATIO: Final = (5**0.5 - 1) / 2
 _BLOCK_LIMITS_MM: Final = (-10.0, 15.0)
-_FIRST_TRIALS_MM: Final = (1.0, 2.0)
+_FIRST_BLOCK_MM: Final = -1.2
+_ISODOSE_PERCENT_PER_MM: Final = 8.0
 _MAX_TRIALS: Final = 20
 _ISODOSE_TOLERANCE_PERCENT: Final = 0.05
+_AXIAL_LIMITS_MM: Final = (0.0, 10.0)
+_FIRST_AXIAL_MM: Final = 3.0
+_AXIAL_TOLERANCE_MM: Final = 0.1
+_ENDS_PERCENT_PER_MM: Final = 9.0
+_ENDS: Final = (0.85, 1.0)
+_SIDES: Final = (0.0, 0.3)
+_MAX_SURFACE_POINTS: Final = 800
 
 
 class ConformalArc(ArcPlanModel):
@@ -38,66 +49,124 @@ class ConformalArc(ArcPlanModel):
         "auto",
         description="opening of the aperture beyond the PTV in mm; auto: whatever gives the prescription isodose",
     )
-    axial_margin_mm: Annotated[float, Field(ge=0, le=30)] = Field(
-        1.5,
-        description="further opening along the rotation axis: coplanar arcs fall off faster there (calibrated to R100)",
+    axial_margin_mm: Annotated[float, Field(ge=0, le=30)] | Literal["auto"] = Field(
+        "auto",
+        description="further opening at the ends of the PTV along the rotation axis in mm, where coplanar arcs fall off "
+        "faster; auto: whatever gives the ends as much dose as the sides",
     )
 
     def shape(self, medium: Medium, treatment: Treatment, ptv: TargetVolume, prescription: Prescription) -> Apertures:
         """The apertures of all beams for a PTV."""
         outlines = [beam.outline(ptv) for beam in treatment.beams]
-        tall = [outline.stretched(self.axial_margin_mm) for outline in outlines]
-        block = self.block_margin_mm
-        if block == "auto":
-            narrowest = min(outline.half_width_mm for outline in outlines)
-            block = self._solve_block_margin(medium, treatment.beams, tall, narrowest, ptv, prescription)
-        rows = tuple(outline.opened(block) for outline in tall)
+        block, axial = self.block_margin_mm, self.axial_margin_mm
+        if block == "auto" or axial == "auto":
+            block, axial = self._solved_margins(_Trial(self, medium, treatment.beams, outlines, ptv), prescription)
+        rows = tuple(outline.stretched(axial).opened(block) for outline in outlines)
         return Apertures(rows, tuple(beam.weight for beam in treatment.beams))
 
-    def _solve_block_margin(
+    def _solved_margins(self, trial: "_Trial", prescription: Prescription) -> tuple[float, float]:
+        """Block and axial margin in mm; each as it is fixed, or solved for the other."""
+        block = _FIRST_BLOCK_MM if self.block_margin_mm == "auto" else self.block_margin_mm
+        axial = _FIRST_AXIAL_MM if self.axial_margin_mm == "auto" else self.axial_margin_mm
+        for _ in range(_MAX_TRIALS):
+            if self.block_margin_mm == "auto":
+                block = _block_margin(trial, block, axial, prescription)
+            if self.axial_margin_mm != "auto":
+                break
+            step = -trial.ends_percent(block, axial) / _ENDS_PERCENT_PER_MM
+            following = float(np.clip(axial + step, *_AXIAL_LIMITS_MM))
+            if abs(following - axial) < _AXIAL_TOLERANCE_MM:
+                break
+            axial = following
+        return block, axial
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Points of the PTV, their share of lung, and where and with what open dose each beam sees them."""
+
+    lung: np.ndarray
+    places: np.ndarray
+    open_dose: np.ndarray
+
+    @classmethod
+    def of(cls, points_mm: np.ndarray, medium: Medium, beams: tuple[Beam, ...]) -> "_Seen":
+        lung = map_coordinates(medium.lung, medium.grid.index_zyx(points_mm).T, order=1, mode="nearest")
+        places = np.empty((len(beams), len(points_mm), 2))
+        open_dose = np.empty((len(beams), len(points_mm)), np.float32)
+        for beam, rays, *found in zip(beams, medium.rays, places, open_dose, strict=True):
+            see_points(points_mm, *beam.geometry, *rays.arrays, *found)
+        return cls(lung, places, open_dose)
+
+
+class _Trial:
+    """The dose of trial margins at some points in the PTV and on its surface."""
+
+    def __init__(
         self,
+        model: ConformalArc,
         medium: Medium,
         beams: tuple[Beam, ...],
         outlines: list[Outline],
-        narrowest_mm: float,
         ptv: TargetVolume,
-        prescription: Prescription,
-    ) -> float:
-        """Block margin in mm that makes D95% of the PTV the prescription isodose of its maximum (secant steps)."""
+    ) -> None:
         filled = np.argwhere(ptv.occupancy > 0)
-        n = min(len(filled), _MAX_TRIAL_POINTS)
-        some = filled[(np.arange(n) * _GOLDEN_RATIO % 1 * len(filled)).astype(int)]
-        volume = ptv.occupancy[tuple(some.T)].astype(np.float64)
-        points = ptv.lattice.points_mm(some)
-        lung = map_coordinates(medium.lung, medium.grid.index_zyx(points).T, order=1, mode="nearest")
-        border = 2 * ptv.lattice.spacing_mm[0]
-        seen, open_dose = np.empty((len(beams), len(points), 2)), np.empty((len(beams), len(points)), np.float32)
-        for beam, rays, *found in zip(beams, medium.rays, seen, open_dose, strict=True):
-            see_points(points, *beam.geometry, *rays.arrays, *found)
+        some = filled[_spread(len(filled), _MAX_TRIAL_POINTS)]
+        self.ptv_cc = ptv.volume_cc
+        self.narrowest_mm = min(outline.half_width_mm for outline in outlines)
+        self._model, self._beams, self._outlines = model, beams, outlines
+        self._volume = ptv.occupancy[tuple(some.T)].astype(np.float64)
+        self._border_mm = 2 * ptv.lattice.spacing_mm[0]
+        self._inside = _Seen.of(ptv.lattice.points_mm(some), medium, beams)
+        axis = np.sum([beam.weight * beam.axes[1] for beam in beams], axis=0)
+        height = ptv.surface_mm @ axis
+        height = np.abs(2 * (height - height.min()) / np.ptp(height) - 1)
+        ends, sides = (np.flatnonzero((height >= low) & (height <= high)) for low, high in (_ENDS, _SIDES))
+        ends, sides = (part[_spread(len(part), _MAX_SURFACE_POINTS)] for part in (ends, sides))
+        self._n_ends = len(ends)
+        self._surface = _Seen.of(ptv.surface_mm[np.concatenate([ends, sides])], medium, beams)
 
-        def isodose_percent(block_margin_mm: float) -> float:
-            dose = np.zeros(len(points))
-            near = max(border, border - block_margin_mm)
-            for beam, outline, *found in zip(beams, outlines, seen, open_dose, strict=True):
-                rows = outline.opened(block_margin_mm)
-                for of in (self.primary, self.scatter):
-                    add_beam_at_points(dose, *found, lung, *of(rows, beam.weight, near).arrays)
-            return 100 * hottest_gy(dose, volume, COVERED_PERCENT) / float(dose.max())
+    def isodose_percent(self, block_mm: float, axial_mm: float) -> float:
+        """D95% of the PTV in percent of its maximum."""
+        dose = self._dose(self._inside, block_mm, axial_mm)
+        return 100 * hottest_gy(dose, self._volume, COVERED_PERCENT) / float(dose.max())
 
-        wanted = prescription.isodose_percent
-        lowest = max(_BLOCK_LIMITS_MM[0], 1.0 - narrowest_mm)
-        before, here = (float(np.clip(m, lowest, _BLOCK_LIMITS_MM[1])) for m in _FIRST_TRIALS_MM)
-        isodose_before, isodose = isodose_percent(before), isodose_percent(here)
-        for _ in range(_MAX_TRIALS):
-            if abs(isodose - wanted) < _ISODOSE_TOLERANCE_PERCENT:
-                return here
-            slope = max((isodose - isodose_before) / (here - before), 0.5) if here != before else 10.0
-            following = float(np.clip(here + (wanted - isodose) / slope, lowest, _BLOCK_LIMITS_MM[1]))
-            if following == here:
-                break
-            before, isodose_before, here = here, isodose, following
-            isodose = isodose_percent(here)
-        raise ConfigError(
-            f"prescription.isodose_percent: {wanted:g} % cannot be had for a PTV of {ptv.volume_cc:.1f} cc, "
-            f"the nearest is {isodose:.1f} %; prescribe to that, or fix plan.block_margin_mm"
-        )
+    def ends_percent(self, block_mm: float, axial_mm: float) -> float:
+        """Mean dose at the ends of the PTV along the rotation axis above that at its sides, in percent of the latter."""
+        dose = self._dose(self._surface, block_mm, axial_mm)
+        return float(100 * dose[: self._n_ends].mean() / dose[self._n_ends :].mean() - 100)
+
+    def _dose(self, seen: _Seen, block_mm: float, axial_mm: float) -> np.ndarray:
+        dose = np.zeros(len(seen.lung))
+        near = max(self._border_mm, self._border_mm - block_mm)
+        for beam, outline, *found in zip(self._beams, self._outlines, seen.places, seen.open_dose, strict=True):
+            rows = outline.stretched(axial_mm).opened(block_mm)
+            for of in (self._model.primary, self._model.scatter):
+                add_beam_at_points(dose, *found, seen.lung, *of(rows, beam.weight, near).arrays)
+        return dose
+
+
+def _spread(n: int, most: int) -> np.ndarray:
+    """At most so many of n indices, evenly spread in no order (multiples of the golden ratio)."""
+    return (np.arange(min(n, most)) * _GOLDEN_RATIO % 1 * n).astype(int)
+
+
+def _block_margin(trial: _Trial, start_mm: float, axial_mm: float, prescription: Prescription) -> float:
+    """Block margin in mm that makes D95% of the PTV the prescription isodose of its maximum (secant steps)."""
+    wanted, slope = prescription.isodose_percent, _ISODOSE_PERCENT_PER_MM
+    lowest = max(_BLOCK_LIMITS_MM[0], 1.0 - trial.narrowest_mm)
+    here = float(np.clip(start_mm, lowest, _BLOCK_LIMITS_MM[1]))
+    isodose = trial.isodose_percent(here, axial_mm)
+    for _ in range(_MAX_TRIALS):
+        if abs(isodose - wanted) < _ISODOSE_TOLERANCE_PERCENT:
+            return here
+        following = float(np.clip(here + (wanted - isodose) / slope, lowest, _BLOCK_LIMITS_MM[1]))
+        if following == here:
+            break
+        before, isodose_before, here = here, isodose, following
+        isodose = trial.isodose_percent(here, axial_mm)
+        slope = max((isodose - isodose_before) / (here - before), 0.5)
+    raise ConfigError(
+        f"prescription.isodose_percent: {wanted:g} % cannot be had for a PTV of {trial.ptv_cc:.1f} cc, "
+        f"the nearest is {isodose:.1f} %; prescribe to that, or fix plan.block_margin_mm"
+    )
