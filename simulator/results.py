@@ -209,6 +209,9 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "d2cm_percent": Variable(("strategy",), "percent", "largest dose 2 cm or more from the PTV, of prescription"),
         "paddick_index": Variable(("strategy",), "1", "Paddick conformity index"),
         "gradient_index": Variable(("strategy",), "1", "half-prescription over prescription isodose volume"),
+        "ptv_v90_percent": Variable(("strategy",), "percent", "PTV that gets 90 % of the prescription"),
+        "ptv_v100_percent": Variable(("strategy",), "percent", "PTV that gets the prescription"),
+        "ptv_d99_gy": Variable(("strategy",), "Gy", "PTV D99%"),
         "ptv_d98_gy": Variable(("strategy",), "Gy", "PTV D98%"),
         "ptv_d95_gy": Variable(("strategy",), "Gy", "PTV D95%"),
         "ptv_d2_gy": Variable(("strategy",), "Gy", "PTV D2%"),
@@ -219,6 +222,12 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "r100_deviation": Variable(("strategy",), "", "RTOG 0813/0915 deviation of R100: none, minor or major"),
         "r50_deviation": Variable(("strategy",), "", "RTOG 0813/0915 deviation of R50: none, minor or major"),
         "d2cm_deviation": Variable(("strategy",), "", "RTOG 0813/0915 deviation of D2cm: none, minor or major"),
+        "v90_deviation": Variable(
+            ("strategy",), "", "RTOG 0813/0915 deviation of V90% (99 % of the PTV): none or major"
+        ),
+        "v100_deviation": Variable(
+            ("strategy",), "", "RTOG 0813/0915 deviation of V100% (95 % of the PTV): none or major"
+        ),
     },
     "dose": {
         "nominal": Variable(_MAP, "Gy", "planned dose"),

@@ -223,6 +223,8 @@ def _plans(plans, strategies) -> xr.Dataset:
         "r100_deviation": ["none"] * n,
         "r50_deviation": ["minor"] * n,
         "d2cm_deviation": ["major"] * n,
+        "v90_deviation": ["none"] * n,
+        "v100_deviation": ["major"] * n,
     }
     arrays = {key: np.array(values) for key, values in text.items()} | {"margin_mm": margins_mm}
     for i, (key, variable) in enumerate(VARIABLES["plans"].items()):

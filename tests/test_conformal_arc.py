@@ -3,15 +3,19 @@
 import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
-from scipy.special import ndtr
+from scipy.special import ellipe, ndtr
 from test_targets import STILL, Block, Sphere, equal
 
 from simulator.case.anatomy import Case
 from simulator.case.geometry import Grid, Volume
+from simulator.case.phantoms import AbdominalPhantom, MediastinalPhantom, PelvicPhantom, SpherePhantom
 from simulator.case.structures import Structure
+from simulator.commands.monte_carlo import static_fields
 from simulator.kernels.beams import add_beam, add_beam_at_points, blur_rows, outermost, radiological_depths, see_points
 from simulator.plan.aperture import SAD_MM, Beam, BlurredField, Outline, Rows, blurred, side_by_side
+from simulator.plan.beam_model import Treatment
 from simulator.plan.conformal_arc import ConformalArc
+from simulator.plan.dose import SplineDose
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import hottest_gy, ptv_doses
 from simulator.plan.targets import planning_target
@@ -42,13 +46,8 @@ def planned(model, case, margin_mm=0.0, rx=RX, path=STILL):
 
 
 def single_beam(**changes) -> ConformalArc:
-    """One static anterior beam on a block, without scatter."""
-    fixed = {
-        "arcs": [{"start_deg": 0, "stop_deg": 0}],
-        "block_margin_mm": 0.0,
-        "axial_margin_mm": 0.0,
-        "scatter_fraction": 0.0,
-    }
+    """One static anterior beam on a block."""
+    fixed = {"arcs": [{"start_deg": 0, "stop_deg": 0}], "block_margin_mm": 0.0, "axial_margin_mm": 0.0}
     return ConformalArc.model_validate({**fixed, **changes})
 
 
@@ -59,32 +58,83 @@ def along(dose, start, direction, distances_mm):
 WIDE = Block((-30.0, -5.0, -30.0), (30.0, 5.0, 30.0))
 
 
+def square_field(model, half_mm, off_axis_mm, lung=0.0):
+    """Closed form of a square field between two of its edges: the sum over Gaussians of products of two error functions."""
+    sds, shares = model.spreads_mm, model.shares(np.array(lung))
+    x = np.asarray(off_axis_mm, float)[:, None]
+    along = ndtr((half_mm - x) / sds) - ndtr((-half_mm - x) / sds)
+    return (shares * along * (2 * ndtr(half_mm / sds) - 1)).sum(axis=1)
+
+
 @pytest.mark.parametrize("axis", [0, 2])
-def test_an_open_beam_has_a_gaussian_edge(axis):
-    """80-20 % width 1.683 SD at the isocentre's depth, edge at the block's edge."""
-    dose = planned(single_beam(dose_grid_mm=1.0), case_with(WIDE)).dose
-    direction = np.eye(3)[axis]
-    distance = np.linspace(15, 45, 3001)
-    profile = along(dose, (0, 0, 0), direction, distance) / dose.at(np.zeros((1, 3)))[0]
-    edge, d80, d20 = (np.interp(-level, -profile, distance) for level in (0.5, 0.8, 0.2))
-    assert d20 - d80 == pytest.approx(1.683 * 3.2, rel=0.02)
-    assert edge == pytest.approx(30 * SAD_MM / (SAD_MM - 5), abs=0.25)
+@pytest.mark.parametrize("lung", [False, True])
+def test_an_open_beam_is_a_sum_of_gaussian_edges(axis, lung):
+    """In water and in lung, and its 80-20 % width and edge; the block's nearer face is what the beam sees."""
+    model = single_beam(dose_grid_mm=1.0)
+    dose = planned(model, case_with(WIDE, cylinder(lung_slab_mm=(-100, 100) if lung else None))).dose
+    distance = np.linspace(0, 45, 3001)
+    profile = along(dose, (0, 0, 0), np.eye(3)[axis], distance) / dose.at(np.zeros((1, 3)))[0]
+    truth = square_field(model, 30 * SAD_MM / (SAD_MM - 5), distance, float(lung))
+    np.testing.assert_allclose(profile, truth / truth[0], atol=6e-3)
+    widths = [np.diff(np.interp((-0.8, -0.2), -d, distance))[0] for d in (profile, truth / truth[0])]
+    assert widths[0] == pytest.approx(widths[1], rel=0.02)
 
 
-def test_the_edge_widens_in_lung():
-    density = cylinder(lung_slab_mm=(-60, 60))
-    dose = planned(single_beam(dose_grid_mm=1.0), case_with(WIDE, density)).dose
-    distance = np.linspace(5, 65, 3001)
-    profile = along(dose, (0, 0, 0), (0, 0, 1), distance) / dose.at(np.zeros((1, 3)))[0]
-    d80, d20 = (np.interp(-level, -profile, distance) for level in (0.8, 0.2))
-    assert d20 - d80 == pytest.approx(1.683 * 6.4, rel=0.02)
+def test_the_spreads_are_the_kernels_and_the_sources():
+    """Gaussians add in quadrature; the shares of water sum to 1, lung loses an eighth, and moves weight outwards."""
+    sharp, blunt = ConformalArc(source_sd_mm=0.0), ConformalArc(source_sd_mm=2.0)
+    np.testing.assert_allclose(blunt.spreads_mm**2 - sharp.spreads_mm**2, 4.0)
+    water, lung = ConformalArc.shares(np.array([0.0, 1.0]))
+    assert water.sum() == pytest.approx(1.0, abs=1e-9)
+    assert lung.sum() == pytest.approx(0.874, abs=1e-3)
+    assert lung[0] / lung.sum() < 0.55 * water[0]
+    assert (ConformalArc.shares(np.array(1.52)) > 0).all()
+
+
+def test_lung_is_a_matter_of_the_density_around():
+    """Deep in slabs of a density the share of lung is that of Monte Carlo; halfway into water it lies between."""
+    for density, share in ((0.15, 1.52), (0.26, 1.0), (0.4, 0.635), (1.0, 0.0), (1.6, 0.0)):
+        grid = Grid((-120.0, -120.0, -120.0), (6.0, 6.0, 6.0), (41, 41, 41))
+        around = Volume(grid, np.full(grid.shape, density, np.float32))
+        medium = ConformalArc().medium(around, Treatment((), ()), Grid((-40.0,) * 3, (2.0,) * 3, (41,) * 3), map)
+        np.testing.assert_allclose(medium.lung, share, atol=1e-3)
+
+
+def test_the_model_is_monte_carlo():
+    """Depth dose, penumbra, tails, output factors and lung over water of static fields, as `simulator validate` has them."""
+    rows = list(static_fields())
+    assert len(rows) == 28
+    for name, expected, found, allowed, _, _ in rows:
+        assert abs(found - expected) <= allowed, name
+    worst = max(abs(found - expected) / allowed for _, expected, found, allowed, _, _ in rows)
+    assert worst > 0.3, "tolerances that nothing comes near show nothing"
+
+
+def test_a_plan_is_the_sum_over_gaussians_of_shares_and_blurred_apertures():
+    """Each Gaussian by itself, in plain numpy: what an optimiser of leaf positions relies on."""
+    model = single_beam(dose_grid_mm=2.0)
+    case = case_with(WIDE, cylinder(lung_slab_mm=(-20, 70)))
+    target = planning_target(case.gtv.region, STILL)
+    _, treatment, medium, shaped = model._shaped(case, target, [equal(0.0)], RX, map)
+    (dose,) = model.deliver(medium, treatment, shaped, map)
+    points = np.random.default_rng(8).uniform((-38, -40, -38), (38, 40, 38), (400, 3))
+    (beam,), (rows,), (rays,) = treatment.beams, shaped[0].rows, medium.rays
+    seen, open_dose = np.empty((400, 2)), np.empty(400, np.float32)
+    see_points(points, *beam.geometry, *rays.arrays, seen, open_dose)
+    lung = map_coordinates(medium.lung, medium.grid.index_zyx(points).T, order=1)
+    total = np.zeros(400)
+    for sd, share in zip(model.spreads_mm, model.shares(lung).T, strict=True):
+        across = np.diff(ndtr((rows.edge_mm - seen[:, :1]) / sd), axis=1)
+        along_u = ndtr((rows.high_mm - seen[:, 1:]) / sd) - ndtr((rows.low_mm - seen[:, 1:]) / sd)
+        total += share * (across * along_u).sum(axis=1) * open_dose * beam.weight
+    np.testing.assert_allclose(SplineDose(Volume(medium.grid, dose)).at(points), total, atol=0.008 * total.max())
 
 
 def test_depth_dose_is_exponential_and_inverse_square():
     dose = planned(single_beam(), case_with(WIDE)).dose
     y = np.array([-60.0, -30.0, 0.0, 30.0, 60.0])
     ratio = along(dose, (0, 0, 0), (0, 1, 0), y) / dose.at(np.zeros((1, 3)))[0]
-    truth = np.exp(-0.0050 * y) * (SAD_MM / (SAD_MM + y)) ** 2
+    truth = np.exp(-0.0047 * y) * (SAD_MM / (SAD_MM + y)) ** 2
     np.testing.assert_allclose(ratio, truth, rtol=2e-3)
 
 
@@ -97,15 +147,15 @@ def test_depth_is_radiological():
     for model, density in (water, lung):
         plan = planned(model, case_with(region, density))
         doses.append(plan.dose.at(points) / plan.delivery.scale)
-    np.testing.assert_allclose(doses[1] / doses[0], np.exp(0.0050 * 60 * (1 - LUNG)), rtol=5e-3)
+    np.testing.assert_allclose(doses[1] / doses[0], np.exp(0.0047 * 60 * (1 - LUNG)), rtol=5e-3)
 
 
 def test_build_up():
-    """The maximum lies at 15 mm of water, a fifth of the extrapolated dose at the surface."""
+    """The maximum lies at 15 mm of water; a third of the extrapolated dose at the surface."""
     depth = np.arange(0, 60, 0.1)
     curve = ConformalArc().depth_dose(depth)
     assert depth[curve.argmax()] == pytest.approx(15, abs=0.5)
-    assert curve[0] == pytest.approx(0.2)
+    assert curve[0] == pytest.approx(0.305)
 
 
 @pytest.mark.parametrize(("gantry", "couch", "source"), [
@@ -137,12 +187,14 @@ def test_silhouette_of_a_sphere_is_its_divergent_disc():
 @pytest.mark.parametrize("margin", [-4.0, -0.2, 0.0, 0.2, 3.0])
 @pytest.mark.parametrize("axial", [0.0, 1.5])
 def test_opened_disc(margin, axial):
-    """Area of a disc opened by a margin and stretched along v: pi R^2 + 4 R axial, R the opened radius."""
+    """Area of an ellipse opened by a margin: pi a b + margin perimeter + pi margin^2 (Steiner)."""
     rows = outline_of_a_ball(0).stretched(axial).opened(margin)
     area = np.sum(np.diff(rows.edge_mm) * (rows.high_mm - rows.low_mm))
-    radius = 15 * SAD_MM / np.sqrt(SAD_MM**2 - 15**2) + margin
-    assert area == pytest.approx(np.pi * radius**2 + 4 * radius * axial, rel=0.015)
-    assert rows.edge_mm[-1] == pytest.approx(radius + axial, abs=0.1)
+    radius = 15 * SAD_MM / np.sqrt(SAD_MM**2 - 15**2)
+    perimeter = 4 * (radius + axial) * ellipe(1 - (radius / (radius + axial)) ** 2)
+    truth = np.pi * radius * (radius + axial) + margin * perimeter + np.pi * margin**2
+    assert area == pytest.approx(truth, rel=0.015)
+    assert rows.edge_mm[-1] == pytest.approx(radius + axial + margin, abs=0.1)
 
 
 def numpy_beam(points, lung, source, axes, sad, maps, map_origin, map_step, fan, fan_origin, fan_step):
@@ -190,13 +242,15 @@ def test_blurred_rows_are_the_product_of_their_blurred_boxes():
     rng = np.random.default_rng(5)
     edge = np.linspace(-9.3, 11.1, 31)
     rows = Rows(edge, rng.uniform(-12, -3, 30), rng.uniform(2, 14, 30))
-    field = blurred(rows, (3.2, 6.4), 0.8, 0.5, 9.0)
+    factors = np.array([[0.8, 0.1], [0.3, 0.5], [0.0, 1.0]])
+    field = blurred(rows, np.array([3.2, 6.4]), factors, 0.5, 9.0)
     v, u = (0.5 * (a + np.arange(n)) for a, n in zip(field.first, field.maps.shape, strict=False))
-    for i, sd in enumerate((3.2, 6.4)):
+    each = []
+    for sd in (3.2, 6.4):
         across = np.diff(ndtr((edge - v[:, None]) / sd), axis=1)
         along = ndtr((rows.high_mm[:, None] - u) / sd) - ndtr((rows.low_mm[:, None] - u) / sd)
-        truth = np.pad((0.8 * across @ along)[1:-1, 1:-1], 1)
-        np.testing.assert_allclose(field.maps[..., i], truth, atol=1e-6)
+        each.append(np.pad((across @ along)[1:-1, 1:-1], 1))
+    np.testing.assert_allclose(field.maps, np.stack(each, axis=-1) @ factors.T, atol=1e-6)
     assert v[1] <= edge[0] - 9.0 <= v[1] + 0.5
     assert u[-2] - 0.5 <= rows.high_mm.max() + 9.0 <= u[-2]
 
@@ -342,20 +396,44 @@ def test_default_plan_of_an_itv_meets_rtog():
     assert quality.d2cm_deviation in ("none", "minor")
 
 
-def test_r50_in_lung_is_that_of_delivered_plans():
-    """Lung SBRT plans average R50 4.4 with an SD of 0.8, R100 1.03 with 0.07 (Yaparpalvi 2018, PMC5965485)."""
+def test_r50_in_lung_is_below_that_of_delivered_plans():
+    """Delivered lung plans average R50 4.4 (0.8) and R100 1.03 (0.07) (Yaparpalvi 2018, PMC5965485), with leaves of 5 mm,
+    leakage and organs to spare; with the penumbra of Monte Carlo a bare conformal arc is tighter by more than one SD."""
     density = cylinder(lung_slab_mm=(-80, 80))
     tumour = np.linalg.norm(density.grid.nodes_mm(), axis=-1) <= 15
     density = Volume(density.grid, np.where(tumour, 1.0, density.values).astype(np.float32))
-    quality = planned(ConformalArc(), case_with(Sphere((0, 0, 0), 15.0), density), 3.0).quality
-    assert abs(quality.r50 - 4.4) < 0.4
-    assert abs(quality.r100 - 1.03) < 0.07
+    lung = planned(ConformalArc(), case_with(Sphere((0, 0, 0), 15.0), density), 3.0).quality
+    water = planned(ConformalArc(), case_with(Sphere((0, 0, 0), 15.0)), 3.0).quality
+    assert lung.r50_deviation == "none"
+    assert water.r50 < lung.r50 < 4.4 - 0.8
+    assert abs(lung.r100 - 1.03) < 0.1
 
 
-def test_scatter_raises_the_low_dose():
-    case = case_with(Sphere((0, 0, 0), 10.0))
-    r50 = [planned(ConformalArc(scatter_fraction=f), case, 3.0).quality.r50 for f in (0.0, 0.2, 0.4)]
-    assert r50[0] + 0.1 < r50[1] < r50[2] - 0.1
+PHANTOMS = {
+    "mediastinal": MediastinalPhantom(),
+    "abdominal": AbdominalPhantom(),
+    "pelvic": PelvicPhantom(),
+    "sphere": SpherePhantom(),
+}
+
+
+@pytest.mark.parametrize(("isodose", "d99"), [(65.0, 0.94), (80.0, 0.95)])
+@pytest.mark.parametrize("phantom", PHANTOMS)
+def test_the_ends_of_the_ptv_along_the_rotation_axis_are_covered(phantom, isodose, d99):
+    """RTOG wants 99 % of the PTV at 90 % of the prescription; steeper doses (a lower isodose) have lower D99%."""
+    case = PHANTOMS[phantom].build()
+    target = planning_target(case.gtv.region, STILL)
+    rx = Prescription(dose_gy=50, fractions=5, isodose_percent=isodose)
+    for plan in ConformalArc().plans(case, target, [equal(m) for m in (3.0, 5.0, 8.0)], rx, map):
+        quality = plan.quality
+        assert quality.ptv_v90_percent >= 99.5
+        assert quality.v90_deviation == "none"
+        assert quality.ptv_d99_gy >= d99 * rx.dose_gy
+        assert quality.r100 <= 1.1
+        height = plan.ptv.surface_mm[:, 2] - plan.ptv.centroid_mm[2]
+        dose = plan.dose.at(plan.ptv.surface_mm)
+        ends, sides = (dose[np.abs(height) >= 0.85 * height.max()], dose[np.abs(height) <= 0.3 * height.max()])
+        assert ends.mean() == pytest.approx(sides.mean(), rel=0.03)
 
 
 def test_non_coplanar_beams_reach_beyond_the_axial_slab():
@@ -375,5 +453,5 @@ def test_delivery_to_a_displaced_patient():
     x, y, z = grid.origin_mm
     moved = Volume(Grid((x, y - 6.0, z), grid.spacing_mm, grid.shape), case.density.values)
     np.testing.assert_allclose(
-        plan.delivery.dose(moved).at(points) / plan.dose.at(points), np.exp(-0.005 * 6), rtol=2e-3
+        plan.delivery.dose(moved).at(points) / plan.dose.at(points), np.exp(-0.0047 * 6), rtol=2e-3
     )

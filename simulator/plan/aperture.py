@@ -55,12 +55,9 @@ class Outline:
         return Rows(edge, np.minimum(low, 0.5 * (low + high)), np.maximum(high, 0.5 * (low + high)))
 
     def stretched(self, length_mm: float) -> "Outline":
-        """The silhouette drawn out by a length up and down v."""
-        first, last = self.v_mm[0], self.v_mm[-1]
-        v = np.linspace(first - length_mm, last + length_mm, int(np.ceil((last - first + 2 * length_mm) / _ROW_MM)) + 1)
-        touching = np.clip(v[:, None] + length_mm * np.sin(_DISC_RAD), first, last)
-        low, high = np.interp(touching, self.v_mm, self.low_mm), np.interp(touching, self.v_mm, self.high_mm)
-        return Outline(v, low.min(axis=1), high.max(axis=1))
+        """The silhouette scaled along v, so that either end moves out by a length and its middle stays."""
+        middle, half = 0.5 * (self.v_mm[0] + self.v_mm[-1]), 0.5 * np.ptp(self.v_mm)
+        return Outline(middle + (self.v_mm - middle) * (1 + length_mm / half), self.low_mm, self.high_mm)
 
 
 @dataclass(frozen=True)
@@ -127,15 +124,21 @@ class Beam:
         return Outline(rows, *(np.interp(rows, *part[met].T) for part in (low, high)))
 
 
-def blurred(rows: Rows, sds_mm: Sequence[float], factor: float, pixel_mm: float, border_mm: float) -> BlurredField:
-    """Aperture times a factor, convolved with Gaussians, out to a border of zeros; exact, as rows are boxes."""
+def blurred(rows: Rows, sds_mm: np.ndarray, factors: np.ndarray, pixel_mm: float, border_mm: float) -> BlurredField:
+    """Maps of an aperture convolved with Gaussians, out to a border of zeros; exact, as rows are boxes.
+
+    Parameters
+    ----------
+    factors : (map, Gaussian), what each map takes of each Gaussian.
+    """
     lower = np.array([rows.edge_mm[0], rows.low_mm.min()]) - border_mm
     upper = np.array([rows.edge_mm[-1], rows.high_mm.max()]) + border_mm
     first, last = np.floor(lower / pixel_mm).astype(int), np.ceil(upper / pixel_mm).astype(int)
     v, u = (pixel_mm * np.arange(a, b + 1) for a, b in zip(first, last, strict=True))
-    maps = np.zeros((len(v) + 2, len(u) + 2, len(sds_mm)), np.float32)
-    one = np.empty((len(v), len(u)), np.float32)
-    for i, sd in enumerate(sds_mm):
+    each = np.empty((len(sds_mm), len(v), len(u)), np.float32)
+    for sd, one in zip(sds_mm, each, strict=True):
         blur_rows(rows.edge_mm, rows.low_mm, rows.high_mm, v, u, _EDGE, _EDGE_STEPS_PER_SD / sd, one)
-        maps[1:-1, 1:-1, i] = np.float32(factor) * one
+    maps = np.zeros((len(v) + 2, len(u) + 2, len(factors)), np.float32)
+    for i, of_each in enumerate(np.asarray(factors, np.float32)):
+        maps[1:-1, 1:-1, i] = sum(factor * one for factor, one in zip(of_each, each, strict=True))
     return BlurredField(maps, first - 1, pixel_mm)

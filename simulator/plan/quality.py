@@ -31,6 +31,9 @@ RTOG_TABLE: Final = np.array(
     ]
 )
 _R100_LIMITS: Final = (1.2, 1.5)
+_V90_LEAST: Final = 99.0
+_V100_LEAST: Final = 95.0
+_COVERAGE_TOLERANCE: Final = 0.05
 _SHELL_MM: Final = 20.0
 _MAX_NODES: Final = 2e6
 _NEGLIGIBLE: Final = 0.02
@@ -49,9 +52,11 @@ class PlanQuality:
     d2cm_percent : highest dose 2 cm or more from the PTV, percent of the prescription.
     paddick_index : (PTV inside the prescription isodose)^2 / (PTV x prescription isodose volume).
     gradient_index : volume of half the prescription isodose over that of the prescription isodose (ICRU 91).
-    ptv_d98_gy, ptv_d95_gy, ptv_d2_gy : dose to the hottest 98, 95 and 2 % of the PTV.
+    ptv_v90_percent, ptv_v100_percent : share of the PTV that gets 90 and 100 % of the prescription.
+    ptv_d99_gy, ptv_d98_gy, ptv_d95_gy, ptv_d2_gy : dose to the hottest 99, 98, 95 and 2 % of the PTV.
     max_gy : highest dose; isodose_percent : prescription in percent of it.
     r100_deviation, r50_deviation, d2cm_deviation : "none", "minor" or "major" by RTOG 0813/0915.
+    v90_deviation, v100_deviation : "none" from 99 and 95 % of the PTV on, which RTOG 0813/0915 ask for, "major" below.
     lattice_mm : step of the lattice on which the isodose volumes were counted.
     ptv_free_percent, ptv_free_v100_percent : share of the PTV outside of planning-risk volumes, and how much of that gets the
         prescription.
@@ -63,6 +68,9 @@ class PlanQuality:
     d2cm_percent: float
     paddick_index: float
     gradient_index: float
+    ptv_v90_percent: float
+    ptv_v100_percent: float
+    ptv_d99_gy: float
     ptv_d98_gy: float
     ptv_d95_gy: float
     ptv_d2_gy: float
@@ -71,6 +79,8 @@ class PlanQuality:
     r100_deviation: Rating
     r50_deviation: Rating
     d2cm_deviation: Rating
+    v90_deviation: Rating
+    v100_deviation: Rating
     lattice_mm: float
     ptv_free_percent: float = 100.0
     ptv_free_v100_percent: float = float("nan")
@@ -103,8 +113,9 @@ def plan_quality(
     """
     coarse_gy = dose.on_grid(grid)
     ptv_gy, ptv_weight = ptv_doses(dose, ptv)
-    d98, d95, d2 = (hottest_gy(ptv_gy, ptv_weight, percent) for percent in (98, 95, 2))
+    d99, d98, d95, d2 = (hottest_gy(ptv_gy, ptv_weight, percent) for percent in (99, 98, 95, 2))
     rx = prescription.dose_gy
+    v90, v100 = (100 * float(ptv_weight[ptv_gy >= level * rx].sum() / ptv_weight.sum()) for level in (0.9, 1.0))
     fine = _grid_around(grid, coarse_gy >= 0.4 * rx)
     fine_gy = dose.on_grid(fine)
     piv_cc = float(np.sum(fine_gy >= rx)) * fine.voxel_cc
@@ -123,6 +134,9 @@ def plan_quality(
         d2cm_percent=d2cm,
         paddick_index=covered_cc**2 / (ptv.volume_cc * piv_cc) if piv_cc else 0.0,
         gradient_index=piv50_cc / piv_cc if piv_cc else float("nan"),
+        ptv_v90_percent=v90,
+        ptv_v100_percent=v100,
+        ptv_d99_gy=d99,
         ptv_d98_gy=d98,
         ptv_d95_gy=d95,
         ptv_d2_gy=d2,
@@ -131,6 +145,8 @@ def plan_quality(
         r100_deviation=_rate(r100, *_R100_LIMITS),
         r50_deviation=_rate(r50, r50_none, r50_minor),
         d2cm_deviation=_rate(d2cm, d2cm_none, d2cm_minor),
+        v90_deviation=_rate_coverage(v90, _V90_LEAST),
+        v100_deviation=_rate_coverage(v100, _V100_LEAST),
         lattice_mm=fine.spacing_mm[0],
         ptv_free_percent=100 * float(free_cc.sum() / ptv_weight.sum()),
         ptv_free_v100_percent=100 * float(free_v100),
@@ -165,6 +181,11 @@ def _rate(value: float, none: float, minor: float) -> Rating:
     if value <= none:
         return "none"
     return "minor" if value <= minor else "major"
+
+
+def _rate_coverage(percent: float, least: float) -> Rating:
+    """RTOG deviation of a covered volume, which has no minor one; half a digit of what is shown is allowed."""
+    return "none" if percent >= least - _COVERAGE_TOLERANCE else "major"
 
 
 def _grid_around(grid: Grid, mask: np.ndarray) -> Grid:

@@ -263,7 +263,7 @@ def _plans(results: xr.DataTree) -> list[dict[str, Any]]:
     for i, name in enumerate(plans["strategy"].values):
         row: dict[str, Any] = {str(key): plans[key].values[i] for key in plans.data_vars}
         row |= {key: significant(float(row[key])) for key in ("planning_target_cc", "ptv_cc")}
-        for key in ("r100", "r50", "d2cm"):
+        for key in ("r100", "r50", "d2cm", "v90", "v100"):
             row[f"{key}_words"] = _DEVIATIONS[str(row[f"{key}_deviation"])]
         sides = [f"{side:.3g}" for side in row["margin_mm"]]
         margin = sides[0] if len(set(sides)) == 1 else " / ".join(sides)
