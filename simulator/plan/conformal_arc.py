@@ -15,7 +15,7 @@ from scipy.ndimage import map_coordinates
 
 from simulator.kernels.beams import add_beam_at_points, see_points
 from simulator.plan.aperture import Beam, Outline
-from simulator.plan.arcs import COVERED_PERCENT, ArcPlanModel
+from simulator.plan.arcs import COVERED_PERCENT, ArcPlanModel, Order
 from simulator.plan.beam_model import Apertures, Medium, Treatment
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import hottest_gy
@@ -43,8 +43,9 @@ class ConformalArc(ArcPlanModel):
         description="further opening along the rotation axis: coplanar arcs fall off faster there (calibrated to R100)",
     )
 
-    def shape(self, medium: Medium, treatment: Treatment, ptv: TargetVolume, prescription: Prescription) -> Apertures:
+    def shape(self, medium: Medium, treatment: Treatment, order: Order) -> Apertures:
         """The apertures of all beams for a PTV."""
+        ptv, prescription = order.ptv, order.prescription
         outlines = [beam.outline(ptv) for beam in treatment.beams]
         tall = [outline.stretched(self.axial_margin_mm) for outline in outlines]
         block = self.block_margin_mm

@@ -10,6 +10,7 @@ from simulator.plan.dose import LimitedSplineDose
 from simulator.plan.model import PlanModelKind
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Plan, plan_quality
+from simulator.plan.sparing import Sparing
 from simulator.plan.targets import Expansion, TargetVolume, expand
 from simulator.spec import CaseError, ConfigError, Field, NonNegativeMm3, Spec
 
@@ -25,6 +26,8 @@ class MarginDose(Spec):
 
 class ImportedDoses(PlanModelKind):
     """The case's own doses, one per margin: nothing is synthesised and nothing rescaled."""
+
+    prv = "a name"
 
     model: Literal["rtdose"] = "rtdose"
     doses: tuple[MarginDose, ...] = Field(min_length=1, description="which dose of the case belongs to which margin")
@@ -49,7 +52,12 @@ class ImportedDoses(PlanModelKind):
         return _find(case, self._entry(expansion).dose)
 
     def check(
-        self, case: Case, target: TargetVolume, expansions: Sequence[Expansion], prescription: Prescription
+        self,
+        case: Case,
+        target: TargetVolume,
+        expansions: Sequence[Expansion],
+        prescription: Prescription,
+        sparings: Sequence[Sparing] = (),
     ) -> None:
         """Refuse margins that cannot be planned; see `plan`."""
         for expansion in expansions:

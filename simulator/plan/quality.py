@@ -53,6 +53,9 @@ class PlanQuality:
     max_gy : highest dose; isodose_percent : prescription in percent of it.
     r100_deviation, r50_deviation, d2cm_deviation : "none", "minor" or "major" by RTOG 0813/0915.
     lattice_mm : step of the lattice on which the isodose volumes were counted.
+    limited_by, given_up : the limits that hold the dose down, and those that were left so that the PTV keeps its floor.
+    ptv_free_percent, ptv_free_v100_percent : share of the PTV outside of the organs that have a limit, grown by their PRV
+        margin, and how much of that gets the prescription.
     """
 
     ptv_cc: float
@@ -70,6 +73,10 @@ class PlanQuality:
     r50_deviation: Rating
     d2cm_deviation: Rating
     lattice_mm: float
+    limited_by: str = ""
+    given_up: str = ""
+    ptv_free_percent: float = 100.0
+    ptv_free_v100_percent: float = float("nan")
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,16 @@ def check_plans(problem: Problem) -> None:
     ------
     ConfigError, CaseError : see the plan's model.
     """
-    requests = dict.fromkeys(problem.requests)
+    plan = problem.config.plan
+    if plan.prv == "unknown" and any(strategy.prv_mm for strategy in problem.strategies):
+        raise ConfigError(
+            f"strategies.prv_mm: plans of the model {plan.model} know no organs; take `plan: {{model: inverse-arc}}`, or leave "
+            "prv_mm out"
+        )
     for path, target in problem.planning_targets.items():
-        expansions = [r.expansion for r in requests if r.target_path_mm == path]
-        problem.config.plan.check(problem.case, target, expansions, problem.config.prescription)
+        some = [r for r in dict.fromkeys(problem.requests) if r.target_path_mm == path]
+        expansions, sparings = [r.expansion for r in some], [r.sparing for r in some]
+        plan.check(problem.case, target, expansions, problem.config.prescription, sparings)
 
 
 def require_structure(case: Case, goal: Goal) -> None:

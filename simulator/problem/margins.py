@@ -1,9 +1,11 @@
 """What each strategy asks of a plan: the errors that its margin covers, and what the margin is added to."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from simulator.plan.sparing import Limit, Sparing
 from simulator.plan.targets import Expansion
 from simulator.sampling.courses import Setting
 from simulator.spec import ConfigError
@@ -24,10 +26,12 @@ class PlanRequest:
     ----------
     margin_mm : towards right, left, anterior, posterior, inferior and superior.
     target_path_mm : positions whose union is the planning target.
+    sparing : the limits of organs that the plan keeps, and their planning-risk volumes.
     """
 
     margin_mm: tuple[float, float, float, float, float, float]
     target_path_mm: tuple[tuple[float, float, float], ...]
+    sparing: Sparing = field(default_factory=Sparing)
 
     @property
     def expansion(self) -> Expansion:
@@ -48,7 +52,8 @@ def margin_spread(setting: Setting, strategy: Strategy) -> Spread:
     return replace(spread, penumbra_sd_mm=setting.penumbra_sd_mm)
 
 
-def plan_request(setting: Setting, strategy: Strategy) -> PlanRequest:
+def plan_request(setting: Setting, strategy: Strategy, limits: Sequence[Limit] = ()) -> PlanRequest:
+    """What a strategy asks of a plan that keeps some limits, of structures where they were imaged."""
     margin = strategy.margin.directions(margin_spread(setting, strategy))
     if not np.all((margin >= 0) & (margin <= _LARGEST_MARGIN_MM)):
         raise ConfigError(
@@ -60,7 +65,14 @@ def plan_request(setting: Setting, strategy: Strategy) -> PlanRequest:
     return PlanRequest(
         (right, left_mm, anterior, posterior, inferior, superior),
         tuple((float(x), float(y), float(z)) for x, y, z in path),
+        Sparing(tuple(_where_planned(setting, strategy, limit) for limit in limits), strategy.prv_mm),
     )
+
+
+def _where_planned(setting: Setting, strategy: Strategy, limit: Limit) -> Limit:
+    """A limit of a structure where the strategy's motion management holds it."""
+    x, y, z = (float(mm) for mm in np.round(strategy.motion.offset_mm(setting.planned, limit.structure), 3) + 0.0)
+    return replace(limit, offset_mm=(x, y, z))
 
 
 def _ends(path_mm: np.ndarray) -> np.ndarray:

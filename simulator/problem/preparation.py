@@ -15,6 +15,7 @@ from simulator.metrics.metric import Metric
 from simulator.once import Once
 from simulator.problem.checks import check_sources, require_structure, wanted_goals
 from simulator.problem.inputs import case_key, digests_of_inputs
+from simulator.problem.limits import notes_on_unplanned, plan_limits
 from simulator.problem.margins import plan_request
 from simulator.problem.problem import Problem
 from simulator.problem.record import breathing_record
@@ -61,6 +62,7 @@ def prepare(config: StudyConfig) -> Problem:
     for goal in (*goals, *wanted):
         goal.metric.check_volume(case.structures[goal.metric.structure].volume_cc)
     strategies = tuple(config.candidates())
+    limits, unplanned = plan_limits(config, case, goals)
     record = breathing_record(config.uncertainty.respiration)
     setting = setting_of(config, case, record)
     true_target, delineation = None, config.uncertainty.delineation
@@ -87,13 +89,13 @@ def prepare(config: StudyConfig) -> Problem:
         wanted=wanted,
         skipped_goals=tuple(g for g in published if g.metric.structure not in case.structures),
         strategies=strategies,
-        requests=tuple(plan_request(setting, s) for s in strategies),
+        requests=tuple(plan_request(setting, s, limits) for s in strategies),
         setting=setting,
         true_target=true_target,
         biology=biology,
         record=record,
         inputs=digests_of_inputs(config, case),
-        notes_on_plan=tuple(notes_on_plan),
+        notes_on_plan=(*notes_on_plan, *notes_on_unplanned(unplanned)),
     )
 
 
