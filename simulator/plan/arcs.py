@@ -6,7 +6,7 @@ at 45 mm from the isocentre and by 6 % at 60 mm.
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -16,9 +16,10 @@ from simulator.case.geometry import Grid, Volume
 from simulator.plan.aperture import Beam
 from simulator.plan.beam_model import AIR_DENSITY, FAN_STEP_MM, Apertures, BeamModel, Medium, Treatment
 from simulator.plan.dose import SplineDose
-from simulator.plan.model import PlanModelKind
+from simulator.plan.model import Design, PlanModelKind
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Plan, hottest_gy, plan_quality, ptv_doses
+from simulator.plan.sparing import Sparing
 from simulator.plan.targets import Expansion, TargetVolume, expand
 from simulator.spec import CaseError, Field, Spec
 
@@ -54,8 +55,19 @@ class Arc(Spec):
         return abs(self.stop_deg - self.start_deg) / len(self.gantry_deg) or self.spacing_deg
 
 
+@dataclass(frozen=True)
+class Order:
+    """What a plan is made for: the PTV around a planning target, the prescription and what organs ask."""
+
+    case: Case
+    target: TargetVolume
+    ptv: TargetVolume
+    prescription: Prescription
+    sparing: Sparing = field(default_factory=Sparing)
+
+
 class ArcPlanModel(BeamModel, PlanModelKind):
-    """A plan of arcs: a kind says what the beams open, in `shape`."""
+    """A plan of arcs: a kind says what the beams open, in `shape`, and how much dose they give, in `rate`."""
 
     arcs: tuple[Arc, ...] = Field(
         (Arc.model_validate({"start_deg": 0, "stop_deg": 360}),),
@@ -76,54 +88,61 @@ class ArcPlanModel(BeamModel, PlanModelKind):
         expansions: Sequence[Expansion],
         prescription: Prescription,
         map_: Callable[..., Iterable[Any]],
+        sparings: Sequence[Sparing] = (),
+        designs: Sequence[Design] = (),
     ) -> list["ArcPlan"]:
         """The plans for several margins around one planning target.
 
         They share the isocentre, the beams' directions, the dose grid and what rays meet; a plan is the same whichever
         margins are asked for with it.
 
-        Parameters
-        ----------
-        map_ : applies a function to items, like `map`, in parallel where wanted.
-
         Raises
         ------
         ConfigError : no block margin gives the prescription isodose.
         CaseError : the target lies outside the density grid, or no dose reaches it.
         """
-        ptvs, treatment, medium, shaped = self._shaped(case, target, expansions, prescription, map_)
+        orders, treatment, medium = self._ordered(case, target, expansions, prescription, map_, sparings)
+        shaped = [Apertures.of(design) for design in designs] or self._shaped(orders, treatment, medium, map_)
         grid = medium.grid
 
-        def finish(item: tuple[TargetVolume, Apertures, np.ndarray]) -> "ArcPlan":
-            ptv, apertures, relative = item
+        def finish(item: tuple[Order, Apertures, np.ndarray]) -> "ArcPlan":
+            order, apertures, relative = item
             unscaled = SplineDose(Volume(grid, relative))
-            d95 = hottest_gy(*ptv_doses(unscaled, ptv), COVERED_PERCENT)
-            if d95 <= 0:
+            if hottest_gy(*ptv_doses(unscaled, order.ptv), COVERED_PERCENT) <= 0:
                 raise CaseError(
                     f"case {case.name!r}: no beam reaches the PTV; check the density and the target's position"
                 )
-            delivery = ArcDelivery(self, treatment, grid, apertures, prescription.dose_gy / d95)
-            dose = unscaled.scaled(delivery.scale)
-            return ArcPlan(dose, ptv, plan_quality(dose, ptv, prescription, grid), grid, delivery)
+            scale, held = self.rate(order, unscaled)
+            dose = unscaled.scaled(scale)
+            quality = plan_quality(dose, order.ptv, prescription, grid)
+            delivery = ArcDelivery(self, treatment, grid, apertures, scale)
+            return ArcPlan(dose, order.ptv, replace(quality, **held), grid, delivery)
 
         relative = self.deliver(medium, treatment, shaped, map_)
-        return list(map_(finish, zip(ptvs, shaped, relative, strict=True)))
+        return list(map_(finish, zip(orders, shaped, relative, strict=True)))
 
     def check(
-        self, case: Case, target: TargetVolume, expansions: Sequence[Expansion], prescription: Prescription
+        self,
+        case: Case,
+        target: TargetVolume,
+        expansions: Sequence[Expansion],
+        prescription: Prescription,
+        sparings: Sequence[Sparing] = (),
     ) -> None:
         """Refuse what cannot be planned, without computing doses; see `plans`."""
-        self._shaped(case, target, expansions, prescription, map)
+        orders, treatment, medium = self._ordered(case, target, expansions, prescription, map, sparings)
+        self._shaped(orders, treatment, medium, map)
 
-    def _shaped(
+    def _ordered(
         self,
         case: Case,
         target: TargetVolume,
         expansions: Sequence[Expansion],
         prescription: Prescription,
         map_: Callable[..., Iterable[Any]],
-    ) -> tuple[list[TargetVolume], Treatment, Medium, list[Apertures]]:
-        """The PTVs, what their plans share, and each plan's apertures."""
+        sparings: Sequence[Sparing],
+    ) -> tuple[list[Order], Treatment, Medium]:
+        """What each plan is for, and what all share."""
         ptvs = list(map_(lambda expansion: expand(target, expansion), expansions))
         for ptv in ptvs:
             if not case.density.grid.contains(ptv.surface_mm).all():
@@ -132,11 +151,22 @@ class ArcPlanModel(BeamModel, PlanModelKind):
                 )
         treatment = self._treatment(target)
         medium = self.medium(case.density, treatment, self._dose_grid(case.density, target), map_)
-        return ptvs, treatment, medium, list(map_(lambda ptv: self.shape(medium, treatment, ptv, prescription), ptvs))
+        asked = sparings or [Sparing()] * len(ptvs)
+        orders = [Order(case, target, ptv, prescription, sparing) for ptv, sparing in zip(ptvs, asked, strict=True)]
+        return orders, treatment, medium
+
+    def _shaped(
+        self, orders: Sequence[Order], treatment: Treatment, medium: Medium, map_: Callable[..., Iterable[Any]]
+    ) -> list[Apertures]:
+        return list(map_(lambda order: self.shape(medium, treatment, order), orders))
 
     @abstractmethod
-    def shape(self, medium: Medium, treatment: Treatment, ptv: TargetVolume, prescription: Prescription) -> Apertures:
-        """The apertures and weights of all beams for a PTV."""
+    def shape(self, medium: Medium, treatment: Treatment, order: Order) -> Apertures:
+        """The apertures and weights of all beams."""
+
+    def rate(self, order: Order, unscaled: SplineDose) -> tuple[float, dict[str, Any]]:
+        """What the dose is multiplied by, here so that 95 % of the PTV gets the prescription; what plan quality says of it."""
+        return order.prescription.dose_gy / hottest_gy(*ptv_doses(unscaled, order.ptv), COVERED_PERCENT), {}
 
     def _treatment(self, target: TargetVolume) -> Treatment:
         """Beams aimed at the centre of a planning target, and how far around it their rays are traced."""

@@ -22,7 +22,7 @@ the source and radiological depth t is
 `simulator validate` holds the model to Monte Carlo (`benchmarks/monte_carlo.py` makes the numbers and the fit).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -95,6 +95,29 @@ class Apertures:
 
     rows: tuple[Rows, ...]
     weight: tuple[float, ...]
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> "Apertures":
+        """From `arrays`."""
+        each = zip(*(arrays[key] for key in ("edge_mm", "low_mm", "high_mm")), strict=True)
+        return cls(
+            tuple(Rows(*(row[np.isfinite(row)] for row in rows)) for rows in each), tuple(arrays["weight"].tolist())
+        )
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Leaf edges (beam, row + 1), ends (beam, row) and weights (beam,), filled up with NaN where beams have fewer rows."""
+        most = max(len(rows.low_mm) for rows in self.rows)
+
+        def filled(mm: np.ndarray, n: int) -> np.ndarray:
+            return np.pad(mm, (0, n - len(mm)), constant_values=np.nan)
+
+        return {
+            "edge_mm": np.stack([filled(rows.edge_mm, most + 1) for rows in self.rows]),
+            "low_mm": np.stack([filled(rows.low_mm, most) for rows in self.rows]),
+            "high_mm": np.stack([filled(rows.high_mm, most) for rows in self.rows]),
+            "weight": np.array(self.weight),
+        }
 
 
 class BeamModel(Spec):

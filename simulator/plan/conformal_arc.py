@@ -18,7 +18,7 @@ from scipy.ndimage import map_coordinates
 
 from simulator.kernels.beams import add_beam_at_points, see_points
 from simulator.plan.aperture import Beam, Outline
-from simulator.plan.arcs import COVERED_PERCENT, ArcPlanModel
+from simulator.plan.arcs import COVERED_PERCENT, ArcPlanModel, Order
 from simulator.plan.beam_model import Apertures, Medium, Treatment
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import hottest_gy
@@ -55,8 +55,9 @@ class ConformalArc(ArcPlanModel):
         "faster; auto: whatever gives the ends as much dose as the sides",
     )
 
-    def shape(self, medium: Medium, treatment: Treatment, ptv: TargetVolume, prescription: Prescription) -> Apertures:
+    def shape(self, medium: Medium, treatment: Treatment, order: Order) -> Apertures:
         """The apertures of all beams for a PTV."""
+        ptv, prescription = order.ptv, order.prescription
         outlines = [beam.outline(ptv) for beam in treatment.beams]
         block, axial = self.block_margin_mm, self.axial_margin_mm
         if block == "auto" or axial == "auto":

@@ -12,6 +12,7 @@ from simulator.plan.dose import LimitedSplineDose
 from simulator.plan.model import PlanModelKind
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Plan, plan_quality
+from simulator.plan.sparing import Sparing
 from simulator.plan.targets import Expansion, TargetVolume, expand, planning_target
 from simulator.spec import CaseError, ConfigError, Field, NonNegativeMm3, Spec
 from simulator.strategy import Strategy
@@ -29,6 +30,7 @@ class ImportedPlan(Spec):
     )
     motion: str | None = Field(None, description="motion management by its kind or its name; any when absent")
     guidance: str | None = Field(None, description="image guidance by its kind or its name; any when absent")
+    prv_mm: float | None = Field(None, ge=0, description="planning-risk volume of the strategy in mm; any when absent")
     dose: str = Field(description="label of the dose, its file, or its SOP instance UID (a unique end of it suffices)")
     plan: str | None = Field(
         None, description="its RTPLAN, by label, file or UID (or its end); by default the one that the dose refers to"
@@ -49,6 +51,8 @@ class ImportedPlan(Spec):
         if self.margin_mm is not None:
             away_mm = expansion.margin_mm - np.array(self.margin_mm)[:, None]
             fits.append(bool(np.all(np.abs(away_mm) < _SAME_MARGIN_MM)))
+        if self.prv_mm is not None:
+            fits.append(self.prv_mm == strategy.prv_mm)
         by_name = sum(named is not None and named == role.name for named, role in roles)
         return (len(fits), by_name) if all(fits) else None
 
@@ -56,6 +60,7 @@ class ImportedPlan(Spec):
         """The candidates that it names, in words."""
         keys = {"motion": self.motion, "guidance": self.guidance}
         keys = {"margin": None if self.margin_mm is None else _words(self.margin_mm)} | keys
+        keys |= {"PRV": None if self.prv_mm is None else f"{self.prv_mm:g} mm"}
         return ", ".join(f"{key} {value}" for key, value in keys.items() if value is not None) or "all strategies"
 
     def dose_in(self, case: Case) -> ImportedDose:
@@ -115,6 +120,8 @@ class ImportedDoses(PlanModelKind):
         "An imported dose holds for the images that it was computed on, all of one frame of reference."
     )
 
+    prv = "a name"
+
     model: Literal["rtdose"] = "rtdose"
     doses: tuple[ImportedPlan, ...] = Field(
         min_length=1,
@@ -140,8 +147,8 @@ class ImportedDoses(PlanModelKind):
         if len(closest) > 1:
             which = " and ".join(f"{entry.dose!r} ({entry.named()})" for entry in closest)
             raise ConfigError(
-                f"plan.doses: {said} fits {len(closest)} doses equally: {which}; name more of margin_mm, motion and guidance, "
-                "or take one out"
+                f"plan.doses: {said} fits {len(closest)} doses equally: {which}; name more of margin_mm, motion, guidance and "
+                "prv_mm, or take one out"
             )
         return self.model_copy(update={"doses": tuple(closest)})
 
@@ -151,8 +158,8 @@ class ImportedDoses(PlanModelKind):
         if unused := [entry for entry in self.doses if entry not in used]:
             which = "; ".join(f"{entry.dose!r} ({entry.named()})" for entry in unused)
             raise ConfigError(
-                f"plan.doses: no strategy has the dose {which}; add the strategy, correct margin_mm, motion and guidance "
-                "(kind or name, as under strategies), or take the dose out"
+                f"plan.doses: no strategy has the dose {which}; add the strategy, correct margin_mm, motion, guidance and "
+                "prv_mm (kind or name, as under strategies), or take the dose out"
             )
 
     def used(self, case: Case) -> list[ImportedDose]:
@@ -181,7 +188,12 @@ class ImportedDoses(PlanModelKind):
         return frozenset(n for entry in self.doses for n in (entry.ptv, entry.itv, *entry.prv) if n is not None)
 
     def check(
-        self, case: Case, target: TargetVolume, expansions: Sequence[Expansion], prescription: Prescription
+        self,
+        case: Case,
+        target: TargetVolume,
+        expansions: Sequence[Expansion],
+        prescription: Prescription,
+        sparings: Sequence[Sparing] = (),
     ) -> None:
         """Refuse what cannot be planned; see `plan`."""
         for expansion in expansions:
@@ -223,8 +235,11 @@ class ImportedDoses(PlanModelKind):
             "margin": (entry.margin_mm, [s.margin.label() for s in strategies]),
             "motion management": (entry.motion, motions),
             "image guidance": (entry.guidance, [s.guidance.label() for s in strategies]),
+            "PRV": (entry.prv_mm, [f"{s.prv_mm:g} mm" for s in strategies if s.prv_mm]),
         }
-        same = [f"{what} ({', '.join(dict.fromkeys(of))})" for what, (named, of) in values.items() if named is None]
+        same = [
+            f"{what} ({', '.join(dict.fromkeys(of))})" for what, (named, of) in values.items() if named is None and of
+        ]
         whatever = f"; the same whatever the {' and the '.join(same)}" if same else ""
         whatever += ", none of which has a plan of its own" if entry.motion is None and len(motions) > 1 else ""
         of_itv = "the planning target" if entry.itv is None else f"{entry.itv} as drawn"

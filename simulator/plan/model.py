@@ -1,8 +1,8 @@
 """Plan models: where the planned dose of each candidate margin comes from."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -10,9 +10,12 @@ from simulator.case.anatomy import Case, ImportedDose
 from simulator.case.structures import Structure
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Plan
+from simulator.plan.sparing import Sparing
 from simulator.plan.targets import Expansion, TargetVolume, planning_target
 from simulator.spec import Spec
 from simulator.strategy import Strategy
+
+Design = Mapping[str, np.ndarray]
 
 
 class PlanModelKind(Spec):
@@ -23,15 +26,20 @@ class PlanModelKind(Spec):
     a `SplineDose`), and rate it with `simulator.plan.quality.plan_quality`. It refuses in `check` what it cannot plan,
     makes several plans at once in `plans` if they share work, and is one word in `simulator.study_file.schema.PlanModel`.
     Where candidates differ in more than margin and planning target, `of` says what of it is a candidate's own.
+    One that optimises says so in `is_optimised` and decides in `design`, once for a study, what `plans` then makes of it.
 
     Attributes
     ----------
     memory_mb : what its plans need at most in MB, roughly.
     limits_of_doses : what the report says of the limits of its doses.
+    is_optimised : whether what `design` finds is made once for a study and kept.
+    prv : what a planning-risk volume of a strategy is to it: nothing that it knows of, a name of plans, or planned on.
     """
 
     memory_mb: ClassVar[float] = 400
     limits_of_doses: ClassVar[str] = "A synthesised dose is a model of a plan, not a calculation of dose transport."
+    is_optimised: ClassVar[bool] = False
+    prv: ClassVar[Literal["unknown", "a name", "planned on"]] = "unknown"
 
     @abstractmethod
     def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> Plan:
@@ -44,12 +52,38 @@ class PlanModelKind(Spec):
         expansions: Sequence[Expansion],
         prescription: Prescription,
         map_: Callable[..., Iterable[Any]],
+        sparings: Sequence[Sparing] = (),
+        designs: Sequence[Design] = (),
     ) -> Sequence[Plan]:
-        """The plans of several margins around one planning target, by `map` or something like it."""
+        """The plans of several margins around one planning target.
+
+        Parameters
+        ----------
+        map_ : applies a function to items, like `map`, in parallel where wanted.
+        sparings : what organs ask of each plan; nothing by default.
+        designs : what `design` found for each plan earlier; found now by default.
+        """
         return list(map_(lambda expansion: self.plan(case, target, expansion, prescription), expansions))
 
+    def design(
+        self,
+        case: Case,
+        target: TargetVolume,
+        expansions: Sequence[Expansion],
+        prescription: Prescription,
+        map_: Callable[..., Iterable[Any]],
+        sparings: Sequence[Sparing] = (),
+    ) -> Sequence[Design]:
+        """What decides each plan: arrays by name, to be kept; nothing where planning is quick and the same everywhere."""
+        return [{} for _ in expansions]
+
     def check(
-        self, case: Case, target: TargetVolume, expansions: Sequence[Expansion], prescription: Prescription
+        self,
+        case: Case,
+        target: TargetVolume,
+        expansions: Sequence[Expansion],
+        prescription: Prescription,
+        sparings: Sequence[Sparing] = (),
     ) -> None:
         """Refuse what cannot be planned, without computing doses.
 
@@ -57,6 +91,16 @@ class PlanModelKind(Spec):
         ------
         ConfigError, CaseError : what is wrong with the study or with the patient data.
         """
+
+    @property
+    def plan_seconds(self) -> float:
+        """Rough time of a plan on one processor."""
+        return 0.4
+
+    @property
+    def limiting_goals(self) -> tuple[str, ...] | Literal["goals"]:
+        """Goals on organs that plans keep, in words; "goals": those of the study that are not optimal."""
+        return ()
 
     @property
     def edge_sd_mm(self) -> float | None:

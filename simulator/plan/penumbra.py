@@ -15,6 +15,7 @@ from simulator.plan.dose import PlannedDose, RadialProfile, SplineDose
 from simulator.plan.model import PlanModelKind
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Plan, plan_quality
+from simulator.plan.sparing import Sparing
 from simulator.plan.targets import Expansion, TargetVolume, expand
 from simulator.reading import check_room
 from simulator.spec import ConfigError, Field
@@ -100,7 +101,12 @@ class Penumbra(PlanModelKind):
         return self.penumbra_sd_mm
 
     def check(
-        self, case: Case, target: TargetVolume, expansions: Sequence[Expansion], prescription: Prescription
+        self,
+        case: Case,
+        target: TargetVolume,
+        expansions: Sequence[Expansion],
+        prescription: Prescription,
+        sparings: Sequence[Sparing] = (),
     ) -> None:
         """Refuse what has no closed form.
 

@@ -58,8 +58,9 @@ class PlanQuality:
     r100_deviation, r50_deviation, d2cm_deviation : "none", "minor" or "major" by RTOG 0813/0915.
     v90_deviation, v100_deviation : "none" from 99 and 95 % of the PTV on, which RTOG 0813/0915 ask for, "major" below.
     lattice_mm : step of the lattice on which the isodose volumes were counted.
-    ptv_free_percent, ptv_free_v100_percent : share of the PTV outside of planning-risk volumes, and how much of that gets the
-        prescription.
+    limited_by, given_up : the limits that hold the dose down, and those that were left so that the PTV keeps its floor.
+    ptv_free_percent, ptv_free_v100_percent : share of the PTV outside of planning-risk volumes, or of the organs that have a
+        limit, grown by their PRV margin, and how much of that gets the prescription.
     """
 
     ptv_cc: float
@@ -82,6 +83,8 @@ class PlanQuality:
     v90_deviation: Rating
     v100_deviation: Rating
     lattice_mm: float
+    limited_by: str = ""
+    given_up: str = ""
     ptv_free_percent: float = 100.0
     ptv_free_v100_percent: float = float("nan")
 

@@ -19,10 +19,17 @@ def check_plans(problem: Problem) -> None:
     ------
     ConfigError, CaseError : see the plan's model.
     """
+    plan = problem.config.plan
+    if plan.prv == "unknown" and any(strategy.prv_mm for strategy in problem.strategies):
+        raise ConfigError(
+            f"strategies.prv_mm: plans of the model {plan.model} know no organs; take `plan: {{model: inverse-arc}}`, or leave "
+            "prv_mm out"
+        )
     for same in planned_alike(problem.requests):
         for target, volume in zip(problem.targets, problem.planning_targets[same[0]], strict=True):
             expansions = [request.ptvs[target.number].expansion for request in same]
-            same[0].model.check(problem.case, volume, expansions, target.prescription)
+            sparings = [request.sparing for request in same]
+            same[0].model.check(problem.case, volume, expansions, target.prescription, sparings)
 
 
 def check_plans_are_used(problems: Sequence[Problem]) -> None:

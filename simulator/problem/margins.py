@@ -1,11 +1,12 @@
 """What each strategy asks of a plan: the errors that its margin covers, and what the margin is added to."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from simulator.plan.model import PlanModelKind
+from simulator.plan.sparing import Limit, Sparing
 from simulator.plan.targets import Expansion
 from simulator.sampling.courses import Setting
 from simulator.spec import ConfigError
@@ -30,6 +31,7 @@ class PtvRequest:
 
     margin_mm: tuple[float, float, float, float, float, float]
     target_path_mm: tuple[tuple[float, float, float], ...]
+    sparing: Sparing = field(default_factory=Sparing)
 
     @property
     def expansion(self) -> Expansion:
@@ -46,10 +48,12 @@ class PlanRequest:
     ----------
     model : what of the plan's model is the candidate's own.
     ptvs : by target.
+    sparing : the limits of organs that the plan keeps, and their planning-risk volumes.
     """
 
     model: PlanModelKind
     ptvs: tuple[PtvRequest, ...]
+    sparing: Sparing = field(default_factory=Sparing)
 
 
 def planned_alike(requests: Sequence[PlanRequest]) -> list[list[PlanRequest]]:
@@ -73,15 +77,18 @@ def margin_spread(setting: Setting, strategy: Strategy, target: str) -> Spread:
     return replace(spread, penumbra_sd_mm=setting.penumbra_sd_mm)
 
 
-def plan_request(setting: Setting, strategy: Strategy, model: PlanModelKind) -> PlanRequest:
-    """What a strategy asks of a plan.
+def plan_request(
+    setting: Setting, strategy: Strategy, model: PlanModelKind, limits: Sequence[Limit] = ()
+) -> PlanRequest:
+    """What a strategy asks of a plan that keeps some limits, of structures where they were imaged.
 
     Raises
     ------
     ConfigError : a margin beyond any clinic, or none or several plans of the model fit the strategy.
     """
     ptvs = tuple(_ptv_request(setting, strategy, target) for target in setting.targets)
-    return PlanRequest(model.of(strategy, ptvs[0].expansion), ptvs)
+    sparing = Sparing(tuple(_where_planned(setting, strategy, limit) for limit in limits), strategy.prv_mm)
+    return PlanRequest(model.of(strategy, ptvs[0].expansion), ptvs, sparing)
 
 
 def _ptv_request(setting: Setting, strategy: Strategy, target: str) -> PtvRequest:
@@ -97,6 +104,12 @@ def _ptv_request(setting: Setting, strategy: Strategy, target: str) -> PtvReques
         (right, left_mm, anterior, posterior, inferior, superior),
         tuple((float(x), float(y), float(z)) for x, y, z in path),
     )
+
+
+def _where_planned(setting: Setting, strategy: Strategy, limit: Limit) -> Limit:
+    """A limit of a structure where the strategy's motion management holds it."""
+    x, y, z = (float(mm) for mm in np.round(strategy.motion.offset_mm(setting.planned, limit.structure), 3) + 0.0)
+    return replace(limit, offset_mm=(x, y, z))
 
 
 def _ends(path_mm: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from simulator.metrics.metric import SCALES, Metric
 from simulator.once import Once
 from simulator.problem.checks import check_goal_probabilities, check_sources, require_structure, wanted_goals
 from simulator.problem.inputs import case_key, digests_of_inputs
+from simulator.problem.limits import notes_on_unplanned, plan_limits
 from simulator.problem.margins import plan_request
 from simulator.problem.problem import Problem
 from simulator.problem.record import breathing_record
@@ -64,6 +65,7 @@ def prepare(config: StudyConfig) -> Problem:
     for goal in (*goals, *wanted):
         goal.metric.check_volume(case.structures[goal.metric.structure].volume_cc)
     strategies = tuple(config.candidates())
+    limits, unplanned = plan_limits(config, case, goals)
     record = breathing_record(config.uncertainty.respiration)
     targets = targets_of(config, case, source, wanted)
     setting = setting_of(config, case, targets, record)
@@ -84,12 +86,12 @@ def prepare(config: StudyConfig) -> Problem:
         goals=goals,
         skipped_goals=tuple(g for g in published if g.metric.structure not in case.structures),
         strategies=strategies,
-        requests=tuple(plan_request(setting, s, config.plan) for s in strategies),
+        requests=tuple(plan_request(setting, s, config.plan, limits) for s in strategies),
         setting=setting,
         biology=biology,
         record=record,
         inputs=digests_of_inputs(config, case),
-        notes_on_plan=tuple(notes_on_plan),
+        notes_on_plan=(*notes_on_plan, *notes_on_unplanned(unplanned)),
     )
 
 

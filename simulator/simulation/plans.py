@@ -2,8 +2,10 @@
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 from simulator.parallel import Executor, SerialExecutor, in_order
+from simulator.plan.model import Design
 from simulator.plan.quality import Plan
 from simulator.problem.margins import PlanRequest, planned_alike
 from simulator.problem.problem import Problem
@@ -14,20 +16,39 @@ def make_plan(problem: Problem, request: PlanRequest) -> Plan:
     return make_plans(problem, [request], SerialExecutor())[0]
 
 
-def make_plans(problem: Problem, requests: Sequence[PlanRequest], executor: Executor) -> list[Plan]:
+def make_plans(
+    problem: Problem, requests: Sequence[PlanRequest], executor: Executor, designs: Sequence[Design] = ()
+) -> list[Plan]:
     """Planned doses of candidate margins, in their order; those of one planning target are made together.
 
-    Plan models plan for one target.
+    Parameters
+    ----------
+    designs : what `design_plans` found for them; found now by default.
     """
-    (target,) = problem.targets
     plans: dict[PlanRequest, Plan] = {}
+    designed = dict(zip(requests, designs, strict=True)) if designs else {}
     for some in planned_alike(requests):
-        made = some[0].model.plans(
-            problem.case,
-            problem.planning_targets[some[0]][target.number],
-            [request.ptvs[target.number].expansion for request in some],
-            target.prescription,
-            functools.partial(in_order, executor),
-        )
-        plans |= zip(some, made, strict=True)
+        known = [designed[r] for r in some if r in designed]
+        plans |= zip(some, some[0].model.plans(**_asked(problem, some, executor), designs=known), strict=True)
     return [plans[r] for r in requests]
+
+
+def design_plans(problem: Problem, requests: Sequence[PlanRequest], executor: Executor) -> list[Design]:
+    """What decides the plans of candidate margins, in their order."""
+    designs: dict[PlanRequest, Design] = {}
+    for some in planned_alike(requests):
+        designs |= zip(some, some[0].model.design(**_asked(problem, some, executor)), strict=True)
+    return [designs[r] for r in requests]
+
+
+def _asked(problem: Problem, some: Sequence[PlanRequest], executor: Executor) -> dict[str, Any]:
+    """What a plan model needs to know of requests around one planning target; plan models plan for one target."""
+    (target,) = problem.targets
+    return {
+        "case": problem.case,
+        "target": problem.planning_targets[some[0]][target.number],
+        "expansions": [request.ptvs[target.number].expansion for request in some],
+        "prescription": target.prescription,
+        "map_": functools.partial(in_order, executor),
+        "sparings": [request.sparing for request in some],
+    }

@@ -1,23 +1,35 @@
 """Strategies: a margin, a way to manage motion and an image-guidance protocol, three independent roles."""
 
+from typing import Annotated
+
 from simulator.readable import Readable
-from simulator.spec import Spec
+from simulator.spec import Field, Spec
 from simulator.strategy.guidance import Guidance
 from simulator.strategy.margin import Margin
 from simulator.strategy.motion import Motion
 
+PrvMargin = Annotated[float, Field(ge=0, le=20)]
+
 
 class Strategy(Readable, Spec):
-    """One candidate: margin, motion management and guidance."""
+    """One candidate: margin, motion management and guidance; and by how much planning grows organs (PRV), in mm."""
 
     margin: Margin
     motion: Motion
     guidance: Guidance
+    prv_mm: PrvMargin = 0.0
 
     def summary(self) -> dict[str, str]:
         """The three roles."""
-        return {"margin": self.margin.label(), "motion": self.motion.describe(), "guidance": self.guidance.describe()}
+        prv = {"PRV": f"{self.prv_mm:g} mm"} if self.prv_mm else {}
+        return {
+            "margin": self.margin.label(),
+            "motion": self.motion.describe(),
+            "guidance": self.guidance.describe(),
+            **prv,
+        }
 
     def label(self) -> str:
         """Name in tables and results, for example "itv, 5 mm, online-target"."""
-        return f"{self.motion.label()}, {self.margin.label()}, {self.guidance.label()}"
+        prv = f", PRV {self.prv_mm:g} mm" if self.prv_mm else ""
+        return f"{self.motion.label()}, {self.margin.label()}, {self.guidance.label()}{prv}"

@@ -13,13 +13,14 @@ from simulator.metrics.biology import Biology
 from simulator.metrics.goals import is_goal, parse_goal
 from simulator.plan.conformal_arc import ConformalArc
 from simulator.plan.imported import ImportedDoses
+from simulator.plan.inverse_arc import InverseArc
 from simulator.plan.penumbra import Penumbra
 from simulator.plan.prescription import Prescription
 from simulator.readable import Readable
 from simulator.results import VARIABLES
 from simulator.sampling.quasi import allowed_courses
 from simulator.spec import ConfigError, Discriminator, Field, Spec, Tag, field_validator, model_validator
-from simulator.strategy import Strategy
+from simulator.strategy import PrvMargin, Strategy
 from simulator.strategy.guidance import Guidance
 from simulator.strategy.margin import Margin
 from simulator.strategy.motion import Motion
@@ -54,7 +55,7 @@ CaseSource = Annotated[
         "`file: CASE` is wanted",
     ),
 ]
-PlanModel = Annotated[ConformalArc | Penumbra | ImportedDoses, Field(discriminator="model")]
+PlanModel = Annotated[ConformalArc | InverseArc | Penumbra | ImportedDoses, Field(discriminator="model")]
 
 
 def _readable(text: str) -> str:
@@ -96,19 +97,25 @@ class StrategyGrid(Spec):
     guidance: Annotated[tuple[Guidance, ...], Field(min_length=1)] = Field(
         description="image guidance: names or mappings with `kind`"
     )
+    prv_mm: Annotated[tuple[PrvMargin, ...], Field(min_length=1)] = Field(
+        (0.0,), description="planning-risk volume: by how much organs are grown for limits of their near-maximum dose"
+    )
 
-    @field_validator("margins_mm", "motion", "guidance", mode="before")
+    @field_validator("margins_mm", "motion", "guidance", "prv_mm", mode="before")
     @classmethod
     def _accept_short_forms(cls, value: Any, info: Any) -> Any:
         items = value if isinstance(value, list | tuple) else [value]
+        if info.field_name == "prv_mm":
+            return items
         return [_margin(v) if info.field_name == "margins_mm" else _kind(v) for v in items]
 
     def candidates(self) -> list[Strategy]:
         """The grid multiplied out: motion slowest, guidance fastest."""
         return [
-            Strategy(margin=margin, motion=motion, guidance=guidance)
+            Strategy(margin=margin, motion=motion, guidance=guidance, prv_mm=prv_mm)
             for motion in self.motion
             for margin in self.margins_mm
+            for prv_mm in self.prv_mm
             for guidance in self.guidance
         ]
 
@@ -119,6 +126,7 @@ class Candidate(Spec):
     margin_mm: Margin = Field(description="margin, as in `margins_mm`")
     motion: Motion = Field(description="motion management: a name or a mapping with `kind`")
     guidance: Guidance = Field(description="image guidance: a name or a mapping with `kind`")
+    prv_mm: PrvMargin = Field(0.0, description="planning-risk volume, as in the grid")
 
     @field_validator("margin_mm", "motion", "guidance", mode="before")
     @classmethod
@@ -364,4 +372,6 @@ class StudyConfig(Readable, Spec):
         """Every candidate strategy."""
         if isinstance(self.strategies, StrategyGrid):
             return self.strategies.candidates()
-        return [Strategy(margin=c.margin_mm, motion=c.motion, guidance=c.guidance) for c in self.strategies]
+        return [
+            Strategy(margin=c.margin_mm, motion=c.motion, guidance=c.guidance, prv_mm=c.prv_mm) for c in self.strategies
+        ]
