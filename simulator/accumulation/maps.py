@@ -68,12 +68,12 @@ class VisitBox:
 
 
 class MapFrame:
-    """The grid of the maps around the target, and what lies in each voxel.
+    """The grid of the maps around the targets, and what lies in each voxel.
 
     Parameters
     ----------
     lower_mm, upper_mm : box to cover, (x, y, z).
-    moving : names of structures that move within the patient, the target last so that it wins where they overlap.
+    moving : names of structures that move within the patient, targets last so that they win where they overlap.
     """
 
     def __init__(self, case: Case, lower_mm: np.ndarray, upper_mm: np.ndarray, moving: list[str]) -> None:
@@ -110,7 +110,7 @@ class MapFrame:
         return planned
 
     def ptv_mask(self, ptv: TargetVolume, offset_mm: np.ndarray) -> np.ndarray:
-        """Which voxels lie in the PTV about the target as the maps show it, boolean (z, y, x)."""
+        """Which voxels lie in a PTV about its target as the maps show it, boolean (z, y, x)."""
         x, y, z = (float(v) for v in self.grid.origin_mm + offset_mm)
         return ptv.on_grid(Grid((x, y, z), self.grid.spacing_mm, self.grid.shape))
 
