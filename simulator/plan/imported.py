@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
@@ -30,7 +30,9 @@ class ImportedPlan(Spec):
     )
     motion: str | None = Field(None, description="motion management by its kind or its name; any when absent")
     guidance: str | None = Field(None, description="image guidance by its kind or its name; any when absent")
-    prv_mm: float | None = Field(None, ge=0, description="planning-risk volume of the strategy in mm; any when absent")
+    prv_mm: Annotated[float, Field(ge=0, le=20)] | None = Field(
+        None, description="planning-risk volume of the strategy in mm; any when absent"
+    )
     dose: str = Field(description="label of the dose, its file, or its SOP instance UID (a unique end of it suffices)")
     plan: str | None = Field(
         None, description="its RTPLAN, by label, file or UID (or its end); by default the one that the dose refers to"
