@@ -1,169 +1,174 @@
-"""Several targets in one setting: what is a target's own, and what all share."""
+"""Planning targets and margins against closed forms."""
 
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
-from simulator.answers.joint import COVERAGE, JOINT, goals_of, joint_met
-from simulator.answers.margins import margin_families
-from simulator.case.anatomy import Case
-from simulator.case.phantoms import SpherePhantom
-from simulator.conventions import Stream
-from simulator.parallel import SerialExecutor
-from simulator.plan.conformal_arc import ConformalArc
-from simulator.problem.margins import plan_request
-from simulator.problem.preparation import prepare
-from simulator.sampling.courses import deliver, draw_courses
-from simulator.sampling.streams import Draws, TargetDraws
-from simulator.simulation.courses import course_draws, deliver_courses
-from simulator.simulation.plans import make_plan
-from simulator.simulation.work import prepare_work
-from simulator.strategy import Strategy
-from simulator.strategy.guidance import OnlineTarget
-from simulator.strategy.margin import VanHerkMargin
-from simulator.strategy.motion import NoMotionManagement
-from simulator.study_file.schema import StudyConfig
-from simulator.uncertainty import Uncertainty
-from tests.drawing import setting, strategy
+from simulator.case.geometry import Grid
+from simulator.plan.targets import Expansion, expand, planning_target
+from simulator.spec import CaseError
 
-COURSES = 20_000
-FIRST = Uncertainty.model_validate(
-    {
-        "setup": {"systematic_mm": 1, "random_mm": 1, "systematic_deg": 0.5},
-        "baseline": {"systematic_mm": 0.6, "after_imaging_sd_mm": 0.3},
-        "registration": {"systematic_mm": 0.8},
-    }
+STILL = np.zeros((1, 3))
+
+
+@dataclass(frozen=True)
+class Sphere:
+    centre_mm: tuple[float, float, float]
+    radius_mm: float
+
+    @property
+    def bounds_mm(self):
+        centre = np.array(self.centre_mm)
+        return centre - self.radius_mm, centre + self.radius_mm
+
+    def occupancy(self, grid: Grid) -> np.ndarray:
+        n = 4
+        part = (np.arange(n) + 0.5) / n - 0.5
+        filled = np.zeros(grid.shape, np.float32)
+        for dx in part:
+            for dy in part:
+                for dz in part:
+                    x, y, z = (
+                        a + d * s - c
+                        for a, d, s, c in zip(grid.axes_mm, (dx, dy, dz), grid.spacing_mm, self.centre_mm, strict=True)
+                    )
+                    filled += x**2 + (y**2)[:, None] + (z**2)[:, None, None] <= self.radius_mm**2
+        return filled / n**3
+
+
+@dataclass(frozen=True)
+class Block:
+    lower_mm: tuple[float, float, float]
+    upper_mm: tuple[float, float, float]
+
+    @property
+    def bounds_mm(self):
+        return np.array(self.lower_mm), np.array(self.upper_mm)
+
+    def occupancy(self, grid: Grid) -> np.ndarray:
+        x, y, z = (
+            np.clip((np.minimum(a + s / 2, high) - np.maximum(a - s / 2, low)) / s, 0, 1)
+            for a, s, low, high in zip(grid.axes_mm, grid.spacing_mm, self.lower_mm, self.upper_mm, strict=True)
+        )
+        return (z[:, None, None] * y[:, None] * x).astype(np.float32)
+
+
+def ball_cc(radius_mm: float) -> float:
+    return 4 / 3 * np.pi * radius_mm**3 * 1e-3
+
+
+def equal(margin_mm: float) -> Expansion:
+    return Expansion(np.full(3, margin_mm), np.full(3, margin_mm))
+
+
+CENTRES = [(0.0, 0.0, 0.0), (0.13, -0.21, 0.37)]
+
+
+@pytest.mark.parametrize("centre", CENTRES)
+@pytest.mark.parametrize("radius", [4.0, 7.5, 15.0])
+def test_region_itself_keeps_volume_and_centroid(centre, radius):
+    target = planning_target(Sphere(centre, radius), STILL)
+    assert target.volume_cc == pytest.approx(ball_cc(radius), rel=2e-3)
+    np.testing.assert_allclose(target.centroid_mm, centre, atol=0.01)
+    assert not target.mask[[0, -1]].any()
+    assert np.array_equal(target.path_mm, STILL)
+
+
+@pytest.mark.parametrize("centre", CENTRES)
+@pytest.mark.parametrize("radius", [7.5, 15.0])
+@pytest.mark.parametrize("margin", [1.0, 3.0, 5.0, 8.0])
+def test_expanded_ball_has_the_volume_of_the_larger_ball(centre, radius, margin):
+    ptv = expand(planning_target(Sphere(centre, radius), STILL), equal(margin))
+    assert ptv.volume_cc == pytest.approx(ball_cc(radius + margin), rel=0.007)
+    np.testing.assert_allclose(ptv.centroid_mm, centre, atol=0.01)
+    distance = np.linalg.norm(ptv.surface_mm - centre, axis=1)
+    assert abs(distance.mean() - radius - margin) < 0.04
+    assert np.abs(distance - radius - margin).max() < 0.2
+
+
+@pytest.mark.parametrize(
+    ("negative", "positive"),
+    [((3, 4, 5), (3, 4, 5)), ((2, 6, 3), (5, 1, 8)), ((0, 0, 0), (4, 0, 0)), ((0, 0, 6), (0, 0, 2))],
 )
-SECOND = FIRST.model_copy(
-    update={
-        "baseline": FIRST.baseline.model_copy(update={"systematic_mm": (1.0, 1.0, 1.0)}),
-        "registration": FIRST.registration.model_copy(update={"systematic_mm": (2.0, 2.0, 2.0)}),
-    }
-)
-BOTH = setting(FIRST, n_fractions=1, n_instants=1, others={"Node": SECOND}, centres={"Node": np.array([60.0, 0, 0])})
-ALONE = setting(FIRST, n_fractions=1, n_instants=1)
+def test_expanded_box_is_a_rounded_box(negative, positive):
+    """V = abc + sum of faces x margins + sum of edges x quarter ellipses + eight ellipsoid octants.
+
+    Sharp edges, and faces in a direction of zero margin, are known to half a voxel: 0.25 mm here.
+    """
+    block = Block((-20.1, -18.2, -22.3), (20.2, 18.4, 21.9))
+    target = planning_target(block, STILL)
+    ptv = expand(target, Expansion(np.array(negative, float), np.array(positive, float)))
+    side, margins = np.subtract(block.upper_mm, block.lower_mm), np.add(negative, positive)
+    a, b, c = side
+    p, q, r = margins
+    faces = a * b * r + a * c * q + b * c * p
+    edges = np.pi / 4 * (a * q * r + b * p * r + c * p * q)
+    truth = (a * b * c + faces + edges + np.pi / 6 * p * q * r) * 1e-3
+    assert ptv.volume_cc == pytest.approx(truth, rel=0.01)
+    middle = np.abs(ptv.surface_mm) < 10
+    for axis in range(3):
+        others = [k for k in range(3) if k != axis]
+        along = ptv.surface_mm[middle[:, others].all(axis=1), axis]
+        low_error = along.min() - (block.lower_mm[axis] - negative[axis])
+        high_error = along.max() - (block.upper_mm[axis] + positive[axis])
+        assert abs(low_error) < (0.1 if negative[axis] else 0.26)
+        assert abs(high_error) < (0.1 if positive[axis] else 0.26)
 
 
-def delivered(place, guidance=None):
-    return deliver(draw_courses(place, Draws(1, 0, COURSES)), strategy(guidance=guidance), place)
+def test_directions_are_those_of_the_patient():
+    """Only the superior margin moves the upper end of z, only the right margin the lower end of x."""
+    target = planning_target(Sphere((0, 0, 0), 8.0), STILL)
+    ptv = expand(target, Expansion(np.array([4.0, 0, 0]), np.array([0, 0, 6.0])))
+    lower, upper = ptv.surface_mm.min(axis=0), ptv.surface_mm.max(axis=0)
+    np.testing.assert_allclose(lower, [-12, -8, -8], atol=0.26)
+    np.testing.assert_allclose(upper, [8, 8, 14], atol=0.26)
 
 
-def test_a_second_target_changes_nothing_for_the_first():
-    for guidance in (None, OnlineTarget(match_mm=0.5)):
-        one, two = delivered(ALONE, guidance).motion("GTV"), delivered(BOTH, guidance).motion("GTV")
-        np.testing.assert_array_equal(one.shift_mm, two.shift_mm)
-        np.testing.assert_array_equal(one.linear, two.linear)
+def test_zero_margin_is_the_target_itself():
+    target = planning_target(Sphere((0.2, 0.1, 0), 6.0), STILL)
+    assert np.array_equal(expand(target, equal(0.0)).occupancy, target.occupancy)
 
 
-def test_own_errors_are_independent_and_the_patients_are_shared():
-    """Σ² of setup is the covariance of two targets; registration and baseline of each stay in it alone."""
-    moved = delivered(BOTH)
-    shift = [moved.bone_mm[:, 0, 0, 1] + moved.internal_mm[name][:, 0, 0, 1] for name in ("GTV", "Node")]
-    own = [0.8**2 + 0.6**2 + 0.3**2, 2.0**2 + 1.0**2 + 0.3**2]
-    expected = np.array([[own[0], 0], [0, own[1]]]) + 2.0
-    np.testing.assert_allclose(np.cov(shift), expected, atol=0.12)
+@pytest.mark.parametrize("end", [(0, 0, 10), (3, -4, 12)])
+def test_union_along_a_segment_is_a_capsule(end):
+    radius, length = 7.5, float(np.linalg.norm(end))
+    itv = planning_target(Sphere((0.1, 0.2, 0.3), radius), np.array([(0, 0, 0), end], float))
+    assert itv.volume_cc == pytest.approx(ball_cc(radius) + np.pi * radius**2 * length * 1e-3, rel=3e-3)
+    np.testing.assert_allclose(itv.centroid_mm, np.array([0.1, 0.2, 0.3]) + np.array(end) / 2, atol=0.02)
 
 
-def test_a_match_on_the_first_target_leaves_the_distance_to_the_second():
-    """At 60 mm on x a roll of 0.5 degrees is 0.52 mm along y, and the baseline shifts of both are left."""
-    perfect = OnlineTarget(match_mm=0)
-    moved = delivered(BOTH, perfect)
-    y = moved.motion("Node").shift_mm[:, 0, 1]
-    arm_mm = 60 * np.radians(0.5)
-    assert y.var() == pytest.approx(2.0**2 + 1.0**2 + 0.3**2 + 0.6**2 + arm_mm**2, rel=0.04)
-    assert moved.motion("GTV").shift_mm[:, 0, 1].var() == pytest.approx(0.8**2 + 0.3**2, rel=0.04)
+def test_expanded_capsule():
+    itv = planning_target(Sphere((0, 0, 0), 7.5), np.array([[0, 0, -6], [0, 0, 6.0]]))
+    truth = ball_cc(12.5) + np.pi * 12.5**2 * 12 * 1e-3
+    assert expand(itv, equal(5.0)).volume_cc == pytest.approx(truth, rel=0.005)
 
 
-def test_each_target_has_the_margin_of_its_own_errors():
-    """Van Herk without random errors: 2.5 Σ."""
-    place = setting(
-        Uncertainty.model_validate({"registration": {"systematic_mm": 0.8}}),
-        others={"Node": Uncertainty.model_validate({"registration": {"systematic_mm": 2.0}})},
-    )
-    van_herk = Strategy(margin=VanHerkMargin(), motion=NoMotionManagement(), guidance=strategy().guidance)
-    asked = plan_request(place, van_herk, ConformalArc())
-    assert [ptv.margin_mm[0] for ptv in asked.ptvs] == pytest.approx([2.5 * 0.8, 2.5 * 2.0], rel=0.002)
+def test_a_displaced_position_displaces_the_target():
+    path = np.array([[1.3, -2.2, 4.7]])
+    target = planning_target(Sphere((0, 0, 0), 7.5), np.repeat(path, 3, axis=0))
+    np.testing.assert_allclose(target.centroid_mm, path[0], atol=0.01)
+    assert target.path_mm.shape == (1, 3)
 
 
-def test_numbers_of_a_target_are_its_own_in_any_part():
-    base = Draws(3, 0, 8)
-    first, second = TargetDraws(base, 0), TargetDraws(base, 1)
-    plain = base.normals(Stream.REGISTRATION, 3)
-    np.testing.assert_array_equal(first.normals(Stream.REGISTRATION, 3), plain)
-    assert not np.any(second.normals(Stream.REGISTRATION, 3) == plain)
-    part = second.part(5, 2)
-    np.testing.assert_array_equal(part.normals(Stream.REGISTRATION, 3), second.normals(Stream.REGISTRATION, 3)[5:7])
-    np.testing.assert_array_equal(part.uniforms(Stream.REGISTRATION), second.uniforms(Stream.REGISTRATION)[5:7])
-    assert part.n_courses == 2
+def test_mask_on_another_grid():
+    target = planning_target(Sphere((0, 0, 0), 10.0), STILL)
+    grid = Grid.covering((-40, -40, -40), (40, 40, 40), 1.0)
+    inside = target.on_grid(grid)
+    assert inside.sum() * 1e-3 == pytest.approx(ball_cc(10.0), rel=0.01)
+    assert not inside[np.linalg.norm(grid.nodes_mm(), axis=-1) > 10.3].any()
+    assert not target.on_grid(Grid((60.0, 0, 0), (1.0, 1.0, 1.0), (4, 4, 4))).any()
 
 
-STUDY = StudyConfig.model_validate(
-    {
-        "name": "two-targets",
-        "case": {"phantom": "sphere", "radius_mm": 8, "organs": {"Node": {"gap_mm": 9, "radius_mm": 6}}, "grid_mm": 4},
-        "prescription": {"dose_gy": 40, "fractions": 2, "isodose_percent": 80},
-        "plan": {"model": "penumbra", "normalisation": "isodose"},
-        "uncertainty": {
-            "setup": {"systematic_mm": 2, "random_mm": 2},
-            "registration": {"systematic_mm": 1},
-            "delineation": {"sd_mm": 0.5},
-        },
-        "strategies": {"margins_mm": [3, 6], "motion": "none", "guidance": "none"},
-        "goals": ["GTV D98% >= 95%", "Node D98% >= 20 Gy"],
-        "courses": 30,
-        "numerics": {"instants": 2, "max_points": 1000},
-    }
-)
+def test_an_empty_region_is_an_error():
+    class Nothing(Sphere):
+        def occupancy(self, grid):
+            return np.zeros(grid.shape, np.float32)
+
+    with pytest.raises(CaseError, match="empty"):
+        planning_target(Nothing((0, 0, 0), 5.0), STILL)
 
 
-def values_of(problem, plan, metric=None):
-    """Metrics (course, metric), or one of them, under the first strategy."""
-    strategy, draws = problem.strategies[0], course_draws(problem, 0, 30)
-    delivery = deliver_courses(problem, strategy, draws)
-    values = prepare_work(problem, strategy, plan, [delivery], SerialExecutor()).block(draws, delivery)["values"]
-    return values if metric is None else values[:, problem.column[metric]]
-
-
-@pytest.fixture
-def two_targets(monkeypatch):
-    """The problem of a case whose node beside the sphere is a target too, and a plan for the first target alone."""
-    alone = prepare(STUDY)
-    plan = make_plan(alone, alone.requests[0])
-    build = SpherePhantom.build
-
-    def with_node(phantom: SpherePhantom) -> Case:
-        case = build(phantom)
-        return replace(case, structures=case.structures | {"Node": replace(case.structures["Node"], role="target")})
-
-    monkeypatch.setattr(SpherePhantom, "build", with_node)
-    monkeypatch.setattr(Case, "targets", property(lambda case: (case.structures["GTV"], case.structures["Node"])))
-    case = STUDY.case.model_copy(update={"grid_mm": 5.0})
-    decision = STUDY.decision.model_copy(update={"target_goals": ("GTV D98% >= 97%", "Node D2% >= 50%")})
-    return alone, plan, prepare(STUDY.model_copy(update={"case": case, "decision": decision}))
-
-
-def test_a_study_of_two_targets_up_to_its_plans(two_targets):
-    """Coverage is joint, and the first target's courses are those of a study of its own."""
-    alone, plan, problem = two_targets
-    assert [(t.number, t.name) for t in problem.targets] == [(0, "GTV"), (1, "Node")]
-    assert [g.text for g in problem.wanted] == ["GTV D98% >= 97%", "Node D2% >= 50%"]
-    assert problem.moving[-2:] == ["GTV", "Node"]
-    assert all(len(request.ptvs) == 2 for request in problem.requests)
-    assert [volume.centroid_mm[0] for volume in problem.planning_targets[problem.requests[0]]] == pytest.approx(
-        [0, 15], abs=0.05
-    )
-    assert [target.name for target, *_ in margin_families(problem)] == ["GTV", "Node"]
-    np.testing.assert_array_equal(values_of(alone, plan, "GTV D98%"), values_of(problem, plan, "GTV D98%"))
-    values = values_of(problem, plan)
-    each = [g.is_met(values[:, problem.column[g.metric.label]].astype(float), 40.0) for g in problem.wanted]
-    assert all(0 < met.mean() < 1 for met in each)
-    np.testing.assert_array_equal(joint_met(problem, values[None])[0, COVERAGE], each[0] & each[1])
-    assert [g.metric.structure for g in goals_of(problem, JOINT[1])] == ["GTV", "Node"]
-    assert goals_of(problem, JOINT[2]) == []
-
-
-def test_plan_models_say_that_they_plan_for_one_target(two_targets):
-    problem = two_targets[2]
-    with pytest.raises(ValueError, match="too many values to unpack"):
-        make_plan(problem, problem.requests[0])
+def test_negative_margins_are_refused():
+    with pytest.raises(ValueError, match="at least 0 mm"):
+        equal(-1.0)
