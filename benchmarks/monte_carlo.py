@@ -54,6 +54,25 @@ def pencil_beam(density: float, n_histories: int) -> np.ndarray:
     return np.asarray(run.dose).reshape(mass_g.shape)
 
 
+def dose_in_a_ball(radius_mm: float, n_histories: int = 15_000_000) -> float:
+    """Dose of a 30 mm field in the middle of a ball of water at the isocentre, 70 mm inside lung; radius 0 for lung alone."""
+    from pyradmc import AnalyticCrossSections, SpectralBeamSource, VoxelGrid, ali_rogers_mv
+    from pyradmc.backends.warp.engine import WarpEngine
+
+    x, depth = 2.5 * (np.arange(60) - 29.5), 2.5 * (np.arange(120) + 0.5)
+    density = np.ones((60, 60, 120), np.float32)
+    density[:, :, (depth > SLAB_MM[0]) & (depth < SLAB_MM[1])] = 0.26
+    density[x[:, None, None] ** 2 + x[:, None] ** 2 + (depth - 100) ** 2 < radius_mm**2] = 1.0
+    grid = VoxelGrid(
+        shape=density.shape, spacing=(0.25,) * 3, density=density, material=np.zeros(density.shape, np.int32)
+    )
+    source = SpectralBeamSource(ali_rogers_mv("varian-6mv"), (7.5, 7.5, -90.0), (7.5, 7.5, 10.0), 3.0, 3.0)
+    sections = AnalyticCrossSections(geometry_densities=grid.max_density_by_material())
+    engine = WarpEngine(grid=grid, cross_sections=sections, device="cpu")
+    dose = np.asarray(engine.run(source, n_histories=n_histories, n_batches=10, seed=5).dose)
+    return float(dose[29:31, 29:31, 38:42].mean())
+
+
 class Fields:
     """Doses of square fields, given at the isocentre, per fluence there, from the pencil beam of one density."""
 
@@ -187,6 +206,11 @@ def main() -> None:
                 [quantity, medium, f"{field:g}", f"{place:g}", f"{allowed:g}", unit, *(f"{v:.4g}" for v in values)]
             )
     fit(fields, depth_fit(fields[1.0]))
+    lung_alone = dose_in_a_ball(0.0)
+    for radius in (7.5, 10.0):
+        print(
+            f"ball of water of {2 * radius:g} mm in lung: {dose_in_a_ball(radius) / lung_alone:.3f} of the dose of lung"
+        )
 
 
 if __name__ == "__main__":

@@ -135,5 +135,5 @@ def test_a_study_has_the_same_metrics_with_and_without_dvhs():
     plan = make_plan(problem, problem.requests[0])
     work = prepare_work(problem, problem.strategies[0], plan, [delivery], SerialExecutor())
     some = work.for_metrics()
-    assert {"Lungs", "ChestWall"} <= {name for name, t in some.tissues.items() if isinstance(t, DecidingPoints)}
+    assert {"Lungs", "Esophagus"} <= {name for name, t in some.tissues.items() if isinstance(t, DecidingPoints)}
     np.testing.assert_allclose(some.metrics_of(draws), work.metrics_of(draws), rtol=2e-6, atol=1e-6)

@@ -234,7 +234,7 @@ def _lung_share(density: Volume, grid: Grid) -> np.ndarray:
 
     From the density smoothed by two Gaussians, of 6 mm (weight 0.8) and of 20 mm (0.2), the order of the range of
     electrons in water and in lung. So chosen, the dose falls by as much as Monte Carlo says 20 mm inside lung (to 2 %) and
-    in the middle of balls of water of 15 and 20 mm in lung (to 2 %). Air outside the patient counts as water.
+    in the middle of balls of water of 15 and 20 mm in lung (to 2.5 %). Air outside the patient counts as water.
     """
     coarse = _thinned(grid, _LUNG_STRIDE)
     index = np.moveaxis(density.grid.index_zyx(coarse.nodes_mm()), -1, 0)
