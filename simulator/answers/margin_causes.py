@@ -68,6 +68,8 @@ def _causes_mm(problem: Problem, results: xr.DataTree, row: int, at: list[int], 
     if len(problem.wanted) > 1 or part is None:
         return causes
     margins = results["margins"].to_dataset().isel(series=row)
+    if margins["falls"].item():
+        return causes
     recipe_mm, required_mm = margins["recipe_mm"].values, margins["required_mm"].values
     coverage = problem.config.decision.probability
     strategy = problem.strategies[at[0]]
