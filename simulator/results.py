@@ -113,6 +113,11 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "required_mm": Variable(_SIDES, "mm", "margin that reaches the wanted coverage; inf above the largest"),
         "low_mm": Variable(_SIDES, "mm", "lower end of the 95 % interval of required_mm; -inf below the smallest"),
         "high_mm": Variable(_SIDES, "mm", "upper end of the 95 % interval of required_mm; inf above the largest"),
+        "falls": Variable(
+            ("series",),
+            "1",
+            "whether a larger candidate covers less often than a smaller one: no margin is required then, required_mm is NaN",
+        ),
         "interpolation_mm": Variable(
             ("series",),
             "mm",
@@ -219,6 +224,13 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "ptv_free_v100_percent": Variable(("strategy",), "percent", "share of that which gets the prescription"),
         "max_gy": Variable(("strategy",), "Gy", "maximum dose"),
         "isodose_percent": Variable(("strategy",), "percent", "prescription as a share of the maximum dose"),
+        "limited_by": Variable(("strategy",), "", "limits of organs that hold the dose below the prescription rule"),
+        "given_up": Variable(("strategy",), "", "limits of organs that gave way to the coverage of the PTV"),
+        "prv_mm": Variable(("strategy",), "mm", "planning-risk volume: by how much planning grew organs"),
+        "ptv_free_percent": Variable(
+            ("strategy",), "percent", "share of the PTV outside organs with limits and their PRV"
+        ),
+        "ptv_free_v100_percent": Variable(("strategy",), "percent", "how much of that gets the prescription"),
         "r100_deviation": Variable(("strategy",), "", "RTOG 0813/0915 deviation of R100: none, minor or major"),
         "r50_deviation": Variable(("strategy",), "", "RTOG 0813/0915 deviation of R50: none, minor or major"),
         "d2cm_deviation": Variable(("strategy",), "", "RTOG 0813/0915 deviation of D2cm: none, minor or major"),
@@ -228,6 +240,14 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "v100_deviation": Variable(
             ("strategy",), "", "RTOG 0813/0915 deviation of V100% (95 % of the PTV): none or major"
         ),
+    },
+    "leaves": {
+        "gantry_deg": Variable(("beam",), "degree", "gantry angle (IEC 61217)"),
+        "couch_deg": Variable(("beam",), "degree", "couch rotation (IEC 61217)"),
+        "edge_mm": Variable(("strategy", "beam", "edge"), "mm", "borders of leaf pairs along the rotation axis"),
+        "low_mm": Variable(("strategy", "beam", "leaf"), "mm", "end of the leaf pair towards lower u, isocentre plane"),
+        "high_mm": Variable(("strategy", "beam", "leaf"), "mm", "end of the leaf pair towards higher u"),
+        "weight": Variable(("strategy", "beam"), "", "weight of the aperture, relative to the others of its plan"),
     },
     "dose": {
         "nominal": Variable(_MAP, "Gy", "planned dose"),
@@ -247,7 +267,7 @@ VARIABLES: dict[str, dict[str, Variable]] = {
 _DIGEST = "content_digest"
 _BOOK_KEEPING = {_DIGEST, "DIMENSION_LIST", "REFERENCE_LIST"}  # the latter two hold places in the file
 
-_OPTIONAL = ("dose", "budget", "dose/sd", "dose/percentile")
+_OPTIONAL = ("dose", "budget", "leaves", "dose/sd", "dose/percentile")
 
 SUMMARY_COLUMNS = (
     "strategy",

@@ -7,6 +7,8 @@ from test_conformal_arc import cylinder
 from test_targets import Block, Sphere, equal
 
 from simulator.case.anatomy import Case
+from simulator.case.cells import sub_voxel_moments
+from simulator.case.geometry import Grid
 from simulator.case.structures import Structure
 from simulator.plan.arcs import Order
 from simulator.plan.inverse_arc import InverseArc, PlanningTask
@@ -19,10 +21,18 @@ STILL = np.zeros((1, 3))
 CORD = Limit("Cord", "D0.035cc", 0.035, 20.0)
 
 
+class Solid(Block):
+    """A block whose cells know their moments."""
+
+    def moments(self, grid: Grid, index_zyx: np.ndarray) -> np.ndarray:
+        """See `Region`."""
+        return sub_voxel_moments(self.occupancy, grid, index_zyx)
+
+
 def patient(distance_mm=8.0, radius_mm=9.0) -> Case:
     """A ball, and a block of 10 mm as far behind it."""
     y = radius_mm + distance_mm
-    cord = Structure("Cord", "oar", Block((-5.0, y, -40.0), (5.0, y + 10, 40.0)))
+    cord = Structure("Cord", "oar", Solid((-5.0, y, -40.0), (5.0, y + 10, 40.0)))
     ball = Structure("GTV", "target", Sphere((0.0, 0.0, 0.0), radius_mm))
     return Case("phantom", {"GTV": ball, "Cord": cord}, "GTV", cylinder())
 

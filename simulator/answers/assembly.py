@@ -161,6 +161,7 @@ def _plans_group(problem: Problem, outcomes: list[Outcome], labels: list[str]) -
             "motion": np.array([s.motion.label() for s in problem.strategies]),
             "guidance": np.array([s.guidance.label() for s in problem.strategies]),
             "margin_mm": np.array([ptv.margin_mm for ptv in ptvs]),
+            "prv_mm": np.array([s.prv_mm for s in problem.strategies]),
             "planning_target_cc": np.array(
                 [problem.planning_targets[r][target.number].volume_cc for r in problem.requests]
             ),

@@ -71,6 +71,8 @@ def _causes_mm(
     if len(target.wanted) > 1 or part is None:
         return causes
     margins = results["margins"].to_dataset().isel(series=row)
+    if margins["falls"].item():
+        return causes
     recipe_mm, required_mm = margins["recipe_mm"].values, margins["required_mm"].values
     coverage = problem.config.decision.probability
     strategy = problem.strategies[at[0]]

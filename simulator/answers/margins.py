@@ -8,6 +8,7 @@ import xarray as xr
 from simulator.population.required_margin import (
     Chain,
     along_chain,
+    falls_along,
     interpolation_error,
     margin_chains,
     margin_of_all,
@@ -28,19 +29,23 @@ def margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
     for target, at, chain in margin_families(problem):
         strategy = problem.strategies[at[0]]
         excesses = _excesses(problem, target, values, at)
+        falls = falls_along(excesses)
         found = required_margin(margin_of_all(excesses, chain.size_mm), probability)
-        bounds = (found.at, found.low, found.high)
+        bounds = (np.nan,) * 3 if falls else (found.at, found.low, found.high)
         rows.append(
             {
                 "motion": strategy.motion.label(),
-                "guidance": strategy.guidance.label(),
+                "guidance": strategy.guidance.label() + strategy.prv_words(),
                 "smallest_mm": chain.sides_mm[0],
                 "largest_mm": chain.sides_mm[-1],
                 **{
                     key: along_chain(chain.sides_mm, chain.size_mm, bound)
                     for key, bound in zip(("required_mm", "low_mm", "high_mm"), bounds, strict=True)
                 },
-                "interpolation_mm": chain.growth * interpolation_error(excesses, chain.size_mm, probability),
+                "falls": falls,
+                "interpolation_mm": np.nan
+                if falls
+                else chain.growth * interpolation_error(excesses, chain.size_mm, probability),
                 "recipe_mm": _recipes_mm(problem, target, at[0]),
             }
         )
@@ -48,7 +53,7 @@ def margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
     empty = dict.fromkeys(sides, (0, len(DIRECTIONS))) | {"recipe_mm": (0, len(recipes), len(DIRECTIONS))}
     arrays = {
         key: np.array([r[key] for r in rows]) if rows else np.zeros(empty.get(key, (0,)))
-        for key in ("motion", "guidance", *sides, "interpolation_mm", "recipe_mm")
+        for key in ("motion", "guidance", *sides, "falls", "interpolation_mm", "recipe_mm")
     }
     for key in ("motion", "guidance"):
         arrays[key] = arrays[key].astype(str).astype(object)
@@ -59,10 +64,10 @@ def margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
 def margin_families(problem: Problem) -> Iterator[tuple[Target, list[int], Chain]]:
     """By target, strategies that differ by a constant margin alone, smallest first, and their margins: one chain where
     candidates are nested, else one for each axis."""
-    families: dict[tuple[str, str], list[int]] = {}
+    families: dict[tuple[str, str, float], list[int]] = {}
     for i, strategy in enumerate(problem.strategies):
         if strategy.margin.is_constant:
-            families.setdefault((strategy.motion.label(), strategy.guidance.label()), []).append(i)
+            families.setdefault((strategy.motion.label(), strategy.guidance.label(), strategy.prv_mm), []).append(i)
     for target in problem.targets:
         candidate_mm = np.array([request.ptvs[target.number].margin_mm for request in problem.requests])
         for members in families.values():

@@ -1,5 +1,6 @@
 """Tables for the terminal: a resolved study, and the answer of a finished one."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from simulator.simulation.courses import COURSES_COMPARED, course_draws, deliver
 from simulator.study_file.schema import StudyConfig
 
 _SUMS_PER_SECOND, _LOOK_UPS_PER_SECOND, _METRICS_AS_SUMS = 2e10, 8e8, 40
-_PLAN_SECONDS, _STUDY_SECONDS = 0.4, 8.0
+_STUDY_SECONDS = 8.0
 
 
 def study_tables(config: StudyConfig, problems: list[Problem]) -> list[Table]:
@@ -129,8 +130,12 @@ def _course_seconds(problem: Problem, structure: str, delivery: Delivery) -> flo
 
 def _plan_seconds(problems: list[Problem]) -> float:
     """Rough time of all plans and of what every study needs."""
-    plans = {(p.config.case.model_dump_json(), request) for p in problems for request in p.requests}
-    return _PLAN_SECONDS * len(plans) + _STUDY_SECONDS * len(problems)
+    plans = {
+        (p.config.case.model_dump_json(), request): p.config.plan.plan_seconds
+        for p in problems
+        for request in p.requests
+    }
+    return sum(plans.values()) / (os.cpu_count() or 1) + _STUDY_SECONDS * len(problems)
 
 
 def _megabytes(problem: Problem) -> float:

@@ -6,20 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 
 from simulator.answers.assembly import Outcome, assemble
 from simulator.answers.budget import budget_group, budget_strategies
 from simulator.answers.margin_causes import explain_margins
 from simulator.execution.checkpoint import BLOCKS, RESULTS, BlockStore
 from simulator.execution.problems import problem_in
-from simulator.execution.splitting import Task
+from simulator.execution.splitting import Task, plan_name
 from simulator.execution.tasks import load_block, simulate
 from simulator.parallel import Executor, SerialExecutor
 from simulator.plan.quality import PlanQuality
 from simulator.population.bands import DOSE_BINS, VOLUME_LEVELS, band_quantiles
 from simulator.population.coverage import dose_volume_coverage
 from simulator.problem.problem import Problem
-from simulator.results import write_results, write_summary
+from simulator.results import group, write_results, write_summary
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,25 @@ def assemble_results(assembly: Assembly, executor: Executor | None = None) -> No
     ]
     results = assemble(problem, problem.map_frame, outcomes, values, assembly.seconds)
     results["margins"] = explain_margins(problem, results, executor or SerialExecutor())
+    if problem.config.plan.is_optimised:
+        results["leaves"] = _leaves(problem, store)
     if problem.config.budget is not None:
         labels = budget_strategies(problem.config, results)
         results["budget"] = budget_group(problem, store, executor or SerialExecutor(), labels)
     write_summary(results, assembly.folder / "summary.csv")
     write_results(results, assembly.folder / RESULTS)
+
+
+def _leaves(problem: Problem, store: BlockStore) -> xr.Dataset:
+    """The apertures of all plans, filled up with NaN where some have fewer leaves."""
+    plans = [load_block(store, plan_name(problem, strategy)) for strategy in range(len(problem.strategies))]
+    arrays = {key: plans[0][key] for key in ("gantry_deg", "couch_deg")}
+    for key in ("edge_mm", "low_mm", "high_mm", "weight"):
+        shape = np.max([plan[key].shape for plan in plans], axis=0)
+        arrays[key] = np.full((len(plans), *shape), np.nan)
+        for filled, plan in zip(arrays[key], plans, strict=True):
+            filled[tuple(slice(0, n) for n in plan[key].shape)] = plan[key]
+    return group("leaves", arrays, {"strategy": [s.label() for s in problem.strategies]})
 
 
 def values_of(problem: Problem, store: BlockStore, tasks: Iterable[Task]) -> np.ndarray:

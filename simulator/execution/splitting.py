@@ -36,6 +36,42 @@ class Task:
         return {f"s{self.strategy:03d}-c{first:08d}-{n}": (first, n) for first, n in runs}
 
 
+@dataclass(frozen=True)
+class PlanTask:
+    """A plan that is optimised once, for every run folder that asks for it.
+
+    Parameters
+    ----------
+    places : run folders, and the name under which each keeps the plan.
+    strategy : one of the first folder that has the plan.
+    """
+
+    places: tuple[tuple[Path, str], ...]
+    strategy: int
+
+
+def plan_name(problem: Problem, strategy: int) -> str:
+    """Under which a run folder keeps the plan of a strategy: its place among those that differ."""
+    return f"plan-{list(dict.fromkeys(problem.requests)).index(problem.requests[strategy]):03d}"
+
+
+def plan_tasks_of(problems: dict[Path, Problem]) -> list[PlanTask]:
+    """The plans that have to be optimised before courses are simulated, each once for all points of a sweep that share it."""
+    places: dict[Hashable, dict[tuple[Path, str], int]] = {}
+    for folder, problem in problems.items():
+        for strategy, request in enumerate(problem.requests):
+            if problem.config.plan.is_optimised:
+                key = _planning_key(problem), request
+                places.setdefault(key, {}).setdefault((folder, plan_name(problem, strategy)), strategy)
+    return [PlanTask(tuple(found), next(iter(found.values()))) for found in places.values()]
+
+
+def _planning_key(problem: Problem) -> Hashable:
+    """What plans depend on beside what is requested of them."""
+    config = problem.config
+    return case_key(config), config.plan.model_dump_json(), config.prescription
+
+
 def planned_together(problem: Problem, strategy: int) -> tuple[PlanRequest, ...]:
     """The plans that are made at once: some margins of one planning target, in at least two portions for two workers."""
     wanted, requests = problem.requests[strategy], list(dict.fromkeys(problem.requests))
@@ -47,8 +83,7 @@ def planned_together(problem: Problem, strategy: int) -> tuple[PlanRequest, ...]
 
 def plans_key(problem: Problem, strategy: int) -> Hashable:
     """What the plans of a portion depend on."""
-    config = problem.config
-    return case_key(config), config.plan.model_dump_json(), config.prescription, planned_together(problem, strategy)
+    return _planning_key(problem), planned_together(problem, strategy)
 
 
 def tasks_of(problems: dict[Path, Problem], runs: dict[Path, tuple[int, int]]) -> list[Task]:

@@ -22,9 +22,9 @@ from simulator.execution.folder import (
 from simulator.execution.gathering import Assembly, assemble_results
 from simulator.execution.listening import Progress, Silent
 from simulator.execution.problems import identity_of, problems_of
-from simulator.execution.splitting import Task, tasks_of
+from simulator.execution.splitting import Task, plan_tasks_of, tasks_of
 from simulator.execution.stopping import next_run, stopping_rule
-from simulator.execution.tasks import simulate
+from simulator.execution.tasks import optimise_plan, simulate
 from simulator.execution.watching import task_log, watched
 from simulator.files import mark_own, require_own
 from simulator.parallel import Executor, local_executor
@@ -138,6 +138,7 @@ def _simulate(
     problems: dict[Path, Problem], executor: Executor, progress: Progress, log: Path
 ) -> dict[Path, list[Task]]:
     """Simulate until every study has the courses that it asks for; the tasks of each."""
+    _optimise(problems, executor, progress)
     rules = {folder: stopping_rule(problem.config) for folder, problem in problems.items()}
     runs = {
         folder: (0, rule.first_look if (rule := rules[folder]) else problem.config.courses)
@@ -160,12 +161,21 @@ def _simulate(
     return finished
 
 
+def _optimise(problems: dict[Path, Problem], executor: Executor, progress: Progress) -> None:
+    """Make the plans that are optimised, side by side and once, so that all workers deliver the same ones."""
+    tasks = plan_tasks_of(problems)
+    if tasks:
+        progress.stage(f"{len(tasks)} plans")
+        for _ in executor.map(optimise_plan, tasks):
+            pass
+
+
 def _combine_points(config: StudyConfig, out: Path, folders: list[Path]) -> None:
     """Results of the whole sweep from those of its points, one file open at a time."""
     points = []
     for folder in folders:
         with open_results(folder) as results:
-            points.append(results.drop_nodes("dose", errors="ignore").load())
+            points.append(results.drop_nodes(("dose", "leaves"), errors="ignore").load())
     results = combine(config, points)
     results.attrs["inputs"] = json.dumps(merged_inputs(_inputs_of(point) for point in points))
     write_summary(results, out / "summary.csv")

@@ -8,23 +8,25 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
 from simulator.accumulation.maps import MapFrame
 from simulator.execution.checkpoint import BLOCKS, BlockStore
 from simulator.execution.problems import problem_in
-from simulator.execution.splitting import PLANS_AT_ONCE, Task, planned_together, plans_key
+from simulator.execution.splitting import PLANS_AT_ONCE, PlanTask, Task, plan_name, planned_together, plans_key
 from simulator.once import Once
 from simulator.parallel import SerialExecutor
+from simulator.plan.model import Design
 from simulator.plan.quality import Plan
 from simulator.problem.margins import PlanRequest
 from simulator.problem.problem import Problem
 from simulator.sampling.courses import Delivery
 from simulator.simulation.courses import course_draws, deliver_courses
-from simulator.simulation.plans import make_plans
+from simulator.simulation.plans import design_plans, make_plans
 from simulator.simulation.work import Work, prepare_work
 from simulator.spec import SimulatorError
 from simulator.study_file.loading import dump_study
@@ -50,12 +52,39 @@ _plans: Once[dict[PlanRequest, Plan]] = Once(PLANS_AT_ONCE + 2)
 _deliveries: Once[list[Delivery]] = Once(2)
 
 
-def _plan_of(problem: Problem, strategy: int) -> Plan:
+def optimise_plan(task: PlanTask) -> None:
+    """Decide a plan and keep it in the run folders that have none yet: the first one found is everyone's."""
+    (folder, name), *_ = task.places
+    problem = problem_in(folder)
+    stores = [(BlockStore(place / BLOCKS), name) for place, name in task.places]
+    found = next((store.load(name) for store, name in stores if store.has(name)), None)
+    if found is None:
+        (design,) = design_plans(problem, [problem.requests[task.strategy]], SerialExecutor())
+        found = dict(design)
+    for store, name in stores:
+        if not store.has(name):
+            store.save(name, found)
+
+
+def _plan_of(problem: Problem, strategy: int, folder: Path) -> Plan:
     def make() -> dict[PlanRequest, Plan]:
         requests = planned_together(problem, strategy)
-        return dict(zip(requests, make_plans(problem, requests, SerialExecutor()), strict=True))
+        designs = _designs_of(problem, requests, folder) if problem.config.plan.is_optimised else []
+        return dict(zip(requests, make_plans(problem, requests, SerialExecutor(), designs), strict=True))
 
     return _plans.get(plans_key(problem, strategy), make)[problem.requests[strategy]]
+
+
+def _designs_of(problem: Problem, requests: Sequence[PlanRequest], folder: Path) -> list[Design]:
+    """What was decided of plans, from the run folder; plans that are missing there are optimised again."""
+    store, designs = BlockStore(folder / BLOCKS), list[Design]()
+    for request in requests:
+        strategy = problem.requests.index(request)
+        name = plan_name(problem, strategy)
+        if not store.has(name):
+            optimise_plan(PlanTask(((folder, name),), strategy))
+        designs.append(load_block(store, name))
+    return designs
 
 
 def _delivery_key(problem: Problem, task: Task) -> Hashable:
@@ -74,7 +103,7 @@ def simulate(task: Task) -> TaskRecord:
     missing = [name for name in blocks if not store.has(name)]
     if missing or not store.has(task.key):
         strategy = problem.strategies[task.strategy]
-        plan = _plan_of(problem, task.strategy)
+        plan = _plan_of(problem, task.strategy, task.folder)
         draws = [course_draws(problem, *run) for run in blocks.values()]
         deliveries = _deliveries.get(
             _delivery_key(problem, task), lambda: [deliver_courses(problem, strategy, some) for some in draws]

@@ -139,9 +139,11 @@ class InverseArc(ArcPlanModel):
         map_: Callable[..., Iterable[Any]],
         sparings: Sequence[Sparing] = (),
     ) -> list[Design]:
-        """Leaf positions and weights."""
+        """Leaf positions and weights of every beam, and its angles."""
+        angles = np.array([(gantry, arc.couch_deg) for arc in self.arcs for gantry in arc.gantry_deg] * self.passes)
+        of_beams = {"gantry_deg": angles[:, 0], "couch_deg": angles[:, 1]}
         orders, treatment, medium = self._ordered(case, target, expansions, prescription, map_, sparings)
-        return [apertures.arrays for apertures in self._shaped(orders, treatment, medium, map_)]
+        return [apertures.arrays | of_beams for apertures in self._shaped(orders, treatment, medium, map_)]
 
     def _treatment(self, target: TargetVolume) -> Treatment:
         """The beams of every pass, one pass after the other."""

@@ -155,8 +155,10 @@ def objective_of(
 ) -> tuple[
     Callable[[np.ndarray], tuple[float, np.ndarray]], Callable[[Leaves], np.ndarray], Callable[[np.ndarray], Leaves]
 ]:
-    """The penalties and their slope by variables of similar size: centres and half widths of leaf pairs in cm, and weights
-    relative to the mean; and the way from leaves to variables and back."""
+    """The penalties and their slope by variables, and the way from leaves to variables and back.
+
+    Variables are of similar size: centres and half widths of leaf pairs in cm, and weights relative to the mean.
+    """
     shape, mean_weight = start.low_mm.shape, float(start.weight.mean())
     n_leaves = start.low_mm.size
 

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
+from scipy.stats import binom
 
 from simulator.population.intervals import quantile_interval
 
 _STEP_MM = 0.02
 _BEYOND_MM = (30.0, 60.0)
+_CHANCE = 0.025
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,24 @@ def required_margin(margin_of_course: np.ndarray, probability: float) -> Require
     at = ordered[min(len(ordered), max(1, int(np.ceil(probability * len(ordered))))) - 1]
     low, high = quantile_interval(margin_of_course, (probability,))
     return RequiredMargin(float(at), float(low[0]), float(high[0]))
+
+
+def falls_along(excesses: list[np.ndarray]) -> bool:
+    """Whether a larger candidate margin meets the goals together less often than a smaller one, beyond chance.
+
+    That is so where limits of organs cut the PTV of the larger one; nothing can be interpolated then. Chance is that of the
+    courses in which the two differ (exact McNemar, Bonferroni over the pairs).
+
+    Parameters
+    ----------
+    excesses : for each goal (margin, course), as for `margin_of_courses`.
+    """
+    met = np.all([excess >= 0 for excess in excesses], axis=0)
+    pairs = [(i, j) for j in range(len(met)) for i in range(j)]
+    lost = np.array([np.sum(met[i] & ~met[j]) for i, j in pairs])
+    won = np.array([np.sum(~met[i] & met[j]) for i, j in pairs])
+    p = binom.sf(lost - 1, np.maximum(lost + won, 1), 0.5)
+    return bool(np.any((lost > won) & (p < _CHANCE / max(len(pairs), 1))))
 
 
 def along_chain(margin_mm: np.ndarray, size_mm: np.ndarray, at: float) -> np.ndarray:

@@ -141,6 +141,8 @@ def _millimetres(value: float) -> str:
 
 def bounded(margins: xr.Dataset, i: int) -> str:
     """The required margin, or on which side of the candidates it lies."""
+    if margins["falls"].values[i]:
+        return "none: larger candidates cover less"
     required, smallest, largest = (margins[f"{k}_mm"].values[i] for k in ("required", "smallest", "largest"))
     if np.isposinf(required).any():
         return f"more than {_sides(largest)}"
@@ -149,6 +151,8 @@ def bounded(margins: xr.Dataset, i: int) -> str:
 
 def interval_mm(margins: xr.Dataset, i: int) -> str:
     """The interval of the required margin, or on which side of the candidates it ends."""
+    if margins["falls"].values[i]:
+        return "–"
     low, high, smallest, largest = (margins[f"{k}_mm"].values[i] for k in ("low", "high", "smallest", "largest"))
     below = f"below {_sides(smallest)}" if np.isneginf(low).any() else _sides(low)
     above = f"above {_sides(largest)}" if np.isposinf(high).any() else _sides(high)

@@ -265,6 +265,9 @@ def _plans(results: xr.DataTree) -> list[dict[str, Any]]:
         row |= {key: significant(float(row[key])) for key in ("planning_target_cc", "ptv_cc")}
         for key in ("r100", "r50", "d2cm", "v90", "v100"):
             row[f"{key}_words"] = _DEVIATIONS[str(row[f"{key}_deviation"])]
+        row["limits"] = "; ".join(
+            f"{words} {row[key]}" for key, words in (("limited_by", "cut by"), ("given_up", "missed:")) if row[key]
+        )
         sides = [f"{side:.3g}" for side in row["margin_mm"]]
         margin = sides[0] if len(set(sides)) == 1 else " / ".join(sides)
         rows.append(row | {"strategy": str(name), "margin": margin})

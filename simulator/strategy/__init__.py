@@ -31,5 +31,8 @@ class Strategy(Readable, Spec):
 
     def label(self) -> str:
         """Name in tables and results, for example "itv, 5 mm, online-target"."""
-        prv = f", PRV {self.prv_mm:g} mm" if self.prv_mm else ""
-        return f"{self.motion.label()}, {self.margin.label()}, {self.guidance.label()}{prv}"
+        return f"{self.motion.label()}, {self.margin.label()}, {self.guidance.label()}{self.prv_words()}"
+
+    def prv_words(self) -> str:
+        """Its planning-risk volume after other words; empty without."""
+        return f", PRV {self.prv_mm:g} mm" if self.prv_mm else ""
