@@ -227,10 +227,6 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "limited_by": Variable(("strategy",), "", "limits of organs that hold the dose below the prescription rule"),
         "given_up": Variable(("strategy",), "", "limits of organs that gave way to the coverage of the PTV"),
         "prv_mm": Variable(("strategy",), "mm", "planning-risk volume: by how much planning grew organs"),
-        "ptv_free_percent": Variable(
-            ("strategy",), "percent", "share of the PTV outside organs with limits and their PRV"
-        ),
-        "ptv_free_v100_percent": Variable(("strategy",), "percent", "how much of that gets the prescription"),
         "r100_deviation": Variable(("strategy",), "", "RTOG 0813/0915 deviation of R100: none, minor or major"),
         "r50_deviation": Variable(("strategy",), "", "RTOG 0813/0915 deviation of R50: none, minor or major"),
         "d2cm_deviation": Variable(("strategy",), "", "RTOG 0813/0915 deviation of D2cm: none, minor or major"),
