@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+import simulator
 from simulator.metrics.biology import TissueResponse, TumourResponse
 from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics
 from simulator.metrics.fraction_sums import FractionSums
 from simulator.metrics.kinds import parse_metric
 from simulator.population.intervals import wilson_interval
 from simulator.population.prescriptions import crossing_scale, largest_scale, probability_at
+from simulator.study_file.schema import StudyConfig
 
 RNG = np.random.default_rng(3)
 DOSE_GY = RNG.uniform(5, 60, (4, 300)).astype(np.float32)
@@ -80,3 +82,39 @@ def test_the_largest_scale_of_a_normal_crossing():
     assert most == pytest.approx(norm.ppf(0.1 + half, 1, 0.1), abs=3e-4)
     assert interval(crossing >= shown)[0] >= 0.9 > interval(crossing > shown)[0]
     assert np.isnan(largest_scale(crossing[:20], 0.9, lambda met: wilson_interval(met.sum(), 20))[1])
+
+
+def test_probabilities_at_other_prescriptions_are_those_of_the_plan_simulated_again():
+    """Goals on doses, volumes, cold volumes, biological doses and responses: equal to three decimals."""
+    study = StudyConfig.model_validate(
+        {
+            "name": "scaled",
+            "case": {
+                "phantom": "sphere",
+                "radius_mm": 10,
+                "organs": {"Heart": {"radius_mm": 12, "gap_mm": 6}},
+            },
+            "prescription": {"dose_gy": 50, "fractions": 5, "isodose_percent": 80},
+            "plan": {"model": "penumbra", "penumbra_sd_mm": 4, "normalisation": "isodose"},
+            "uncertainty": {"setup": {"systematic_mm": 3, "random_mm": 2}},
+            "strategies": {"margins_mm": [5], "motion": ["none"], "guidance": ["none"]},
+            "goals": [
+                "GTV D98% >= 95%",
+                "GTV V95% >= 99%",
+                "GTV TCP >= 90%",
+                "Heart D0.035cc <= 38 Gy",
+                "Heart V20Gy <= 20%",
+                "Heart CV30Gy >= 6 cc",
+                "Heart EQD2(3):D0.5cc <= 60 Gy",
+            ],
+            "biology": {"tcp": {"GTV": {"alpha_per_gy": 0.3, "alpha_beta_gy": 10, "clonogens_per_cc": 1.0e7}}},
+            "numerics": {"max_points": 2000},
+        }
+    )
+    told = simulator.run(study, courses=300)["prescription"].to_dataset().isel(strategy=0)
+    for scale in (0.8, 0.9, 1.1):
+        again = study.model_copy(update={"plan": study.plan.model_copy(update={"scale": scale})})
+        goals = simulator.run(again, courses=300)["goals"].to_dataset().isel(strategy=0)
+        at = told.sel(scale=scale)
+        np.testing.assert_allclose(at["probability"], goals["probability"], atol=1e-3)
+        assert 0 < float(goals["probability"].min()) < 0.5

@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -49,6 +49,38 @@ class PlannedDose(ABC):
     def profile(self) -> RadialProfile | None:
         """The dose against the distance from a centre where that is all it depends on, which needs no lattice; else None."""
         return None
+
+    def scaled(self, factor: float) -> "PlannedDose":
+        """The dose times a factor."""
+        return self if factor == 1 else ScaledDose(self, factor)
+
+
+@dataclass(frozen=True)
+class ScaledDose(PlannedDose):
+    """A dose times a factor."""
+
+    dose: PlannedDose
+    factor: float
+
+    @property
+    def parts(self) -> tuple[DosePart, ...]:
+        """Those of the dose, scaled."""
+        if len(self.dose.parts) == 1:
+            return super().parts
+        return tuple(replace(part, dose=part.dose.scaled(self.factor)) for part in self.dose.parts)
+
+    def on_grid(self, grid: Grid) -> np.ndarray:
+        """Dose float32 (z, y, x) in Gy at the nodes of a grid."""
+        return np.float32(self.factor) * self.dose.on_grid(grid)
+
+    def at(self, points_mm: np.ndarray) -> np.ndarray:
+        """Dose float64 (n,) in Gy at points (n, 3)."""
+        return self.factor * self.dose.at(points_mm)
+
+    def profile(self) -> RadialProfile | None:
+        """That of the dose, scaled."""
+        known = self.dose.profile()
+        return None if known is None else replace(known, dose_gy=self.factor * known.dose_gy)
 
 
 class SplineDose(PlannedDose):

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Plan
 from simulator.plan.sparing import Sparing
 from simulator.plan.targets import Expansion, TargetVolume, planning_target
-from simulator.spec import Spec
+from simulator.spec import Field, Spec
 from simulator.strategy import Strategy
 
 Design = Mapping[str, np.ndarray]
@@ -40,6 +40,12 @@ class PlanModelKind(Spec):
     limits_of_doses: ClassVar[str] = "A synthesised dose is a model of a plan, not a calculation of dose transport."
     is_optimised: ClassVar[bool] = False
     prv: ClassVar[Literal["unknown", "a name", "planned on"]] = "unknown"
+
+    scale: Annotated[float, Field(ge=0.1, le=3)] = Field(
+        1.0,
+        description="factor on the dose of the finished plan, the prescription staying as it is: the same plan at another "
+        "prescription; plan quality is that before",
+    )
 
     @abstractmethod
     def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> Plan:

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from simulator.parallel import Executor, SerialExecutor, in_order
@@ -29,7 +30,8 @@ def make_plans(
     designed = dict(zip(requests, designs, strict=True)) if designs else {}
     for some in planned_alike(requests):
         known = [designed[r] for r in some if r in designed]
-        plans |= zip(some, some[0].model.plans(**_asked(problem, some, executor), designs=known), strict=True)
+        made = some[0].model.plans(**_asked(problem, some, executor), designs=known)
+        plans |= zip(some, (_scaled(plan, some[0].model.scale) for plan in made), strict=True)
     return [plans[r] for r in requests]
 
 
@@ -39,6 +41,10 @@ def design_plans(problem: Problem, requests: Sequence[PlanRequest], executor: Ex
     for some in planned_alike(requests):
         designs |= zip(some, some[0].model.design(**_asked(problem, some, executor)), strict=True)
     return [designs[r] for r in requests]
+
+
+def _scaled(plan: Plan, factor: float) -> Plan:
+    return plan if factor == 1 else replace(plan, dose=plan.dose.scaled(factor))
 
 
 def _asked(problem: Problem, some: Sequence[PlanRequest], executor: Executor) -> dict[str, Any]:
