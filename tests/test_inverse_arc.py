@@ -8,7 +8,7 @@ from inverse_plans import CORD, RX, STILL, patient, planned, task_of, usual_plan
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix, hstack
 from scipy.special import ndtr
-from test_conformal_arc import case_with
+from test_conformal_arc import case_with, cylinder
 from test_targets import Sphere, equal
 
 from simulator.case.structures import Structure
@@ -185,6 +185,17 @@ def test_a_symmetric_patient_gets_a_symmetric_dose(passes, percent):
     for axis in range(3):
         mirrored = points * np.where(np.arange(3) == axis, -1, 1)
         assert np.sqrt(np.mean((plan.dose.at(mirrored) - gy) ** 2)) < percent / 100 * 62.5
+
+
+def test_a_turned_patient_gets_a_turned_dose():
+    """By 10 degrees in a round body, which takes every beam to the place of its neighbour."""
+    angle, density = np.deg2rad(10), cylinder(half_mm=(120.0, 120.0, 100.0))
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    places = [np.array([30.0, 0, 0]), turn @ [30.0, 0, 0]]
+    plans = [planned(InverseArc(passes=1), case_with(Sphere(tuple(place), 9.0), density)) for place in places]
+    points = np.random.default_rng(9).uniform(-25, 25, (2000, 3)) + places[0]
+    difference = plans[1].dose.at(points @ turn.T) - plans[0].dose.at(points)
+    assert np.sqrt(np.mean(difference**2)) < 0.01 * 62.5
 
 
 def test_a_plan_is_the_same_whichever_are_made_with_it():
