@@ -115,6 +115,7 @@ def test_true_is_read_where_it_is_wanted(tmp_path):
         (("name: study", "name: study\nnumerics: {instants: 1000}\ncourses: 4000"), ":1: numerics.instants: 20020000 moments"),
         (("name: study", "name: study\nsession: {dose_rate_gy_per_min: 0.1}\nprescription: {dose_gy: 50, fractions: 1}"), ""),
         (("systematic_mm: [1, 1, 1]\n    random", "systematic_mm: 50\n    mean_mm: 90\n    random"), "3 mm, none' displaces"),
+        (("systematic_mm: [1, 1, 1]\n    random", "systematic_mm: 38\n    random"), "displaces the patient by 128 mm in a"),
         (("[3]", "[van-herk]\n  # "), ""),
     ],
 )  # fmt: skip

@@ -8,7 +8,7 @@ from simulator.accumulation.maps import BONE
 from simulator.accumulation.reach import Reach
 from simulator.problem.problem import Problem
 from simulator.sampling.courses import Delivery, TissueMotion
-from simulator.simulation.courses import COURSES_FOLLOWED, course_draws, deliver_courses
+from simulator.simulation.courses import deliver_courses, sampled_draws
 from simulator.spec import ConfigError
 from simulator.strategy import Strategy
 
@@ -37,13 +37,13 @@ def reach_of(problem: Problem, strategy: Strategy, deliveries: Iterable[Delivery
 
 
 def check_reach(problem: Problem) -> None:
-    """Refuse a study whose first courses displace anatomy farther than any treatment would go on.
+    """Refuse a study whose sampled courses displace anatomy farther than any treatment would go on.
 
     Raises
     ------
     ConfigError : the strategy, the structure and the distance.
     """
-    draws = course_draws(problem, 0, min(COURSES_FOLLOWED, problem.config.courses))
+    draws = sampled_draws(problem)
     roles = {(s.motion.model_dump_json(), s.guidance.model_dump_json()): s for s in problem.strategies}
     for strategy in roles.values():
         reach_of(problem, strategy, [deliver_courses(problem, strategy, draws)])
