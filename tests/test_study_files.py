@@ -133,6 +133,17 @@ def test_nonsense_is_told_with_its_line(change, message, tmp_path):
     assert len(told) < 500
 
 
+def test_dose_lattices_beyond_memory_are_refused_before_anything_is_simulated(tmp_path):
+    """A target of a million fine cells that is displaced by centimetres."""
+    text = GOOD.replace("systematic_mm: [1, 1, 1]\n    random", "systematic_mm: 30\n    random")
+    told = message_with_reach(f"{text}\nnumerics: {{max_points: 1000000}}\n", tmp_path)
+    assert "a dose lattice that reaches wherever GTV is displaced to: " in told
+    assert told.endswith(
+        "lower numerics.max_points, raise numerics.target_lattice_mm, or lower the errors and motion of the study"
+    )
+    assert len(told) < 500
+
+
 def message_with_reach(text, tmp_path):
     from simulator.execution.problems import problems_of
 
