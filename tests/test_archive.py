@@ -275,3 +275,25 @@ def test_flawed_nrrd_volumes_are_refused(change, words, tmp_path):
             read_nrrd(tmp_path / "a.nrrd")
         assert str(told.value).startswith(str(tmp_path / "a.nrrd"))
         assert wanted in str(told.value)
+
+
+def test_points_on_the_surface_of_a_mask_lie_on_its_faces_edges_and_corners():
+    mask = np.zeros((6, 7, 8), bool)
+    mask[1:4, 2:5, 3:7] = True
+    mask[4, 2, 3] = True
+    region = MaskRegion(Grid((10.0, 20.0, 30.0), (2.0, 3.0, 4.0), mask.shape), mask)
+    points = region.surface_mm(1.0)
+    lower, upper = region.bounds_mm
+    np.testing.assert_allclose((points.min(axis=0), points.max(axis=0)), (lower, upper))
+    corners = np.stack(np.meshgrid(*zip(lower, (23.0, 33.5, 44.0), strict=True), indexing="ij"), axis=-1).reshape(-1, 3)
+    is_there = np.linalg.norm(points[:, None] - corners, axis=-1).min(axis=0) < 1e-9
+    assert is_there.all()
+    assert len(points) == len(np.unique(points, axis=0))
+    eight = 0.01 * np.stack(np.meshgrid(*[(-1.0, 1.0)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    index = np.rint(region.grid.index_zyx((points[:, None] + eight).reshape(-1, 3))).astype(int)
+    inside = mask[tuple(index.T)].reshape(len(points), 8)
+    assert inside.any(axis=1).all()
+    assert not inside.all(axis=1).any()
+    steps = np.array([2.0, 3.0, 4.0]) / np.ceil([2.0, 3.0, 4.0])
+    nearest = np.linalg.norm((points[:, None] - points) / steps, axis=-1)
+    assert np.sort(nearest, axis=1)[:, 1].max() <= 1 + 1e-9

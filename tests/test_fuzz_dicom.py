@@ -2,11 +2,10 @@
 
 import shutil
 import sys
-from collections import Counter
 
 import pytest
 from fuzz.dicom import try_out, write_base, write_flawed
-from fuzz.harness import assert_sound, attempt
+from fuzz.harness import attempt, tally
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are forked and measured as Linux does")
 
@@ -20,21 +19,14 @@ def base(tmp_path_factory):
 
 def try_seeds(base, tmp_path, seeds):
     """Try out one folder for each seed, every tenth to its results; how many came to which end."""
-    ends: Counter[str] = Counter()
-    failures, slowest, largest_mb = [], 0.0, 0.0
-    for seed in seeds:
-        flaws = write_flawed(base, tmp_path / str(seed), seed)
-        outcome = attempt(try_out, tmp_path / str(seed), seed % 10 == 0)
-        slowest, largest_mb = max(slowest, outcome.seconds), max(largest_mb, outcome.peak_mb)
-        try:
-            assert_sound(outcome)
-            ends[outcome.message] += 1
+
+    def attempts():
+        for seed in seeds:
+            flaws = write_flawed(base, tmp_path / str(seed), seed)
+            yield f"seed {seed} ({'; '.join(flaws)})", attempt(try_out, tmp_path / str(seed), seed % 10 == 0)
             shutil.rmtree(tmp_path / str(seed))
-        except AssertionError as error:
-            failures.append(f"seed {seed} ({'; '.join(flaws)}): {error}")
-    print(f"{tmp_path.name}: {dict(ends)}, at most {slowest:.0f} s and {largest_mb:.0f} MB")
-    assert not failures, "\n".join(failures)
-    return ends
+
+    return tally(f"folders {seeds}", attempts())
 
 
 def test_sixty_flawed_folders(base, tmp_path):

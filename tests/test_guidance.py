@@ -89,6 +89,16 @@ def test_an_online_protocol_corrects_what_it_measured_and_misses_by_the_couch():
     assert not OnlineBone(match_mm=0, action_level_mm=5).correct(np.full((1, 1, 3), [3.0, 4, 0]), ERRORS).any()
 
 
+def test_without_an_action_level_the_couch_moves_even_where_nothing_was_measured():
+    """So that courses are left with the couch's error, as margin recipes assume."""
+    for kind in (OnlineBone, OnlineTarget):
+        guidance = kind(match_mm=0, couch_mm=COUCH)
+        np.testing.assert_array_equal(guidance.correct(np.zeros_like(SEEN), ERRORS), MOVED)
+        nothing = Spread(np.zeros(3), np.zeros(3), 12)
+        np.testing.assert_allclose(guidance.residual(nothing, nothing).random_mm, COUCH)
+        assert not kind(match_mm=0, couch_mm=COUCH, action_level_mm=1).correct(np.zeros_like(SEEN), ERRORS).any()
+
+
 @pytest.mark.parametrize("first", [1, 3, 11])
 def test_nal_corrects_by_the_mean_of_what_it_measured(first):
     found = NoActionLevel(measured_fractions=first, match_mm=MATCH, couch_mm=COUCH).correct(SEEN, ERRORS)

@@ -115,6 +115,7 @@ def test_true_is_read_where_it_is_wanted(tmp_path):
         (("name: study", "name: study\nnumerics: {instants: 1000}\ncourses: 4000"), ":1: numerics.instants: 20020000 moments"),
         (("name: study", "name: study\nsession: {dose_rate_gy_per_min: 0.1}\nprescription: {dose_gy: 50, fractions: 1}"), ""),
         (("systematic_mm: [1, 1, 1]\n    random", "systematic_mm: 50\n    mean_mm: 90\n    random"), "3 mm, none' displaces"),
+        (("systematic_mm: [1, 1, 1]\n    random", "systematic_mm: 38\n    random"), "displaces the patient by 128 mm in a"),
         (("[3]", "[van-herk]\n  # "), ""),
     ],
 )  # fmt: skip
@@ -129,6 +130,17 @@ def test_nonsense_is_told_with_its_line(change, message, tmp_path):
         return
     told = message_with_reach(text, tmp_path)
     assert message in told
+    assert len(told) < 500
+
+
+def test_dose_lattices_beyond_memory_are_refused_before_anything_is_simulated(tmp_path):
+    """A target of a million fine cells that is displaced by centimetres."""
+    text = GOOD.replace("systematic_mm: [1, 1, 1]\n    random", "systematic_mm: 30\n    random")
+    told = message_with_reach(f"{text}\nnumerics: {{max_points: 1000000}}\n", tmp_path)
+    assert "a dose lattice that reaches wherever GTV is displaced to: " in told
+    assert told.endswith(
+        "lower numerics.max_points, raise numerics.target_lattice_mm, or lower the errors and motion of the study"
+    )
     assert len(told) < 500
 
 

@@ -38,9 +38,21 @@ def patch_points(
     return ScatteredPoints(dose, patch.points_mm, reach, patch.spacing_mm / stride, stride, unblur=unblur)
 
 
+def lattice_bytes(patch: Patch, reach: Reach, finest_mm: float) -> float:
+    """Memory that the dose lattice of a patch asks for at least, so far may its points move."""
+    step_mm = patch.spacing_mm / _stride(patch, finest_mm)
+    size_mm = np.ptp(patch.points_mm, axis=0) + reach.upper_mm - reach.lower_mm
+    return float(np.prod(size_mm / step_mm + 1)) * np.dtype(np.float32).itemsize
+
+
+def _stride(patch: Patch, finest_mm: float) -> int:
+    """Lattice steps between the points of a patch, to begin with."""
+    return 1 if patch.spacing_mm >= _SPARSE_MM else max(1, int(np.ceil(patch.spacing_mm / finest_mm - 1e-9)))
+
+
 def _fine_points(dose: PlannedDose, patch: Patch, reach: Reach, finest_mm: float) -> LatticePoints | ScatteredPoints:
     """Points of a patch on a lattice whose step is halved until its error is small, or the lattice too large."""
-    stride = 1 if patch.spacing_mm >= _SPARSE_MM else max(1, int(np.ceil(patch.spacing_mm / finest_mm - 1e-9)))
+    stride = _stride(patch, finest_mm)
     while True:
         points = patch_points(dose, patch, reach, stride)
         is_fine = points.interpolation_error_gy <= _LATTICE_ERROR * points.highest_gy

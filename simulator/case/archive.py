@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from zipfile import ZipFile, is_zipfile
 
@@ -88,6 +88,21 @@ class MaskRegion:
     def moments(self, grid: Grid, index_zyx: np.ndarray) -> np.ndarray:
         """Moments float64 (n, 10) within some voxels, see `Region`."""
         return sub_voxel_moments(self.occupancy, grid, index_zyx)
+
+    def surface_mm(self, spacing_mm: float) -> np.ndarray:
+        """Points (n, 3) on the outer faces of the filled voxels, their edges and corners included, at most so far apart."""
+        steps = np.ceil(np.array(self.grid.spacing_mm[::-1]) / spacing_mm - 1e-9).astype(int)
+        filled = np.pad(self.mask, 1)
+        nodes = []
+        for axis, side in product(range(3), (0, 1)):
+            beyond = np.roll(filled, 1 - 2 * side, axis)
+            outer = np.argwhere(filled & ~beyond) - 1
+            offsets = [np.arange(n + 1) if other != axis else [side * n] for other, n in enumerate(steps)]
+            on_face = np.stack(np.meshgrid(*offsets, indexing="ij"), axis=-1).reshape(-1, 3)
+            nodes.append((outer[:, None] * steps + on_face).reshape(-1, 3))
+        shape = np.array(self.mask.shape) * steps + 1
+        numbers = np.unique(np.ravel_multi_index(np.concatenate(nodes).T, tuple(shape)))
+        return self.grid.points_mm(np.stack(np.unravel_index(numbers, tuple(shape)), axis=1) / steps - 0.5)
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,8 @@ class Cells:
             own = np.ravel_multi_index((index - lowest).T, size)
             beside = own[filled, None] + _NEIGHBOURS @ [size[1] * size[2], size[2], 1]
             following, their_sources = _following(own, own[filled], beside, patch.spacing_mm <= _FOLLOWING_MM)
-            every = np.setdiff1d(np.concatenate([own, beside.ravel()]), following)
+            every = _distinct(np.concatenate([own, beside.ravel()]))
+            every = every[~np.isin(every, following, assume_unique=True)]
             node_cc = np.zeros(len(every))
             node_cc[np.searchsorted(every, own)] = patch.volume_cc
             at = np.stack(np.unravel_index(every, size), axis=1) + lowest
@@ -262,6 +263,12 @@ class Cells:
         for column, factor in enumerate(_FOLLOW):
             own += np.bincount(self.sources[:, column], factor * following, self.n_nodes)
         return own
+
+
+def _distinct(values: np.ndarray) -> np.ndarray:
+    """What `np.unique` gives, by sorting: for many repeated numbers several times as quick as by hashing."""
+    ordered = np.sort(values, axis=None)
+    return ordered[np.append(True, ordered[1:] != ordered[:-1])]
 
 
 def _following(

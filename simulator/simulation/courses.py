@@ -22,6 +22,12 @@ def course_draws(problem: Problem, first: int, n_courses: int) -> RandomNumbers:
     return Draws(config.seed, first, n_courses)
 
 
+def sampled_draws(problem: Problem) -> RandomNumbers:
+    """The random numbers of the courses that show, before any is simulated, how far a strategy displaces anatomy."""
+    is_limited = problem.config.sampling == "sobol"
+    return course_draws(problem, 0, min(COURSES_SAMPLED, problem.config.courses) if is_limited else COURSES_SAMPLED)
+
+
 def deliver_courses(problem: Problem, strategy: Strategy, draws: RandomNumbers) -> Delivery:
     """What a strategy makes of drawn courses; its margin does not matter."""
     return deliver(draw_courses(problem.setting, draws), strategy, problem.setting)

@@ -6,9 +6,11 @@ import numpy as np
 
 from simulator.accumulation.maps import BONE
 from simulator.accumulation.reach import Reach
+from simulator.accumulation.structure import lattice_bytes
 from simulator.problem.problem import Problem
+from simulator.reading import check_room
 from simulator.sampling.courses import Delivery, TissueMotion
-from simulator.simulation.courses import COURSES_FOLLOWED, course_draws, deliver_courses
+from simulator.simulation.courses import deliver_courses, sampled_draws
 from simulator.spec import ConfigError
 from simulator.strategy import Strategy
 
@@ -37,13 +39,22 @@ def reach_of(problem: Problem, strategy: Strategy, deliveries: Iterable[Delivery
 
 
 def check_reach(problem: Problem) -> None:
-    """Refuse a study whose first courses displace anatomy farther than any treatment would go on.
+    """Refuse a study whose sampled courses displace anatomy farther than any treatment would go on, or than memory allows.
 
     Raises
     ------
     ConfigError : the strategy, the structure and the distance.
     """
-    draws = course_draws(problem, 0, min(COURSES_FOLLOWED, problem.config.courses))
+    draws, numerics = sampled_draws(problem), problem.config.numerics
     roles = {(s.motion.model_dump_json(), s.guidance.model_dump_json()): s for s in problem.strategies}
     for strategy in roles.values():
-        reach_of(problem, strategy, [deliver_courses(problem, strategy, draws)])
+        reach = reach_of(problem, strategy, [deliver_courses(problem, strategy, draws)])
+        for structure in problem.structures:
+            key = "target_lattice_mm" if structure.role == "target" else "oar_lattice_mm"
+            for patch in problem.patches[structure.name]:
+                check_room(
+                    lattice_bytes(patch, reach[structure.name], getattr(numerics, key)),
+                    f"strategy {strategy.label()!r}: a dose lattice that reaches wherever {structure.name} is displaced to",
+                    f"lower numerics.max_points, raise numerics.{key}, or lower the errors and motion of the study",
+                    ConfigError,
+                )

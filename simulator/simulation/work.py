@@ -13,7 +13,7 @@ from simulator.parallel import Executor, in_order
 from simulator.plan.quality import Plan
 from simulator.problem.problem import Problem
 from simulator.sampling.courses import Delivery, TissueMotion
-from simulator.simulation.courses import COURSES_FOLLOWED, COURSES_SAMPLED, course_draws, deliver_courses
+from simulator.simulation.courses import COURSES_FOLLOWED, deliver_courses, sampled_draws
 from simulator.simulation.deciding import fewest
 from simulator.simulation.displacements import reach_of
 from simulator.simulation.measuring import Tally, measure_delivery, simulate_courses
@@ -110,9 +110,7 @@ def prepare_work(
     problem: Problem, strategy: Strategy, plan: Plan, deliveries: Iterable[Delivery], executor: Executor
 ) -> Work:
     """Doses of a plan around every structure, as far as some deliveries move it."""
-    is_limited = problem.config.sampling == "sobol"
-    n_sampled = min(COURSES_SAMPLED, problem.config.courses) if is_limited else COURSES_SAMPLED
-    sample = deliver_courses(problem, strategy, course_draws(problem, 0, n_sampled))
+    sample = deliver_courses(problem, strategy, sampled_draws(problem))
     reach = reach_of(problem, strategy, [sample, *deliveries])
     numerics = problem.config.numerics
 

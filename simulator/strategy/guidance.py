@@ -229,7 +229,8 @@ class ExtendedNoActionLevel(_Offline):
 
 class _Online(_Matched):
     action_level_mm: Annotated[float, Field(ge=0, le=50)] = Field(
-        0.0, description="errors up to this length (3-D) are left alone, which leaves part of the systematic error"
+        0.0,
+        description="errors up to this length (3-D) are left alone, which leaves part of the systematic error; 0: none",
     )
     couch: Literal["4D", "6D"] = Field("4D", description="6D also corrects rotations")
     rotation_match_deg: SdDeg3 = Field(
@@ -245,9 +246,10 @@ class _Online(_Matched):
         return None if self.reimage_every_min is None else 60 * self.reimage_every_min
 
     def correct(self, seen_mm: np.ndarray, noise: GuidanceNoise) -> np.ndarray:
-        """What the match showed, where it exceeds the action level."""
+        """What the match showed, where it exceeds the action level; without one, the couch moves in every fraction."""
         measured = seen_mm + noise.match * self.match_mm
-        is_moved = np.linalg.norm(measured, axis=-1, keepdims=True) > self.action_level_mm
+        length_mm = np.linalg.norm(measured, axis=-1, keepdims=True)
+        is_moved = (length_mm > self.action_level_mm) | (self.action_level_mm == 0)
         return np.where(is_moved, measured + noise.couch * self.couch_mm, 0.0)
 
     def correct_again(self, seen_mm: np.ndarray, noise: GuidanceNoise) -> np.ndarray:

@@ -5,7 +5,8 @@ import pickle
 import resource
 import signal
 import traceback
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -63,6 +64,22 @@ def assert_sound(outcome: Outcome) -> None:
     assert outcome.status != "failed", outcome.message
     assert "Traceback" not in outcome.message
     assert outcome.status == "done" or outcome.message.strip()
+
+
+def tally(name: str, attempts: Iterable[tuple[str, Outcome]]) -> Counter[str]:
+    """How many attempts, each with what was tried, came to which end: refused, or what they say they did."""
+    ends: Counter[str] = Counter()
+    failures, slowest, largest_mb = [], 0.0, 0.0
+    for tried, outcome in attempts:
+        slowest, largest_mb = max(slowest, outcome.seconds), max(largest_mb, outcome.peak_mb)
+        try:
+            assert_sound(outcome)
+            ends[outcome.message if outcome.status == "done" else "refused"] += 1
+        except AssertionError as error:
+            failures.append(f"{tried}: {error}")
+    print(f"{name}: {dict(ends)}, at most {slowest:.0f} s and {largest_mb:.0f} MB", flush=True)
+    assert not failures, "\n".join(failures)
+    return ends
 
 
 def _answer(
