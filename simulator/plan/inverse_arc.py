@@ -40,6 +40,7 @@ from simulator.plan.quality import hottest_gy, ptv_doses
 from simulator.plan.sparing import Limit, Sparing
 from simulator.plan.targets import Expansion, TargetVolume
 from simulator.spec import ConfigError, Field
+from simulator.strategy import Strategy
 
 _PTV_POINTS, _TARGET_POINTS = 2000, 300
 _STAGES: Final = (50, 30, 30, 30)
@@ -91,6 +92,22 @@ class InverseArc(ArcPlanModel):
     def limiting_goals(self) -> tuple[str, ...] | Literal["goals"]:
         """As the key `limits` says."""
         return self.limits
+
+    def describe(self, case: Case, strategies: Sequence[Strategy]) -> list[str]:
+        """What plans are optimised for, and the prescription rule."""
+        limits = "the mandatory goals on organs" if self.limits == "goals" else ", ".join(self.limits)
+        grown = sorted({f"{s.prv_mm:g}" for s in strategies if s.prv_mm})
+        prv = f", those of near-maximum doses with organs grown by {' or '.join(grown)} mm" if grown else ""
+        floor = f"{self.coverage_floor_percent:g} % of the PTV get {100 * _V90:g} % of it"
+        rule = (
+            "always"
+            if self.priority == "target"
+            else f"unless a limit holds the dose down, which it does until {floor}"
+        )
+        return [
+            f"Plans are arcs with {self.passes} aperture{'s' * (self.passes > 1)} at each gantry angle, optimised for the PTV and "
+            f"for {limits}{prv}; D95% of the PTV is the prescription, {rule}"
+        ]
 
     def check(
         self,
