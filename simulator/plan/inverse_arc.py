@@ -104,9 +104,10 @@ class InverseArc(ArcPlanModel):
             if self.priority == "target"
             else f"unless a limit holds the dose down, which it does until {floor}"
         )
+        opened = "one aperture" if self.passes == 1 else "two apertures"
         return [
-            f"Plans are arcs with {self.passes} aperture{'s' * (self.passes > 1)} at each gantry angle, optimised for the PTV and "
-            f"for {limits}{prv}; D95% of the PTV is the prescription, {rule}"
+            f"Plans are arcs with {opened} at each gantry angle, optimised for the PTV and for {limits}{prv}; D95% of the PTV is "
+            f"the prescription, {rule}"
         ]
 
     def check(
