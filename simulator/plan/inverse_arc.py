@@ -106,8 +106,8 @@ class InverseArc(ArcPlanModel):
         )
         opened = "one aperture" if self.passes == 1 else "two apertures"
         return [
-            f"Plans are arcs with {opened} at each gantry angle, optimised for the PTV and for {limits}{prv}; D95% of the PTV is "
-            f"the prescription, {rule}"
+            f"Plans are arcs with {opened} at each gantry angle, optimised for the PTV and for {limits}{prv}; D95% of the PTV "
+            f"is the prescription, {rule}"
         ]
 
     def check(

@@ -150,17 +150,20 @@ def _undecided(results: xr.DataTree) -> list[str]:
     open_ones = decision.isel(strategy=np.flatnonzero((decision["verdict"] == "undecided").values))
     n = decision.sizes["strategy"]
     sentences = []
-    if open_ones.sizes["strategy"]:
+    if n_open := open_ones.sizes["strategy"]:
         needed = open_ones["courses_to_decide"].values
         settled = needed[np.isfinite(needed)]
-        number = (
-            f"one new run of {settled.max():.0f} courses, with another seed, would settle them in nine cases of ten"
-        )
-        close = f"{int(np.isinf(needed).sum())} too close to call with a million courses"
-        texts = ([number] if len(settled) else []) + ([close] if len(settled) < len(needed) else [])
+        verb, them = ("is", "it") if n_open == 1 else ("are", "them")
+        texts = []
+        if len(settled):
+            texts.append(
+                f"one new run of {settled.max():.0f} courses, with another seed, would settle {them} nine times in ten"
+            )
+        if len(settled) < n_open:
+            texts.append(f"{n_open - len(settled)} too close to call with a million courses")
         sentences.append(
-            f"{open_ones.sizes['strategy']} of {n} strategies are undecided, as a 95 % interval contains a wanted probability: "
-            f"{'; '.join(texts)} (a difference of less than {100 * decision.attrs['indifference']:g} points is not asked for)."
+            f"{n_open} of {n} strategies {verb} undecided, as a 95 % interval contains a wanted probability: {'; '.join(texts)} "
+            f"(a difference of less than {100 * decision.attrs['indifference']:g} points is not asked for)."
         )
     n_conditions = int(decision.attrs["n_conditions"])
     if n * n_conditions > 1:
