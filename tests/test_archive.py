@@ -282,7 +282,7 @@ def test_points_on_the_surface_of_a_mask_lie_on_its_faces_edges_and_corners():
     mask[1:4, 2:5, 3:7] = True
     mask[4, 2, 3] = True
     region = MaskRegion(Grid((10.0, 20.0, 30.0), (2.0, 3.0, 4.0), mask.shape), mask)
-    points = region.surface_mm(1.0)
+    points = region.edges_mm(1.0)
     lower, upper = region.bounds_mm
     np.testing.assert_allclose((points.min(axis=0), points.max(axis=0)), (lower, upper))
     corners = np.stack(np.meshgrid(*zip(lower, (23.0, 33.5, 44.0), strict=True), indexing="ij"), axis=-1).reshape(-1, 3)

@@ -1,5 +1,7 @@
 """Regions from contours: closed forms of areas and volumes, and the rules for holes, gaps and end caps."""
 
+import itertools
+
 import numpy as np
 import pytest
 from dicom_factory import circle
@@ -293,3 +295,15 @@ def test_a_coordinate_that_is_no_number_is_refused():
 def test_an_island_between_the_slices_of_another_part_takes_nothing_from_it():
     contours = [circle(-20, 0, 3.0 * i, 9) for i in range(9)] + [circle(20, 0, 10.6, 4)]
     assert volume_cc(contours, slice_spacing_mm=3) == pytest.approx(np.pi * (81 * 27 + 16 * 3) / 1000, rel=0.01)
+
+
+def test_points_on_the_edges_of_slabs_reach_their_corners():
+    square = np.array([[0.0, 0, 0], [10, 0, 0], [10, 4, 0], [0, 4, 0]])
+    region = ContourRegion.from_contours([square, square + np.array([0, 0, 3.0])])
+    points = region.edges_mm(1.0)
+    np.testing.assert_array_equal(np.unique(points[:, 2]), [-1.5, 1.5, 4.5])
+    for corner in itertools.product((0, 10), (0, 4), (-1.5, 4.5)):
+        assert (np.abs(points - corner).max(axis=1) < 1e-12).any()
+    face = points[points[:, 2] == 4.5]
+    assert len(face) == 28
+    np.testing.assert_allclose(np.linalg.norm(np.roll(face, -1, axis=0) - face, axis=1), 1.0)

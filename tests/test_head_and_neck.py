@@ -2,6 +2,7 @@
 
 import numpy as np
 from brute_force import FineCells, LimitedSpline
+from scipy.special import ndtr
 
 from simulator.parallel import SerialExecutor
 from simulator.problem.preparation import prepare
@@ -26,7 +27,7 @@ def compared(path):
     study = StudyConfig.model_validate(
         {
             "name": "head-and-neck",
-            "case": {"file": str(path), "target": TARGET, "structures": list(ORGANS)},
+            "case": {"file": str(path), "target": TARGET, "structures": [n for n in bodies if n != TARGET]},
             "prescription": {"dose_gy": RX_GY, "fractions": 35},
             "plan": {"model": "rtdose", "doses": [{"margin_mm": 0, "dose": "dose"}]},
             "uncertainty": {"setup": {"systematic_mm": 2.5, "random_mm": 0}},
@@ -56,8 +57,23 @@ def compared(path):
 
 
 def test_doses_of_a_clinical_plan_agree_with_brute_force(data_folder):
-    """To 0.3 % of the prescription, at rest and displaced; 0.5 % at the target's hottest 0.035 cc, of cells of 3 mm."""
+    """To 0.3 % of the prescription, at rest and displaced."""
     for label, (ours_gy, brute_gy) in compared(data_folder / "openkbp" / "pt_201.npz").items():
-        allowed = 0.005 if label == f"{TARGET} D0.035cc" else 0.003
-        np.testing.assert_allclose(ours_gy, brute_gy, rtol=0, atol=allowed * RX_GY, err_msg=label)
         assert len(brute_gy) == 1 + N_COURSES
+        np.testing.assert_allclose(ours_gy, brute_gy, rtol=0, atol=0.003 * RX_GY, err_msg=label)
+
+
+def test_the_hottest_and_coldest_volumes_of_a_large_target_lie_in_small_cells(tmp_path):
+    """A target of 380 cc, which begins with cells of 3 mm, with a hot spot of 5 mm (one SD) and a cold edge."""
+    centre, shape, edges_mm = np.array([60.0, 60.0, 60.0]), (41, 41, 41), np.array([3.0, 3.0, 3.0])
+    place = np.stack(np.meshgrid(*(3.0 * np.arange(n) for n in shape), indexing="ij"), axis=-1)
+    target = np.linalg.norm(place - centre, axis=-1) < 45
+    cord = np.linalg.norm((place - [108, 60, 0])[..., :2], axis=-1) < 6
+    hot = np.exp(-(((place - [40, 70, 50]) ** 2).sum(axis=-1)) / 50)
+    dose = RX_GY * ndtr((48 - np.linalg.norm(place - centre, axis=-1)) / 5) * (1 + 0.3 * hot)
+    np.savez(
+        tmp_path / "plan.npz", ct=np.full(shape, 1024), dose=dose, voxel_mm=edges_mm, names=np.array([TARGET, "SpinalCord"]),
+        masks=np.packbits(np.stack([target, cord]).reshape(2, -1), axis=1),
+    )  # fmt: skip
+    for label, (ours_gy, brute_gy) in compared(tmp_path / "plan.npz").items():
+        np.testing.assert_allclose(ours_gy, brute_gy, rtol=0, atol=0.003 * RX_GY, err_msg=label)

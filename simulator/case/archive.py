@@ -89,7 +89,7 @@ class MaskRegion:
         """Moments float64 (n, 10) within some voxels, see `Region`."""
         return sub_voxel_moments(self.occupancy, grid, index_zyx)
 
-    def surface_mm(self, spacing_mm: float) -> np.ndarray:
+    def edges_mm(self, spacing_mm: float) -> np.ndarray:
         """Points (n, 3) on the outer faces of the filled voxels, their edges and corners included, at most so far apart."""
         steps = np.ceil(np.array(self.grid.spacing_mm[::-1]) / spacing_mm - 1e-9).astype(int)
         filled = np.pad(self.mask, 1)

@@ -180,6 +180,18 @@ class ContourRegion:
         upper = np.append(np.max([high for _, high in corners], axis=0), max(s.upper_mm for s in self.slices))
         return lower, upper
 
+    def edges_mm(self, spacing_mm: float) -> np.ndarray:
+        """Points (n, 3) on the outlines of the lower and the upper face of each slab, at most so far apart."""
+        found = []
+        for s in self.slices:
+            for polygon in s.polygons:
+                sides = np.roll(polygon, -1, axis=0) - polygon
+                n = np.maximum(np.ceil(np.linalg.norm(sides, axis=1) / spacing_mm), 1).astype(int)
+                share = np.concatenate([np.arange(k) / k for k in n])[:, None]
+                outline = np.repeat(polygon, n, axis=0) + share * np.repeat(sides, n, axis=0)
+                found += [np.column_stack([outline, np.full(len(outline), z)]) for z in (s.lower_mm, s.upper_mm)]
+        return np.concatenate(found)
+
     def occupancy(self, grid: Grid) -> np.ndarray:
         """Share of each voxel inside the region, float32 (z, y, x) in 0-1; exact along x and z, to 0.01 mm along y."""
         occupancy = np.zeros(grid.shape, np.float32)

@@ -56,15 +56,15 @@ def surface(structure: Structure, spacing_mm: float) -> tuple[np.ndarray, np.nda
 def surface_points(structure: Structure) -> np.ndarray:
     """Points (n, 3) in mm on the surface, at most 1 mm apart (0.5 mm below 5 cc).
 
-    Marching cubes miss a curved surface by up to a tenth of the spacing, and round off corners; where the region knows
-    distances to its surface, the points are moved onto it, and where it knows its own points, these are taken.
+    Marching cubes miss a curved surface by up to a tenth of the spacing: where the region knows distances to its surface, the
+    points are moved onto it. They round off edges and corners: where the region knows these, their points are added.
     """
     spacing_mm = 0.5 if structure.volume_cc < 5 else 1.0
-    if (surface_mm := getattr(structure.region, "surface_mm", None)) is not None:
-        return surface_mm(spacing_mm)
     points, normal = surface(structure, spacing_mm)
-    distance_mm = getattr(structure.region, "distance_mm", None)
-    return points if distance_mm is None else points - distance_mm(points)[:, None] * normal
+    if (distance_mm := getattr(structure.region, "distance_mm", None)) is not None:
+        points = points - distance_mm(points)[:, None] * normal
+    edges_mm = getattr(structure.region, "edges_mm", None)
+    return points if edges_mm is None else np.concatenate([points, edges_mm(spacing_mm)])
 
 
 _TARGET_SPACINGS_MM = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)

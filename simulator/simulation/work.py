@@ -22,7 +22,7 @@ from simulator.simulation.tissue import DrawnTissue, Ruler, Tissue, TrueTissue
 from simulator.strategy import Strategy
 from simulator.uncertainty.source import RandomNumbers
 
-NOMINAL_FINEST_MM, NOMINAL_ERROR = 0.4, 0.001
+NOMINAL_FINEST_MM, NOMINAL_ERROR, LARGEST_TARGET_CELL_MM = 0.4, 0.001, 1.0
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,9 @@ def prepare_work(
         metrics = problem.metrics[name], problem.prescription_of(name).dose_gy
         limits = (NOMINAL_FINEST_MM, NOMINAL_ERROR) if reach[name].is_point else ()
         deciding = Deciding(*metrics, plan.dose, reach[name], motions, finest_mm, *limits)
-        if structure.role != "target":
+        if structure.role != "target" or (
+            problem.true_target is None and patches[0].spacing_mm > LARGEST_TARGET_CELL_MM
+        ):
             patches = deciding.divided(structure.region, *patches)
         doses = StructureDoses(plan.dose, patches, reach[name], finest_mm, problem.surfaces.get(name))
         doses.narrow(motions)
