@@ -10,6 +10,7 @@ from simulator.answers.goals import goals_group
 from simulator.answers.groups import answer_groups
 from simulator.answers.margin_causes import CAUSES
 from simulator.metrics.goals import Goal, parse_goal
+from simulator.plan.penumbra import Penumbra
 from simulator.plan.prescription import Prescription
 from simulator.population.coverage import COVERAGE_VOLUMES
 from simulator.population.intervals import mean_interval, wilson_interval
@@ -90,7 +91,7 @@ def _problem(plans, metrics) -> SimpleNamespace:
             ).candidates()[0]
             for m, g, d in plans
         ],
-        requests=[PlanRequest((PtvRequest((d,) * 6, ((0.0, 0.0, 0.0),)),)) for _, _, d in plans],
+        requests=[PlanRequest(Penumbra(), (PtvRequest((d,) * 6, ((0.0, 0.0, 0.0),)),)) for _, _, d in plans],
         goals=_goals(metrics),
         targets=[target],
         target_named=lambda structure: target if structure == "GTV" else None,

@@ -162,8 +162,8 @@ def _undecided(results: xr.DataTree) -> list[str]:
         if len(settled) < n_open:
             texts.append(f"{n_open - len(settled)} too close to call with a million courses")
         sentences.append(
-            f"{n_open} of {n} strategies {verb} undecided, as a 95 % interval contains a wanted probability: {'; '.join(texts)} "
-            f"(a difference of less than {100 * decision.attrs['indifference']:g} points is not asked for)."
+            f"{n_open} of {n} strategies {verb} undecided, as a 95 % interval contains a wanted probability: "
+            f"{'; '.join(texts)} (a difference of less than {100 * decision.attrs['indifference']:g} points is not asked for)."
         )
     n_conditions = int(decision.attrs["n_conditions"])
     if n * n_conditions > 1:
