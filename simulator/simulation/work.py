@@ -106,6 +106,15 @@ def tissue_of(problem: Problem, structure: Structure, doses: StructureDoses) -> 
     return DrawnTissue(doses, ruler)
 
 
+def _may_be_divided(problem: Problem, structure: Structure) -> bool:
+    """Whether cells that decide are divided: those of organs, and of large targets where all of them count alike."""
+    if structure.role != "target":
+        return True
+    target = problem.target_named(structure.name)
+    is_as_drawn = target is None or target.true_target is None
+    return is_as_drawn and problem.patches[structure.name][0].spacing_mm > LARGEST_TARGET_CELL_MM
+
+
 def prepare_work(
     problem: Problem, strategy: Strategy, plan: Plan, deliveries: Iterable[Delivery], executor: Executor
 ) -> Work:
@@ -122,9 +131,7 @@ def prepare_work(
         metrics = problem.metrics[name], problem.prescription_of(name).dose_gy
         limits = (NOMINAL_FINEST_MM, NOMINAL_ERROR) if reach[name].is_point else ()
         deciding = Deciding(*metrics, plan.dose, reach[name], motions, finest_mm, *limits)
-        if structure.role != "target" or (
-            problem.true_target is None and patches[0].spacing_mm > LARGEST_TARGET_CELL_MM
-        ):
+        if _may_be_divided(problem, structure):
             patches = deciding.divided(structure.region, *patches)
         doses = StructureDoses(plan.dose, patches, reach[name], finest_mm, problem.surfaces.get(name))
         doses.narrow(motions)
