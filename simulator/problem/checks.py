@@ -57,7 +57,7 @@ def require_structure(case: Case, goal: Goal) -> None:
 
 
 def wanted_goals(config: StudyConfig, case: Case) -> tuple[Goal, ...]:
-    """The goals that decide what is feasible."""
+    """The goals that a strategy has to meet together for the target to count as covered."""
     targets = [target.name for target in case.targets]
     texts = config.decision.target_goals or [f"{target} D98% >= 95%" for target in targets]
     wanted = tuple(parse_goal(text) for text in texts)
