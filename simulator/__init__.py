@@ -39,7 +39,7 @@ __all__ = [
 
 _HOME = {
     "SimulatorError": "simulator.spec",
-    "course_draws": "simulator.simulation.work",
+    "course_draws": "simulator.simulation.courses",
     "deliver_courses": "simulator.simulation.work",
     "executor_with": "simulator.execution.executors",
     "export_rtdose": "simulator.commands.export",

@@ -65,7 +65,7 @@ def test_apertures_are_those_of_the_beam_model():
     points, leaves = some_points(rng, 1), some_leaves(rng, 1, 1)
     one = SeenPoints(points.seen_mm, points.open_dose, (Blur(3.2, 0.8, np.ones(400, np.float32)),), REACH)
     rows = Rows(leaves.edge_mm, leaves.low_mm[0, 0], leaves.high_mm[0, 0])
-    field = blurred(rows, (3.2, 6.4), float(leaves.weight[0, 0]), 0.5, 26.0)
+    field = blurred(rows, np.array([3.2, 6.4]), leaves.weight[0, 0] * np.eye(2), 0.5, 26.0)
     truth = np.zeros(400)
     add_beam_at_points(truth, points.seen_mm[0], points.open_dose[0], np.zeros(400, np.float32), *field.arrays)
     assert truth.max() > 0.4

@@ -79,7 +79,7 @@ def test_objects_introduce_themselves_in_a_few_lines(problem):
         assert shown._repr_html_().count("<tr>") == len(lines) - 1
     assert "  target: GTV, 4.19 cc" in repr(problem.case).splitlines()
     assert "  prescription: 50 Gy in 5 fractions on the 80 % isodose" in repr(problem.config).splitlines()
-    assert "  margin: 5 mm" in repr(problem.strategies[2]).splitlines()
+    assert "  margin: 5 mm" in repr(problem.strategies[1]).splitlines()
 
 
 def test_names_of_a_patient_s_structures_are_text_in_a_notebook(problem):

@@ -191,7 +191,9 @@ RX = Prescription(dose_gy=50, fractions=5, isodose_percent=80)
 
 
 @pytest.mark.parametrize(
-    ("key", "other"), turned(ConformalArc(dose_grid_mm=4)), ids=lambda v: v if isinstance(v, str) else ""
+    ("key", "other"),
+    [k for k in turned(ConformalArc(dose_grid_mm=4)) if k[0] != "scale"],
+    ids=lambda v: v if isinstance(v, str) else "",
 )
 def test_conformal_arc(key, other, small_case):
     assert np.any(dose_of(ConformalArc(dose_grid_mm=4), small_case, RX) != dose_of(other, small_case, RX))
