@@ -115,7 +115,8 @@ def test_a_plan_is_the_sum_over_gaussians_of_shares_and_blurred_apertures():
     model = single_beam(dose_grid_mm=2.0)
     case = case_with(WIDE, cylinder(lung_slab_mm=(-20, 70)))
     target = planning_target(case.gtv.region, STILL)
-    _, treatment, medium, shaped = model._shaped(case, target, [equal(0.0)], RX, map)
+    orders, treatment, medium = model._ordered(case, target, [equal(0.0)], RX, map, ())
+    shaped = model._shaped(orders, treatment, medium, map)
     (dose,) = model.deliver(medium, treatment, shaped, map)
     points = np.random.default_rng(8).uniform((-38, -40, -38), (38, 40, 38), (400, 3))
     (beam,), (rows,), (rays,) = treatment.beams, shaped[0].rows, medium.rays

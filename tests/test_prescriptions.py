@@ -112,9 +112,11 @@ def test_probabilities_at_other_prescriptions_are_those_of_the_plan_simulated_ag
         }
     )
     told = simulator.run(study, courses=300)["prescription"].to_dataset().isel(strategy=0)
+    found = []
     for scale in (0.8, 0.9, 1.1):
         again = study.model_copy(update={"plan": study.plan.model_copy(update={"scale": scale})})
         goals = simulator.run(again, courses=300)["goals"].to_dataset().isel(strategy=0)
         at = told.sel(scale=scale)
         np.testing.assert_allclose(at["probability"], goals["probability"], atol=1e-3)
-        assert 0 < float(goals["probability"].min()) < 0.5
+        found.append(goals["probability"].values)
+    assert np.mean(np.logical_and(np.array(found) > 0.02, np.array(found) < 0.98)) > 0.5
