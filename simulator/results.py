@@ -466,7 +466,7 @@ def summary_rows(results: xr.DataTree) -> Iterator[list[Any]]:
         here = goals.isel(at)
         place = [here[axis].item() for axis in axes]
         column = {key: here[key].values for key in SUMMARY_COLUMNS if key in here}
-        verdicts = results["decision"].to_dataset()["verdict"].isel(at).sel(strategy=here["strategy"]).values
+        verdicts = results["decision"].to_dataset()["verdict"].isel(at).values
         counts = n_courses.isel(at).sel(strategy=here["strategy"]).values
         for i, j in np.argwhere(~np.isnan(column["probability"])):
             number = {key: f"{column[key][i, j]:.6g}" for key in _SUMMARY_NUMBERS}
