@@ -199,7 +199,7 @@ def test_what_is_not_named_is_the_same_for_all_and_said(patient):
         (
             [*FOUR, entry(7)],
             "plan.doses: no strategy has the dose 'rd_8.dcm' (margin 8 mm, motion itv); add the strategy, correct margin_mm, "
-            "motion and guidance (kind or name, as under strategies), or take the dose out",
+            "motion, guidance and prv_mm (kind or name, as under strategies), or take the dose out",
         ),
         (
             [*FOUR, entry(5, motion="ivt")],
@@ -209,7 +209,7 @@ def test_what_is_not_named_is_the_same_for_all_and_said(patient):
         (
             [*FOUR, {"motion": "itv", "guidance": "none", "dose": "rd_8.dcm"}],
             "plan.doses: strategy 'itv, 2 mm, none' (margin 2 mm) fits 2 doses equally: 'rd_5.dcm' (margin 2 mm, motion itv) "
-            "and 'rd_8.dcm' (motion itv, guidance none); name more of margin_mm, motion and guidance, or take one out",
+            "and 'rd_8.dcm' (motion itv, guidance none); name more of margin_mm, motion, guidance and prv_mm, or take one out",
         ),
         (
             [*FOUR[:3], entry(5, ptv="PTV_ITV5mm")],

@@ -222,6 +222,7 @@ def series(*rows):
         key: (("series", "direction"), np.repeat(np.array(v, float)[:, None], 6, axis=1)) for key, v in columns.items()
     }
     names = {"motion": ("series", ["none"] * len(rows)), "guidance": ("series", list("ABCDE")[: len(rows)])}
+    names["falls"] = ("series", np.zeros(len(rows), bool))
     return xr.Dataset(data | names)
 
 
