@@ -13,8 +13,8 @@ from test_plan_dose import candidate, equal, sphere_case
 from typer.testing import CliRunner
 
 from simulator.case.anatomy import ImportedDose
+from simulator.case.entries import Inventory, StructureEntry
 from simulator.case.geometry import Grid, Volume
-from simulator.case.inventory import Inventory, StructureEntry
 from simulator.case.shapes import Ball
 from simulator.case.structures import Structure
 from simulator.commands.cli import app

@@ -9,7 +9,7 @@ from dicom_factory import Z_MM, circle, phantom_structures, write_phantom_dicom
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from simulator.case.inventory import StructureEntry
+from simulator.case.entries import StructureEntry
 from simulator.case.naming import StructureNames
 from simulator.case.tg263 import is_organ, standard_name, standard_names
 from simulator.metrics.goals import parse_goal

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from simulator.case.inventory import DoseEntry, Inventory, PlanEntry, StructureEntry
+from simulator.case.entries import DoseEntry, Inventory, PlanEntry, StructureEntry
 from simulator.study_file.checked_yaml import to_scalar
 
 _MOTIONS = {

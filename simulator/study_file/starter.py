@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from simulator.case.inventory import Inventory, StructureEntry, inventory
+from simulator.case.entries import Inventory, StructureEntry
+from simulator.case.inventory import inventory
 from simulator.case.tg263 import is_organ, standard_names
 from simulator.spec import ConfigError
 from simulator.study_file.checked_yaml import to_scalar
