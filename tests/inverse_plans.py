@@ -10,11 +10,11 @@ from simulator.case.anatomy import Case
 from simulator.case.cells import sub_voxel_moments
 from simulator.case.geometry import Grid
 from simulator.case.structures import Structure
-from simulator.plan.arcs import Order
 from simulator.plan.inverse_arc import InverseArc, PlanningTask
+from simulator.plan.model import Order
 from simulator.plan.prescription import Prescription
 from simulator.plan.sparing import Limit, Sparing
-from simulator.plan.targets import expand, planning_target
+from simulator.plan.targets import planning_target
 
 RX = Prescription(dose_gy=50, fractions=5, isodose_percent=80)
 STILL = np.zeros((1, 3))
@@ -39,8 +39,7 @@ def patient(distance_mm=8.0, radius_mm=9.0) -> Case:
 
 def planned(model: InverseArc, case: Case, *limits: Limit, margin_mm=3.0, prv_mm=0.0):
     target = planning_target(case.gtv.region, STILL)
-    (plan,) = model.plans(case, target, [equal(margin_mm)], RX, map, [Sparing(tuple(limits), prv_mm)])
-    return plan
+    return model.plan(Order(case, target, equal(margin_mm), RX, Sparing(tuple(limits), prv_mm)))
 
 
 @cache
@@ -58,5 +57,5 @@ def task_of(model: InverseArc, case: Case, *limits: Limit, margin_mm=3.0) -> Pla
     target = planning_target(case.gtv.region, STILL)
     treatment = model._treatment(target)
     medium = model.medium(case.density, treatment, model._dose_grid(case.density, target), map)
-    order = Order(case, target, expand(target, equal(margin_mm)), RX, Sparing(tuple(limits)))
+    order = Order(case, target, equal(margin_mm), RX, Sparing(tuple(limits)))
     return model.task(medium, treatment, order)

@@ -16,6 +16,7 @@ from simulator.plan.aperture import SAD_MM, Beam, BlurredField, Outline, Rows, b
 from simulator.plan.beam_model import Treatment
 from simulator.plan.conformal_arc import ConformalArc
 from simulator.plan.dose import SplineDose
+from simulator.plan.model import Order
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import hottest_gy, ptv_doses
 from simulator.plan.targets import planning_target
@@ -42,7 +43,7 @@ def case_with(region, density=None) -> Case:
 
 
 def planned(model, case, margin_mm=0.0, rx=RX, path=STILL):
-    return model.plan(case, planning_target(case.gtv.region, path), equal(margin_mm), rx)
+    return model.plan(Order(case, planning_target(case.gtv.region, path), equal(margin_mm), rx))
 
 
 def single_beam(**changes) -> ConformalArc:
@@ -96,7 +97,7 @@ def test_lung_is_a_matter_of_the_density_around():
     for density, share in ((0.15, 1.52), (0.26, 1.0), (0.4, 0.635), (1.0, 0.0), (1.6, 0.0)):
         grid = Grid((-120.0, -120.0, -120.0), (6.0, 6.0, 6.0), (41, 41, 41))
         around = Volume(grid, np.full(grid.shape, density, np.float32))
-        medium = ConformalArc().medium(around, Treatment((), ()), Grid((-40.0,) * 3, (2.0,) * 3, (41,) * 3), map)
+        medium = ConformalArc().medium(around, Treatment((), (), ()), Grid((-40.0,) * 3, (2.0,) * 3, (41,) * 3), map)
         np.testing.assert_allclose(medium.lung, share, atol=1e-3)
 
 
@@ -115,8 +116,9 @@ def test_a_plan_is_the_sum_over_gaussians_of_shares_and_blurred_apertures():
     model = single_beam(dose_grid_mm=2.0)
     case = case_with(WIDE, cylinder(lung_slab_mm=(-20, 70)))
     target = planning_target(case.gtv.region, STILL)
-    orders, treatment, medium = model._ordered(case, target, [equal(0.0)], RX, map, ())
-    shaped = model._shaped(orders, treatment, medium, map)
+    treatment = model._treatment(target)
+    medium = model.medium(case.density, treatment, model._dose_grid(case.density, target), map)
+    shaped = model._shaped([Order(case, target, equal(0.0), RX)], map)
     (dose,) = model.deliver(medium, treatment, shaped, map)
     points = np.random.default_rng(8).uniform((-38, -40, -38), (38, 40, 38), (400, 3))
     (beam,), (rows,), (rays,) = treatment.beams, shaped[0].rows, medium.rays
@@ -307,9 +309,9 @@ def test_a_plan_is_the_same_whichever_margins_are_made_with_it():
     case = case_with(Sphere((5, -6, 7), 8.0), cylinder(lung_slab_mm=(-70, -10)))
     target = planning_target(case.gtv.region, STILL)
     model = ConformalArc(dose_grid_mm=3.0)
-    together = model.plans(case, target, [equal(m) for m in (6.0, 0.0, 3.0)], RX, map)
+    together = model.plans([Order(case, target, equal(m), RX) for m in (6.0, 0.0, 3.0)], map)
     for plan, margin in zip(together, (6.0, 0.0, 3.0), strict=True):
-        alone = model.plan(case, target, equal(margin), RX)
+        alone = model.plan(Order(case, target, equal(margin), RX))
         np.testing.assert_array_equal(plan.dose.on_grid(plan.grid), alone.dose.on_grid(alone.grid))
         assert plan.quality == alone.quality
 
@@ -425,7 +427,7 @@ def test_the_ends_of_the_ptv_along_the_rotation_axis_are_covered(phantom, isodos
     case = PHANTOMS[phantom].build()
     target = planning_target(case.gtv.region, STILL)
     rx = Prescription(dose_gy=50, fractions=5, isodose_percent=isodose)
-    for plan in ConformalArc().plans(case, target, [equal(m) for m in (3.0, 5.0, 8.0)], rx, map):
+    for plan in ConformalArc().plans([Order(case, target, equal(m), rx) for m in (3.0, 5.0, 8.0)], map):
         quality = plan.quality
         assert quality.ptv_v90_percent >= 99.5
         assert quality.v90_deviation == "none"

@@ -21,6 +21,7 @@ from simulator.commands.cli import app
 from simulator.execution.problems import problems_of
 from simulator.execution.splitting import plans_key
 from simulator.plan.imported import ImportedDoses
+from simulator.plan.model import Order
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import hottest_gy
 from simulator.plan.targets import planning_target
@@ -166,7 +167,7 @@ def drawn_d98_gy(motion: str, margin_mm: float) -> float:
 def test_plan_quality_is_of_the_structures_that_are_named(patient):
     (problem,) = problems_of(study(patient, FOUR))
     for request, (motion, margin) in zip(problem.requests, [PLANS[i] for i in (0, 1, 4, 5)], strict=True):
-        plan = request.model.plan(problem.case, problem.planning_targets[request][0], request.ptvs[0].expansion, RX)
+        plan = request.model.plan(*problem.orders([request]))
         tenth_of_mm_gy = 0.1 * 4.4  # of the dose's edge, for voxels of 0.5 mm
         assert plan.quality.ptv_d98_gy == pytest.approx(drawn_d98_gy(motion, margin), abs=tenth_of_mm_gy)
         assert plan.quality.r100 == pytest.approx(1, abs=0.03)
@@ -245,7 +246,7 @@ def test_a_ptv_outside_of_its_dose_is_refused():
     with pytest.raises(
         CaseError, match="dose 'small' of case 'sphere' does not cover its PTV 'PTV'; export it on a larger grid"
     ):
-        own.check(case, planning_target(case.gtv.region, np.zeros((1, 3))), [equal(5.0)], RX)
+        own.check([Order(case, planning_target(case.gtv.region, np.zeros((1, 3))), equal(5.0), RX)])
 
 
 def ball_dose(label: str, half_mm: float = 40.0) -> ImportedDose:
@@ -261,13 +262,13 @@ def test_planning_risk_volumes_are_left_out_of_the_ptv():
     far = 400.0
     case.structures["PRV"] = Structure("PRV", "oar", Ball((far, 0, 0), far))
     model = ImportedDoses.model_validate({"doses": [{"dose": "d", "prv": ["PRV"]}]})
-    target = planning_target(case.gtv.region, np.zeros((1, 3)))
-    quality = model.of(candidate(3.0), equal(3.0)).plan(case, target, equal(3.0), RX).quality
+    order = Order(case, planning_target(case.gtv.region, np.zeros((1, 3))), equal(3.0), RX)
+    quality = model.of(candidate(3.0), equal(3.0)).plan(order).quality
     assert quality.ptv_free_percent == pytest.approx(50, abs=1)
     assert quality.ptv_free_v100_percent == pytest.approx(100, abs=4)
     assert model.planning_volumes == {"PRV"}
     whole = ImportedDoses.model_validate({"doses": [{"dose": "d"}]}).of(candidate(3.0), equal(3.0))
-    assert whole.plan(case, target, equal(3.0), RX).quality.ptv_free_v100_percent == pytest.approx(50, abs=4)
+    assert whole.plan(order).quality.ptv_free_v100_percent == pytest.approx(50, abs=4)
 
 
 @pytest.mark.parametrize(

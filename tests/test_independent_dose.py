@@ -52,7 +52,9 @@ def dose_gy(plan, density, points_mm, share_of_lung):
     delivery, found = plan.delivery, np.zeros(len(points_mm))
     model, opened = delivery.model, delivery.apertures
     shares = model.shares(share_of_lung)
-    for beam, rows, weight in zip(delivery.treatment.beams, opened.rows, opened.weight, strict=True):
+    controls = delivery.treatment.control
+    for beam, control in zip(delivery.treatment.beams, controls, strict=True):
+        rows, weight = opened.rows[control], opened.weight[control] / controls.count(control)
         for i, point in enumerate(points_mm):
             u, v, w = beam.axes @ (point - beam.source_mm)
             u, v = u * SAD_MM / w, v * SAD_MM / w

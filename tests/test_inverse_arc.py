@@ -14,6 +14,7 @@ from test_targets import Sphere, equal
 from simulator.case.structures import Structure
 from simulator.plan.inverse_arc import InverseArc
 from simulator.plan.leaves import Machine, optimised
+from simulator.plan.model import Order
 from simulator.plan.penalties import sum_of
 from simulator.plan.planning_points import OrganPoints
 from simulator.plan.quality import hottest_gy, ptv_doses
@@ -209,7 +210,7 @@ def test_a_plan_is_the_same_whichever_are_made_with_it():
     target, sparing = planning_target(case.gtv.region, STILL), Sparing((CORD,))
     asked = case, target, [equal(2.0), equal(4.0)], RX, map, [sparing, Sparing()]
     both = model.plans(*asked)
-    (alone,) = model.plans(case, target, [equal(2.0)], RX, map, [sparing])
+    (alone,) = model.plans([Order(case, target, equal(2.0), RX, sparing)], map)
     again = model.plans(*asked, designs=[plan.delivery.apertures.arrays for plan in both])
     for plan in (alone, again[0]):
         np.testing.assert_array_equal(plan.dose.on_grid(plan.grid), both[0].dose.on_grid(both[0].grid))
@@ -249,7 +250,7 @@ def test_organ_points_hold_the_organ():
 
 def check(case, *limits, prv_mm=0.0):
     target = planning_target(case.gtv.region, STILL)
-    InverseArc().check(case, target, [equal(3.0)], RX, [Sparing(limits, prv_mm)])
+    InverseArc().check([Order(case, target, equal(3.0), RX, Sparing(limits, prv_mm))])
 
 
 def test_limits_on_the_target_itself_are_refused():

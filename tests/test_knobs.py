@@ -10,6 +10,7 @@ from simulator.case import phantoms
 from simulator.metrics.biology import Biology
 from simulator.metrics.fraction_sums import FractionSums
 from simulator.plan.conformal_arc import ConformalArc
+from simulator.plan.model import Order
 from simulator.plan.penumbra import Penumbra
 from simulator.plan.prescription import Prescription
 from simulator.plan.targets import Expansion, planning_target
@@ -182,7 +183,7 @@ def small_case():
 
 def dose_of(model, case, prescription):
     target = planning_target(case.gtv.region, np.zeros((1, 3)))
-    plan = model.plan(case, target, Expansion(np.full(3, 3.0), np.full(3, 3.0)), prescription)
+    plan = model.plan(Order(case, target, Expansion(np.full(3, 3.0), np.full(3, 3.0)), prescription))
     rng = np.random.default_rng(0)
     return plan.dose.at(case.gtv.centroid_mm + rng.normal(0, 12, (300, 3)))
 

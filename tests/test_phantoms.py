@@ -7,6 +7,7 @@ from simulator.case.geometry import Grid
 from simulator.case.phantoms import AbdominalPhantom, MediastinalPhantom, PelvicPhantom
 from simulator.case.shapes import surface_distance_mm
 from simulator.plan.conformal_arc import ConformalArc
+from simulator.plan.model import Order
 from simulator.plan.prescription import Prescription
 from simulator.plan.targets import Expansion, planning_target
 
@@ -78,7 +79,9 @@ def test_default_plans_meet_the_rtog_table(case, margin):
     breathing = np.array([[0, 0, 2.0], [0, 0, -3.0]]) if margin else np.zeros((1, 3))
     target = planning_target(case.gtv.region, breathing)
     expansion = Expansion(np.full(3, margin), np.full(3, margin))
-    plan = ConformalArc().plan(case, target, expansion, Prescription(dose_gy=50, fractions=5, isodose_percent=80))
+    plan = ConformalArc().plan(
+        Order(case, target, expansion, Prescription(dose_gy=50, fractions=5, isodose_percent=80))
+    )
     assert plan.quality.r100 <= 1.2
     assert plan.quality.r100_deviation == "none"
     assert plan.quality.r50_deviation in ("none", "minor")

@@ -11,6 +11,7 @@ from simulator.case.shapes import Ball
 from simulator.case.structures import Structure
 from simulator.plan.dose import LimitedSplineDose, SplineDose
 from simulator.plan.imported import ImportedDoses
+from simulator.plan.model import Order
 from simulator.plan.penumbra import Penumbra, RadialDose
 from simulator.plan.prescription import Prescription
 from simulator.plan.targets import Expansion, planning_target
@@ -116,7 +117,7 @@ def candidate(margin_mm) -> Strategy:
 
 def planned(model, case, margin_mm, rx, path=STILL):
     own = model.of(candidate(margin_mm), equal(margin_mm))
-    return own.plan(case, planning_target(case.gtv.region, path), equal(margin_mm), rx)
+    return own.plan(Order(case, planning_target(case.gtv.region, path), equal(margin_mm), rx))
 
 
 @pytest.mark.parametrize("isodose", [50.0, 80.0, 95.0])
@@ -161,7 +162,7 @@ def test_penumbra_of_unequal_margins_keeps_its_isodose_on_the_surface_of_the_ptv
     rx = Prescription(dose_gy=50, fractions=5, isodose_percent=80)
     case = sphere_case()
     target, sides = planning_target(case.gtv.region, STILL), (np.array([3.0, 5, 2]), np.array([3.0, 5, 7]))
-    plan = Penumbra(normalisation="isodose").plan(case, target, Expansion(*sides), rx)
+    plan = Penumbra(normalisation="isodose").plan(Order(case, target, Expansion(*sides), rx))
     poles = case.gtv.centroid_mm + np.array([[18.0, 0, 0], [0, -20, 0], [0, 0, -17], [0, 0, 22]])
     np.testing.assert_allclose(plan.dose.at(poles), 50, atol=1e-6)
     np.testing.assert_allclose(plan.dose.at(plan.ptv.surface_mm).mean(), 50, atol=0.6)

@@ -95,27 +95,32 @@ def sample_region(region: Region, spacing_mm: float) -> Patch:
     return sample_lattice(region, Grid.covering(lower - spacing_mm, upper + spacing_mm, spacing_mm))
 
 
-def sample_lattice(region: Region, lattice: Grid, wanted: np.ndarray | None = None) -> Patch:
-    """Cells of a region on a lattice, of those that are wanted, boolean (z, y, x), if given.
-
-    They follow each other in blocks of 64 that lie together, so that the doses of a block are alike.
-    """
+def sample_lattice(region: Region, lattice: Grid) -> Patch:
+    """Cells of a region on a lattice."""
     occupancy = region.occupancy(lattice)
-    may_be_filled = binary_dilation(occupancy > 0, np.ones((3, 3, 3)))
-    if wanted is not None:
-        may_be_filled &= wanted
-    index = np.argwhere(may_be_filled).astype(np.int32)
-    index = index[np.lexsort((index // _BLOCK).T[::-1])]
+    index = _in_blocks(np.argwhere(binary_dilation(occupancy > 0, np.ones((3, 3, 3)))))
     volume = occupancy[tuple(index.T)].astype(np.float64)
-    cut = np.flatnonzero(volume < _WHOLE).astype(np.int32)
-    total, first, second = np.split(region.moments(lattice, index[cut]), [1, 4], axis=1)
-    volume[cut] = total[:, 0]
+    cut = np.flatnonzero(volume < _WHOLE)
+    moments = region.moments(lattice, index[cut])
+    volume[cut] = moments[:, 0]
+    return _patch(lattice, index, volume, cut, moments)
+
+
+def _in_blocks(index_zyx: np.ndarray) -> np.ndarray:
+    """Cells int32 (n, 3) so that blocks of 64 that lie together follow each other: their doses are alike."""
+    index = index_zyx[np.lexsort(index_zyx.T[::-1])].astype(np.int32)
+    return index[np.lexsort((index // _BLOCK).T[::-1])]
+
+
+def _patch(lattice: Grid, index: np.ndarray, volume: np.ndarray, cut: np.ndarray, moments: np.ndarray) -> Patch:
+    """Cells with a volume (n,) in cells; of those that are cut, by number, with their moments."""
+    total, first, second = np.split(moments, [1, 4], axis=1)
     total = np.maximum(total, 1e-12)
     centroid, second = first / total, second / total
     z, y, x = centroid.T
     covariance = second - np.stack([z * z, y * y, x * x, z * y, z * x, y * x], axis=1)
     shape = np.concatenate([centroid, covariance], axis=1).astype(np.float32)
-    return Patch(lattice, index, volume * lattice.voxel_cc, cut, shape).some(volume > 0)
+    return Patch(lattice, index, volume * lattice.voxel_cc, cut.astype(np.int32), shape).some(volume > 0)
 
 
 def refined(region: Region, patch: Patch, chosen: np.ndarray) -> Patch:
@@ -123,11 +128,13 @@ def refined(region: Region, patch: Patch, chosen: np.ndarray) -> Patch:
     step = patch.spacing_mm / 3
     centre_mm = patch.points_mm[chosen]
     lattice = Grid.covering(centre_mm.min(axis=0) - step, centre_mm.max(axis=0) + step, step)
-    wanted = np.zeros(lattice.shape, bool)
     centre = np.rint(lattice.index_zyx(centre_mm)).astype(int)
-    for offset in np.ndindex(3, 3, 3):
-        wanted[tuple((centre + offset - 1).T)] = True
-    return sample_lattice(region, lattice, wanted)
+    index = _in_blocks(np.concatenate([centre + offset - 1 for offset in np.ndindex(3, 3, 3)]))
+    moments = region.moments(lattice, index)
+    volume = moments[:, 0].copy()
+    cut = np.flatnonzero(volume < _WHOLE)
+    volume[volume >= _WHOLE] = 1.0
+    return _patch(lattice, index, volume, cut, moments[cut])
 
 
 def places(patch: Patch, per_edge: int = 1) -> np.ndarray:

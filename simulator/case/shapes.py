@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from simulator.case.cells import SUB_CELLS
 from simulator.case.geometry import Grid
 from simulator.kernels.shapes import (
     CARVE,
@@ -24,7 +23,7 @@ from simulator.kernels.shapes import (
 )
 
 _SUBCELLS = 3
-_SMALLEST_CELL_MM = 0.55
+_LARGEST_CELL_MM, _LARGEST_SHARE = 0.57, 0.25
 _REACH_MM = 12.0
 _CUT_DIAGONALS = 0.6
 
@@ -89,9 +88,9 @@ class Shape(ABC):
     def moments(self, grid: Grid, index_zyx: np.ndarray) -> np.ndarray:
         """Moments float64 (n, 10) within some voxels, see `Region`."""
         moments = np.empty((len(index_zyx), 10))
-        voxel_moments(
-            *self._program, grid.points_mm(index_zyx), grid.spacing_mm[0], SUB_CELLS, _SMALLEST_CELL_MM, moments
-        )
+        edge_mm = grid.spacing_mm[0]
+        largest_mm = min(_LARGEST_CELL_MM, _LARGEST_SHARE * edge_mm)
+        voxel_moments(*self._program, grid.points_mm(index_zyx), edge_mm, largest_mm, moments)
         return moments
 
 

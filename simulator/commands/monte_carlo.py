@@ -36,7 +36,7 @@ class StaticField:
         phantom = Volume(Grid((x[0], y[0], x[0]), (2.0, 2.0, 2.0), density.shape), density.astype(np.float32))
         self._half_mm, model = field_mm / 2, ConformalArc()
         reach = np.full(2, self._half_mm + 48.0)
-        treatment = Treatment((Beam.at(np.zeros(3), 0.0, 0.0, 1.0),), ((-reach, reach),))
+        treatment = Treatment((Beam.at(np.zeros(3), 0.0, 0.0, 1.0),), ((-reach, reach),), (0,))
         edge = np.array([-self._half_mm, self._half_mm])
         rows = Rows(edge, edge[:1], edge[1:])
         grid = Grid.covering(np.array([-50.0, -_DEPTH_MM, -50.0]), np.array([50.0, 90.0, 50.0]), model.dose_grid_mm)

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 TUBE, ELLIPSOID, SLAB, UNITE, INTERSECT, SKIP_UNLESS_NEAR, CARVE = range(7)
-_LEVELS = 6
+_LEVELS = 12
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -107,20 +107,20 @@ def fill_voxels(code, numbers, x, y, z, step, n_cells, cut, filled):
 
 
 @njit(cache=True, nogil=True)
-def voxel_moments(code, numbers, centre, edge, n_cells, smallest, moment):
+def voxel_moments(code, numbers, centre, edge, largest, moment):
     """Moments of a solid within cubic voxels, lengths in voxel edges from the voxel's centre.
 
-    Each voxel is divided into n_cells**3 cells, and those that the surface may cut again while they are larger than `smallest`;
-    the last ones are filled in proportion to their depth.
+    Each voxel is divided into eight cells, and those that the surface may cut again while they are larger than `largest`; the
+    last ones are filled in proportion to their depth.
 
     Parameters
     ----------
-    centre : float64 (n, 3), centres of the voxels (x, y, z). edge, smallest : in mm.
+    centre : float64 (n, 3), centres of the voxels (x, y, z). edge, largest : in mm.
     moment : float64 (n, 10), written: volume, then integrals of z, y, x, zz, yy, xx, zy, zx and yx.
     """
     stack = np.zeros(code.shape[0] + 1)
-    offset = (np.arange(n_cells) - (n_cells - 1) / 2) / n_cells
-    cells = np.empty((n_cells**3 * _LEVELS, 4))
+    offset = (-0.5, 0.5)
+    cells = np.empty((8 * _LEVELS, 4))
     for p in range(centre.shape[0]):
         moment[p] = 0.0
         cells[0] = 0.0
@@ -128,15 +128,15 @@ def voxel_moments(code, numbers, centre, edge, n_cells, smallest, moment):
         n = 1
         while n > 0:
             n -= 1
-            z0, y0, x0, size = cells[n, 0], cells[n, 1], cells[n, 2], cells[n, 3] / n_cells
+            z0, y0, x0, size = cells[n, 0], cells[n, 1], cells[n, 2], 0.5 * cells[n, 3]
             for dz in offset:
                 for dy in offset:
                     for dx in offset:
-                        z, y, x = z0 + dz * size * n_cells, y0 + dy * size * n_cells, x0 + dx * size * n_cells
+                        z, y, x = z0 + dz * size, y0 + dy * size, x0 + dx * size
                         at = _distance(
                             code, numbers, stack, centre[p, 0] + x * edge, centre[p, 1] + y * edge, centre[p, 2] + z * edge
                         ) / (size * edge)  # fmt: skip
-                        if abs(at) < 0.9 and size * edge > smallest:
+                        if abs(at) < 0.9 and size * edge > largest:
                             cells[n, 0], cells[n, 1], cells[n, 2], cells[n, 3] = z, y, x, size
                             n += 1
                             continue

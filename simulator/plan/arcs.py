@@ -1,30 +1,28 @@
-"""Arcs of static beams around a planning target: what every synthesised plan shares.
+"""Arcs around a planning target: what every synthesised plan shares.
 
-An arc is a row of static beams of equal weight per degree; at 10 degrees apart the dose of a 15 mm PTV ripples by 0.2 %
-at 45 mm from the isocentre and by 6 % at 60 mm.
+An arc is a row of control points, 10 degrees apart by default, each with its aperture and weight. A static beam for each
+would let the dose ripple where beams no longer overlap, so an aperture is delivered from angles at most 5 degrees apart.
 """
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
 import numpy as np
 
-from simulator.case.anatomy import Case
 from simulator.case.geometry import Grid, Volume
 from simulator.plan.aperture import Beam
 from simulator.plan.beam_model import AIR_DENSITY, FAN_STEP_MM, Apertures, BeamModel, Medium, Treatment
 from simulator.plan.dose import SplineDose
-from simulator.plan.model import Design, PlanModelKind
-from simulator.plan.prescription import Prescription
+from simulator.plan.model import Design, Order, PlanModelKind
 from simulator.plan.quality import Plan, hottest_gy, plan_quality, ptv_doses
-from simulator.plan.sparing import Sparing
-from simulator.plan.targets import Expansion, TargetVolume, expand
+from simulator.plan.targets import TargetVolume
 from simulator.spec import CaseError, Field, Spec
 
 _FAN_BORDER_MM: Final = 60.0
 _AXIAL_REACH_MM: Final = 15.0
+_DELIVERED_DEG: Final = 5.0
 COVERED_PERCENT: Final = 95.0
 
 
@@ -40,7 +38,7 @@ class Arc(Spec):
     couch_deg: Annotated[float, Field(ge=-360, le=360)] = Field(
         0.0, description="couch rotation (IEC); other than 0 makes the arc non-coplanar"
     )
-    spacing_deg: Annotated[float, Field(ge=1, le=45)] = Field(10.0, description="largest angle between beams")
+    spacing_deg: Annotated[float, Field(ge=1, le=45)] = Field(10.0, description="largest angle between control points")
 
     @property
     def gantry_deg(self) -> np.ndarray:
@@ -49,21 +47,16 @@ class Arc(Spec):
         n = max(1, int(np.ceil(abs(span) / self.spacing_deg - 1e-9)))
         return self.start_deg + (np.arange(n) + 0.5) * span / n
 
+    def parted(self, gantry_deg: float, widest_deg: float) -> np.ndarray:
+        """Angles (n,) at most `widest_deg` apart, evenly spread over the share of the arc that a beam stands for."""
+        share = (self.stop_deg - self.start_deg) / len(self.gantry_deg)
+        n = max(1, int(np.ceil(abs(share) / widest_deg - 1e-9)))
+        return gantry_deg + ((np.arange(n) + 0.5) / n - 0.5) * share
+
     @property
     def degrees_per_beam(self) -> float:
         """Arc that each beam stands for, its weight; a static beam weighs as much as one of an arc."""
         return abs(self.stop_deg - self.start_deg) / len(self.gantry_deg) or self.spacing_deg
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a plan is made for: the PTV around a planning target, the prescription and what organs ask."""
-
-    case: Case
-    target: TargetVolume
-    ptv: TargetVolume
-    prescription: Prescription
-    sparing: Sparing = field(default_factory=Sparing)
 
 
 class ArcPlanModel(BeamModel, PlanModelKind):
@@ -77,33 +70,27 @@ class ArcPlanModel(BeamModel, PlanModelKind):
     )
     dose_grid_mm: Annotated[float, Field(ge=1, le=4)] = Field(2.0, description="dose grid spacing in mm")
 
-    def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> "ArcPlan":
-        """The plan for a planning target and its margin; see `plans`."""
-        return self.plans(case, target, [expansion], prescription, map)[0]
+    def plan(self, order: Order) -> "ArcPlan":
+        """The plan that is ordered; see `plans`."""
+        return self.plans([order], map)[0]
 
     def plans(
-        self,
-        case: Case,
-        target: TargetVolume,
-        expansions: Sequence[Expansion],
-        prescription: Prescription,
-        map_: Callable[..., Iterable[Any]],
-        sparings: Sequence[Sparing] = (),
-        designs: Sequence[Design] = (),
+        self, orders: Sequence[Order], map_: Callable[..., Iterable[Any]], designs: Sequence[Design] = ()
     ) -> list["ArcPlan"]:
-        """The plans for several margins around one planning target.
+        """The plans of several margins around one planning target.
 
         They share the isocentre, the beams' directions, the dose grid and what rays meet; a plan is the same whichever
-        margins are asked for with it.
+        margins are ordered with it.
 
         Raises
         ------
         ConfigError : no block margin gives the prescription isodose.
         CaseError : the target lies outside the density grid, or no dose reaches it.
         """
-        orders, treatment, medium = self._ordered(case, target, expansions, prescription, map_, sparings)
-        shaped = [Apertures.of(design) for design in designs] or self._shaped(orders, treatment, medium, map_)
-        grid = medium.grid
+        self._require_density(orders)
+        case, target = orders[0].case, orders[0].target
+        shaped = [Apertures.of(design) for design in designs] or self._shaped(orders, map_)
+        treatment, grid = self._treatment(target, _DELIVERED_DEG), self._dose_grid(case.density, target)
 
         def finish(item: tuple[Order, Apertures, np.ndarray]) -> "ArcPlan":
             order, apertures, relative = item
@@ -114,50 +101,32 @@ class ArcPlanModel(BeamModel, PlanModelKind):
                 )
             scale, held = self.rate(order, unscaled)
             dose = unscaled.scaled(scale)
-            quality = plan_quality(dose, order.ptv, prescription, grid)
+            quality = plan_quality(dose, order.ptv, order.prescription, grid)
             delivery = ArcDelivery(self, treatment, grid, apertures, scale)
             return ArcPlan(dose, order.ptv, replace(quality, **held), grid, delivery)
 
+        medium = self.medium(case.density, treatment, grid, map_)
         relative = self.deliver(medium, treatment, shaped, map_)
         return list(map_(finish, zip(orders, shaped, relative, strict=True)))
 
-    def check(
-        self,
-        case: Case,
-        target: TargetVolume,
-        expansions: Sequence[Expansion],
-        prescription: Prescription,
-        sparings: Sequence[Sparing] = (),
-    ) -> None:
+    def check(self, orders: Sequence[Order]) -> None:
         """Refuse what cannot be planned, without computing doses; see `plans`."""
-        orders, treatment, medium = self._ordered(case, target, expansions, prescription, map, sparings)
-        self._shaped(orders, treatment, medium, map)
+        self._require_density(orders)
+        self._shaped(orders, map)
 
-    def _ordered(
-        self,
-        case: Case,
-        target: TargetVolume,
-        expansions: Sequence[Expansion],
-        prescription: Prescription,
-        map_: Callable[..., Iterable[Any]],
-        sparings: Sequence[Sparing],
-    ) -> tuple[list[Order], Treatment, Medium]:
-        """What each plan is for, and what all share."""
-        ptvs = list(map_(lambda expansion: expand(target, expansion), expansions))
-        for ptv in ptvs:
-            if not case.density.grid.contains(ptv.surface_mm).all():
+    def _require_density(self, orders: Sequence[Order]) -> None:
+        """Refuse a PTV beyond what was imaged."""
+        for order in orders:
+            if not order.case.density.grid.contains(order.ptv.surface_mm).all():
                 raise CaseError(
-                    f"case {case.name!r}: the PTV reaches beyond the density grid; image more of the patient"
+                    f"case {order.case.name!r}: the PTV reaches beyond the density grid; image more of the patient"
                 )
+
+    def _shaped(self, orders: Sequence[Order], map_: Callable[..., Iterable[Any]]) -> list[Apertures]:
+        """What the beams open at the control points of each plan."""
+        case, target = orders[0].case, orders[0].target
         treatment = self._treatment(target)
         medium = self.medium(case.density, treatment, self._dose_grid(case.density, target), map_)
-        asked = sparings or [Sparing()] * len(ptvs)
-        orders = [Order(case, target, ptv, prescription, sparing) for ptv, sparing in zip(ptvs, asked, strict=True)]
-        return orders, treatment, medium
-
-    def _shaped(
-        self, orders: Sequence[Order], treatment: Treatment, medium: Medium, map_: Callable[..., Iterable[Any]]
-    ) -> list[Apertures]:
         return list(map_(lambda order: self.shape(medium, treatment, order), orders))
 
     @abstractmethod
@@ -168,19 +137,26 @@ class ArcPlanModel(BeamModel, PlanModelKind):
         """What the dose is multiplied by, here so that 95 % of the PTV gets the prescription; what plan quality says of it."""
         return order.prescription.dose_gy / hottest_gy(*ptv_doses(unscaled, order.ptv), COVERED_PERCENT), {}
 
-    def _treatment(self, target: TargetVolume) -> Treatment:
-        """Beams aimed at the centre of a planning target, and how far around it their rays are traced."""
+    def _treatment(self, target: TargetVolume, widest_deg: float = np.inf) -> Treatment:
+        """Beams aimed at the centre of a planning target, and how far around it their rays are traced.
+
+        One beam for each control point, or several at most `widest_deg` apart that share its arc.
+        """
         beams, fans = [], []
+        control: list[int] = []
         step = np.array(FAN_STEP_MM[:2])
         for arc in self.arcs:
-            for gantry in arc.gantry_deg:
-                beam = Beam.at(target.centroid_mm, float(gantry), arc.couch_deg, arc.degrees_per_beam)
-                outline = beam.outline(target)
-                lower = np.array([outline.v_mm[0], outline.low_mm.min()]) - _FAN_BORDER_MM
-                upper = np.array([outline.v_mm[-1], outline.high_mm.max()]) + _FAN_BORDER_MM
-                beams.append(beam)
-                fans.append((step * np.floor(lower / step), step * np.ceil(upper / step)))
-        return Treatment(tuple(beams), tuple(fans))
+            for first in arc.gantry_deg:
+                number = control[-1] + 1 if control else 0
+                for gantry in arc.parted(float(first), widest_deg):
+                    beam = Beam.at(target.centroid_mm, float(gantry), arc.couch_deg, arc.degrees_per_beam)
+                    outline = beam.outline(target)
+                    lower = np.array([outline.v_mm[0], outline.low_mm.min()]) - _FAN_BORDER_MM
+                    upper = np.array([outline.v_mm[-1], outline.high_mm.max()]) + _FAN_BORDER_MM
+                    beams.append(beam)
+                    fans.append((step * np.floor(lower / step), step * np.ceil(upper / step)))
+                    control.append(number)
+        return Treatment(tuple(beams), tuple(fans), tuple(control))
 
     def _dose_grid(self, density: Volume, target: TargetVolume) -> Grid:
         """The patient's box; along the rotation axis of coplanar arcs only as far as dose is scattered."""

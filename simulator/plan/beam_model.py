@@ -83,15 +83,27 @@ class Medium:
 
 @dataclass(frozen=True)
 class Treatment:
-    """Where beams stand: the same for all margins around a planning target; with lower and upper (v, u) in mm of rays."""
+    """Where beams stand: the same for all margins around a planning target.
+
+    Parameters
+    ----------
+    fans : lower and upper (v, u) in mm of the rays of each beam.
+    control : by beam, the number of the control point whose apertures it opens; it shares their weight with others.
+    """
 
     beams: tuple[Beam, ...]
     fans: tuple[tuple[np.ndarray, np.ndarray], ...]
+    control: tuple[int, ...]
+
+    @property
+    def beams_per_control(self) -> np.ndarray:
+        """Number of beams (control point,) that open the same apertures."""
+        return np.bincount(self.control)
 
 
 @dataclass(frozen=True)
 class Apertures:
-    """What each beam opens, and its weight."""
+    """What is opened at each control point, and its weight; in the next pass of the arcs again."""
 
     rows: tuple[Rows, ...]
     weight: tuple[float, ...]
@@ -181,24 +193,34 @@ class BeamModel(Spec):
         shaped: Sequence[Apertures],
         map_: Callable[..., Iterable[Any]],
     ) -> list[np.ndarray]:
-        """Unscaled doses float32 (z, y, x) of several plans with the same beams, slab by slab of the grid."""
+        """Unscaled doses float32 (z, y, x) of several plans with the same beams and passes, slab by slab of the grid."""
         grid, coarse = medium.grid, _thinned(medium.grid, _SCATTER_STRIDE)
         unmixed = np.zeros(coarse.shape, np.float32)
         total = np.zeros((*grid.shape, len(shaped)), np.float32)
         scattered = np.zeros((*coarse.shape, 2 * len(shaped)), np.float32)
 
-        def blur(i: int) -> tuple[tuple[np.ndarray, np.ndarray, float], tuple[np.ndarray, np.ndarray, float]]:
-            primary, scatter = ([of(s.rows[i], s.weight[i]) for s in shaped] for of in (self.primary, self.scatter))
-            maps, origin, step = side_by_side(scatter)
-            return side_by_side(primary), (maps.reshape(*maps.shape[:2], 1, -1), origin, step)
+        n_beams = treatment.beams_per_control
 
-        fields = list(map_(blur, range(len(treatment.beams))))
+        def blur(control: int) -> tuple[tuple[np.ndarray, np.ndarray, float], tuple[np.ndarray, np.ndarray, float]]:
+            """The apertures that a beam of a control point opens, of all passes together."""
+            passes = range(control, len(shaped[0].rows), len(n_beams))
+            primary, scatter = (
+                side_by_side([of(s.rows[i], s.weight[i] / n_beams[control]) for i in passes for s in shaped])
+                for of in (self.primary, self.scatter)
+            )
+            of_primary, of_scatter = (
+                maps.reshape(*maps.shape[:3], len(passes), -1).sum(axis=3) for maps, *_ in (primary, scatter)
+            )
+            return (of_primary, *primary[1:]), (of_scatter.reshape(*of_scatter.shape[:2], 1, -1), *scatter[1:])
+
+        fields = list(map_(blur, range(len(n_beams))))
 
         def add_beams(slab: tuple[np.ndarray, Grid, np.ndarray, slice, int]) -> None:
             dose, of, lung, planes, kind = slab
             x, y, z = of.axes_mm
-            for beam, field, rays in zip(treatment.beams, fields, medium.rays, strict=True):
-                add_beam(dose[planes], x, y, z[planes], lung[planes], *beam.geometry, *field[kind], *rays.arrays)
+            for beam, control, rays in zip(treatment.beams, treatment.control, medium.rays, strict=True):
+                field = fields[control][kind]
+                add_beam(dose[planes], x, y, z[planes], lung[planes], *beam.geometry, *field, *rays.arrays)
 
         slabs = [
             (dose, of, lung, slice(first, first + _SLAB_PLANES), kind)

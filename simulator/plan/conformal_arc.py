@@ -1,6 +1,6 @@
 """Conformal arcs: a synthesised SBRT dose for any planning target and margin.
 
-Each beam of the arcs opens on the PTV as it sees it, row by row along the rotation axis as a multileaf collimator
+Each control point of the arcs opens on the PTV as it sees it, row by row along the rotation axis as a multileaf collimator
 shapes it: its silhouette scaled along the rotation axis, so that either end moves out by the axial margin, and opened by
 the block margin. Beams weigh as many degrees as they stand for. The total is scaled so that 95 % of the PTV receives the
 prescription.
@@ -18,8 +18,9 @@ from scipy.ndimage import map_coordinates
 
 from simulator.kernels.beams import add_beam_at_points, see_points
 from simulator.plan.aperture import Beam, Outline
-from simulator.plan.arcs import COVERED_PERCENT, ArcPlanModel, Order
+from simulator.plan.arcs import COVERED_PERCENT, ArcPlanModel
 from simulator.plan.beam_model import Apertures, Medium, Treatment
+from simulator.plan.model import Order
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import hottest_gy
 from simulator.plan.targets import TargetVolume

@@ -9,10 +9,8 @@ import numpy as np
 from simulator.case.anatomy import Case, ImportedDose, PlanFacts
 from simulator.case.structures import Structure
 from simulator.plan.dose import LimitedSplineDose
-from simulator.plan.model import PlanModelKind
-from simulator.plan.prescription import Prescription
+from simulator.plan.model import Order, PlanModelKind
 from simulator.plan.quality import Plan, plan_quality
-from simulator.plan.sparing import Sparing
 from simulator.plan.targets import Expansion, TargetVolume, expand, planning_target
 from simulator.spec import CaseError, ConfigError, Field, NonNegativeMm3, Spec
 from simulator.strategy import Strategy
@@ -189,20 +187,13 @@ class ImportedDoses(PlanModelKind):
         """PTVs, ITVs and planning-risk volumes as drawn."""
         return frozenset(n for entry in self.doses for n in (entry.ptv, entry.itv, *entry.prv) if n is not None)
 
-    def check(
-        self,
-        case: Case,
-        target: TargetVolume,
-        expansions: Sequence[Expansion],
-        prescription: Prescription,
-        sparings: Sequence[Sparing] = (),
-    ) -> None:
+    def check(self, orders: Sequence[Order]) -> None:
         """Refuse what cannot be planned; see `plan`."""
-        for expansion in expansions:
-            _, ptv = self._dose_and_ptv(case, target, expansion)
-            self.doses[0].spared_in(case, ptv)
+        for order in orders:
+            _, ptv = self._dose_and_ptv(order)
+            self.doses[0].spared_in(order.case, ptv)
 
-    def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> Plan:
+    def plan(self, order: Order) -> Plan:
         """The imported plan of a candidate, for what `of` gives.
 
         Raises
@@ -210,16 +201,15 @@ class ImportedDoses(PlanModelKind):
         ConfigError : the name of its dose, plan or PTV fits none or several of the case's.
         CaseError : the dose grid does not cover the PTV.
         """
-        imported, ptv = self._dose_and_ptv(case, target, expansion)
+        imported, ptv = self._dose_and_ptv(order)
         dose, grid = LimitedSplineDose(imported.dose_gy), imported.dose_gy.grid
-        spared = self.doses[0].spared_in(case, ptv)
-        return Plan(dose, ptv, plan_quality(dose, ptv, prescription, grid, spared), grid)
+        spared = self.doses[0].spared_in(order.case, ptv)
+        return Plan(dose, ptv, plan_quality(dose, ptv, order.prescription, grid, spared), grid)
 
-    def _dose_and_ptv(
-        self, case: Case, target: TargetVolume, expansion: Expansion
-    ) -> tuple[ImportedDose, TargetVolume]:
+    def _dose_and_ptv(self, order: Order) -> tuple[ImportedDose, TargetVolume]:
         (entry,) = self.doses
-        imported, ptv = entry.dose_in(case), entry.ptv_in(case, target, expansion)
+        case, expansion = order.case, order.expansion
+        imported, ptv = entry.dose_in(case), entry.ptv_in(case, order.target, expansion)
         if not imported.dose_gy.grid.contains(ptv.surface_mm).all():
             which = f"the PTV of margin {_words_of(expansion)}" if entry.ptv is None else f"its PTV {entry.ptv!r}"
             raise CaseError(

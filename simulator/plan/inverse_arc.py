@@ -1,8 +1,9 @@
 """Inverse-planned arcs: a synthesised SBRT dose that covers the PTV and spares organs.
 
-Every beam of the arcs opens one or two apertures of a multileaf collimator (`passes`), whose leaf positions and weights are
-optimised on the beam model (`simulator.plan.leaves`) for penalties of the points of the PTV, the target, the organs that
-have limits and the tissue around (`simulator.plan.penalties`). Limits that are missed weigh more from stage to stage.
+Every control point of the arcs opens one or two apertures of a multileaf collimator (`passes`), whose leaf positions and
+weights are optimised on the beam model (`simulator.plan.leaves`) for penalties of the points of the PTV, the target, the
+organs that have limits and the tissue around (`simulator.plan.penalties`). Limits that are missed weigh more from stage to
+stage.
 
 The prescription rule is exact, at the doses of the finished plan: D95% of the PTV equals the prescription where no limit is
 missed by that; else the dose is the largest at which every limit holds, down to the floor, where a given part of the PTV
@@ -28,17 +29,16 @@ from simulator.case.geometry import Grid
 from simulator.case.structures import Structure
 from simulator.kernels.beams import see_points
 from simulator.plan.aperture import Outline, Rows
-from simulator.plan.arcs import COVERED_PERCENT, ArcPlanModel, Order
+from simulator.plan.arcs import COVERED_PERCENT, ArcPlanModel
 from simulator.plan.beam_model import Apertures, Medium, Treatment
 from simulator.plan.dose import SplineDose
 from simulator.plan.leaves import Blur, Leaves, Machine, SeenPoints, optimised
-from simulator.plan.model import Design
+from simulator.plan.model import Design, Order
 from simulator.plan.penalties import AtLeast, AtLeastBut, AtMost, AtMostBeyond, MeanAtMost, Penalty
 from simulator.plan.planning_points import DoseAt, OrganPoints, Points, is_free, joined, points_around, points_of_target
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import hottest_gy, ptv_doses
 from simulator.plan.sparing import Limit, Sparing
-from simulator.plan.targets import Expansion, TargetVolume
 from simulator.spec import ConfigError, Field
 from simulator.strategy import Strategy
 
@@ -110,29 +110,22 @@ class InverseArc(ArcPlanModel):
             f"is the prescription, {rule}"
         ]
 
-    def check(
-        self,
-        case: Case,
-        target: TargetVolume,
-        expansions: Sequence[Expansion],
-        prescription: Prescription,
-        sparings: Sequence[Sparing] = (),
-    ) -> None:
+    def check(self, orders: Sequence[Order]) -> None:
         """Refuse what cannot be planned, without optimising.
 
         Raises
         ------
         ConfigError : a limit on an organ that holds all of the target or lies within it, or a PRV that no limit knows.
         """
-        self._ordered(case, target, expansions, prescription, map, sparings)
-        for sparing in dict.fromkeys(sparings):
+        self._require_density(orders)
+        for sparing in dict.fromkeys(order.sparing for order in orders):
             if sparing.prv_mm > 0 and not any(limit.is_near_maximum for limit in sparing.limits):
                 raise ConfigError(
                     f"strategies.prv_mm: {sparing.prv_mm:g} mm around organs without a limit of their near-maximum dose "
                     "(D0.035cc, D0.1cc); add such a goal, or leave prv_mm out"
                 )
             for limit in sparing.limits:
-                self._require_room(case, limit, prescription)
+                self._require_room(orders[0].case, limit, orders[0].prescription)
 
     def _require_room(self, case: Case, limit: Limit, prescription: Prescription) -> None:
         """Refuse a limit on tissue that is the target itself."""
@@ -148,25 +141,12 @@ class InverseArc(ArcPlanModel):
                 f"{limit.structure} {which}; contour it without {case.target}, or name other goals in plan.limits"
             )
 
-    def design(
-        self,
-        case: Case,
-        target: TargetVolume,
-        expansions: Sequence[Expansion],
-        prescription: Prescription,
-        map_: Callable[..., Iterable[Any]],
-        sparings: Sequence[Sparing] = (),
-    ) -> list[Design]:
-        """Leaf positions and weights of every beam, and its angles."""
+    def design(self, orders: Sequence[Order], map_: Callable[..., Iterable[Any]]) -> list[Design]:
+        """Leaf positions and weights at every control point, and its angles."""
         angles = np.array([(gantry, arc.couch_deg) for arc in self.arcs for gantry in arc.gantry_deg] * self.passes)
         of_beams = {"gantry_deg": angles[:, 0], "couch_deg": angles[:, 1]}
-        orders, treatment, medium = self._ordered(case, target, expansions, prescription, map_, sparings)
-        return [apertures.arrays | of_beams for apertures in self._shaped(orders, treatment, medium, map_)]
-
-    def _treatment(self, target: TargetVolume) -> Treatment:
-        """The beams of every pass, one pass after the other."""
-        once = super()._treatment(target)
-        return Treatment(once.beams * self.passes, once.fans * self.passes)
+        self._require_density(orders)
+        return [apertures.arrays | of_beams for apertures in self._shaped(orders, map_)]
 
     def shape(self, medium: Medium, treatment: Treatment, order: Order) -> Apertures:
         """The apertures and weights of all beams, optimised."""
@@ -188,7 +168,7 @@ class InverseArc(ArcPlanModel):
 
     def task(self, medium: Medium, treatment: Treatment, order: Order) -> "PlanningTask":
         """What is optimised: penalties, points as the beams see them, and where leaves begin."""
-        beams = treatment.beams[: len(treatment.beams) // self.passes]
+        beams = treatment.beams
         outlines = [beam.outline(order.ptv) for beam in beams]
         lower = np.min([[o.v_mm[0], o.low_mm.min()] for o in outlines], axis=0) - _REACH_MM
         upper = np.max([[o.v_mm[-1], o.high_mm.max()] for o in outlines], axis=0) + _REACH_MM
@@ -198,7 +178,7 @@ class InverseArc(ArcPlanModel):
 
         def see(mm: np.ndarray) -> SeenPoints:
             seen, open_dose = np.empty((len(beams), len(mm), 2)), np.empty((len(beams), len(mm)), np.float32)
-            for beam, rays, *found in zip(beams, medium.rays, seen, open_dose, strict=False):
+            for beam, rays, *found in zip(beams, medium.rays, seen, open_dose, strict=True):
                 see_points(mm, *beam.geometry, *rays.arrays, *found)
             return SeenPoints(seen, open_dose, self._blurs(medium, mm), reach)
 

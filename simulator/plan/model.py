@@ -2,6 +2,8 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -11,20 +13,36 @@ from simulator.case.structures import Structure
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Plan
 from simulator.plan.sparing import Sparing
-from simulator.plan.targets import Expansion, TargetVolume, planning_target
+from simulator.plan.targets import Expansion, TargetVolume, expand, planning_target
 from simulator.spec import Field, Spec
 from simulator.strategy import Strategy
 
 Design = Mapping[str, np.ndarray]
 
 
-class PlanModelKind(Spec):
-    """A plan model: a planning target, a margin and a prescription in, a planned dose out.
+@dataclass(frozen=True)
+class Order:
+    """What one plan is made for: a planning target, its margin, the prescription, and what organs ask."""
 
-    A new one has its name in `model: Literal["..."]` and `plan`: expand the planning target by the margin
-    (`simulator.plan.targets.expand`), make a dose for it in Gy of the whole course (`simulator.plan.dose.PlannedDose`, often
-    a `SplineDose`), and rate it with `simulator.plan.quality.plan_quality`. It refuses in `check` what it cannot plan,
-    makes several plans at once in `plans` if they share work, and is one word in `simulator.study_file.schema.PlanModel`.
+    case: Case
+    target: TargetVolume
+    expansion: Expansion
+    prescription: Prescription
+    sparing: Sparing = field(default_factory=Sparing)
+
+    @cached_property
+    def ptv(self) -> TargetVolume:
+        """The planning target grown by the margin."""
+        return expand(self.target, self.expansion)
+
+
+class PlanModelKind(Spec):
+    """A plan model: an order in, a planned dose out.
+
+    A new one has its name in `model: Literal["..."]` and `plan`: make a dose for the order's PTV in Gy of the whole course
+    (`simulator.plan.dose.PlannedDose`, often a `SplineDose`), and rate it with `simulator.plan.quality.plan_quality`. It
+    refuses in `check` what it cannot plan, makes several plans at once in `plans` if they share work, and is one word in
+    `simulator.study_file.schema.PlanModel`.
     Where candidates differ in more than margin and planning target, `of` says what of it is a candidate's own.
     One that optimises says so in `is_optimised` and decides in `design`, once for a study, what `plans` then makes of it.
 
@@ -48,50 +66,27 @@ class PlanModelKind(Spec):
     )
 
     @abstractmethod
-    def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> Plan:
-        """The plan for a planning target and its margin; raises as `check` does."""
+    def plan(self, order: Order) -> Plan:
+        """The plan that is ordered; raises as `check` does."""
 
     def plans(
-        self,
-        case: Case,
-        target: TargetVolume,
-        expansions: Sequence[Expansion],
-        prescription: Prescription,
-        map_: Callable[..., Iterable[Any]],
-        sparings: Sequence[Sparing] = (),
-        designs: Sequence[Design] = (),
+        self, orders: Sequence[Order], map_: Callable[..., Iterable[Any]], designs: Sequence[Design] = ()
     ) -> Sequence[Plan]:
         """The plans of several margins around one planning target.
 
         Parameters
         ----------
         map_ : applies a function to items, like `map`, in parallel where wanted.
-        sparings : what organs ask of each plan; nothing by default.
         designs : what `design` found for each plan earlier; found now by default.
         """
-        return list(map_(lambda expansion: self.plan(case, target, expansion, prescription), expansions))
+        return list(map_(self.plan, orders))
 
-    def design(
-        self,
-        case: Case,
-        target: TargetVolume,
-        expansions: Sequence[Expansion],
-        prescription: Prescription,
-        map_: Callable[..., Iterable[Any]],
-        sparings: Sequence[Sparing] = (),
-    ) -> Sequence[Design]:
+    def design(self, orders: Sequence[Order], map_: Callable[..., Iterable[Any]]) -> Sequence[Design]:
         """What decides each plan: arrays by name, to be kept; nothing where planning is quick and the same everywhere."""
-        return [{} for _ in expansions]
+        return [{} for _ in orders]
 
-    def check(
-        self,
-        case: Case,
-        target: TargetVolume,
-        expansions: Sequence[Expansion],
-        prescription: Prescription,
-        sparings: Sequence[Sparing] = (),
-    ) -> None:
-        """Refuse what cannot be planned, without computing doses.
+    def check(self, orders: Sequence[Order]) -> None:
+        """Refuse what cannot be planned around one planning target, without computing doses.
 
         Raises
         ------

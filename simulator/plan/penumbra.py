@@ -7,16 +7,13 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from simulator.case.anatomy import Case
 from simulator.case.geometry import Grid, Volume
 from simulator.case.shapes import Ball
 from simulator.kernels.edges import distances_from_ellipsoid
 from simulator.plan.dose import PlannedDose, RadialProfile, SplineDose
-from simulator.plan.model import PlanModelKind
-from simulator.plan.prescription import Prescription
+from simulator.plan.model import Order, PlanModelKind
 from simulator.plan.quality import Plan, plan_quality
-from simulator.plan.sparing import Sparing
-from simulator.plan.targets import Expansion, TargetVolume, expand
+from simulator.plan.targets import expand
 from simulator.reading import check_room
 from simulator.spec import ConfigError, Field
 
@@ -100,33 +97,28 @@ class Penumbra(PlanModelKind):
         """As the key `penumbra_sd_mm` says."""
         return self.penumbra_sd_mm
 
-    def check(
-        self,
-        case: Case,
-        target: TargetVolume,
-        expansions: Sequence[Expansion],
-        prescription: Prescription,
-        sparings: Sequence[Sparing] = (),
-    ) -> None:
+    def check(self, orders: Sequence[Order]) -> None:
         """Refuse what has no closed form.
 
         Raises
         ------
         ConfigError : the case or the motion management is not spherical, or the isodose is 100 %.
         """
-        for drawn in case.targets:
+        for order in orders:
+            for drawn in order.case.targets:
+                self._require(
+                    isinstance(drawn.region, Ball), f"target {drawn.name!r} of case {order.case.name!r} is not a sphere"
+                )
             self._require(
-                isinstance(drawn.region, Ball), f"target {drawn.name!r} of case {case.name!r} is not a sphere"
+                order.target.path_mm is not None and len(order.target.path_mm) == 1,
+                "the planning target is a union of several positions (an ITV)",
             )
-        self._require(
-            target.path_mm is not None and len(target.path_mm) == 1,
-            "the planning target is a union of several positions (an ITV)",
-        )
-        self._require(prescription.isodose_percent < 100, "prescription.isodose_percent is 100")
+            self._require(order.prescription.isodose_percent < 100, "prescription.isodose_percent is 100")
 
-    def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> Plan:
-        """The plan for a planning target and its margin; raises as `check` does."""
-        self.check(case, target, [expansion], prescription)
+    def plan(self, order: Order) -> Plan:
+        """The plan that is ordered; raises as `check` does."""
+        self.check([order])
+        case, target, expansion, prescription = order.case, order.target, order.expansion, order.prescription
         (drawn,) = case.targets
         region, margins = drawn.region, expansion.margin_mm
         assert isinstance(region, Ball)

@@ -26,10 +26,7 @@ def check_plans(problem: Problem) -> None:
             "prv_mm out"
         )
     for same in planned_alike(problem.requests):
-        for target, volume in zip(problem.targets, problem.planning_targets[same[0]], strict=True):
-            expansions = [request.ptvs[target.number].expansion for request in same]
-            sparings = [request.sparing for request in same]
-            same[0].model.check(problem.case, volume, expansions, target.prescription, sparings)
+        same[0].model.check(problem.orders(same))
 
 
 def check_plans_are_used(problems: Sequence[Problem]) -> None:

@@ -1,5 +1,6 @@
 """A study with its anatomy: what is simulated."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +14,7 @@ from simulator.case.traces import Trace
 from simulator.metrics.biology import Biology
 from simulator.metrics.goals import Goal
 from simulator.metrics.metric import Metric
+from simulator.plan.model import Order
 from simulator.plan.prescription import Prescription
 from simulator.plan.targets import TargetVolume
 from simulator.population.bands import DOSE_BINS
@@ -192,6 +194,15 @@ class Problem(Readable):
         """Largest distance (3,) of a structure's points from a centre along each axis."""
         points = [p.points_mm for p in self.patches[structure]]
         return np.max([np.abs(p - centre_mm).max(axis=0) for p in points], axis=0)
+
+    def orders(self, requests: Sequence[PlanRequest]) -> list[Order]:
+        """What the plans of some requests are made for; plan models plan for one target."""
+        (target,) = self.targets
+        volumes = [self.planning_targets[r][target.number] for r in requests]
+        return [
+            Order(self.case, volume, r.ptvs[target.number].expansion, target.prescription, r.sparing)
+            for r, volume in zip(requests, volumes, strict=True)
+        ]
 
     @cached_property
     def planning_targets(self) -> dict[PlanRequest, tuple[TargetVolume, ...]]:

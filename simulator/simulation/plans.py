@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from simulator.parallel import Executor, SerialExecutor, in_order
 from simulator.plan.model import Design
@@ -30,7 +29,7 @@ def make_plans(
     designed = dict(zip(requests, designs, strict=True)) if designs else {}
     for some in planned_alike(requests):
         known = [designed[r] for r in some if r in designed]
-        made = some[0].model.plans(**_asked(problem, some, executor), designs=known)
+        made = some[0].model.plans(problem.orders(some), functools.partial(in_order, executor), known)
         plans |= zip(some, (_scaled(plan, some[0].model.scale) for plan in made), strict=True)
     return [plans[r] for r in requests]
 
@@ -39,22 +38,11 @@ def design_plans(problem: Problem, requests: Sequence[PlanRequest], executor: Ex
     """What decides the plans of candidate margins, in their order."""
     designs: dict[PlanRequest, Design] = {}
     for some in planned_alike(requests):
-        designs |= zip(some, some[0].model.design(**_asked(problem, some, executor)), strict=True)
+        designs |= zip(
+            some, some[0].model.design(problem.orders(some), functools.partial(in_order, executor)), strict=True
+        )
     return [designs[r] for r in requests]
 
 
 def _scaled(plan: Plan, factor: float) -> Plan:
     return plan if factor == 1 else replace(plan, dose=plan.dose.scaled(factor))
-
-
-def _asked(problem: Problem, some: Sequence[PlanRequest], executor: Executor) -> dict[str, Any]:
-    """What a plan model needs to know of requests around one planning target; plan models plan for one target."""
-    (target,) = problem.targets
-    return {
-        "case": problem.case,
-        "target": problem.planning_targets[some[0]][target.number],
-        "expansions": [request.ptvs[target.number].expansion for request in some],
-        "prescription": target.prescription,
-        "map_": functools.partial(in_order, executor),
-        "sparings": [request.sparing for request in some],
-    }

@@ -6,13 +6,10 @@ from typing import Literal
 import numpy as np
 from scipy.special import expit
 
-from simulator.case.anatomy import Case
 from simulator.case.geometry import Grid
 from simulator.plan.dose import PlannedDose, RadialProfile
-from simulator.plan.model import PlanModelKind
-from simulator.plan.prescription import Prescription
+from simulator.plan.model import Order, PlanModelKind
 from simulator.plan.quality import Plan, plan_quality
-from simulator.plan.targets import Expansion, TargetVolume, expand
 
 
 @dataclass(frozen=True)
@@ -49,9 +46,9 @@ class Logistic(PlanModelKind):
         """A logistic edge of 2 mm is about as wide as a Gaussian one of 3.6."""
         return 3.6
 
-    def plan(self, case: Case, target: TargetVolume, expansion: Expansion, prescription: Prescription) -> Plan:
-        """The plan for a planning target and its margin."""
-        ptv = expand(target, expansion)
+    def plan(self, order: Order) -> Plan:
+        """The plan that is ordered."""
+        ptv, prescription = order.ptv, order.prescription
         radius_mm = float(np.cbrt(3000 * ptv.volume_cc / (4 * np.pi)))
         dose = LogisticDose(ptv.centroid_mm, radius_mm + 4, 2.0, prescription.highest_gy)
         grid = Grid.covering(ptv.centroid_mm - radius_mm - 40, ptv.centroid_mm + radius_mm + 40, 2.0)
