@@ -23,7 +23,7 @@ from simulator.kernels.shapes import (
 )
 
 _SUBCELLS = 3
-_LARGEST_CELL_MM, _LARGEST_SHARE = 0.57, 0.25
+_LARGEST_CELL_MM, _LARGEST_SHARE = 0.57, 0.125
 _REACH_MM = 12.0
 _CUT_DIAGONALS = 0.6
 
