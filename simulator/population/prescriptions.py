@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+_ROUNDING = 1e-9
+
 Interval = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -27,16 +29,20 @@ def crossing_scale(scales: np.ndarray, values: np.ndarray, limit: float, *, rise
     return np.where(first == 0, 0.0, np.where(first == len(scales), np.inf, at))
 
 
-def probability_at(scales: np.ndarray, crossing: np.ndarray, *, rises: bool) -> np.ndarray:
-    """Share of courses on the right side of a limit at factors (scale,), given where each course (course,) crosses it.
+def met_at(scales: np.ndarray, crossing: np.ndarray, *, rises: bool) -> np.ndarray:
+    """Whether each course (course,) is on the right side of a limit at each factor (scale,), given where it crosses it.
 
     Parameters
     ----------
+    crossing : (course,).
     rises : whether the right side lies above the crossing.
+
+    Returns
+    -------
+    Boolean (scale, course).
     """
-    ordered = np.sort(crossing)
-    below = np.searchsorted(ordered, scales * (1 + 1e-9 * (1 if rises else -1)), side="right" if rises else "left")
-    return below / len(ordered) if rises else 1 - below / len(ordered)
+    at = scales[:, None] * (1 + (_ROUNDING if rises else -_ROUNDING))
+    return crossing <= at if rises else crossing >= at
 
 
 def largest_scale(crossing: np.ndarray, wanted: float, interval: Interval) -> tuple[float, float, float]:
@@ -66,7 +72,7 @@ def largest_scale(crossing: np.ndarray, wanted: float, interval: Interval) -> tu
         return float(ordered[first - 1]) if first else float("nan")
 
     return (
-        last(lambda met: bool(met.mean() >= wanted - 1e-9)),
-        last(lambda met: bool(interval(met)[0] >= wanted - 1e-9)),
-        last(lambda met: bool(interval(met)[1] >= wanted - 1e-9)),
+        last(lambda met: bool(met.mean() >= wanted - _ROUNDING)),
+        last(lambda met: bool(interval(met)[0] >= wanted - _ROUNDING)),
+        last(lambda met: bool(interval(met)[1] >= wanted - _ROUNDING)),
     )
