@@ -135,7 +135,7 @@ def test_another_prescription_shows_the_plan_simulated_again(page, results):
     shown = rows_of(page, "decision-table")
     assert [row[1].startswith(decision["verdict"].sel(strategy=row[0]).item()) for row in shown] == [True] * 4
     assert [decision["rank"].sel(strategy=row[0]).item() for row in shown] == [1, 2, 3, 4]
-    assert "--set prescription.dose_gy=45 " in page.locator("#plan-again").inner_text()
+    assert "--set prescription.dose_gy=45 " in page.locator("#plan-again").text_content()
     dose = page.evaluate("model('dvh/0').data.dose.at(-1)")
     page.locator("#own-prescription").click()
     assert dose == pytest.approx(0.9 * page.evaluate("model('dvh/0').data.dose.at(-1)"))

@@ -14,13 +14,14 @@ function sayPrescription() {
   document.getElementById("prescription-gy").textContent = `${gy(at)} Gy (${Math.round(100 * curves.scales[at])} %)`;
   document.body.classList.toggle("scaled", !own);
   document.getElementById("scaled").hidden = own;
+  document.getElementById("own-prescription").disabled = own;
   if (own) return;
   const suit = study.strategies.filter((_, s) => verdict(s, at) === "suits").length;
   const first = study.strategies.findIndex((_, s) => curves.rank[s][at] === 1);
   const held = curves.limits ? `, ${curves.held[first][at]} of ${curves.limits} mandatory limits hold` : "";
   document.getElementById("scaled-sentence").textContent =
     `${suit} of ${study.strategies.length} strategies ${suit === 1 ? "suits" : "suit"}; first comes ` +
-    `“${study.strategies[first]}” (${verdict(first, at)}): the dose that ${study.wanted} asks for at ${study.rx} Gy is reached in ` +
+    `“${study.strategies[first]}” (${verdictWords[verdict(first, at)] ?? verdict(first, at)}): the dose that ${study.wanted} asks for at ${study.rx} Gy is reached in ` +
     `${percent(probability(first, COVERAGE, at)[0])} % of courses${held}.`;
   document.getElementById("plan-again").textContent =
     `simulator run config.yaml --set prescription.dose_gy=${gy(at)} --out "${study.name}-${gy(at)}-Gy"`;
@@ -40,6 +41,8 @@ function draw() {
 function chooseStrategy(name) {
   state.strategy = study.strategies.indexOf(name);
   chooser.value = name;
+  const viewer = model("viewer-strategy");
+  if (viewer?.options.includes(name)) viewer.value = name;
   draw();
 }
 
