@@ -1,6 +1,8 @@
 """The page holds the numbers of the results and nothing from outside."""
 
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -109,6 +111,11 @@ def test_nothing_is_fetched_from_outside(text):
     """The library's own script is left out of the search by words; a browser listens for requests in its own test."""
     assert all(address.startswith(("data:image/", "#")) for address in Page(text).addresses)
     assert not re.search(r"@import|url\(|<script[^>]* src|<link", without_library(text))
+
+
+def test_only_writing_a_report_loads_its_library():
+    code = "import sys, simulator, simulator.commands.cli, simulator.execution.study; print('bokeh' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_unchecked_limits_are_marked(results, text):

@@ -16,7 +16,7 @@ function drawDvh({strategy, at}) {
   const scale = curves.scales[at];
   const dose = study.dvh.dose.map(gy => gy * scale);
   study.dvh.structures.forEach((_, s) => {
-    const columns = DVH_COLUMNS.map((name, k) => [name, dvhPercent(strategy, s, k)]);
+    const columns = DVH_COLUMNS.map((name, k) => [name, dvhPercent.stretch(strategy, s, k)]);
     model(`dvh/${s}`).data = {dose, ...Object.fromEntries(columns)};
     const points = study.points.filter(point => point.structure === s);
     model(`goals/${s}`).data = {
@@ -49,7 +49,7 @@ const SHARES = Array.from({length: 101}, (_, k) => 100 - k);
 
 /** Quantiles of a metric over courses at a scale: proportional to the dose, or between the scales that it is measured at. */
 function quantilesAt(one, strategy, scale) {
-  const level = k => one.quantiles(k, strategy).map(value => value + one.lowest);
+  const level = k => one.quantiles.stretch(k, strategy).map(value => value + one.lowest);
   if (one.scales.length === 1) return level(0).map(value => value * scale);
   const upper = Math.min(Math.max(one.scales.findIndex(s => s >= scale), 1), one.scales.length - 1);
   const [low, high] = [one.scales[upper - 1], one.scales[upper]];

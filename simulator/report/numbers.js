@@ -1,14 +1,15 @@
 // Numbers of the study: probabilities, verdicts and ranks of every strategy at every prescription.
 const study = JSON.parse(document.getElementById("numbers").textContent);
 
-/** Sixteen-bit numbers as they were packed; at(i, j, ...) is the stretch of the last dimension there. */
+/** Sixteen-bit numbers as they were packed: value(i, j, ..., last), and the stretch(i, j, ...) of the last dimension there. */
 function unpacked({shape, unit, data}) {
   const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0));
   const levels = new Uint16Array(bytes.buffer);
+  const place = at => at.reduce((sum, i, axis) => sum * shape[axis] + i, 0);
   const last = shape[shape.length - 1];
-  return (...at) => {
-    const start = at.reduce((place, i, axis) => place * shape[axis] + i, 0) * last;
-    return Array.from(levels.subarray(start, start + last), level => level * unit);
+  return {
+    value: (...at) => levels[place(at)] * unit,
+    stretch: (...at) => Array.from(levels.subarray(place(at) * last, (place(at) + 1) * last), level => level * unit),
   };
 }
 
@@ -19,7 +20,7 @@ const OWN = curves.scales.indexOf(1);
 
 /** Probability and the ends of its interval, of a strategy by number, at a prescription by number. */
 function probability(strategy, curve, at) {
-  return [0, 1, 2].map(end => probabilityCurves(strategy, curve, end)[at]);
+  return [0, 1, 2].map(end => probabilityCurves.value(strategy, curve, end, at));
 }
 
 function percent(p) {
