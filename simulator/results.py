@@ -370,7 +370,12 @@ def write_results(results: xr.DataTree, path: Path) -> None:
     """Write results.nc, which is there when all of it is."""
     check_results(results)
     packed = {"zlib": True, "complevel": 1, "shuffle": True}
-    encoding = {"/dvh": {"coverage": packed}, "/comparison": dict.fromkeys(VARIABLES["comparison"], packed)}
+    curves = dict.fromkeys(("probability", "ci_low", "ci_high"), packed)
+    encoding = {
+        "/dvh": {"coverage": packed},
+        "/prescription": curves,
+        "/comparison": dict.fromkeys(VARIABLES["comparison"], packed),
+    }
     if "dose" in results.children:
         encoding["/dose"] = {str(key): packed for key in results["dose"].data_vars}
     with whole_file(path) as partial:

@@ -11,7 +11,7 @@ from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics
 from simulator.metrics.fraction_sums import FractionSums
 from simulator.metrics.kinds import parse_metric
 from simulator.population.intervals import wilson_interval
-from simulator.population.prescriptions import crossing_scale, largest_scale, met_at
+from simulator.population.prescriptions import ScaledMetric, crossing_scale, largest_scale, met_at
 from simulator.results import joint_probability
 from simulator.study_file.schema import StudyConfig
 
@@ -52,6 +52,22 @@ def test_doses_scale_with_the_dose(text):
     assert metric.at_scale(0.9) is None
     whole, scaled = (evaluate_metrics([metric], s * DOSE_GY, VOLUME_CC, 50.0) for s in (np.float32(1), np.float32(0.9)))
     np.testing.assert_allclose(0.9 * whole, scaled, rtol=1e-5)
+
+
+def test_metrics_at_a_scale_are_in_proportion_or_between_levels():
+    proportional = ScaledMetric(np.ones(1), np.array([[10.0, 30.0]]))
+    np.testing.assert_allclose(proportional.at(0.9), [9.0, 27.0])
+    measured = ScaledMetric(np.array([0.5, 1.0, 1.5]), np.array([[4.0, 8.0], [10.0, 20.0], [11.0, 22.0]]))
+    for scale, expected in (
+        (0.4, [4, 8]),
+        (0.5, [4, 8]),
+        (0.75, [7, 14]),
+        (1.0, [10, 20]),
+        (1.4, [10.8, 21.6]),
+        (2.0, [11, 22]),
+    ):
+        np.testing.assert_allclose(measured.at(scale), expected)
+    np.testing.assert_allclose(measured.extremes.at(0.75), [7, 14])
 
 
 @pytest.mark.parametrize("rises", [True, False])

@@ -6,7 +6,7 @@ import xarray as xr
 from simulator.answers.goals import asked_of
 from simulator.metrics.goals import Goal
 from simulator.metrics.metric import SCALES
-from simulator.population.prescriptions import crossing_scale, largest_scale, met_at
+from simulator.population.prescriptions import ScaledMetric, crossing_scale, largest_scale, met_at
 from simulator.population.verdicts import YES, decide, holds
 from simulator.problem.problem import Problem
 from simulator.results import group
@@ -91,8 +91,9 @@ def _order(
     )
     others = np.delete(goals, limits, axis=1)
     target = np.maximum(covered, others.max(axis=1, initial=YES))
+    scaled = [(problem.goals[k], _scaled(problem, problem.goals[k], values)) for k in limits]
     at_scales = [
-        decide(target[:, s], goals[:, limits, s], _excess(problem, values, limits, scale), ptv_cc)
+        decide(target[:, s], goals[:, limits, s], _excess(problem, scaled, scale, values.shape[:2]), ptv_cc)
         for s, scale in enumerate(_GRID)
     ]
     return {
@@ -102,30 +103,30 @@ def _order(
     }
 
 
-def _excess(problem: Problem, values: np.ndarray, limits: list[int], scale: float) -> np.ndarray:
+def _excess(
+    problem: Problem, limits: list[tuple[Goal, ScaledMetric]], scale: float, shape: tuple[int, int]
+) -> np.ndarray:
     """Sum over limits of the excess relative to the limit at a scale, (strategy, course)."""
-    total = np.zeros(values.shape[:2])
-    for goal in (problem.goals[k] for k in limits):
+    total = np.zeros(shape)
+    for goal, metric in limits:
         rx = problem.prescription_of(goal.metric.structure).dose_gy
-        total += goal.excess(_scaled(problem, goal, values, scale), rx) / (goal.limit or 1.0)
+        if goal.excess(metric.extremes.at(scale), rx).any():
+            total += goal.excess(metric.at(scale), rx) / (goal.limit or 1.0)
     return total
 
 
-def _scaled(problem: Problem, goal: Goal, values: np.ndarray, scale: float) -> np.ndarray:
-    """A goal's metric with all doses scaled, from values (..., metric); linear between the scales it is measured at."""
-    if goal.metric.at_scale(1.0) is None:
-        return scale * values[..., problem.column[goal.metric.label]].astype(np.float64)
-    scales = np.array(sorted({1.0, *SCALES}))
-    upper = int(np.clip(np.searchsorted(scales, scale), 1, len(scales) - 1))
-    low, high = (_measured(problem, goal, values, scales[k]) for k in (upper - 1, upper))
-    share = (scale - scales[upper - 1]) / (scales[upper] - scales[upper - 1])
-    return low + np.clip(share, 0, 1) * (high - low)
-
-
-def _measured(problem: Problem, goal: Goal, values: np.ndarray, scale: float) -> np.ndarray:
-    """A goal's metric at one of the scales that it is measured at."""
-    other, factor = (goal.metric.at_scale(scale) if scale != 1.0 else None) or (goal.metric, 1.0)
-    return factor * values[..., problem.column[other.label]].astype(np.float64)
+def _scaled(problem: Problem, goal: Goal, values: np.ndarray) -> ScaledMetric:
+    """A goal's metric where doses are scaled, from values (..., metric)."""
+    column, metric = problem.column, goal.metric
+    here = values[..., column[metric.label]]
+    if metric.at_scale(1.0) is None:
+        return ScaledMetric(np.ones(1), np.ascontiguousarray(here)[None])
+    levels = {1.0: here}
+    for scale in SCALES:
+        other, factor = metric.at_scale(scale) or (metric, scale)
+        levels[scale] = factor * values[..., column[other.label]]
+    scales = np.array(sorted(levels))
+    return ScaledMetric(scales, np.stack([levels[s] for s in scales]))
 
 
 def _is_met_above(goal: Goal) -> bool:
@@ -135,12 +136,11 @@ def _is_met_above(goal: Goal) -> bool:
 
 def _crossing(problem: Problem, goal: Goal, values: np.ndarray) -> np.ndarray:
     """Factor on the dose (course,) at which a goal's metric reaches its limit."""
-    metric = goal.metric
-    rx = problem.prescription_of(metric.structure).dose_gy
-    limit = goal.limit_with_slack * (rx / 100 if goal.unit == "%" and metric.unit == "Gy" else 1.0)
-    if metric.at_scale(1.0) is None:
-        here = values[:, problem.column[metric.label]].astype(np.float64)
+    rx = problem.prescription_of(goal.metric.structure).dose_gy
+    limit = goal.limit_with_slack * (rx / 100 if goal.unit == "%" and goal.metric.unit == "Gy" else 1.0)
+    metric = _scaled(problem, goal, values)
+    if len(metric.scales) == 1:
+        here = metric.at(1.0)
         return np.divide(limit, here, out=np.full_like(here, np.inf), where=here > 0)
-    scales = np.array(sorted({1.0, *SCALES}))
-    measured = np.stack([_measured(problem, goal, values, s) for s in scales])
-    return crossing_scale(scales, measured, limit, rises=not metric.falls_with_dose)
+    rises = not goal.metric.falls_with_dose
+    return crossing_scale(metric.scales, metric.values.astype(np.float64), limit, rises=rises)

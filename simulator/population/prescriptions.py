@@ -1,12 +1,43 @@
 """What another prescription of the same plan would do, from the simulated courses: the dose scales, the errors stay."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 _ROUNDING = 1e-9
 
 Interval = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class ScaledMetric:
+    """A metric where all doses are scaled.
+
+    Parameters
+    ----------
+    scales : (level,), ascending; one alone, 1, where the metric scales with the dose.
+    values : (level, ...), the metric at each.
+    """
+
+    scales: np.ndarray
+    values: np.ndarray
+
+    def at(self, scale: float) -> np.ndarray:
+        """Values (...) at a scale: in proportion, or linear between levels, and the first's or the last's beyond them."""
+        if len(self.scales) == 1:
+            return scale * self.values[0].astype(np.float64)
+        upper = int(np.clip(np.searchsorted(self.scales, scale), 1, len(self.scales) - 1))
+        low, high = (self.values[k].astype(np.float64) for k in (upper - 1, upper))
+        share = (scale - self.scales[upper - 1]) / (self.scales[upper] - self.scales[upper - 1])
+        return low + np.clip(share, 0, 1) * (high - low)
+
+    @cached_property
+    def extremes(self) -> "ScaledMetric":
+        """The lowest and the highest value at each level, (level, 2)."""
+        levels = self.values.reshape(len(self.scales), -1)
+        return ScaledMetric(self.scales, np.stack([levels.min(axis=1), levels.max(axis=1)], axis=1))
 
 
 def crossing_scale(scales: np.ndarray, values: np.ndarray, limit: float, *, rises: bool) -> np.ndarray:
