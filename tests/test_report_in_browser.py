@@ -142,6 +142,16 @@ def test_another_prescription_shows_the_plan_simulated_again(page, results):
     assert not page.locator("#scaled").is_visible()
 
 
+def test_paper_is_of_the_studys_own_prescription(page):
+    own = rows_of(page, "goal-table")
+    page.locator("#prescription-scale").fill("50")
+    scaled = rows_of(page, "goal-table")
+    assert scaled != own
+    for event, expected in (("beforeprint", own), ("afterprint", scaled)):
+        page.evaluate(f"dispatchEvent(new Event('{event}'))")
+        assert rows_of(page, "goal-table") == expected
+
+
 def test_a_narrow_screen_scrolls_tables_and_not_the_page(browser, address):
     page = browser.new_page(viewport={"width": 400, "height": 800})
     page.goto(address)

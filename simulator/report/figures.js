@@ -30,9 +30,9 @@ function drawDvh({strategy, at}) {
   model("prescription").location = study.rx * scale;
 }
 
-/** Every strategy on the same axis, which does not move with the prescription. */
-function setDoseAxis() {
-  model("dvh").x_range.setv({start: 0, end: 1.02 * study.dvh.dose.at(-1)});
+/** Every strategy on the same axis, which grows where a higher prescription needs it. */
+function setDoseAxis({at}) {
+  model("dvh").x_range.setv({start: 0, end: 1.02 * study.dvh.dose.at(-1) * Math.max(1, curves.scales[at])});
 }
 
 function showStructures() {
