@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 from scipy.stats import norm
-from synthetic_results import synthetic_results
+from synthetic_results import synthetic_problem, synthetic_results
 
 import simulator
+from simulator.answers.prescription import prescription_group
 from simulator.metrics.biology import TissueResponse, TumourResponse
 from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics
 from simulator.metrics.fraction_sums import FractionSums
+from simulator.metrics.goals import parse_goal
 from simulator.metrics.kinds import parse_metric
 from simulator.population.intervals import wilson_interval
 from simulator.population.prescriptions import ScaledMetric, crossing_scale, largest_scale, met_at
@@ -55,9 +57,11 @@ def test_doses_scale_with_the_dose(text):
 
 
 def test_metrics_at_a_scale_are_in_proportion_or_between_levels():
-    proportional = ScaledMetric(np.ones(1), np.array([[10.0, 30.0]]))
+    proportional = ScaledMetric(np.ones(1), np.array([[10.0, 30.0]]), in_proportion=True)
     np.testing.assert_allclose(proportional.at(0.9), [9.0, 27.0])
-    measured = ScaledMetric(np.array([0.5, 1.0, 1.5]), np.array([[4.0, 8.0], [10.0, 20.0], [11.0, 22.0]]))
+    measured = ScaledMetric(
+        np.array([0.5, 1.0, 1.5]), np.array([[4.0, 8.0], [10.0, 20.0], [11.0, 22.0]]), in_proportion=False
+    )
     for scale, expected in (
         (0.4, [4, 8]),
         (0.5, [4, 8]),
@@ -157,3 +161,16 @@ def test_less_dose_never_breaks_a_limit_nor_covers_more():
     assert (told["coverage_of_dose"].diff("scale") >= 0).all()
     assert (told.sel(scale=0.4)["verdict"] == "spares, but").all()
     assert (told.sel(scale=1.4)["verdict"] == "covers, but").all()
+
+
+def test_scales_at_which_a_metric_is_unknown_leave_the_others():
+    """As a dose grid that ends too early leaves low-dose volumes unknown: V20Gy known, V15.4Gy at 1.3 times the dose not."""
+    plans = [("none", "none", 3.0)]
+    problem = synthetic_problem(plans, ["GTV D98%"])
+    problem.column = {"GTV D98%": 0, "Organ1 V20Gy": 1, "Organ1 V25Gy": 2}
+    problem.goals = [parse_goal("GTV D98% >= 95%"), parse_goal("Organ1 V20Gy <= 30%")]
+    values = np.array(
+        [[[50.0, 20, 12], [50, 29, 24], [50, 31, 27], [50, 50, 40]]]
+    )  # V25Gy is V20Gy at 0.8 times the dose
+    told = prescription_group(problem, values, np.ones(1), ["none"]).isel(strategy=0, goal=1)["probability"]
+    assert told.sel(scale=[0.4, 0.8, 1.0, 1.4]).values.tolist() == [0.75, 0.75, 0.5, 0.5]

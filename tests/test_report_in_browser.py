@@ -170,3 +170,17 @@ def test_paper_has_the_still_figures_and_every_column(page):
     assert page.locator("main img:visible").count() == page.locator("main img").count() >= 5
     widest = page.evaluate("Math.max(...Array.from(document.querySelectorAll('table'), t => t.offsetWidth))")
     assert widest <= 965
+
+
+@pytest.mark.parametrize("metric", ["GTV D98%", "Heart V20Gy"])
+def test_dose_population_curves_follow_the_prescription(page, results, metric):
+    """At 0.8 of the prescription the median is that of the metric there: in proportion, or as measured at that scale."""
+    name = str(results["decision/strategy"].values[0])
+    page.locator("#strategy").select_option(name)
+    page.locator("#metric").select_option(metric)
+    page.locator("#prescription-scale").fill("40")
+    values = results["metrics/value"].sel(strategy=name)
+    there = 0.8 * values.sel(metric=metric) if "D98%" in metric else values.sel(metric="Heart V25Gy")
+    quantiles = page.evaluate("model('population/own').data.value")
+    np.testing.assert_allclose(quantiles, np.quantile(there.values, np.linspace(0, 1, 101)), atol=0.02)
+    assert page.evaluate("model('population/axis').axis_label").startswith(metric)

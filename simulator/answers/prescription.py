@@ -116,17 +116,15 @@ def _excess(
 
 
 def _scaled(problem: Problem, goal: Goal, values: np.ndarray) -> ScaledMetric:
-    """A goal's metric where doses are scaled, from values (..., metric)."""
+    """A goal's metric where doses are scaled, from values (..., metric); of scales where it is unknown, bounds alone follow."""
     column, metric = problem.column, goal.metric
-    here = values[..., column[metric.label]]
-    if metric.at_scale(1.0) is None:
-        return ScaledMetric(np.ones(1), np.ascontiguousarray(here)[None])
-    levels = {1.0: here}
+    levels = {1.0: values[..., column[metric.label]]}
     for scale in SCALES:
-        other, factor = metric.at_scale(scale) or (metric, scale)
-        levels[scale] = factor * values[..., column[other.label]]
-    scales = np.array(sorted(levels))
-    return ScaledMetric(scales, np.stack([levels[s] for s in scales]))
+        other = metric.at_scale(scale)
+        if other and other[0].label in column:
+            levels[scale] = other[1] * values[..., column[other[0].label]]
+    scales = sorted(levels)
+    return ScaledMetric(np.array(scales), np.stack([levels[s] for s in scales]), metric.at_scale(1.0) is None)
 
 
 def _is_met_above(goal: Goal) -> bool:
@@ -139,7 +137,7 @@ def _crossing(problem: Problem, goal: Goal, values: np.ndarray) -> np.ndarray:
     rx = problem.prescription_of(goal.metric.structure).dose_gy
     limit = goal.limit_with_slack * (rx / 100 if goal.unit == "%" and goal.metric.unit == "Gy" else 1.0)
     metric = _scaled(problem, goal, values)
-    if len(metric.scales) == 1:
+    if metric.in_proportion:
         here = metric.at(1.0)
         return np.divide(limit, here, out=np.full_like(here, np.inf), where=here > 0)
     rises = not goal.metric.falls_with_dose

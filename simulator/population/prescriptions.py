@@ -17,17 +17,18 @@ class ScaledMetric:
 
     Parameters
     ----------
-    scales : (level,), ascending; one alone, 1, where the metric scales with the dose.
-    values : (level, ...), the metric at each.
+    scales : (level,), ascending. values : (level, ...), the metric at each.
+    in_proportion : whether it scales with the dose; one level, 1, is enough then.
     """
 
     scales: np.ndarray
     values: np.ndarray
+    in_proportion: bool
 
     def at(self, scale: float) -> np.ndarray:
         """Values (...) at a scale: in proportion, or linear between levels, and the first's or the last's beyond them."""
         if len(self.scales) == 1:
-            return scale * self.values[0].astype(np.float64)
+            return (scale if self.in_proportion else 1.0) * self.values[0].astype(np.float64)
         upper = int(np.clip(np.searchsorted(self.scales, scale), 1, len(self.scales) - 1))
         low, high = (self.values[k].astype(np.float64) for k in (upper - 1, upper))
         share = (scale - self.scales[upper - 1]) / (self.scales[upper] - self.scales[upper - 1])
@@ -37,7 +38,7 @@ class ScaledMetric:
     def extremes(self) -> "ScaledMetric":
         """The lowest and the highest value at each level, (level, 2)."""
         levels = self.values.reshape(len(self.scales), -1)
-        return ScaledMetric(self.scales, np.stack([levels.min(axis=1), levels.max(axis=1)], axis=1))
+        return ScaledMetric(self.scales, np.stack([levels.min(axis=1), levels.max(axis=1)], axis=1), self.in_proportion)
 
 
 def crossing_scale(scales: np.ndarray, values: np.ndarray, limit: float, *, rises: bool) -> np.ndarray:

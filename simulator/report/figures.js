@@ -50,7 +50,7 @@ const SHARES = Array.from({length: 101}, (_, k) => 100 - k);
 /** Quantiles of a metric over courses at a scale: proportional to the dose, or between the scales that it is measured at. */
 function quantilesAt(one, strategy, scale) {
   const level = k => one.quantiles.stretch(k, strategy).map(value => value + one.lowest);
-  if (one.scales.length === 1) return level(0).map(value => value * scale);
+  if (one.scales.length === 1) return level(0).map(value => (one.proportional ? value * scale : value));
   const upper = Math.min(Math.max(one.scales.findIndex(s => s >= scale), 1), one.scales.length - 1);
   const [low, high] = [one.scales[upper - 1], one.scales[upper]];
   const share = Math.min(Math.max((scale - low) / (high - low), 0), 1);
@@ -81,7 +81,7 @@ function drawPopulation({strategy, at, metric}) {
     bottom: one.limits.map(() => 0),
     top: one.limits.map(() => 102),
   };
-  const known = one.nominal[strategy] !== null && (one.scales.length === 1 || at === OWN);
+  const known = one.nominal[strategy] !== null && (one.proportional || at === OWN);
   const planned = known ? [one.nominal[strategy] * scale] : [];
   model("population/planned").data = {
     value: planned, text: planned.map(() => "planned dose"), bottom: planned.map(() => 0), top: planned.map(() => 102),

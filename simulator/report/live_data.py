@@ -122,6 +122,7 @@ def populations(results: xr.DataTree, labels: list[str]) -> list[dict[str, Any]]
             {
                 "metric": label,
                 "unit": str(values["unit"].sel(metric=label).item()),
+                "proportional": own[0].metric.at_scale(1.0) is None,
                 "scales": list(levels),
                 "lowest": lowest,
                 "values": packed(quantiles - lowest, max(highest - lowest, 1e-9)),
