@@ -31,8 +31,8 @@ function drawDvh({strategy, at}) {
 }
 
 /** Every strategy on the same axis, which grows where a higher prescription needs it. */
-function setDoseAxis({at}) {
-  model("dvh").x_range.setv({start: 0, end: 1.02 * study.dvh.dose.at(-1) * Math.max(1, curves.scales[at])});
+function setDoseAxis() {
+  model("dvh").x_range.setv({start: 0, end: 1.02 * study.dvh.dose.at(-1) * Math.max(1, curves.scales[state.at])});
 }
 
 function showStructures() {

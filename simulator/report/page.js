@@ -49,7 +49,7 @@ function chooseStrategy(name) {
 function choosePrescription(at) {
   state.at = at;
   slider.value = at;
-  if (documents.length) setDoseAxis(state);
+  if (documents.length) setDoseAxis();
   draw();
 }
 
@@ -73,7 +73,7 @@ async function start() {
   const items = JSON.parse(document.getElementById("documents").textContent);
   for (const [place, item] of Object.entries(items)) await Bokeh.embed.embed_item(item, place);
   documents = Bokeh.documents;
-  setDoseAxis(state);
+  setDoseAxis();
   draw();
   showStructures();
   for (const box of document.querySelectorAll("input[data-structure]")) box.addEventListener("change", showStructures);
