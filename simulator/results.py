@@ -28,6 +28,7 @@ _SG, _SS = ("strategy", "goal"), ("strategy", "structure")
 _SSM = ("strategy", "source", "metric")
 _SJ, _SIDES = ("strategy", "joint"), ("series", "direction")
 _MPAIR, _JPAIR = ("metric", "strategy", "other"), ("joint", "strategy", "other")
+_SGS, _SX = ("strategy", "goal", "scale"), ("strategy", "scale")
 _MAP = ("strategy", "z", "y", "x")
 
 # What a strategy is judged by: names in the group joint.
@@ -134,16 +135,21 @@ VARIABLES: dict[str, dict[str, Variable]] = {
     "prescription": {
         "dose_gy": Variable(("scale",), "Gy", "prescription of the same plans scaled"),
         "probability": Variable(
-            ("strategy", "goal", "scale"),
-            "1",
-            "probability of the goal there, limits in percent kept as the dose that they are",
+            _SGS, "1", "probability of the goal there, limits in percent kept as the dose that they are"
         ),
+        "ci_low": Variable(_SGS, "1", "lower end of the 95 % interval of probability"),
+        "ci_high": Variable(_SGS, "1", "upper end of the 95 % interval of probability"),
         "coverage_of_dose": Variable(
-            ("strategy", "scale"), "1", "probability there of the dose that the wanted coverage asks for in the study"
+            _SX, "1", "probability there of the dose that the wanted coverage asks for in the study"
         ),
-        "organs": Variable(
-            ("strategy", "scale"), "1", "probability there that all mandatory limits on organs hold together"
-        ),
+        "coverage_of_dose_low": Variable(_SX, "1", "lower end of the 95 % interval of coverage_of_dose"),
+        "coverage_of_dose_high": Variable(_SX, "1", "upper end of the 95 % interval of coverage_of_dose"),
+        "organs": Variable(_SX, "1", "probability there that all mandatory limits on organs hold together"),
+        "organs_low": Variable(_SX, "1", "lower end of the 95 % interval of organs"),
+        "organs_high": Variable(_SX, "1", "upper end of the 95 % interval of organs"),
+        "verdict": Variable(_SX, "", "verdict there"),
+        "limits_held": Variable(_SX, "1", "number of mandatory limits on organs that hold there as wanted"),
+        "rank": Variable(_SX, "1", "place there in the order of strategies, 1 for the first"),
         "largest_gy": Variable(
             ("strategy",), "Gy", "largest prescription at which every mandatory limit is met as often as wanted"
         ),
@@ -364,7 +370,12 @@ def write_results(results: xr.DataTree, path: Path) -> None:
     """Write results.nc, which is there when all of it is."""
     check_results(results)
     packed = {"zlib": True, "complevel": 1, "shuffle": True}
-    encoding = {"/dvh": {"coverage": packed}, "/comparison": dict.fromkeys(VARIABLES["comparison"], packed)}
+    curves = dict.fromkeys(("probability", "ci_low", "ci_high"), packed)
+    encoding = {
+        "/dvh": {"coverage": packed},
+        "/prescription": curves,
+        "/comparison": dict.fromkeys(VARIABLES["comparison"], packed),
+    }
     if "dose" in results.children:
         encoding["/dose"] = {str(key): packed for key in results["dose"].data_vars}
     with whole_file(path) as partial:

@@ -47,7 +47,7 @@ def synthetic_results(
     value = 44 + step + random.normal(0, 2, (len(plans), n_courses, len(metrics)))
     value[..., 1:] -= 14 + 2 * np.arange(n_oars)
     nominal = value.mean(1) + 1
-    problem = _problem(plans, metrics)
+    problem = synthetic_problem(plans, metrics)
     goals = goals_group(problem, nominal, value, strategies)
     tree = {
         "/": xr.Dataset(attrs=_attributes(n_courses, len(plans))),
@@ -74,7 +74,7 @@ def synthetic_results(
     return xr.DataTree.from_dict(tree)
 
 
-def _problem(plans, metrics) -> SimpleNamespace:
+def synthetic_problem(plans, metrics) -> SimpleNamespace:
     """What the answers ask of a problem."""
     target = Target(
         number=0,

@@ -31,6 +31,7 @@ HOMES = {
     "nrrd": ("case/archive", "case/inventory"),
     "matplotlib": ("plots",),
     "jinja2": ("report",),
+    "bokeh": ("report/",),
     "typer": ("commands/cli",),
     "rich": ("commands",),
 }

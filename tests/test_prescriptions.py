@@ -3,14 +3,18 @@
 import numpy as np
 import pytest
 from scipy.stats import norm
+from synthetic_results import synthetic_problem, synthetic_results
 
 import simulator
+from simulator.answers.prescription import prescription_group
 from simulator.metrics.biology import TissueResponse, TumourResponse
 from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics
 from simulator.metrics.fraction_sums import FractionSums
+from simulator.metrics.goals import parse_goal
 from simulator.metrics.kinds import parse_metric
 from simulator.population.intervals import wilson_interval
-from simulator.population.prescriptions import crossing_scale, largest_scale, probability_at
+from simulator.population.prescriptions import ScaledMetric, crossing_scale, largest_scale, met_at
+from simulator.results import joint_probability
 from simulator.study_file.schema import StudyConfig
 
 RNG = np.random.default_rng(3)
@@ -52,6 +56,24 @@ def test_doses_scale_with_the_dose(text):
     np.testing.assert_allclose(0.9 * whole, scaled, rtol=1e-5)
 
 
+def test_metrics_at_a_scale_are_in_proportion_or_between_levels():
+    proportional = ScaledMetric(np.ones(1), np.array([[10.0, 30.0]]), in_proportion=True)
+    np.testing.assert_allclose(proportional.at(0.9), [9.0, 27.0])
+    measured = ScaledMetric(
+        np.array([0.5, 1.0, 1.5]), np.array([[4.0, 8.0], [10.0, 20.0], [11.0, 22.0]]), in_proportion=False
+    )
+    for scale, expected in (
+        (0.4, [4, 8]),
+        (0.5, [4, 8]),
+        (0.75, [7, 14]),
+        (1.0, [10, 20]),
+        (1.4, [10.8, 21.6]),
+        (2.0, [11, 22]),
+    ):
+        np.testing.assert_allclose(measured.at(scale), expected)
+    np.testing.assert_allclose(measured.extremes.at(0.75), [7, 14])
+
+
 @pytest.mark.parametrize("rises", [True, False])
 def test_courses_cross_a_limit_between_the_scales_that_bracket_it(rises):
     scales = np.array([0.5, 1.0, 1.5])
@@ -63,8 +85,8 @@ def test_courses_cross_a_limit_between_the_scales_that_bracket_it(rises):
 def test_probabilities_are_counts_of_crossings():
     crossing = np.array([0.5, 0.8, 0.8, 1.2])
     scales = np.array([0.4, 0.8, 0.9, 1.3])
-    np.testing.assert_allclose(probability_at(scales, crossing, rises=False), [1.0, 0.75, 0.25, 0.0])
-    np.testing.assert_allclose(probability_at(scales, crossing, rises=True), [0.0, 0.75, 0.75, 1.0])
+    np.testing.assert_allclose(met_at(scales, crossing, rises=False).mean(axis=1), [1.0, 0.75, 0.25, 0.0])
+    np.testing.assert_allclose(met_at(scales, crossing, rises=True).mean(axis=1), [0.0, 0.75, 0.75, 1.0])
 
 
 def test_the_largest_scale_of_a_normal_crossing():
@@ -120,3 +142,35 @@ def test_probabilities_at_other_prescriptions_are_those_of_the_plan_simulated_ag
         np.testing.assert_allclose(at["probability"], goals["probability"], atol=1e-3)
         found.append(goals["probability"].values)
     assert np.mean(np.logical_and(np.array(found) > 0.02, np.array(found) < 0.98)) > 0.5
+
+
+def test_the_order_at_the_studys_own_prescription_is_that_of_the_decision():
+    results = synthetic_results(margins_mm=(0.0, 2.0, 3.0, 5.0))
+    at, decision = results["prescription"].to_dataset().sel(scale=1.0), results["decision"].to_dataset()
+    assert len(set(decision["verdict"].values)) > 2
+    for key in ("verdict", "limits_held", "rank"):
+        np.testing.assert_array_equal(at[key], decision[key])
+    for key, joint in (("coverage_of_dose", "wanted coverage"), ("organs", "all organ goals")):
+        for end, name in (("", "probability"), ("_low", "ci_low"), ("_high", "ci_high")):
+            np.testing.assert_allclose(at[f"{key}{end}"], joint_probability(results, joint)[name], rtol=1e-12)
+
+
+def test_less_dose_never_breaks_a_limit_nor_covers_more():
+    told = synthetic_results()["prescription"].to_dataset()
+    assert (told["limits_held"].diff("scale") <= 0).all()
+    assert (told["coverage_of_dose"].diff("scale") >= 0).all()
+    assert (told.sel(scale=0.4)["verdict"] == "spares, but").all()
+    assert (told.sel(scale=1.4)["verdict"] == "covers, but").all()
+
+
+def test_scales_at_which_a_metric_is_unknown_leave_the_others():
+    """As a dose grid that ends too early leaves low-dose volumes unknown: V20Gy known, V15.4Gy at 1.3 times the dose not."""
+    plans = [("none", "none", 3.0)]
+    problem = synthetic_problem(plans, ["GTV D98%"])
+    problem.column = {"GTV D98%": 0, "Organ1 V20Gy": 1, "Organ1 V25Gy": 2}
+    problem.goals = [parse_goal("GTV D98% >= 95%"), parse_goal("Organ1 V20Gy <= 30%")]
+    values = np.array(
+        [[[50.0, 20, 12], [50, 29, 24], [50, 31, 27], [50, 50, 40]]]
+    )  # V25Gy is V20Gy at 0.8 times the dose
+    told = prescription_group(problem, values, np.ones(1), ["none"]).isel(strategy=0, goal=1)["probability"]
+    assert told.sel(scale=[0.4, 0.8, 1.0, 1.4]).values.tolist() == [0.75, 0.75, 0.5, 0.5]

@@ -24,6 +24,6 @@ def answer_groups(problem: Problem, values: np.ndarray, ptv_cc: np.ndarray) -> d
         "joint": joint_group(problem, joint, labels),
         "comparison": comparison_group(problem, values, joint, labels),
         "margins": margins_group(problem, values),
-        "prescription": prescription_group(problem, values, labels),
+        "prescription": prescription_group(problem, values, ptv_cc, labels),
         "decision": decision_group(problem, values, joint, ptv_cc, labels),
     }

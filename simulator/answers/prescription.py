@@ -6,14 +6,16 @@ import xarray as xr
 from simulator.answers.goals import asked_of
 from simulator.metrics.goals import Goal
 from simulator.metrics.metric import SCALES
-from simulator.population.prescriptions import crossing_scale, largest_scale, probability_at
+from simulator.population.prescriptions import ScaledMetric, crossing_scale, largest_scale, met_at
+from simulator.population.verdicts import YES, decide, holds
 from simulator.problem.problem import Problem
 from simulator.results import group
 
 _GRID = np.round(np.arange(0.4, 1.4005, 0.005), 3)
+_ENDS = ("", "_low", "_high")
 
 
-def prescription_group(problem: Problem, values: np.ndarray, labels: list[str]) -> xr.Dataset:
+def prescription_group(problem: Problem, values: np.ndarray, ptv_cc: np.ndarray, labels: list[str]) -> xr.Dataset:
     """The group prescription of the results.
 
     Limits stay as they are in Gy, cc and percent of a volume; one in percent of the prescription stays the dose that it is at
@@ -21,47 +23,108 @@ def prescription_group(problem: Problem, values: np.ndarray, labels: list[str]) 
 
     Parameters
     ----------
-    values : (strategy, course, metric).
+    values : (strategy, course, metric). ptv_cc : (strategy,).
     """
-    asked = asked_of(problem)
-    limits = [
-        (goal, p)
-        for goal, p in zip(problem.goals, asked, strict=True)
-        if not np.isnan(p) and problem.target_named(goal.metric.structure) is None
-    ]
-    rows = [_of_strategy(problem, values[i], limits) for i in range(len(values))]
+    rows = [_of_strategy(problem, values[i]) for i in range(len(values))]
     arrays = {key: np.array([row[key] for row in rows]) for key in rows[0]}
     return group(
         "prescription",
-        {"dose_gy": problem.config.prescription.dose_gy * _GRID, **arrays},
+        {
+            "dose_gy": problem.config.prescription.dose_gy * _GRID,
+            **arrays,
+            **_order(problem, values, arrays, ptv_cc),
+        },
         {"strategy": labels, "goal": [g.text for g in problem.goals], "scale": _GRID},
     )
 
 
-def _of_strategy(problem: Problem, values: np.ndarray, limits: list[tuple[Goal, float]]) -> dict[str, object]:
+def _of_strategy(problem: Problem, values: np.ndarray) -> dict[str, object]:
     """What the group says of one strategy, from its metrics (course, metric)."""
+    limits = [(problem.goals[k], p) for k, p in _limits(problem)]
     crossings = {goal.text: _crossing(problem, goal, values) for goal in (*problem.goals, *problem.wanted)}
     rx = problem.config.prescription.dose_gy
     found = [largest_scale(crossings[goal.text], p, problem.interval) for goal, p in limits]
     largest, shown, most = (min((f[k] for f in found), default=np.inf) for k in range(3))
     covered_until = np.max([crossings[g.text] for g in problem.wanted], axis=0)
-    met = covered_until <= shown
-    low, high = problem.interval(met)
     spared_until = np.min([crossings[g.text] for g, _ in limits], axis=0) if limits else np.full(len(values), np.inf)
+    curves = [_curve(problem, crossings[g.text], rises=_is_met_above(g)) for g in problem.goals]
     return {
-        "probability": [
-            probability_at(_GRID, crossings[goal.text], rises=_is_met_above(goal)) for goal in problem.goals
-        ],
-        "coverage_of_dose": probability_at(_GRID, covered_until, rises=True),
-        "organs": probability_at(_GRID, spared_until, rises=False),
+        **dict(zip(("probability", "ci_low", "ci_high"), zip(*curves, strict=True), strict=True)),
+        **_named("coverage_of_dose", _curve(problem, covered_until, rises=True)),
+        **_named("organs", _curve(problem, spared_until, rises=False)),
         "largest_gy": rx * largest,
         "largest_low_gy": rx * shown,
         "largest_high_gy": rx * most,
         "first_limit": limits[int(np.argmin([f[1] for f in found]))][0].text if limits else "",
-        "coverage_there": met.mean(),
-        "coverage_there_low": low,
-        "coverage_there_high": high,
+        **_named("coverage_there", _with_interval(problem, covered_until <= shown)),
     }
+
+
+def _named(key: str, ends: tuple[np.ndarray, ...]) -> dict[str, object]:
+    return {f"{key}{end}": value for end, value in zip(_ENDS, ends, strict=True)}
+
+
+def _curve(problem: Problem, crossing: np.ndarray, *, rises: bool) -> tuple[np.ndarray, ...]:
+    """A probability and the ends of its interval over the grid of scales."""
+    return _with_interval(problem, met_at(_GRID, crossing, rises=rises))
+
+
+def _with_interval(problem: Problem, met: np.ndarray) -> tuple[np.ndarray, ...]:
+    return met.mean(axis=-1), *problem.interval(met)
+
+
+def _limits(problem: Problem) -> list[tuple[int, float]]:
+    """The mandatory limits on organs by number, with the probabilities that are asked of them."""
+    asked = enumerate(zip(problem.goals, asked_of(problem), strict=True))
+    return [(k, p) for k, (g, p) in asked if not np.isnan(p) and problem.target_named(g.metric.structure) is None]
+
+
+def _order(
+    problem: Problem, values: np.ndarray, curves: dict[str, np.ndarray], ptv_cc: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Verdicts, limits that hold and ranks (strategy, scale), by the rule of the decision."""
+    limits = [k for k, _ in _limits(problem)]
+    asked = asked_of(problem)[:, None]
+    goals = np.where(np.isnan(asked), YES, holds(curves["ci_low"], curves["ci_high"], asked))
+    covered = holds(
+        curves["coverage_of_dose_low"], curves["coverage_of_dose_high"], problem.config.decision.probability
+    )
+    others = np.delete(goals, limits, axis=1)
+    target = np.maximum(covered, others.max(axis=1, initial=YES))
+    scaled = [(problem.goals[k], _scaled(problem, problem.goals[k], values)) for k in limits]
+    at_scales = [
+        decide(target[:, s], goals[:, limits, s], _excess(problem, scaled, scale, values.shape[:2]), ptv_cc)
+        for s, scale in enumerate(_GRID)
+    ]
+    return {
+        "verdict": np.array([decision.verdicts for decision in at_scales]).T,
+        "limits_held": (goals[:, limits] == YES).sum(axis=1),
+        "rank": np.array([np.argsort(decision.order) + 1 for decision in at_scales]).T,
+    }
+
+
+def _excess(
+    problem: Problem, limits: list[tuple[Goal, ScaledMetric]], scale: float, shape: tuple[int, int]
+) -> np.ndarray:
+    """Sum over limits of the excess relative to the limit at a scale, (strategy, course)."""
+    total = np.zeros(shape)
+    for goal, metric in limits:
+        rx = problem.prescription_of(goal.metric.structure).dose_gy
+        if goal.excess(metric.extremes.at(scale), rx).any():
+            total += goal.excess(metric.at(scale), rx) / (goal.limit or 1.0)
+    return total
+
+
+def _scaled(problem: Problem, goal: Goal, values: np.ndarray) -> ScaledMetric:
+    """A goal's metric where doses are scaled, from values (..., metric); of scales where it is unknown, bounds alone follow."""
+    column, metric = problem.column, goal.metric
+    levels = {1.0: values[..., column[metric.label]]}
+    for scale in SCALES:
+        other = metric.at_scale(scale)
+        if other and other[0].label in column:
+            levels[scale] = other[1] * values[..., column[other[0].label]]
+    scales = sorted(levels)
+    return ScaledMetric(np.array(scales), np.stack([levels[s] for s in scales]), metric.at_scale(1.0) is None)
 
 
 def _is_met_above(goal: Goal) -> bool:
@@ -71,15 +134,11 @@ def _is_met_above(goal: Goal) -> bool:
 
 def _crossing(problem: Problem, goal: Goal, values: np.ndarray) -> np.ndarray:
     """Factor on the dose (course,) at which a goal's metric reaches its limit."""
-    column, metric = problem.column, goal.metric
-    rx = problem.prescription_of(metric.structure).dose_gy
-    limit = goal.limit_with_slack * (rx / 100 if goal.unit == "%" and metric.unit == "Gy" else 1.0)
-    here = values[:, column[metric.label]].astype(np.float64)
-    if metric.at_scale(1.0) is None:
+    rx = problem.prescription_of(goal.metric.structure).dose_gy
+    limit = goal.limit_with_slack * (rx / 100 if goal.unit == "%" and goal.metric.unit == "Gy" else 1.0)
+    metric = _scaled(problem, goal, values)
+    if metric.in_proportion:
+        here = metric.at(1.0)
         return np.divide(limit, here, out=np.full_like(here, np.inf), where=here > 0)
-    scaled = {1.0: here}
-    for scale in SCALES:
-        other, factor = metric.at_scale(scale) or (metric, scale)
-        scaled[scale] = factor * values[:, column[other.label]].astype(np.float64)
-    scales = np.array(sorted(scaled))
-    return crossing_scale(scales, np.stack([scaled[s] for s in scales]), limit, rises=not metric.falls_with_dose)
+    rises = not goal.metric.falls_with_dose
+    return crossing_scale(metric.scales, metric.values.astype(np.float64), limit, rises=rises)

@@ -1,10 +1,44 @@
 """What another prescription of the same plan would do, from the simulated courses: the dose scales, the errors stay."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+_ROUNDING = 1e-9
+
 Interval = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class ScaledMetric:
+    """A metric where all doses are scaled.
+
+    Parameters
+    ----------
+    scales : (level,), ascending. values : (level, ...), the metric at each.
+    in_proportion : whether it scales with the dose; one level, 1, is enough then.
+    """
+
+    scales: np.ndarray
+    values: np.ndarray
+    in_proportion: bool
+
+    def at(self, scale: float) -> np.ndarray:
+        """Values (...) at a scale: in proportion, or linear between levels, and the first's or the last's beyond them."""
+        if len(self.scales) == 1:
+            return (scale if self.in_proportion else 1.0) * self.values[0].astype(np.float64)
+        upper = int(np.clip(np.searchsorted(self.scales, scale), 1, len(self.scales) - 1))
+        low, high = (self.values[k].astype(np.float64) for k in (upper - 1, upper))
+        share = (scale - self.scales[upper - 1]) / (self.scales[upper] - self.scales[upper - 1])
+        return low + np.clip(share, 0, 1) * (high - low)
+
+    @cached_property
+    def extremes(self) -> "ScaledMetric":
+        """The lowest and the highest value at each level, (level, 2)."""
+        levels = self.values.reshape(len(self.scales), -1)
+        return ScaledMetric(self.scales, np.stack([levels.min(axis=1), levels.max(axis=1)], axis=1), self.in_proportion)
 
 
 def crossing_scale(scales: np.ndarray, values: np.ndarray, limit: float, *, rises: bool) -> np.ndarray:
@@ -27,16 +61,20 @@ def crossing_scale(scales: np.ndarray, values: np.ndarray, limit: float, *, rise
     return np.where(first == 0, 0.0, np.where(first == len(scales), np.inf, at))
 
 
-def probability_at(scales: np.ndarray, crossing: np.ndarray, *, rises: bool) -> np.ndarray:
-    """Share of courses on the right side of a limit at factors (scale,), given where each course (course,) crosses it.
+def met_at(scales: np.ndarray, crossing: np.ndarray, *, rises: bool) -> np.ndarray:
+    """Whether each course (course,) is on the right side of a limit at each factor (scale,), given where it crosses it.
 
     Parameters
     ----------
+    crossing : (course,).
     rises : whether the right side lies above the crossing.
+
+    Returns
+    -------
+    Boolean (scale, course).
     """
-    ordered = np.sort(crossing)
-    below = np.searchsorted(ordered, scales * (1 + 1e-9 * (1 if rises else -1)), side="right" if rises else "left")
-    return below / len(ordered) if rises else 1 - below / len(ordered)
+    at = scales[:, None] * (1 + (_ROUNDING if rises else -_ROUNDING))
+    return crossing <= at if rises else crossing >= at
 
 
 def largest_scale(crossing: np.ndarray, wanted: float, interval: Interval) -> tuple[float, float, float]:
@@ -66,7 +104,7 @@ def largest_scale(crossing: np.ndarray, wanted: float, interval: Interval) -> tu
         return float(ordered[first - 1]) if first else float("nan")
 
     return (
-        last(lambda met: bool(met.mean() >= wanted - 1e-9)),
-        last(lambda met: bool(interval(met)[0] >= wanted - 1e-9)),
-        last(lambda met: bool(interval(met)[1] >= wanted - 1e-9)),
+        last(lambda met: bool(met.mean() >= wanted - _ROUNDING)),
+        last(lambda met: bool(interval(met)[0] >= wanted - _ROUNDING)),
+        last(lambda met: bool(interval(met)[1] >= wanted - _ROUNDING)),
     )

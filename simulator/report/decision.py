@@ -11,22 +11,29 @@ from simulator.report.text import cell, significant
 from simulator.report.verdicts import sentences_of
 from simulator.results import JOINT_SHOWN, joint_probability
 
+# What the table of strategies can be filtered by, and where the results say it.
+FILTERED = {"motion": "motion", "margin": "margin_label", "guidance": "guidance"}
+
 
 def decision_table(results: xr.DataTree) -> dict[str, Any]:
     """Verdict on each strategy in the order of the rule, and the sentences above the table."""
     decision = results["decision"].to_dataset()
-    ptv_cc = results["plans"].to_dataset()["ptv_cc"].values
+    plans = results["plans"].to_dataset()
+    ptv_cc = plans["ptv_cc"].values
     coverage, organs = (joint_probability(results, name) for name in JOINT_SHOWN)
     attrs = decision.attrs
     goals = results["goals"].to_dataset()
     n_limits = int(((goals["role"] != "target") & goals["wanted_probability"].notnull()).sum())
+    sentences = [readable(s) for s in sentences_of(results)]
     rows = [
         {
             "strategy": str(name),
             "verdict": verdict_in_words(decision, i),
-            "coverage": cell(coverage, i),
+            "index": i,
+            **{key: str(plans[name].values[i]) for key, name in FILTERED.items()},
+            "coverage": cell(coverage, i) | {"curve": 0, "strategy": i},
             "limits": f"{int(decision['limits_held'].values[i])} of {n_limits}",
-            "organs": cell(organs, i),
+            "organs": cell(organs, i) | {"curve": 1, "strategy": i},
             "ptv_cc": significant(float(ptv_cc[i])),
             "chosen": str(name) == (attrs["recommended"] or attrs["nearest_miss"]),
         }
@@ -34,7 +41,8 @@ def decision_table(results: xr.DataTree) -> dict[str, Any]:
     ]
     return {
         "rows": [rows[i] for i in np.argsort(decision["rank"].values)],
-        "sentences": [readable(s) for s in sentences_of(results)],
+        "first": sentences[: 1 if attrs["recommended"] else 2],
+        "then": sentences[1 if attrs["recommended"] else 2 :],
         "wanted": readable(attrs["wanted"]),
         "probability": f"{100 * float(attrs['probability']):g}",
         "organ_probability": f"{100 * float(attrs['organ_probability']):g}",

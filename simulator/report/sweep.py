@@ -5,13 +5,36 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from simulator import plots
 from simulator.conventions import percent
-from simulator.plots.style import LINES_PER_PANEL
+from simulator.plots.style import LINES_PER_PANEL, readable
 from simulator.report.decision import bounded, interval_mm
+from simulator.report.figures import svg_uri
 from simulator.report.text import cell
 from simulator.results import JOINT_SHOWN, joint_probability, lost_targets, sweep_axes, sweep_points
 
 _MOST_NAMED = 2
+
+
+def sweep_page(results: xr.DataTree) -> dict[str, Any]:
+    """What the page of a sweep shows."""
+    shown = lines_worth_showing(results)
+    decision = results["decision"].to_dataset()
+    return {
+        "wanted": readable(decision.attrs.get("wanted", "as each point says")),
+        "probability": " or ".join(f"{100 * p:g}" for p in np.unique(decision["wanted_probability"])),
+        "organ_probability": _percent_or_word(decision.attrs.get("organ_probability")),
+        "table": sweep_table(results),
+        "curves": svg_uri(plots.sweep_curves(results, shown)),
+        "goals": [readable(str(goal)) for goal in results["goals"].to_dataset()["goal"].values],
+        "rows": goal_rows(results, shown),
+        "shown": shown,
+        "n_strategies": results["goals"].sizes["strategy"],
+    }
+
+
+def _percent_or_word(probability: float | None) -> str:
+    return "as each point says" if probability is None else f"{100 * probability:g}"
 
 
 def sweep_table(results: xr.DataTree) -> dict[str, Any]:

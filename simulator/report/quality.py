@@ -1,0 +1,43 @@
+"""Tables of plan quality and of numerics."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from simulator.report.text import significant
+
+_DEVIATIONS = {"none": "no deviation", "minor": "minor deviation", "major": "major deviation"}
+
+
+def plan_quality(results: xr.DataTree) -> list[dict[str, Any]]:
+    plans = results["plans"].to_dataset()
+    rows = []
+    for i, name in enumerate(plans["strategy"].values):
+        row: dict[str, Any] = {str(key): plans[key].values[i] for key in plans.data_vars}
+        row |= {key: significant(float(row[key])) for key in ("planning_target_cc", "ptv_cc")}
+        for key in ("r100", "r50", "d2cm", "v90", "v100"):
+            row[f"{key}_words"] = _DEVIATIONS[str(row[f"{key}_deviation"])]
+        row["limits"] = "; ".join(
+            f"{words} {row[key]}" for key, words in (("limited_by", "cut by"), ("given_up", "missed:")) if row[key]
+        )
+        sides = [f"{side:.3g}" for side in row["margin_mm"]]
+        margin = sides[0] if len(set(sides)) == 1 else " / ".join(sides)
+        rows.append(row | {"strategy": str(name), "margin": margin})
+    return rows
+
+
+def numerics(results: xr.DataTree) -> list[dict[str, Any]]:
+    dvh = results["dvh"].to_dataset()
+    worst_gy = dvh["interpolation_error_gy"].max("strategy", skipna=True).values
+    return [
+        {
+            "structure": str(name),
+            "role": str(dvh["role"].values[k]),
+            "volume_cc": significant(float(dvh["volume_cc"].values[k])),
+            "points": f"{int(dvh['points'].values[k])}",
+            "spacing_mm": f"{float(dvh['spacing_mm'].values[k]):.2f}",
+            "error_gy": f"{worst_gy[k]:.3f}" if np.isfinite(worst_gy[k]) else "–",
+        }
+        for k, name in enumerate(dvh["structure"].values)
+    ]
