@@ -16,6 +16,7 @@ from simulator.plots.style import readable, shown_structures
 from simulator.report.decision import FILTERED
 from simulator.report.live_data import VERDICT_WORDS, curves, dvhs, goal_metrics, goal_points, populations
 from simulator.report.live_figures import MARKERS, SIGNS, colour_of, dvh_figure, front_figure, population_figure
+from simulator.report.viewer import dose_viewer
 from simulator.results import joint_probability
 
 _SCRIPTS = ("numbers.js", "tables.js", "figures.js", "page.js")
@@ -32,6 +33,9 @@ def live_parts(results: xr.DataTree) -> dict[str, Any]:
     }
     if results["decision"].sizes["strategy"] > 1 and joint_probability(results, "all organ goals")["members"].item():
         models["live-front"] = front_figure()
+    viewer = dose_viewer(results)
+    if viewer is not None:
+        models["live-viewer"] = viewer
     bundle = bundle_for_objs_and_resources(list(models.values()), INLINE)
     items = {place: json_item(model) for place, model in models.items()}
     numbers = _numbers(results, metrics, motions)
