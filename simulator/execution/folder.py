@@ -58,7 +58,7 @@ def _holds(folder: Path, identity: str) -> bool:
         return False
     with open_results(folder) as results:
         about = results.attrs
-        earlier = identity_text(about["simulator_version"], about["config"], _inputs_of(results))
+        earlier = identity_text(about["simulator_version"], about["config"], inputs_of(results))
     changed = changes_between(earlier, identity)
     if changed:
         raise ConfigError(
@@ -68,7 +68,7 @@ def _holds(folder: Path, identity: str) -> bool:
     return True
 
 
-def _inputs_of(results: xr.DataTree) -> dict[str, str]:
+def inputs_of(results: xr.DataTree) -> dict[str, str]:
     """The files that a study was made of; none are known where an earlier version did not keep them."""
     return dict(json.loads(results.attrs.get("inputs", "{}")))
 

@@ -13,6 +13,7 @@ from simulator import plots
 from simulator.conventions import percent
 from simulator.metrics.kinds import kind_of
 from simulator.plots.style import readable
+from simulator.report.courses import course_tables
 from simulator.report.decision import budget_tables, comparison_table, decision_table, margin_table, prescription_table
 from simulator.report.sweep import goal_rows, lines_worth_showing, sweep_table
 from simulator.report.text import cell, significant
@@ -53,6 +54,7 @@ def render_report(results: xr.DataTree, path: Path) -> None:
         chosen=chosen,
         figures=_figures(results, chosen),
         plans=_plans(results),
+        courses=course_tables(results, chosen),
         numerics=_numerics(results),
     )
     path.write_text(page, encoding="utf-8")
@@ -206,6 +208,8 @@ def _figures(results: xr.DataTree, chosen: dict[str, str]) -> dict[str, Any]:
     if "budget" in results.children:
         named = results["budget"].to_dataset()["strategy"].values
         figures["budgets"] = {str(n): _svg(plots.uncertainty_budget(results, str(n))) for n in named}
+    if "courses" in results.children:
+        figures["courses"] = {name: _svg(plots.courses_looked_at(results, name)) for name in chosen}
     if "dose" in results.children:
         figures["plans"] = dict(zip(chosen, map(_png, plots.plan_images(results, list(chosen))), strict=True))
     if f"{results.attrs['target']} D98%" in results["metrics"].to_dataset()["metric"].values:
