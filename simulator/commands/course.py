@@ -10,10 +10,11 @@ import xarray as xr
 
 from simulator.commands.export import export_course
 from simulator.conventions import AXES
+from simulator.execution.folder import COURSE_FILES, COURSES
 from simulator.files import mark_own, require_own, whole_file, write_table
 from simulator.results import results_file
 
-ERRORS, METRICS, DVHS, ALL, RTDOSE = "errors.csv", "metrics.csv", "dvhs.csv", "course.nc", "dose.dcm"
+ERRORS, METRICS, DVHS, ALL, RTDOSE = COURSE_FILES
 
 _AS_PLANNED_PERCENT, _NOTHING = 0.5, 0.005
 
@@ -27,7 +28,7 @@ def course_folder(folder: Path, results: xr.DataTree, course: xr.Dataset) -> Pat
     names = [str(name) for name in results["metrics"].to_dataset()["strategy"].values]
     slugs, place = [_slug(name) for name in names], names.index(course.attrs["strategy"])
     name = slugs[place] if slugs.count(slugs[place]) == 1 else f"{slugs[place]}-{place + 1}"
-    return results_file(folder).parent / "courses" / f"{name}-course-{course.attrs['course']}"
+    return results_file(folder).parent / COURSES / f"{name}-course-{course.attrs['course']}"
 
 
 def _slug(name: str) -> str:
