@@ -27,7 +27,7 @@ def courses_looked_at(results: xr.DataTree, strategy: str) -> Figure:
     nominal = float(results["metrics"].to_dataset()["nominal"].sel(strategy=strategy, metric=metric))
     unit = str(results["metrics"].to_dataset()["unit"].sel(metric=metric).item())
     limits = _limits(results, metric)
-    figure, grid = panels(2, own.sizes["percentile"], 4.6, 2.7)
+    figure, grid = panels(2, own.sizes["percentile"], 4.6, 2.05)
     mm = own["error_mm"].sum("source").values
     low_mm, high_mm = _ROOM * min(float(mm.min()), -0.5), _ROOM * max(float(np.linalg.norm(mm, axis=-1).max()), 1.0)
     values = np.append(own["fraction_value"].values, [*own["value"].values, nominal, *limits])
@@ -87,7 +87,7 @@ def _keys(axes: Sequence[str], has_limits: bool) -> list[Line2D]:
     ]
     keys += [
         Line2D([], [], color=_TOTAL, linewidth=6, label="distance"),
-        Line2D([], [], color=PALETTE[0], marker="o", linestyle="", label="if all fractions were like this one"),
+        Line2D([], [], color=PALETTE[0], marker="o", linestyle="", label="all like this one"),
         Line2D([], [], color=_COURSE, label="the course"),
         Line2D([], [], color=_PLANNED, linestyle="--", label="planned"),
     ]
