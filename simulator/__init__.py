@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from simulator.case.loading import load_case as load_case
     from simulator.commands.export import export_rtdose as export_rtdose
     from simulator.execution.executors import executor_with as executor_with
+    from simulator.execution.one_course import simulate_course as simulate_course
     from simulator.execution.study import run as run
     from simulator.problem.preparation import prepare as prepare
     from simulator.results import open_results as open_results
@@ -35,6 +36,7 @@ __all__ = [
     "prepare",
     "rare_event_probability",
     "run",
+    "simulate_course",
 ]
 
 _HOME = {
@@ -49,6 +51,7 @@ _HOME = {
     "prepare": "simulator.problem.preparation",
     "rare_event_probability": "simulator.answers.rare",
     "run": "simulator.execution.study",
+    "simulate_course": "simulator.execution.one_course",
 }
 
 # HDF5 reads this when it is loaded: results are renamed into place and need no locks, which some network disks refuse.

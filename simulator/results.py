@@ -25,6 +25,7 @@ class Variable:
 
 
 _SG, _SS = ("strategy", "goal"), ("strategy", "structure")
+_SP = ("strategy", "percentile")
 _SSM = ("strategy", "source", "metric")
 _SJ, _SIDES = ("strategy", "joint"), ("series", "direction")
 _MPAIR, _JPAIR = ("metric", "strategy", "other"), ("joint", "strategy", "other")
@@ -194,6 +195,19 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "coverage": Variable(("strategy",), "1", "probability of the wanted coverage with all sources"),
         "coverage_without": Variable(("strategy", "source"), "1", "the same if the source were removed"),
     },
+    "courses": {
+        "course": Variable(_SP, "1", "number of the course that lies at a percentile of the metric looked at"),
+        "value": Variable(_SP, "", "metric looked at, of that course, in its unit"),
+        "error_mm": Variable(
+            (*_SP, "source", "fraction", "axis"),
+            "mm",
+            "displacement of the target relative to the beam less the planned one, by source, mean over the beam; the sources "
+            "sum to the whole",
+        ),
+        "fraction_value": Variable(
+            (*_SP, "fraction"), "", "metric looked at if every fraction of the course were like this one"
+        ),
+    },
     "dvh": {
         "volume_percent": Variable(
             ("strategy", "structure", "quantile", "dose"), "percent", "quantile over courses of the cumulative DVH"
@@ -269,7 +283,7 @@ VARIABLES: dict[str, dict[str, Variable]] = {
 _DIGEST = "content_digest"
 _BOOK_KEEPING = {_DIGEST, "DIMENSION_LIST", "REFERENCE_LIST"}  # the latter two hold places in the file
 
-_OPTIONAL = ("dose", "budget", "leaves", "dose/sd", "dose/percentile")
+_OPTIONAL = ("dose", "budget", "courses", "leaves", "dose/sd", "dose/percentile")
 
 SUMMARY_COLUMNS = (
     "strategy",

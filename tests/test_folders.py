@@ -68,6 +68,7 @@ COMMANDS = {
     "run --fresh": ("run", "s.yaml", "--quiet", "--no-report", "--fresh", "--out"),
     "compare": ("compare", "done", "done/results.nc", "--out"),
     "validate": ("validate", "--out"),
+    "course": ("course", "done", "--strategy", "none, 3 mm, none", "--course", "3", "--out"),
 }
 OUTS = {
     "foreign": ("{}/foreign", "holds files that the simulator did not write"),
@@ -96,13 +97,24 @@ def test_a_foreign_place_is_refused_and_left_alone(command, out, place, tmp_path
 def test_files_that_others_put_into_a_run_folder_stay(place, tmp_path):
     out = tmp_path / "out"
     assert simulator("run", "s.yaml", "--out", out, "--quiet", "--no-report", cwd=place).returncode == 0
-    theirs = ("notes.txt", "points/p.csv", "points/00000/mine.txt", "blocks/b.txt", "comparison.csv")
+    looked = simulator("course", out, "--strategy", "none, 3 mm, none", "--course", 3, cwd=place)
+    assert looked.returncode == 0, looked.stderr
+    (course,) = (out / "courses").iterdir()
+    theirs = (
+        "notes.txt",
+        "points/p.csv",
+        "points/00000/mine.txt",
+        "blocks/b.txt",
+        "comparison.csv",
+        "courses/mine/errors.csv",
+    )
     for name in theirs:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text("mine")
     done = simulator("run", "s.yaml", "--out", out, "--fresh", "--seed", 9, "--quiet", "--no-report", cwd=place)
     assert done.returncode == 0, done.stderr
     assert all((out / name).read_text() == "mine" for name in theirs)
+    assert not course.exists(), "a course of the earlier results"
     with open_results(out) as results:
         assert results.attrs["seed"] == 9
 

@@ -118,6 +118,9 @@ def test_plans_are_made_once_and_kept(tmp_path):
     assert float(leaves["weight"].min()) > 0
     assert np.nanmin((leaves["high_mm"] - leaves["low_mm"]).values) >= 0
     np.testing.assert_array_equal(plans["prv_mm"].values, [0, 2])
+    for i, strategy in enumerate(one["metrics/strategy"].values):  # a course alone takes the leaves from the results
+        found = simulator.simulate_course(one, str(strategy), 7)
+        np.testing.assert_array_equal(found["value"], one["metrics/value"].values[i, 7])
     goals = one["goals"].to_dataset()
     nominal = goals["nominal"].sel(goal="Esophagus D0.035cc <= 25 Gy").values
     assert np.all((nominal <= 25.1) | (plans["given_up"].values != ""))

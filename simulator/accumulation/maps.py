@@ -6,7 +6,7 @@ at the isocentre. In the mean, rotations and filling enter only as far as they d
 come from the dose of every course, slab by slab of voxels, and hold them in full.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -141,6 +141,13 @@ class MapFrame:
             )
         return {"sd": sd, "percentile": percentile}
 
+    def course_gy(self, dose: PlannedDose, motion_of: Callable[[str], TissueMotion]) -> np.ndarray:
+        """Dose to the tissue of each voxel in one course, float32 (z, y, x) in Gy, from the displacement of each structure."""
+        gy = np.zeros(self.grid.shape, np.float32)
+        for slab in self.slabs(1):
+            gy[tuple(slab.patch.index_zyx.T)] = slab.accumulate(dose, motion_of(slab.structure))[0]
+        return gy
+
     def slabs(self, n_courses: int) -> list["Slab"]:
         """All voxels in pieces of like motion, small enough that every course's dose fits in memory."""
         size = max(1, int(_SLAB_BYTES / (4 * n_courses)))
@@ -158,13 +165,16 @@ class Slab:
     structure: str
     patch: Patch
 
+    def accumulate(self, dose: PlannedDose, motion: TissueMotion) -> np.ndarray:
+        """Dose float32 (course, voxel) in Gy of every course."""
+        arm_mm = np.abs(self.patch.points_mm - motion.centre_mm).max(axis=0)
+        own = partial(patch_points, patch=self.patch, reach=Reach.of(motion, arm_mm), stride=_STRIDE, unblur=False)
+        return points_of_parts(dose, own).accumulate(motion)
+
     def spread_gy(
         self, dose: PlannedDose, motion: TissueMotion, percentiles: tuple[float, ...]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Standard deviation (voxel,) and percentiles (percentile, voxel) over courses, float32 in Gy."""
-        arm_mm = np.abs(self.patch.points_mm - motion.centre_mm).max(axis=0)
-        own = partial(patch_points, patch=self.patch, reach=Reach.of(motion, arm_mm), stride=_STRIDE, unblur=False)
-        points = points_of_parts(dose, own)
-        gy = points.accumulate(motion)
+        gy = self.accumulate(dose, motion)
         sd = gy.std(axis=0, dtype=np.float64, ddof=1).astype(np.float32)
         return sd, np.percentile(gy, percentiles, axis=0, overwrite_input=True).astype(np.float32)

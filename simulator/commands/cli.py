@@ -1,4 +1,4 @@
-"""The command line: run, check, inspect, init, report and export."""
+"""The command line: run, check, inspect, init, report, export, course and more."""
 
 import atexit
 import errno
@@ -228,6 +228,44 @@ def export(
         say(
             "note: without --reference the map has a frame of reference of its own, and does not register with any image"
         )
+
+
+@app.command()
+def course(
+    folder: Annotated[Path, typer.Argument(help="results folder", metavar="DIR")],
+    strategy: Annotated[str, typer.Option(help="strategy, as named in the results")],
+    number: Annotated[int | None, typer.Option("--course", help="number of the course, from 0 on")] = None,
+    percentile: Annotated[
+        float | None,
+        typer.Option(
+            help="in its place, the course at this percentile of a metric (5: what 5 % of courses fall below)"
+        ),
+    ] = None,
+    of: Annotated[
+        str | None, typer.Option(help='that metric, such as "GTV D98%" (default: D98% of the target)')
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for tables and dose (default: DIR/courses/...)")] = None,
+    rtdose: Annotated[bool, typer.Option("--rtdose", help="write the dose as DICOM RTDOSE too")] = False,
+    reference: Annotated[
+        Path | None,
+        typer.Option(help="DICOM file of the patient whose identity and frame of reference the RTDOSE takes"),
+    ] = None,
+) -> None:
+    """Simulate one course of a finished study again and say where the target went, fraction by fraction, and what it cost."""
+    from simulator.commands.course import course_folder, tables_of_course, write_course
+    from simulator.execution.one_course import simulate_course
+    from simulator.files import require_own
+    from simulator.results import open_results
+
+    with open_results(folder) as results:
+        if out is not None:
+            require_own(out)
+        found = simulate_course(results, strategy, number, percentile=percentile, of=of)
+        place = out or course_folder(folder, results, found)
+        write_course(results, found, place, rtdose=rtdose or reference is not None, reference=reference)
+        for title, columns, rows in tables_of_course(results, found):
+            console().print(text_table(title, columns, rows))
+    say(f"wrote {place}")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Dose maps of finished results as DICOM RTDOSE."""
+"""Dose maps of finished results, and of one course of them, as DICOM RTDOSE."""
 
 import difflib
 from pathlib import Path
@@ -43,6 +43,33 @@ def export_rtdose(
         raise ConfigError(
             f"export: {map_name} was not made for {strategy!r}; name it under maps.strategies and run the study again"
         )
+    _write(
+        dose,
+        results,
+        path,
+        reference,
+        kind="ERROR" if map_name == "sd" else "PHYSICAL",
+        summation="PLAN" if map_name == "nominal" else "MULTI_PLAN",
+        description=f"{map_name}: {strategy}, {results.attrs['n_courses']} courses, research use only",
+    )
+
+
+def export_course(results: xr.DataTree, course: xr.Dataset, path: Path, reference: Path | None = None) -> None:
+    """Write the dose of one course (`simulator.simulate_course`) of the results as RTDOSE; see `export_rtdose`."""
+    description = f"course {course.attrs['course']}: {course.attrs['strategy']}, research use only"
+    _write(course["dose"], results, path, reference, kind="PHYSICAL", summation="PLAN", description=description)
+
+
+def _write(
+    dose: xr.DataArray,
+    results: xr.DataTree,
+    path: str | Path,
+    reference: str | Path | None,
+    *,
+    kind: str,
+    summation: str,
+    description: str,
+) -> None:
     axes = [dose[a].values.astype(float) for a in "xyz"]
     x, y, z = (float(a[0]) for a in axes)
     dx, dy, dz = (float(a[1] - a[0]) for a in axes)
@@ -54,9 +81,9 @@ def export_rtdose(
         Path(path),
         dose.values,
         Grid((x, y, z), (dx, dy, dz), (nz, ny, nx)),
-        kind="ERROR" if map_name == "sd" else "PHYSICAL",
-        summation="PLAN" if map_name == "nominal" else "MULTI_PLAN",
-        description=f"{map_name}: {strategy}, {about['n_courses']} courses, research use only",
+        kind=kind,
+        summation=summation,
+        description=description,
         pseudonym=str(about["name"]),
         reference=None if reference is None else Path(reference),
         frame_digest=str(about.get("frame_digest", "")),

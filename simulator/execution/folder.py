@@ -24,6 +24,8 @@ from simulator.spec import ConfigError
 from simulator.study_file.loading import dump_study, map_paths
 from simulator.study_file.schema import StudyConfig
 
+COURSES, COURSE_FILES = "courses", ("errors.csv", "metrics.csv", "dvhs.csv", "course.nc", "dose.dcm")
+
 
 def _write_config(config: StudyConfig, folder: Path) -> None:
     with whole_file(folder / CONFIG) as partial:
@@ -58,7 +60,7 @@ def _holds(folder: Path, identity: str) -> bool:
         return False
     with open_results(folder) as results:
         about = results.attrs
-        earlier = identity_text(about["simulator_version"], about["config"], _inputs_of(results))
+        earlier = identity_text(about["simulator_version"], about["config"], inputs_of(results))
     changed = changes_between(earlier, identity)
     if changed:
         raise ConfigError(
@@ -68,7 +70,7 @@ def _holds(folder: Path, identity: str) -> bool:
     return True
 
 
-def _inputs_of(results: xr.DataTree) -> dict[str, str]:
+def inputs_of(results: xr.DataTree) -> dict[str, str]:
     """The files that a study was made of; none are known where an earlier version did not keep them."""
     return dict(json.loads(results.attrs.get("inputs", "{}")))
 
@@ -101,9 +103,18 @@ def _discard_earlier(out: Path) -> None:
         for name in (RESULTS, "summary.csv", "report.html", CONFIG, "tasks.csv"):
             (folder / name).unlink(missing_ok=True)
         BlockStore(folder / BLOCKS).discard()
+        for course in (folder / COURSES).glob("*"):
+            if is_marked(course):
+                _remove(course, *COURSE_FILES, MARK)
+        _remove(folder / COURSES)
         if folder != out:
-            (folder / MARK).unlink(missing_ok=True)
-            with suppress(OSError):
-                folder.rmdir()
+            _remove(folder, MARK)
+    _remove(out / "points")
+
+
+def _remove(folder: Path, *names: str) -> None:
+    """Remove some files of a folder, and the folder itself where nothing else is in it."""
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
     with suppress(OSError):
-        (out / "points").rmdir()
+        folder.rmdir()

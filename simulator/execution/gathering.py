@@ -10,11 +10,12 @@ import xarray as xr
 
 from simulator.answers.assembly import Outcome, assemble
 from simulator.answers.budget import budget_group, budget_strategies
+from simulator.answers.courses import courses_group
 from simulator.answers.margin_causes import explain_margins
 from simulator.execution.checkpoint import BLOCKS, RESULTS, BlockStore
 from simulator.execution.problems import problem_in
 from simulator.execution.splitting import Task, plan_name
-from simulator.execution.tasks import load_block, simulate
+from simulator.execution.tasks import load_block, plan_of, simulate
 from simulator.parallel import Executor, SerialExecutor
 from simulator.plan.quality import PlanQuality
 from simulator.population.bands import DOSE_BINS, VOLUME_LEVELS, band_quantiles
@@ -45,6 +46,13 @@ def assemble_results(assembly: Assembly, executor: Executor | None = None) -> No
     ]
     results = assemble(problem, problem.map_frame, outcomes, values, assembly.seconds)
     results["margins"] = explain_margins(problem, results, executor or SerialExecutor())
+    results["courses"] = courses_group(
+        problem,
+        values,
+        results["decision"].to_dataset()["rank"].values,
+        lambda strategy: plan_of(problem, strategy, assembly.folder),
+        executor or SerialExecutor(),
+    ).assign_attrs(parts=[task.first for task in assembly.tasks if task.strategy == 0])
     if problem.config.plan.is_optimised:
         results["leaves"] = _leaves(problem, store)
     if problem.config.budget is not None:

@@ -20,7 +20,7 @@ from simulator.study_file.sweep import point_names
 _problems: Once[Problem] = Once(8)
 
 
-def _problem_of(config: StudyConfig) -> Problem:
+def problem_of(config: StudyConfig) -> Problem:
     """The prepared study, made once in a process.
 
     Raises
@@ -40,7 +40,7 @@ def problems_of(config: StudyConfig) -> list[Problem]:
     found, checked = [], set[Hashable]()
     for name, point in zip(point_names(config.axes()), config.points(), strict=True):
         try:
-            problem = _problem_of(point)
+            problem = problem_of(point)
             check_reach(problem)
             key = case_key(point), point.plan.model_dump_json(), point.prescription, problem.requests
             if key not in checked:
@@ -60,6 +60,6 @@ def identity_of(problem: Problem) -> str:
 
 def problem_in(folder: Path) -> Problem:
     """The prepared study of a run folder, whose files have to be those with which the run began."""
-    problem = _problem_of(load_study(folder / CONFIG))
+    problem = problem_of(load_study(folder / CONFIG))
     BlockStore(folder / BLOCKS).claim(identity_of(problem))
     return problem

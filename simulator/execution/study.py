@@ -14,9 +14,9 @@ from simulator.execution.folder import (
     _discard_earlier,
     _has_results,
     _holds,
-    _inputs_of,
     _point_folders,
     _write_config,
+    inputs_of,
     is_run_folder,
 )
 from simulator.execution.gathering import Assembly, assemble_results
@@ -175,9 +175,9 @@ def _combine_points(config: StudyConfig, out: Path, folders: list[Path]) -> None
     points = []
     for folder in folders:
         with open_results(folder) as results:
-            points.append(results.drop_nodes(("dose", "leaves"), errors="ignore").load())
+            points.append(results.drop_nodes(("dose", "leaves", "courses"), errors="ignore").load())
     results = combine(config, points)
-    results.attrs["inputs"] = json.dumps(merged_inputs(_inputs_of(point) for point in points))
+    results.attrs["inputs"] = json.dumps(merged_inputs(inputs_of(point) for point in points))
     write_summary(results, out / "summary.csv")
     write_results(results, out / RESULTS)
 

@@ -66,7 +66,9 @@ def optimise_plan(task: PlanTask) -> None:
             store.save(name, found)
 
 
-def _plan_of(problem: Problem, strategy: int, folder: Path) -> Plan:
+def plan_of(problem: Problem, strategy: int, folder: Path) -> Plan:
+    """The plan of a strategy, from what the run folder keeps of it."""
+
     def make() -> dict[PlanRequest, Plan]:
         requests = planned_together(problem, strategy)
         designs = _designs_of(problem, requests, folder) if problem.config.plan.is_optimised else []
@@ -103,7 +105,7 @@ def simulate(task: Task) -> TaskRecord:
     missing = [name for name in blocks if not store.has(name)]
     if missing or not store.has(task.key):
         strategy = problem.strategies[task.strategy]
-        plan = _plan_of(problem, task.strategy, task.folder)
+        plan = plan_of(problem, task.strategy, task.folder)
         draws = [course_draws(problem, *run) for run in blocks.values()]
         deliveries = _deliveries.get(
             _delivery_key(problem, task), lambda: [deliver_courses(problem, strategy, some) for some in draws]

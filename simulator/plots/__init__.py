@@ -1,5 +1,6 @@
 """Figures of the results: one function per figure, takes the results and returns a matplotlib Figure."""
 
+from simulator.plots.courses import courses_looked_at
 from simulator.plots.decision import pareto_front, uncertainty_budget
 from simulator.plots.dose import percentile_images, percentile_pictures, plan_images, plan_pictures
 from simulator.plots.dvh import dvh_bands
@@ -15,6 +16,7 @@ from simulator.plots.style import shown_structures, svg_bytes
 from simulator.plots.sweep import sweep_curves
 
 __all__ = [
+    "courses_looked_at",
     "coverage_against_margin",
     "critical_oar_goal",
     "dose_population_histograms",

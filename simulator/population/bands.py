@@ -41,3 +41,10 @@ def band_quantiles(counts: np.ndarray, quantiles: tuple[float, ...] = QUANTILES)
     total = reached[..., -1:]
     levels = [(reached < np.maximum(1, np.ceil(q * total))).sum(axis=-1) for q in quantiles]
     return np.stack(levels, axis=-2).astype(np.float32) * (100 / (VOLUME_LEVELS - 1))
+
+
+def at_percentile(values: np.ndarray, percent: float) -> int:
+    """Which of some values (course,) is the one at a percentile, by rank; the first of equal ones."""
+    order = np.argsort(values, kind="stable")
+    wanted = values[order[round(percent / 100 * (len(values) - 1))]]
+    return int(np.flatnonzero(values == wanted)[0])

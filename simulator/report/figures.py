@@ -29,6 +29,8 @@ def figures(results: xr.DataTree, chosen: dict[str, str]) -> dict[str, Any]:
     if "budget" in results.children:
         named = results["budget"].to_dataset()["strategy"].values
         drawn["budgets"] = {str(n): svg_uri(plots.uncertainty_budget(results, str(n))) for n in named}
+    if "courses" in results.children:
+        drawn["courses"] = {name: svg_uri(plots.courses_looked_at(results, name)) for name in chosen}
     if "dose" in results.children:
         drawn["plans"] = dict(zip(chosen, map(_png, plots.plan_images(results, list(chosen))), strict=True))
     if f"{results.attrs['target']} D98%" in results["metrics"].to_dataset()["metric"].values:

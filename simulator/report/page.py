@@ -8,6 +8,7 @@ import xarray as xr
 from jinja2 import Environment, PackageLoader, Template
 
 from simulator.report.choosing import chosen_strategies
+from simulator.report.courses import course_tables
 from simulator.report.decision import budget_tables, comparison_table, decision_table, margin_table, prescription_table
 from simulator.report.figures import figures
 from simulator.report.goals import answer, goal_list, goal_table, responses
@@ -45,6 +46,7 @@ def _study(results: xr.DataTree) -> str:
         chosen=chosen,
         figures=figures(results, chosen),
         plans=plan_quality(results),
+        courses=course_tables(results, chosen),
         numerics=numerics(results),
         live=live_parts(results),
     )

@@ -1,5 +1,5 @@
 """One strategy simulated: draw, deliver, accumulate, measure.
 
-Lives here: its plan, its courses, how finely structures are divided, which points decide. Enters: `Problem`, a strategy.
-Leaves: metrics of each course, DVH counts and visits.
+Lives here: its plan, its courses, one of them looked at, how finely structures are divided, which points decide.
+Enters: `Problem`, a strategy. Leaves: metrics of each course, DVH counts and visits; all about one course.
 """

@@ -41,6 +41,12 @@ def dump_study(config: StudyConfig) -> str:
     return to_yaml(config.model_dump(mode="json"))
 
 
+def parse_study(text: str, origin: str) -> StudyConfig:
+    """The study of `dump_study`; `origin` says in messages where the text comes from."""
+    raw, lines = parse_yaml(text, origin)
+    return validated(StudyConfig, raw, lines, origin)
+
+
 def map_paths(raw: dict[str, Any], change: Callable[[str], str]) -> None:
     """Change the path of every file and folder that a study names, outside its sweep."""
 

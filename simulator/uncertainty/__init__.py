@@ -32,8 +32,12 @@ class Uncertainty(Spec):
 
     def sources(self) -> list[Source]:
         """Those that the study has, organs left out."""
-        every = (getattr(self, name) for name in type(self).model_fields)
-        return [source for source in every if isinstance(source, Source)]
+        return list(self.named_sources().values())
+
+    def named_sources(self) -> dict[str, Source]:
+        """Those that the study has, organs left out, by key."""
+        every = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: source for name, source in every.items() if isinstance(source, Source)}
 
     def streams(self) -> Streams:
         """The random streams of those that the study has, by name in the uncertainty budget."""
