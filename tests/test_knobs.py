@@ -32,7 +32,7 @@ EVERYTHING = Uncertainty.model_validate(
         | {"systematic_deg": 1, "random_deg": 1, "mean_deg": 0.5, "isocentre_mm": (1, 2, 3)},
         "drift": {"mean_mm_per_min": 0.1, "sd_mm_per_min": 0.1, "brownian_mm_per_sqrt_min": 0.2},
         "baseline": {"mean_mm": 0.5, "systematic_mm": 1, "random_mm": 1}
-        | {"after_imaging_mean_mm": 0.5, "after_imaging_sd_mm": 1},
+        | {"after_imaging_mean_mm": 0.5, "after_imaging_systematic_mm": 0.5, "after_imaging_sd_mm": 1},
         "respiration": {"amplitude_mm": (2, 3, 8), "lag_deg": (0, 20, 0), "n": 2, "period_s": 4, "period_cv": 0.1}
         | {"delivery_factor": 1.1, "course_cv": 0.3, "fraction_cv": 0.1, "breath_cv": 0.1}
         | {"structures": {"Bladder": {"amplitude_mm": (1, 2, 3), "lag_deg": (0, 10, 0)}}},

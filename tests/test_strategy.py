@@ -142,6 +142,13 @@ def test_recipes_cover_every_source_that_guidance_leaves(guidance, expected):
     np.testing.assert_allclose(margin, np.repeat(np.array(expected)[:, None], 3, axis=1), atol=1.1e-3)
 
 
+def test_what_stays_of_the_shift_after_imaging_is_systematic():
+    """Stroom's 2 Σ + 0.7 σ after a match on the target: Σ = 0.7, σ² = 0.87² + 0.5²."""
+    shift = {"baseline": {"after_imaging_systematic_mm": 0.7, "after_imaging_sd_mm": 0.5}}
+    margin = margins_mm(shift, guidance="online-target", recipes=["stroom"])[0]
+    np.testing.assert_allclose(margin, 1.4 + 0.7 * np.hypot(0.87, 0.5), atol=6e-4)
+
+
 @pytest.mark.parametrize(
     ("left_out", "systematic_squared", "random_squared"),
     [

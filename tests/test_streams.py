@@ -98,7 +98,8 @@ NUMBERS = {
     "BASELINE_FRACTION": 12, "BASELINE_AFTER_IMAGING": 13, "ORGAN_COURSE": 14, "ORGAN_FRACTION": 15, "ORGAN_PERISTALSIS": 16,
     "FILLING_COURSE": 17, "FILLING_FRACTION": 18, "REGISTRATION": 19, "ISOCENTRE": 20, "DELINEATION": 21,
     "RESPIRATION_BREATH": 22, "RESPIRATION_PERIOD": 23, "GUIDANCE_AGAIN": 24, "COUCH": 25, "COUCH_AGAIN": 26,
-    "GUIDANCE_ROTATION": 27, "MOTION_COURSE": 28, "MOTION_FRACTION": 29, "MOTION_INSTANT": 30, "TCP_ALPHA": 40,
+    "GUIDANCE_ROTATION": 27, "MOTION_COURSE": 28, "MOTION_FRACTION": 29, "MOTION_INSTANT": 30,
+    "BASELINE_AFTER_IMAGING_COURSE": 31, "TCP_ALPHA": 40,
     "TCP_ALPHA_BETA": 41, "NTCP_TD50": 42, "NTCP_M": 43, "NTCP_ALPHA_BETA": 44,
 }  # fmt: skip
 
@@ -126,6 +127,7 @@ def test_a_structure_has_a_stream_of_its_own():
         (lambda d: Baseline(systematic_mm=1).within_mm(d, 2, "GTV")["GTV"], 11, True),
         (lambda d: Baseline(random_mm=1).within_mm(d, 2, "GTV")["GTV"], 12, False),
         (lambda d: Baseline(after_imaging_sd_mm=1).after_imaging_mm(d, 2), 13, False),
+        (lambda d: Baseline(after_imaging_systematic_mm=1).after_imaging_mm(d, 2), 31, True),
         (lambda d: np.repeat(Registration(systematic_mm=1).misdrawn_mm(d)[:, None], 2, axis=1), 19, True),
         (lambda d: -np.repeat(Isocentre(systematic_mm=1).unseen_mm(d)[:, None], 2, axis=1), 20, True),
     ],
