@@ -2,12 +2,15 @@
 
 import csv
 import os
-import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from simulator.commands.cli import main
 from simulator.execution.folder import is_run_folder
 from simulator.execution.study import run_study
 from simulator.files import MARK, inert
@@ -37,8 +40,13 @@ MINE = (
 
 
 def simulator(*arguments, cwd):
-    command = [sys.executable, "-m", "simulator", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    """What a command prints and ends with, run in this process."""
+    out, err = StringIO(), StringIO()
+    with pytest.MonkeyPatch.context() as patch, chdir(cwd), redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["simulator", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+    return SimpleNamespace(returncode=end.value.code or 0, stdout=out.getvalue(), stderr=err.getvalue())
 
 
 @pytest.fixture(scope="module")
