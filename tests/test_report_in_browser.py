@@ -1,20 +1,15 @@
 """The page in a browser: it opens offline, sorts, filters, looks closer, and answers for another prescription."""
 
 import re
-import shutil
 
 import numpy as np
 import pytest
+from browser import opened
 
 import simulator
 from simulator.report import render_report
 from simulator.study_file.schema import StudyConfig
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
-
-_QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-quic"]
 _STUDY = {
     "name": "browser",
     "case": {"phantom": "sphere", "radius_mm": 8, "organs": {"Heart": {"radius_mm": 10, "gap_mm": 5}}},
@@ -37,34 +32,19 @@ def results():
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=_QUIET)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def address(results, tmp_path_factory):
+def path(results, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
     render_report(results, path)
     assert path.stat().st_size < 8e6
-    return path.as_uri()
+    return path
 
 
 @pytest.fixture
-def page(browser, address):
-    """The page when its figures are there; nothing may be asked for or complained about until the test ends."""
-    page = browser.new_page(viewport={"width": 1280, "height": 800})
-    heard: list[str] = []
-    page.on("console", lambda message: heard.append(message.text))
-    page.on("pageerror", lambda error: heard.append(str(error)))
-    page.on("request", lambda request: heard.append(request.url) if request.url != address else None)
-    page.goto(address)
-    page.wait_for_selector("html[data-ready]", state="attached")
-    yield page
-    assert heard == []
-    page.close()
+def page(path):
+    """The page when its figures are there."""
+    with opened(path, height=800) as page:
+        page.wait_for_selector("html[data-ready]", state="attached")
+        yield page
 
 
 def rows_of(page, table):
@@ -152,12 +132,10 @@ def test_paper_is_of_the_studys_own_prescription(page):
         assert rows_of(page, "goal-table") == expected
 
 
-def test_a_narrow_screen_scrolls_tables_and_not_the_page(browser, address):
-    page = browser.new_page(viewport={"width": 400, "height": 800})
-    page.goto(address)
-    page.wait_for_selector("html[data-ready]", state="attached")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 400
-    page.close()
+def test_a_narrow_screen_scrolls_tables_and_not_the_page(path):
+    with opened(path, width=400) as page:
+        page.wait_for_selector("html[data-ready]", state="attached")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
 
 
 def test_paper_has_the_still_figures_and_every_column(page):

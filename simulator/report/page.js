@@ -38,16 +38,9 @@ function draw() {
   drawFront(state);
 }
 
-/** The choice of strategy in the dose viewer; nothing without maps. */
-function viewerStrategy() {
-  return documents.map((one) => one.get_model_by_name("viewer-strategy")).find((model) => model);
-}
-
 function chooseStrategy(name) {
   state.strategy = study.strategies.indexOf(name);
   chooser.value = name;
-  const viewed = viewerStrategy();
-  if (viewed?.options.includes(name)) viewed.value = name;
   const viewer = model("viewer-strategy");
   if (viewer?.options.includes(name)) viewer.value = name;
   draw();
@@ -80,8 +73,8 @@ async function start() {
   const items = JSON.parse(document.getElementById("documents").textContent);
   for (const [place, item] of Object.entries(items)) await Bokeh.embed.embed_item(item, place);
   documents = Bokeh.documents;
-  const viewed = viewerStrategy();
-  viewed?.connect(viewed.properties.value.change, () => { if (viewed.value !== chooser.value) chooseStrategy(viewed.value); });
+  const viewer = model("viewer-strategy");
+  viewer?.connect(viewer.properties.value.change, () => { if (viewer.value !== chooser.value) chooseStrategy(viewer.value); });
   setDoseAxis();
   draw();
   showStructures();
