@@ -312,9 +312,11 @@ def test_too_few_courses_are_not_called_infeasible(n_courses):
     sentences = sentences_of(results)
     assert sentences[0] == "None of 2 strategies suits, so none is recommended."
     assert sentences[1].startswith("The nearest is “none, 6 mm, none”, which is undecided at this number of courses. ")
-    assert sentences[2].startswith(f"{n_open} of 2 strategies {'is' if n_open == 1 else 'are'} undecided")
+    undecided = next(
+        s for s in sentences if s.startswith(f"{n_open} of 2 strategies {'is' if n_open == 1 else 'are'} un")
+    )
     needed = results["decision/courses_to_decide"].values
-    assert f"one new run of {needed.max():.0f} courses" in sentences[2]
+    assert f"one new run of {needed.max():.0f} courses" in undecided
     assert needed[1] >= n_courses
 
 

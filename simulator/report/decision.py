@@ -8,7 +8,7 @@ import xarray as xr
 from simulator.conventions import percent
 from simulator.plots.style import readable
 from simulator.report.text import cell, significant
-from simulator.report.verdicts import sentences_of
+from simulator.report.verdicts import answer_of, remarks_on
 from simulator.results import JOINT_SHOWN, joint_probability
 
 # What the table of strategies can be filtered by, and where the results say it.
@@ -24,7 +24,6 @@ def decision_table(results: xr.DataTree) -> dict[str, Any]:
     attrs = decision.attrs
     goals = results["goals"].to_dataset()
     n_limits = int(((goals["role"] != "target") & goals["wanted_probability"].notnull()).sum())
-    sentences = [readable(s) for s in sentences_of(results)]
     rows = [
         {
             "strategy": str(name),
@@ -41,8 +40,8 @@ def decision_table(results: xr.DataTree) -> dict[str, Any]:
     ]
     return {
         "rows": [rows[i] for i in np.argsort(decision["rank"].values)],
-        "first": sentences[: 1 if attrs["recommended"] else 2],
-        "then": sentences[1 if attrs["recommended"] else 2 :],
+        "first": [readable(s) for s in answer_of(results)],
+        "then": [readable(s) for s in remarks_on(results)],
         "wanted": readable(attrs["wanted"]),
         "probability": f"{100 * float(attrs['probability']):g}",
         "organ_probability": f"{100 * float(attrs['organ_probability']):g}",

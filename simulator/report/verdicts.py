@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from simulator.conventions import percent
+from simulator.report.helps import help_for
 from simulator.results import JOINT_SHOWN, joint_probability, lost_targets
 
 _MOST_NAMED = 3
@@ -11,36 +12,34 @@ _MOST_NAMED = 3
 
 def sentences_of(results: xr.DataTree) -> list[str]:
     """What the decision is and why, the answer first."""
-    decision = results["decision"].to_dataset()
-    best = decision.attrs["recommended"] or decision.attrs["nearest_miss"]
-    n_suit = int((decision["verdict"] == "suits").sum())
-    n = decision.sizes["strategy"]
-    if decision.attrs["recommended"]:
-        first = [
-            f"“{best}”{_margin_in_mm(results, best)} is recommended: it suits. {_coverage(results, best)} "
-            f"{_organs(results, best)}",
-            f"{n_suit} of {n} strategies {'suits' if n_suit == 1 else 'suit'}{_tie(results)}.",
-        ]
-    else:
-        first = [
-            f"None of {n} strategies suits, so none is recommended." if n > 1 else "The strategy does not suit.",
-            f"The nearest is “{best}”{_margin_in_mm(results, best)}, which {_named(results, best)}. "
-            f"{_coverage(results, best)} {_organs(results, best)}",
-        ]
-        if n == 1:
-            first = [f"{first[0]} {first[1]}"]
-    return [
-        *first,
-        *_other_prescription(results, best),
-        *_undecided(results),
-        *(s for s in (lost_targets(results),) if s),
-    ]
+    return [*answer_of(results), *remarks_on(results)]
 
 
 def first_sentence(results: xr.DataTree) -> str:
-    """The answer for the terminal."""
-    sentences = sentences_of(results)
-    return " ".join(sentences[:1] if results["decision"].attrs["recommended"] else sentences[:2])
+    """The answer in one piece, for the terminal and for `/decision`."""
+    return " ".join(answer_of(results))
+
+
+def answer_of(results: xr.DataTree) -> list[str]:
+    """What is recommended; where nothing is, what comes nearest and why, and what would help."""
+    decision = results["decision"].to_dataset()
+    best, n = decision.attrs["recommended"] or decision.attrs["nearest_miss"], decision.sizes["strategy"]
+    reasons = f"{_coverage(results, best)} {_organs(results, best)}"
+    if decision.attrs["recommended"]:
+        return [f"“{best}”{_margin_in_mm(results, best)} is recommended: it suits. {reasons}"]
+    name, verdict = f"“{best}”{_margin_in_mm(results, best)}", _named(results, best)
+    if n == 1:
+        return [f"{name} does not suit: it {verdict}. {reasons}", *help_for(results, best)]
+    none = f"None of {n} strategies suits, so none is recommended."
+    return [none, f"The nearest is {name}, which {verdict}. {reasons}", *help_for(results, best)]
+
+
+def remarks_on(results: xr.DataTree) -> list[str]:
+    """What else there is to say of the decision."""
+    decision = results["decision"].to_dataset()
+    n_suit, n = int((decision["verdict"] == "suits").sum()), decision.sizes["strategy"]
+    suiting = [f"{n_suit} of {n} strategies {'suits' if n_suit == 1 else 'suit'}{_tie(results)}."] if n_suit else []
+    return [*suiting, *_undecided(results), *(s for s in (lost_targets(results),) if s)]
 
 
 def _named(results: xr.DataTree, strategy: str) -> str:
@@ -115,23 +114,6 @@ def _missed(goal: xr.Dataset) -> str:
         f"{goal['goal'].item()} is met in {met} % ({wanted} % wanted), with an excess of {median:.1f} {unit} in the median and "
         f"{p95:.1f} {unit} in the 95th percentile of courses"
     )
-
-
-def _other_prescription(results: xr.DataTree, strategy: str) -> list[str]:
-    """At which prescription the limits on organs would hold, where they fail now."""
-    if str(results["decision"].to_dataset()["organs_hold"].sel(strategy=strategy).item()) == "yes":
-        return []
-    there = results["prescription"].to_dataset().sel(strategy=strategy)
-    largest, rx = float(there["largest_low_gy"]), float(results.attrs["prescription_gy"])
-    if not np.isfinite(largest):
-        return ["No lower prescription of the same plan is shown to keep every mandatory limit."]
-    p, low, high = (percent(float(there[f"coverage_there{end}"])) for end in ("", "_low", "_high"))
-    wanted, first = results["decision"].attrs["wanted"], there["first_limit"].item()
-    return [
-        f"The same plan, scaled, is shown to keep every mandatory limit up to a prescription of {largest:.1f} Gy "
-        f"({100 * largest / rx:.0f} %; beyond, {first} fails first); the dose that {wanted} asks for today is then reached in "
-        f"{p} % of courses (95 % interval {low} to {high} %)."
-    ]
 
 
 def _tie(results: xr.DataTree) -> str:
