@@ -180,6 +180,24 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "recommended": Variable((), "", "recommended strategy; empty if none suits"),
         "nearest_miss": Variable((), "", "strategy that comes nearest where none suits"),
     },
+    "weights": {
+        "weight": Variable(("harm",), "", "weight that the study gives to the harm"),
+        "counts": Variable(("harm",), "", "what has that weight"),
+        "expected": Variable(
+            ("strategy", "harm"),
+            "",
+            "mean over courses of the harm: of a dose in Gy, of a volume in percent or cc, of TCP and NTCP in points",
+        ),
+        "first": Variable((), "", "strategy that the others are compared with: the first in the order"),
+        "loss_difference": Variable(("strategy",), "", "sum of weighted harms less that of the first strategy"),
+        "loss_difference_low": Variable(("strategy",), "", "lower end of its paired 95 % interval (Student t)"),
+        "loss_difference_high": Variable(("strategy",), "", "upper end of its paired 95 % interval (Student t)"),
+        "break_even": Variable(
+            ("strategy", "harm"), "", "weight at which strategy and the first lose the same; NaN where none does"
+        ),
+        "break_even_low": Variable(("strategy", "harm"), "", "lower end of its 95 % interval (Fieller)"),
+        "break_even_high": Variable(("strategy", "harm"), "", "upper end of its 95 % interval (Fieller)"),
+    },
     "budget": {
         **{
             f"{index}{end}": Variable(_SSM, "1", f"{words} of the metric's variance that is due to the source")
@@ -283,7 +301,7 @@ VARIABLES: dict[str, dict[str, Variable]] = {
 _DIGEST = "content_digest"
 _BOOK_KEEPING = {_DIGEST, "DIMENSION_LIST", "REFERENCE_LIST"}  # the latter two hold places in the file
 
-_OPTIONAL = ("dose", "budget", "courses", "leaves", "dose/sd", "dose/percentile")
+_OPTIONAL = ("dose", "budget", "weights", "courses", "leaves", "dose/sd", "dose/percentile")
 
 SUMMARY_COLUMNS = (
     "strategy",

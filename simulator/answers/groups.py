@@ -8,11 +8,12 @@ from simulator.answers.decision import decision_group
 from simulator.answers.joint import joint_group, joint_met
 from simulator.answers.margins import margins_group
 from simulator.answers.prescription import prescription_group
+from simulator.answers.weights import weights_group
 from simulator.problem.problem import Problem
 
 
 def answer_groups(problem: Problem, values: np.ndarray, ptv_cc: np.ndarray) -> dict[str, xr.Dataset]:
-    """The groups joint, comparison, margins, prescription and decision of the results.
+    """The groups joint, comparison, margins, prescription and decision of the results, and weights where a study has some.
 
     Parameters
     ----------
@@ -20,10 +21,14 @@ def answer_groups(problem: Problem, values: np.ndarray, ptv_cc: np.ndarray) -> d
     """
     labels = [s.label() for s in problem.strategies]
     joint = joint_met(problem, values)
+    decision = decision_group(problem, values, joint, ptv_cc, labels)
+    first = int(np.argmin(decision["rank"].values))
+    has_weights = bool(problem.config.decision.weights)
     return {
         "joint": joint_group(problem, joint, labels),
         "comparison": comparison_group(problem, values, joint, labels),
         "margins": margins_group(problem, values),
         "prescription": prescription_group(problem, values, ptv_cc, labels),
-        "decision": decision_group(problem, values, joint, ptv_cc, labels),
+        "decision": decision,
+        **({"weights": weights_group(problem, values, first, labels)} if has_weights else {}),
     }

@@ -20,6 +20,7 @@ from simulator.problem.problem import Problem
 from simulator.problem.record import breathing_record
 from simulator.problem.setting import notes_on_plan_of, setting_of
 from simulator.problem.target import targets_of
+from simulator.problem.weighed import weighed_goals
 from simulator.spec import CaseError, ConfigError
 from simulator.study_file.published import complete_biology, resolve_goals
 from simulator.study_file.schema import StudyConfig
@@ -62,6 +63,7 @@ def prepare(config: StudyConfig) -> Problem:
     check_sources(config, case)
     notes_on_plan = notes_on_plan_of(config, case)
     biology = complete_biology(config.biology, (*goals, *wanted))
+    weighed_goals(config, goals, biology)
     for goal in (*goals, *wanted):
         goal.metric.check_volume(case.structures[goal.metric.structure].volume_cc)
     strategies = tuple(config.candidates())

@@ -15,6 +15,7 @@ from simulator.report.goals import answer, goal_list, goal_table, responses
 from simulator.report.live import live_parts
 from simulator.report.quality import numerics, plan_quality
 from simulator.report.sweep import sweep_page
+from simulator.report.weights import weights_table
 from simulator.results import sweep_axes
 
 
@@ -39,6 +40,7 @@ def _study(results: xr.DataTree) -> str:
         answer=answer(results),
         required=margin_table(results),
         comparison=comparison_table(results) if results["decision"].sizes["strategy"] > 1 else None,
+        weights=weights_table(results),
         budgets=budget_tables(results),
         goals=goal_list(results),
         table=goal_table(results),

@@ -5,6 +5,7 @@ import xarray as xr
 
 from simulator.conventions import percent
 from simulator.report.helps import help_for
+from simulator.report.weights import weight_sentences
 from simulator.results import JOINT_SHOWN, joint_probability, lost_targets
 
 _MOST_NAMED = 3
@@ -16,8 +17,8 @@ def sentences_of(results: xr.DataTree) -> list[str]:
 
 
 def first_sentence(results: xr.DataTree) -> str:
-    """The answer in one piece, for the terminal and for `/decision`."""
-    return " ".join(answer_of(results))
+    """The answer in one piece, for the terminal."""
+    return " ".join([*answer_of(results), *weight_sentences(results)])
 
 
 def answer_of(results: xr.DataTree) -> list[str]:
@@ -39,7 +40,7 @@ def remarks_on(results: xr.DataTree) -> list[str]:
     decision = results["decision"].to_dataset()
     n_suit, n = int((decision["verdict"] == "suits").sum()), decision.sizes["strategy"]
     suiting = [f"{n_suit} of {n} strategies {'suits' if n_suit == 1 else 'suit'}{_tie(results)}."] if n_suit else []
-    return [*suiting, *_undecided(results), *(s for s in (lost_targets(results),) if s)]
+    return [*suiting, *weight_sentences(results), *_undecided(results), *(s for s in (lost_targets(results),) if s)]
 
 
 def _named(results: xr.DataTree, strategy: str) -> str:

@@ -176,7 +176,20 @@ class DecisionRule(Spec):
         0.01, description="zone about a wanted probability within which no courses are asked for to tell the difference"
     )
 
-    @field_validator("goal_probability", mode="before")
+    weights: dict[str, Annotated[float, Field(ge=0, le=1e6)]] = Field(
+        default_factory=dict,
+        description="how much harms count, by the goal as written (each Gy beyond it, or point or cc) or as `GTV TCP`, "
+        "`Esophagus NTCP` (each point): the report says at which weights the choice would change; the verdict knows none",
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _weigh_something(cls, value: dict[str, float]) -> dict[str, float]:
+        if value and sum(weight > 0 for weight in value.values()) < 2:
+            raise ValueError("a weight says something beside another one; give two harms or more a weight above 0")
+        return value
+
+    @field_validator("goal_probability", "weights", mode="before")
     @classmethod
     def _as_goals_are_named(cls, value: Any) -> Any:
         return {" ".join(str(k).split()): v for k, v in value.items()} if isinstance(value, dict) else value
