@@ -18,7 +18,7 @@ def sentences_of(results: xr.DataTree) -> list[str]:
 
 def first_sentence(results: xr.DataTree) -> str:
     """The answer in one piece, for the terminal."""
-    return " ".join([*answer_of(results), *weight_sentences(results)])
+    return "\n".join([*answer_of(results), *weight_sentences(results)])
 
 
 def answer_of(results: xr.DataTree) -> list[str]:
@@ -95,7 +95,8 @@ def _organs(results: xr.DataTree, strategy: str) -> str:
         more = failing.sizes["goal"] - _MOST_NAMED
         more_text = f"; and {more} more" if more > 0 else ""
         return (
-            f"{failing.sizes['goal']} of {limits.sizes['goal']} mandatory limits on organs fail: {named}{more_text}. "
+            f"{failing.sizes['goal']} of {limits.sizes['goal']} mandatory limits on organs fail, with an excess in the median "
+            f"and the 95th percentile of courses of {named}{more_text}. "
             f"In {percent(float(together['probability']))} % of courses {all_of_them}."
         )
     least = limits.isel(goal=0)
@@ -108,13 +109,10 @@ def _organs(results: xr.DataTree, strategy: str) -> str:
 
 
 def _missed(goal: xr.Dataset) -> str:
-    """A limit that fails, how often, and the excess."""
+    """By how much a limit is missed that fails, and how often it is met."""
     unit, median, p95 = str(goal["unit"].item()), float(goal["excess_median"]), float(goal["excess_p95"])
     met, wanted = percent(float(goal["probability"])), percent(float(goal["wanted_probability"]))
-    return (
-        f"{goal['goal'].item()} is met in {met} % ({wanted} % wanted), with an excess of {median:.1f} {unit} in the median and "
-        f"{p95:.1f} {unit} in the 95th percentile of courses"
-    )
+    return f"{median:.1f} and {p95:.1f} {unit} for {goal['goal'].item()} (met in {met} %, {wanted} % wanted)"
 
 
 def _tie(results: xr.DataTree) -> str:

@@ -8,6 +8,8 @@ import xarray as xr
 from simulator.plots.style import readable
 from simulator.report.text import significant
 
+_ANY = "any"
+
 
 def weight_sentences(results: xr.DataTree) -> list[str]:
     """Which strategy the study's weights choose, and which weight would change the choice; nothing without weights."""
@@ -58,13 +60,14 @@ def _turns_from_first(found: xr.Dataset) -> list[tuple[int, str, int, str]]:
 def _turn(found: xr.Dataset, i: int, k: int) -> str:
     """A break-even with its interval and the weight of the study."""
     at, interval = _with_interval(found, i, k)
-    return f"{at} (95 % interval {interval}; {found['weight'].values[k]:g} in the study)"
+    shown = "the courses exclude no weight" if interval == _ANY else f"95 % interval {interval}"
+    return f"{at} ({shown}; {found['weight'].values[k]:g} in the study)"
 
 
 def _with_interval(found: xr.Dataset, i: int, k: int) -> tuple[str, str]:
     at, low, high = (float(found[f"break_even{end}"].values[i, k]) for end in ("", "_low", "_high"))
     start, end = (significant(bound) if bound else "0" for bound in (low, min(high, 1e9)))
-    bounded = f"{start} to {end}" if np.isfinite(high) else f"{start} or more" if low else "any"
+    bounded = f"{start} to {end}" if np.isfinite(high) else f"{start} or more" if low else _ANY
     return significant(at), bounded
 
 
