@@ -13,7 +13,7 @@ from simulator.records.table import read_shifts
 from simulator.spec import SimulatorError
 
 DICOM, IEC = CONVENTIONS["dicom"], CONVENTIONS["iec61217"]
-VALUES = np.round(shifts(), 2)
+VALUES = np.round(shifts(patients=8), 2)
 ROWS = rows_of(VALUES)
 COMMA = [tuple(cell.replace(".", ",") for cell in row) for row in ROWS]
 CM = [(*row[:2], *(f"{float(v) / 10:.3f}" for v in row[2:])) for row in ROWS]
@@ -60,8 +60,8 @@ def wide(values, name):
 def test_the_same_shifts_in_many_spellings(content, tmp_path):
     record = read(tmp_path, content)
     np.testing.assert_allclose(record.shift_mm, VALUES.reshape(-1, 3), atol=1e-9)
-    np.testing.assert_array_equal(record.patient, np.repeat(np.arange(6), 3))
-    np.testing.assert_array_equal(record.fraction, np.tile([1, 2, 3], 6))
+    np.testing.assert_array_equal(record.patient, np.repeat(np.arange(8), 3))
+    np.testing.assert_array_equal(record.fraction, np.tile([1, 2, 3], 8))
 
 
 def test_iec_axes_and_signs(tmp_path):
@@ -170,8 +170,15 @@ def test_repeated_images_are_listed_and_not_used(tmp_path):
     record = first_images(read(tmp_path, text([*ROWS, *again])))
     np.testing.assert_allclose(record.shift_mm, VALUES.reshape(-1, 3))
     words = said(record)
-    assert "4 repeated images of a fraction are not used (lines 20, 21, 22, 23)" in words
+    assert "4 repeated images of a fraction are not used (lines 26, 27, 28, 29)" in words
     assert "look like residuals after correction or intrafraction motion" in words
+
+
+def test_too_few_are_told(tmp_path):
+    few = said(read(tmp_path, text(ROWS[:9])))
+    assert "3 patients: Σ is known poorly" in few
+    assert "one image for each patient" not in few
+    assert "one image for each patient: Σ and σ cannot be told apart" in said(read(tmp_path, text(ROWS[::3])))
 
 
 def test_outliers_and_quiet_patients_are_listed_and_kept(tmp_path):

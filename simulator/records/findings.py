@@ -13,6 +13,7 @@ _TREND_P, _FEWEST_FOR_TREND, _DAYS_PER_MONTH = 0.01, 8, 30.44
 _COUCH_MM, _LIKELY_CM_MM = 50.0, 0.4
 _QUIET, _FEWEST_FOR_QUIET = 0.2, 3
 _ZEROS = 0.2
+_FEW_PATIENTS = 8
 
 
 def first_images(record: ShiftRecord) -> ShiftRecord:
@@ -45,7 +46,7 @@ def findings(record: ShiftRecord, *, corrections: bool) -> list[str]:
             "names of columns speak of the couch or of corrections: if these are couch movements, add --corrections "
             "(they are minus the errors; M changes its sign, Σ and σ do not)"
         )
-    return [*found, *_gaps(record), *_outliers(record), *_quiet(record), *_trend(record)]
+    return [*found, *_amount(record), *_gaps(record), *_outliers(record), *_quiet(record), *_trend(record)]
 
 
 def _kinds(record: ShiftRecord) -> Iterator[str]:
@@ -61,6 +62,14 @@ def _kinds(record: ShiftRecord) -> Iterator[str]:
             f"{zero.sum()} of {len(zero)} images show exactly no shift: these look like couch corrections above an action "
             "level, not errors; the errors below it are lost, and Σ and σ too small or too large"
         )
+
+
+def _amount(record: ShiftRecord) -> Iterator[str]:
+    """Too little to learn from."""
+    if np.bincount(record.patient).max() < 2:
+        yield "one image for each patient: Σ and σ cannot be told apart, and how they share the spread is the prior's choice"
+    if record.n_patients < _FEW_PATIENTS:
+        yield f"{record.n_patients} patients: Σ is known poorly, and the prior counts; margins want {_FEW_PATIENTS} or more"
 
 
 def _gaps(record: ShiftRecord) -> Iterator[str]:

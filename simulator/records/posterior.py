@@ -39,20 +39,41 @@ class Posterior:
         """Whether chains agree and are long enough."""
         return self.r_hat < MOST_R_HAT and self.n_effective >= FEWEST_EFFECTIVE
 
-    def dataset(self) -> xr.Dataset:
-        """All draws, chains one after the other."""
+    def dataset(self, unit: str) -> xr.Dataset:
+        """All draws, chains one after the other; `unit` (mm or deg) ends the names of variables."""
         flat = {name: getattr(self.draws, name) for name in ("mean", "systematic", "random", "shape")}
         flat = {name: values.reshape(-1, *values.shape[2:]) for name, values in flat.items()}
-        return xr.Dataset(
-            {
-                "mean": (("draw", "clinic", "axis"), flat["mean"]),
-                "systematic_covariance": (("draw", "axis", "other_axis"), flat["systematic"]),
-                "random_covariance": (("draw", "axis", "other_axis"), flat["random"]),
-                "patient_variance_shape": ("draw", flat["shape"]),
-            },
-            {"axis": list(AXES), "other_axis": list(AXES), "clinic": np.arange(flat["mean"].shape[1]) + 1},
-            {"seed": self.seed, "prior_scale": PRIOR_SCALE, "r_hat": self.r_hat, "effective_draws": self.n_effective},
-        )
+        squared, covariance = f"covariance_{unit}2", ("draw", "axis", "other_axis")
+        variables = {
+            f"mean_{unit}": (
+                ("draw", "clinic", "axis"),
+                flat["mean"],
+                {"long_name": "population mean M of each clinic"},
+            ),
+            f"systematic_{unit}": (
+                ("draw", "axis"),
+                _sd(flat["systematic"]),
+                {"long_name": "systematic error, one SD"},
+            ),
+            f"random_{unit}": (
+                ("draw", "axis"),
+                _sd(flat["random"]),
+                {"long_name": "random error, RMS of patients' SDs"},
+            ),
+            f"systematic_{squared}": (covariance, flat["systematic"], {"long_name": "covariance of patient means"}),
+            f"random_{squared}": (
+                covariance,
+                flat["random"],
+                {"long_name": "mean covariance of days within a patient"},
+            ),
+            f"patient_variance_shape_{unit}": (
+                ("draw",),
+                flat["shape"],
+                {"long_name": "shape a of patients' variances, inverse gamma (a, a - 1) about the mean"},
+            ),
+        }
+        axes = {"axis": list(AXES), "other_axis": list(AXES), "clinic": np.arange(flat["mean"].shape[1]) + 1}
+        return xr.Dataset(variables, axes)
 
 
 def posterior(shift: np.ndarray, patient: np.ndarray, clinic: np.ndarray, seed: int) -> Posterior:
@@ -96,15 +117,15 @@ def sums_of(shift: np.ndarray, patient: np.ndarray, clinic: np.ndarray) -> Sums:
     return Sums(counts, clinics, means[None], np.array([values[5] for values in of_patients])[None])
 
 
-def errors_of(draws: Draws, level: float = 0.95) -> Errors:
-    """Medians and credible intervals per axis."""
+def errors_of(draws: Draws, level: float = 0.95, clinic: int = 0) -> Errors:
+    """Medians and credible intervals per axis; M of one clinic."""
 
     def interval(values: np.ndarray) -> Interval:
         tail = (1 - level) / 2
         low, value, high = np.quantile(values.reshape(-1, 3), (tail, 0.5, 1 - tail), axis=0)
         return Interval(value, low, high)
 
-    return Errors(interval(draws.mean[:, :, 0]), interval(_sd(draws.systematic)), interval(_sd(draws.random)))
+    return Errors(interval(draws.mean[:, :, clinic]), interval(_sd(draws.systematic)), interval(_sd(draws.random)))
 
 
 def _sd(covariance: np.ndarray) -> np.ndarray:
