@@ -1,5 +1,9 @@
 """simulator errors: from a table of shifts to a block that a study takes, without a patient's name."""
 
+import re
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -11,10 +15,12 @@ from typer.testing import CliRunner
 from simulator.commands.cli import app
 from simulator.commands.errors import errors_found, write_errors
 from simulator.commands.errors import rows_of as table_of
+from simulator.plots.records import record_of_shifts
 from simulator.records import posterior as posterior_page
 from simulator.spec import ConfigError, SimulatorError
 from simulator.study_file.schema import StudyConfig
 
+DOCS = Path(__file__).parents[1] / "docs"
 TURNS = (*HEAD, "pitch", "yaw", "roll")
 
 
@@ -115,7 +121,7 @@ def test_the_command_says_all_and_names_no_patient(table, tmp_path):
     ):
         assert words in done.stdout
     written = [path for path in (tmp_path / "out").iterdir() if path.is_file()]
-    assert {path.name for path in written} >= {"errors.yaml", "errors.csv", "posterior.nc"}
+    assert {path.name for path in written} >= {"errors.yaml", "errors.csv", "errors.svg", "posterior.nc"}
     assert not any(b"Doe" in path.read_bytes() for path in written)
     assert "Doe" not in done.output
     assert (tmp_path / "out" / "errors.yaml").read_text(encoding="utf-8") in done.stdout
@@ -150,3 +156,47 @@ def test_a_folder_and_a_missing_file(tmp_path):
         errors_found(tmp_path, "dicom")
     with pytest.raises(SimulatorError, match=r"none\.csv: cannot be read \(No such file or directory\)"):
         errors_found(tmp_path / "none.csv", "dicom")
+
+
+def test_the_figure_shows_every_image_and_both_estimates(table):
+    found = errors_found(table, "dicom")
+    figure = record_of_shifts(found.record, found.shifts.classical, found.shifts.posterior)
+    top, below = figure.axes[1], figure.axes[4]
+    np.testing.assert_array_equal(top.lines[0].get_ydata(), found.record.shift_mm[:, 1])
+    assert [line.get_xdata()[0] for line in below.lines] == [
+        found.shifts.classical.systematic.value[1],
+        found.shifts.classical.random.value[1],
+    ]
+    assert top.get_title("left") == "AP"
+    assert top.get_ylabel() == "anterior (-) to posterior (+), mm"
+
+
+def test_the_page_shows_what_the_command_says():
+    """The invented clinic is that of its script, and the page's numbers are those of the command up to the chains' length."""
+    log = runpy.run_path(str(DOCS / "make_shift_log.py"))
+    assert (DOCS / "shift_log.csv").read_text(encoding="utf-8") == log["shift_log"]()
+    page = (DOCS / "errors.md").read_text(encoding="utf-8")
+    found = errors_found(DOCS / "shift_log.csv", "iec61217")
+    answer = page.split("<!-- answer: begin -->")[1].split("<!-- answer: end -->")[0].strip().splitlines()[2:]
+    for line, row in zip(answer, table_of(found)[1], strict=True):
+        shown = [cell.strip() for cell in line.strip("|").split("|")]
+        assert shown[:3] == [row[0].removesuffix(", mm"), *row[1:3]]
+        numbers, own = (np.array(re.findall(r"-?[0-9.]+", " ".join(cells[3:])), float) for cells in (shown, row))
+        np.testing.assert_allclose(numbers, own, atol=0.4)
+        np.testing.assert_allclose(numbers[::3], own[::3], atol=0.12)
+    flat = " ".join(page.split())
+    for words in (*found.convention.self_test(), *(f"note: {note}" for note in found.notes)):
+        assert words in flat
+    block = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)[1]
+    assert re.sub(r"-?[0-9]+\.[0-9]+", "", block.strip()) in re.sub(r"-?[0-9]+\.[0-9]+", "", found.block)
+    for interval, truth in zip(
+        (
+            found.shifts.posterior.errors.mean,
+            found.shifts.posterior.errors.systematic,
+            found.shifts.posterior.errors.random,
+        ),
+        (log["MEAN_MM"], log["SYSTEMATIC_MM"], log["RANDOM_MM"]),
+        strict=True,
+    ):
+        assert np.all((interval.low < truth) | np.isclose(interval.low, truth, atol=0.1))
+        assert np.all(truth < interval.high)

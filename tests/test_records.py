@@ -161,7 +161,7 @@ def test_gaps_are_listed(tmp_path):
     assert "line 2: fraction 1 has no value for AP; the image is left out" in words
     assert "patient 3: no image of fraction 2" in words
     blank = wide(VALUES, "{axis}{f} (mm)").replace(";".join(f"{v:.2f}" for v in VALUES[2, 1]), ";;")
-    assert "1 fractions are blank" in said(read(tmp_path, blank))
+    assert "blank fractions: 1, of" in said(read(tmp_path, blank))
     assert "patient 3: no image of fraction 2" in said(read(tmp_path, blank))
 
 
@@ -170,8 +170,8 @@ def test_repeated_images_are_listed_and_not_used(tmp_path):
     record = first_images(read(tmp_path, text([*ROWS, *again])))
     np.testing.assert_allclose(record.shift_mm, VALUES.reshape(-1, 3))
     words = said(record)
-    assert "4 repeated images of a fraction are not used (lines 26, 27, 28, 29)" in words
-    assert "look like residuals after correction or intrafraction motion" in words
+    assert "images that repeat a fraction are not used (lines 26, 27, 28, 29): RMS 0.2 mm against" in words
+    assert "of the first ones, like residuals after correction or intrafraction motion" in words
 
 
 def test_too_few_are_told(tmp_path):

@@ -285,7 +285,7 @@ def errors(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="seed of the sampler")] = 1,
     out: Annotated[
-        Path | None, typer.Option(help="folder for errors.yaml, errors.csv and posterior.nc (draws)")
+        Path | None, typer.Option(help="folder for errors.yaml, errors.csv, errors.svg and posterior.nc (draws)")
     ] = None,
 ) -> None:
     """Estimate a clinic's M, Σ and σ from its record of image guidance, with intervals, for a study."""

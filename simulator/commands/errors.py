@@ -9,6 +9,8 @@ import numpy as np
 from simulator import __version__
 from simulator.conventions import AXES
 from simulator.files import mark_own, require_own, whole_file, write_table
+from simulator.plots.records import record_of_shifts
+from simulator.plots.style import svg_bytes
 from simulator.records.axes import CONVENTIONS, SignConvention
 from simulator.records.classical import Errors, Interval, classical_errors
 from simulator.records.findings import findings, first_images
@@ -27,7 +29,7 @@ from simulator.records.study_block import study_block
 from simulator.records.table import read_shifts
 from simulator.spec import ConfigError
 
-BLOCK, TABLE, DRAWS = "errors.yaml", "errors.csv", "posterior.nc"
+BLOCK, TABLE, FIGURE, DRAWS = "errors.yaml", "errors.csv", "errors.svg", "posterior.nc"
 _NAMES = {"mean": "M", "systematic": "Σ", "random": "σ (RMS)"}
 _COLUMNS = ("error", "axis", "classical (95 %)", "posterior (95 %)")
 
@@ -163,7 +165,7 @@ def chains_in_words(found: ErrorsFound) -> str:
 
 
 def write_errors(found: ErrorsFound, folder: Path) -> None:
-    """Write the block for a study, the table, and the draws of the posterior.
+    """Write the block for a study, the table, a figure of shifts, and the draws of the posterior.
 
     Raises
     ------
@@ -174,6 +176,9 @@ def write_errors(found: ErrorsFound, folder: Path) -> None:
     with whole_file(folder / BLOCK) as partial:
         partial.write_text(found.block, encoding="utf-8")
     write_table(folder / TABLE, *rows_of(found))
+    figure = record_of_shifts(found.record, found.shifts.classical, found.shifts.posterior)
+    with whole_file(folder / FIGURE) as partial:
+        partial.write_bytes(svg_bytes(figure))
     data = found.shifts.posterior.dataset("mm")
     if found.turns:
         data = data.merge(found.turns.posterior.dataset("deg"))

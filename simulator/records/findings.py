@@ -25,11 +25,11 @@ def first_images(record: ShiftRecord) -> ShiftRecord:
         return record
     spread = [float(np.sqrt((record.shift_mm[rows] ** 2).mean())) for rows in (kept, again)]
     note = (
-        f"{len(again)} repeated images of a fraction are not used (lines {_listed(record.line[again])}): RMS "
-        f"{spread[1]:.1f} mm against {spread[0]:.1f} of the first ones"
+        f"images that repeat a fraction are not used (lines {_listed(record.line[again])}): RMS {spread[1]:.1f} mm against "
+        f"{spread[0]:.1f} of the first ones"
     )
     if spread[1] < spread[0] / 2:
-        note += "; they look like residuals after correction or intrafraction motion"
+        note += ", like residuals after correction or intrafraction motion"
     return record.taken(kept, note)
 
 

@@ -78,7 +78,7 @@ class _Table:
             rows.append(row)
             shifts.append([_MM[self.unit] * float(v) for v in values if v is not None])
         if n_blank:
-            self.notes.append(f"{n_blank} fractions are blank: shorter courses, or images that are missing")
+            self.notes.append(f"blank fractions: {n_blank}, of shorter courses or missing images")
         self._check(rows, shifts)
         patients = _numbered([row.patient for row in rows])
         if patients.max() + 1 < _FEWEST_PATIENTS:
