@@ -1,4 +1,4 @@
-"""Write docs/shift_log.csv, the record of an invented clinic as a spreadsheet with decimal commas exports it, and its picture."""
+"""Write docs/shift_log.csv, the record of an invented clinic as spreadsheets with decimal commas export it, and its picture."""
 
 from datetime import date, timedelta
 from pathlib import Path

@@ -65,7 +65,8 @@ def test_what_was_measured_decides_where_it_goes(table):
     total = np.hypot(errors.systematic.value, errors.random.value)
     np.testing.assert_allclose(with_block(residual).strategies.guidance[0].match_mm, total, atol=0.005)
     baseline = with_block(during).uncertainty.baseline
-    np.testing.assert_allclose(baseline.after_imaging_sd_mm, total, atol=0.005)
+    np.testing.assert_allclose(baseline.after_imaging_systematic_mm, errors.systematic.value, atol=0.005)
+    np.testing.assert_allclose(baseline.after_imaging_sd_mm, errors.random.value, atol=0.005)
     np.testing.assert_allclose(baseline.after_imaging_mean_mm, errors.mean.value, atol=0.005)
 
 
@@ -149,6 +150,32 @@ def test_settings_that_are_none(options, message, table):
     with pytest.raises(ConfigError) as refused:
         errors_found(table, **{"convention": "dicom", **options})
     assert str(refused.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda y: y * (1, 1, 0), "shifts.csv: SI does not vary within any patient: an axis that was not measured"),
+        (lambda y: y[:, :1] + 0 * y, "shifts.csv: LR and AP and SI do not vary within any patient"),
+        (lambda y: 0 * y[:, :1], "LR and AP and SI do not vary at all"),
+        (lambda y: y[..., [0, 0, 2]], "shifts.csv: one axis follows from the others, as if a column were copied"),
+    ],
+)
+def test_shifts_without_a_spread_are_refused(change, message, tmp_path):
+    path = tmp_path / "shifts.csv"
+    path.write_text(text(rows_of(change(shifts(3, 10, 4)))), encoding="utf-8")
+    with pytest.raises(SimulatorError) as refused:
+        errors_found(path, "dicom")
+    assert message in str(refused.value)
+
+
+def test_axes_that_go_together_are_told(tmp_path):
+    values = shifts(3, 20, 4)
+    values[..., 2] += 3 * values.mean(axis=1, keepdims=True)[..., 1]
+    path = tmp_path / "shifts.csv"
+    path.write_text(text(rows_of(values)), encoding="utf-8")
+    notes = errors_found(path, "dicom").notes
+    assert [note[:27] for note in notes] == ["Σ of AP and SI go together:"]
 
 
 def test_a_folder_and_a_missing_file(tmp_path):

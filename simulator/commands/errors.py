@@ -20,8 +20,10 @@ from simulator.records.posterior import (
     OTHER_SCALES,
     PRIOR_SCALE,
     Posterior,
+    correlations_of,
     errors_of,
     posterior,
+    require_spread,
 )
 from simulator.records.record import ShiftRecord
 from simulator.records.rows import MEASURED
@@ -103,11 +105,18 @@ def errors_found(
     whole = read_shifts(path, signs, unit=unit, measured=measured, corrections=corrections)
     record = first_images(whole)
     notes = findings(record, corrections=corrections)
+    require_spread(record.shift_mm, record.patient, str(path))
     shifts = _estimated("mm", record, record.shift_mm, seed)
+    for (one, other), (r, low, high) in correlations_of(shifts.posterior.draws).items():
+        if low * high > 0:
+            notes.append(
+                f"Σ of {one} and {other} go together: correlation {r:.2f} ({low:.2f}, {high:.2f}); see `correlation` of setup"
+            )
     turns = None
     if record.rotation_deg is not None:
         kept = np.isfinite(record.rotation_deg).all(axis=1)
         if turned := len(np.unique(record.patient[kept])) > 1:
+            require_spread(record.rotation_deg[kept], record.patient[kept], f"{path}, rotations")
             turns = _estimated("deg", record.taken(kept), record.rotation_deg[kept], seed)
         if not turned or not kept.all():
             notes.append(f"rotations stand in {kept.sum()} of {len(kept)} images{'' if turned else '; not used'}")

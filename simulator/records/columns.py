@@ -10,6 +10,7 @@ from simulator.spec import CaseError
 
 _SEPARATORS = (";", "\t", ",", "|")
 _LINES_BEFORE_HEADER = 40
+MOST_FRACTIONS = 999
 _ROLES = {
     "patient": "patient patientid patientnr patientno patientnumber pat patid patnr id mrn subject case patientenid",
     "fraction": "fraction fx frac fractionnr fractionno fractionnumber fraktion session sessionnr",
@@ -101,7 +102,7 @@ def _understood(where: str, number: int, separator: str, line: str, convention: 
 def _place(tokens: list[str], words: list[str], convention: SignConvention) -> tuple[bool, int, str] | None:
     """Whether a rotation, the fraction (0 where the name says none) and the axis of a column."""
     numbers = [int(token) for token in tokens if token.isdigit()]
-    if not words or len(numbers) > 1:
+    if not words or len(numbers) > 1 or max(numbers, default=0) > MOST_FRACTIONS:
         return None
     meant = [word for word in words if word not in _FILLERS.split()] or words
     found = convention.axis_of(words) or convention.axis_of(meant)

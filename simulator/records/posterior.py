@@ -9,9 +9,11 @@ from simulator.conventions import AXES
 from simulator.records.classical import Errors, Interval
 from simulator.records.convergence import effective_draws, r_hat
 from simulator.records.gibbs import Draws, Sums, sample
+from simulator.spec import CaseError
 
 PRIOR_SCALE, OTHER_SCALES = 3.0, (1.0, 10.0)
 _N_CHAINS, _N_KEPT, _WARM_UP, _EVERY = 4, 2000, 500, (2, 8)
+_STILL, _REPEATED, _FEWEST_ROWS = 1e-6, 1e-9, 5
 MOST_R_HAT, FEWEST_EFFECTIVE = 1.01, 400
 
 
@@ -102,6 +104,28 @@ def posterior(shift: np.ndarray, patient: np.ndarray, clinic: np.ndarray, seed: 
     return Posterior(own, errors_of(own), others, worst, fewest, seed)
 
 
+def require_spread(shift: np.ndarray, patient: np.ndarray, where: str) -> None:
+    """Refuse shifts under which a spread of nothing would be infinitely likely.
+
+    Raises
+    ------
+    CaseError : an axis that never varies within patients, or axes that repeat each other.
+    """
+    _, place, count = np.unique(patient, return_inverse=True, return_counts=True)
+    again = count.max() > 1
+    means = np.stack([np.bincount(place, axis) for axis in shift.T], axis=1) / count[:, None]
+    off = shift - (means[place] if again else shift.mean(axis=0))
+    spread = np.sqrt((off**2).mean(axis=0))
+    if still := [axis for axis, sd in zip(AXES, spread, strict=True) if sd < _STILL]:
+        within = "within any patient" if again else "at all"
+        raise CaseError(
+            f"{where}: {' and '.join(still)} {'does' if len(still) == 1 else 'do'} not vary {within}: an axis that was not "
+            "measured, or means in place of images? give every image"
+        )
+    if len(off) >= _FEWEST_ROWS and np.linalg.eigvalsh(np.corrcoef(off.T)).min() < _REPEATED:
+        raise CaseError(f"{where}: one axis follows from the others, as if a column were copied; correct the table")
+
+
 def sums_of(shift: np.ndarray, patient: np.ndarray, clinic: np.ndarray) -> Sums:
     """Sums by patient, patients and images in an order that depends on the shifts alone."""
     of_patients = []
@@ -126,6 +150,17 @@ def errors_of(draws: Draws, level: float = 0.95, clinic: int = 0) -> Errors:
         return Interval(value, low, high)
 
     return Errors(interval(draws.mean[:, :, clinic]), interval(_sd(draws.systematic)), interval(_sd(draws.random)))
+
+
+def correlations_of(draws: Draws, level: float = 0.95) -> dict[tuple[str, str], tuple[float, float, float]]:
+    """Median and credible interval of the correlation of patient means, by pair of axes."""
+    sd, tail = _sd(draws.systematic), (1 - level) / 2
+    found = {}
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        values = draws.systematic[..., i, j] / (sd[..., i] * sd[..., j])
+        low, median, high = np.quantile(values, (tail, 0.5, 1 - tail))
+        found[AXES[i], AXES[j]] = (float(median), float(low), float(high))
+    return found
 
 
 def _sd(covariance: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from simulator.records.columns import Columns
+from simulator.records.columns import MOST_FRACTIONS, Columns
 from simulator.spec import CaseError
 
 REMEDY = "correct that line, or export the table again"
@@ -100,6 +100,6 @@ class Rows:
         if (at := self.columns.roles.get("fraction")) is None:
             return None
         digits = re.findall(r"\d+", cells[at])
-        if len(digits) != 1 or not 0 <= int(digits[0]) < 1000:
+        if len(digits) != 1 or not 0 <= int(digits[0]) <= MOST_FRACTIONS:
             raise CaseError(f"{self.where}:{line}: the fraction (column {at + 1}) is no whole number; {REMEDY}")
         return int(digits[0])

@@ -12,7 +12,7 @@ _WHERE = {
     "residual": """# What was left after correction: the error of the match, with that of the second image. `match_mm` is drawn
 # anew in each fraction: Σ of the residual, which stays with a patient, is added in quadrature.""",
     "during": """# Motion between image and beam, of the target. If the whole patient was measured, put it into `drift` instead:
-# divided by the minutes between the images it is mean_mm_per_min and sd_mm_per_min.""",
+# divided by the minutes between the images, M is mean_mm_per_min, and Σ and σ in quadrature are sd_mm_per_min.""",
 }
 
 
@@ -26,37 +26,32 @@ def study_block(measured: str, shifts: Errors, turns: Errors | None, made_of: st
     mean_note : whose mean is given, where there are several.
     """
     lines = [_WHERE[measured], f"# From {made_of}; medians, with 95 % credible intervals of LR, AP, SI."]
-    total = np.hypot(shifts.systematic.value, shifts.random.value)
     if measured == "before":
-        values = [
-            ("systematic_mm", shifts.systematic, ""),
-            ("random_mm", shifts.random, ""),
-            ("mean_mm", shifts.mean, mean_note),
+        lines += [
+            "uncertainty:",
+            "  setup:",
+            *_entries(shifts, ("systematic_mm", "random_mm", "mean_mm"), mean_note),
         ]
         if turns:
-            values += [
-                ("systematic_deg", turns.systematic, ""),
-                ("random_deg", turns.random, ""),
-                ("mean_deg", turns.mean, mean_note),
-            ]
-        lines += ["uncertainty:", "  setup:", *(_line(4, *value) for value in values)]
-    elif measured == "residual":
-        said = f"  # Σ {_ranges(shifts.systematic)}; σ {_ranges(shifts.random)}"
-        lines += [
-            "strategies:",
-            "  guidance:",
-            f"    - {{kind: online-target, match_mm: {_three(total)}}}{said}",
-        ]
-        lines.append(f"# not used: mean {_three(shifts.mean.value)} mm ({_ranges(shifts.mean)}); look for its cause")
+            lines += _entries(turns, ("systematic_deg", "random_deg", "mean_deg"), mean_note)
+    elif measured == "during":
+        keys = ("after_imaging_systematic_mm", "after_imaging_sd_mm", "after_imaging_mean_mm")
+        lines += ["uncertainty:", "  baseline:", *_entries(shifts, keys, mean_note)]
     else:
-        said = f"  # Σ {_ranges(shifts.systematic)}; σ {_ranges(shifts.random)}, in quadrature"
-        lines += ["uncertainty:", "  baseline:", _line(4, "after_imaging_mean_mm", shifts.mean, mean_note)]
-        lines.append(f"    after_imaging_sd_mm: {_three(total)}{said}")
+        total = np.hypot(shifts.systematic.value, shifts.random.value)
+        said = f"  # Σ {_ranges(shifts.systematic)}; σ {_ranges(shifts.random)}"
+        lines += ["strategies:", "  guidance:", f"    - {{kind: online-target, match_mm: {_three(total)}}}{said}"]
+        lines.append(f"# not used: mean {_three(shifts.mean.value)} mm ({_ranges(shifts.mean)}); look for its cause")
     return "\n".join(lines) + "\n"
 
 
-def _line(indent: int, key: str, interval: Interval, note: str) -> str:
-    return f"{' ' * indent}{key}: {_three(interval.value)}  # {_ranges(interval)}{note}"
+def _entries(errors: Errors, keys: tuple[str, str, str], mean_note: str) -> list[str]:
+    """Lines of Σ, σ and M under their keys in a source of error."""
+    of_keys = ((errors.systematic, ""), (errors.random, ""), (errors.mean, mean_note))
+    return [
+        f"    {key}: {_three(interval.value)}  # {_ranges(interval)}{note}"
+        for key, (interval, note) in zip(keys, of_keys, strict=True)
+    ]
 
 
 def _three(values: Iterable[float]) -> str:
