@@ -2,6 +2,7 @@
 
 import re
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from test_messages import GOOD
 from typer.testing import CliRunner
 
 from simulator.commands.cli import app
-from simulator.commands.errors import errors_found, write_errors
+from simulator.commands.errors import chains_in_words, errors_found, write_errors
 from simulator.commands.errors import rows_of as table_of
 from simulator.plots.records import record_of_shifts
 from simulator.records import posterior as posterior_page
@@ -126,6 +127,17 @@ def test_the_command_says_all_and_names_no_patient(table, tmp_path):
     assert not any(b"Doe" in path.read_bytes() for path in written)
     assert "Doe" not in done.output
     assert (tmp_path / "out" / "errors.yaml").read_text(encoding="utf-8") in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("r_hat", "n_effective", "settled"), [(1.001, 400, True), (1.02, 4000, False), (1.0, 399, False)]
+)
+def test_chains_that_have_not_settled_are_told(r_hat, n_effective, settled, table):
+    found = errors_found(table, "dicom")
+    judged = replace(found.shifts.posterior, r_hat=r_hat, n_effective=n_effective)
+    words = chains_in_words(replace(found, shifts=replace(found.shifts, posterior=judged)))
+    assert f"R-hat at most {r_hat:.3f}, {n_effective} effective draws or more" in words
+    assert ("do not use these intervals" in words) != settled
 
 
 def test_several_clinics_share_a_spread(tmp_path):

@@ -203,7 +203,10 @@ def test_couch_corrections_are_recognised(tmp_path):
     assert "images show exactly no shift: these look like couch corrections" in said(
         read(tmp_path, text(rows_of(level)))
     )
-    assert "look like couch positions" in said(read(tmp_path, text(rows_of(VALUES + np.array([0, 150, 900])))))
+    with pytest.raises(
+        SimulatorError, match=r"shifts of 9\d\d mm are usual: these look like couch positions, not errors"
+    ):
+        read(tmp_path, text(rows_of(VALUES + np.array([0, 150, 900]))))
     assert "are they in cm?" in said(read(tmp_path, text(CM)))
 
 

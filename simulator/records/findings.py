@@ -10,7 +10,7 @@ from simulator.records.record import ShiftRecord
 
 _OUTLYING_SD, _FROM_MAD = 5.0, 1.4826
 _TREND_P, _FEWEST_FOR_TREND, _DAYS_PER_MONTH = 0.01, 8, 30.44
-_COUCH_MM, _LIKELY_CM_MM = 50.0, 0.4
+_LIKELY_CM_MM = 0.4
 _QUIET, _FEWEST_FOR_QUIET = 0.2, 3
 _ZEROS = 0.2
 _FEW_PATIENTS = 8
@@ -52,9 +52,7 @@ def findings(record: ShiftRecord, *, corrections: bool) -> list[str]:
 def _kinds(record: ShiftRecord) -> Iterator[str]:
     """Other things than setup errors in mm."""
     typical = float(np.median(np.abs(record.shift_mm)))
-    if np.abs(np.median(record.shift_mm, axis=0)).max() > _COUCH_MM:
-        yield f"shifts of more than {_COUCH_MM:g} mm are usual: these look like couch positions, not errors"
-    elif np.abs(record.shift_mm).max() < 10 * _LIKELY_CM_MM and typical < _LIKELY_CM_MM:
+    if np.abs(record.shift_mm).max() < 10 * _LIKELY_CM_MM and typical < _LIKELY_CM_MM:
         yield f"half of all shifts are below {typical:.2g} mm: are they in cm?"
     zero = np.all(record.shift_mm == 0, axis=1)
     if zero.mean() > _ZEROS:

@@ -17,7 +17,8 @@ from simulator.spec import CaseError, ConfigError
 
 _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%d.%m.%y")
 _MM = {"mm": 1.0, "cm": 10.0}
-_FARTHEST_MM, _FEWEST_PATIENTS, _MOST_ROWS = 2000.0, 2, 200_000
+_FARTHEST_MM, _COUCH_MM = 2000.0, 50.0
+_FEWEST_PATIENTS, _MOST_ROWS = 2, 200_000
 
 
 def _text(path: str | Path) -> str:
@@ -117,7 +118,7 @@ class _Table:
         return unit
 
     def _check(self, rows: list[Row], shifts: list[list[float]]) -> None:
-        """Refuse a table without images, a far too long one, and numbers that no shift has."""
+        """Refuse a table without images, a far too long one, numbers that no shift has, and couch positions."""
         if not rows:
             raise CaseError(f"{self.where}: no image '{self.rows.measured}' has shifts; {REMEDY}")
         if len(rows) > _MOST_ROWS:
@@ -127,6 +128,11 @@ class _Table:
                 raise CaseError(
                     f"{self.where}:{row.line}: a shift of more than {_FARTHEST_MM:g} mm; correct it, or the unit ({self.unit})"
                 )
+        if (usual := np.abs(np.median(shifts, axis=0)).max()) > _COUCH_MM:
+            raise CaseError(
+                f"{self.where}: shifts of {usual:.0f} mm are usual: these look like couch positions, not errors; export "
+                f"what the image match found, or correct the unit ({self.unit})"
+            )
 
     def _turns(self, rows: list[Row]) -> np.ndarray | None:
         """Rotations (image, 3) in degrees, NaN where there are none."""
