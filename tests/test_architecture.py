@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "simulator"
 FLOORS = [
     {"conventions", "spec", "once", "readable", "kernels"},
     {"files", "reading", "parallel", "uncertainty", "strategy", "population"},
-    {"case", "sampling", "results"},
+    {"case", "records", "sampling", "results"},
     {"plan", "metrics", "plots"},
     {"accumulation", "report", "study_file"},
     {"problem"},

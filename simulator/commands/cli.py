@@ -1,4 +1,4 @@
-"""The command line: run, check, inspect, init, report, export, course and more."""
+"""The command line: run, check, inspect, init, report, export, course, errors and more."""
 
 import atexit
 import errno
@@ -266,6 +266,45 @@ def course(
         for title, columns, rows in tables_of_course(results, found):
             console().print(text_table(title, columns, rows))
     say(f"wrote {place}")
+
+
+@app.command()
+def errors(
+    table: Annotated[
+        Path, typer.Argument(help="table of shifts (CSV): patient, fraction, LR, AP, SI", metavar="TABLE")
+    ],
+    convention: Annotated[
+        str | None, typer.Option(help="signs and axes of the table: iec61217 or dicom (a self-test is printed)")
+    ] = None,
+    unit: Annotated[str | None, typer.Option(help="mm or cm, where no column's name says it")] = None,
+    measured: Annotated[
+        str, typer.Option(help="when the images were made: before correction, residual after it, or during the beam")
+    ] = "before",
+    corrections: Annotated[
+        bool, typer.Option("--corrections", help="the table holds couch movements, which are minus the errors")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the sampler")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="folder for errors.yaml, errors.csv, errors.svg and posterior.nc (draws)")
+    ] = None,
+) -> None:
+    """Estimate a clinic's M, Σ and σ from its record of image guidance, with intervals, for a study."""
+    from simulator.commands.errors import chains_in_words, errors_found, rows_of, write_errors
+    from simulator.files import printable, require_own
+
+    if out is not None:
+        require_own(out)
+    found = errors_found(table, convention, unit=unit, measured=measured, corrections=corrections, seed=seed)
+    for line in found.convention.self_test():
+        tell(line)
+    for note in found.notes:
+        tell(f"note: {note}")
+    console().print(text_table(f"Errors of {found.made_of}", *rows_of(found)))
+    tell(chains_in_words(found))
+    print(f"\n{printable(found.block)}")  # as it stands: a folded comment would be no comment
+    if out is not None:
+        write_errors(found, out)
+        say(f"wrote {out}")
 
 
 def main() -> None:
