@@ -31,8 +31,8 @@ def classical_errors(shift: np.ndarray, patient: np.ndarray, level: float = 0.95
     means less σ² times the mean of 1/F, which is σ²/F where all have F fractions. Intervals: Student's t for M, chi-square
     for σ, for Σ that of Tukey and Williams with the harmonic mean of F, after Thomas and Hultquist.
 
-    Source: van Herk 2000, doi:10.1016/S0360-3016(00)00518-6; Stroom and Heijmen 2002, doi:10.1016/S0167-8140(02)00084-4
-    (σ²/F); Thomas and Hultquist 1978, Ann Stat 6:582.
+    Source: van Herk 2000, doi:10.1016/S0360-3016(00)00518-6 (M, Σ, σ); Thomas and Hultquist 1978, Ann Stat 6:582
+    (interval of Σ; cited from memory, its coverage is tested).
 
     Parameters
     ----------

@@ -8,7 +8,7 @@
            are uniform between -1 and 1
 
 Sources: Huang and Wand 2013, Bayesian Analysis 8:439 (the prior of S and V); Herschtal 2012, Phys Med Biol 57:2743 (inverse
-gamma of patients' variances). σ²/F needs no correction: m_i is not the mean of the images.
+gamma of patients' variances; cited from memory). σ²/F needs no correction: m_i is not the mean of the images.
 """
 
 from dataclasses import dataclass
