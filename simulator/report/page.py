@@ -12,6 +12,7 @@ from simulator.report.courses import course_tables
 from simulator.report.decision import budget_tables, comparison_table, decision_table, margin_table, prescription_table
 from simulator.report.figures import figures
 from simulator.report.goals import answer, goal_list, goal_table, responses
+from simulator.report.limits import model_limits
 from simulator.report.live import live_parts
 from simulator.report.quality import numerics, plan_quality
 from simulator.report.sweep import sweep_page
@@ -69,4 +70,5 @@ def _template(name: str) -> Template:
     environment = Environment(
         loader=PackageLoader("simulator.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
+    environment.globals["model_limits"] = model_limits
     return environment.get_template(name)
