@@ -145,9 +145,9 @@ def init(
 @app.command()
 def compare(
     folders: Annotated[list[Path], typer.Argument(help="results folders", metavar="DIR DIR...")],
-    out: Annotated[Path, typer.Option(help="folder for comparison.csv and comparison.svg")] = Path("comparison"),
+    out: Annotated[Path, typer.Option(help="folder for comparison.html, .csv and .svg")] = Path("comparison"),
 ) -> None:
-    """Put the results of several studies side by side: a table and a figure."""
+    """Put the results of several studies, or the points of sweeps, side by side: a table and a page."""
     from simulator.commands.side_by_side import differences, open_studies, rows_of, write_comparison
 
     studies = open_studies(folders)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
-from jinja2 import Environment, PackageLoader, Template
+from jinja2 import Environment, PackageLoader
 
 from simulator.report.choosing import chosen_strategies
 from simulator.report.courses import course_tables
@@ -33,7 +33,8 @@ def render_report(results: xr.DataTree, path: Path) -> None:
 
 def _study(results: xr.DataTree) -> str:
     chosen = chosen_strategies(results)
-    return _template("study.html").render(
+    return page_of(
+        "study.html",
         about=results.attrs,
         words=json.loads(results.attrs["words"]),
         decision=decision_table(results),
@@ -56,19 +57,18 @@ def _study(results: xr.DataTree) -> str:
 
 
 def _sweep(results: xr.DataTree) -> str:
-    return _template("sweep.html").render(
-        about=results.attrs, words=json.loads(results.attrs["words"]), **sweep_page(results)
-    )
+    return page_of("sweep.html", about=results.attrs, words=json.loads(results.attrs["words"]), **sweep_page(results))
 
 
 def render_commissioning(facts: dict[str, Any], path: Path) -> None:
     """Write the page of the commissioning suite: its checks, and where and when they ran."""
-    path.write_text(_template("commissioning.html").render(about={}, **facts), encoding="utf-8")
+    path.write_text(page_of("commissioning.html", about={}, **facts), encoding="utf-8")
 
 
-def _template(name: str) -> Template:
+def page_of(template: str, **facts: Any) -> str:
+    """A page of the house."""
     environment = Environment(
         loader=PackageLoader("simulator.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals["model_limits"] = model_limits
-    return environment.get_template(name)
+    return environment.get_template(template).render(**facts)
