@@ -1,6 +1,7 @@
 """The commissioning suite passes, and would not if the simulator were wrong."""
 
 import csv
+import re
 
 import pytest
 
@@ -31,6 +32,9 @@ def test_the_page_and_the_table_say_what_passed(tmp_path, monkeypatch):
     assert ([c.passed for c in done], said) == ([False, True], ["made up"])
     page = (tmp_path / "commissioning.html").read_text(encoding="utf-8")
     assert "1 of 2 checks passed" in page
+    assert page.count("<caption>") == page.count("<table") == 1
+    assert all(f'id="{place}"' in page for place in re.findall(r'href="#([\w-]+)"', page))
+    assert page.count("<th ") == page.count("<th scope=")
     assert (page.count(">FAIL<"), page.count(">pass<")) == (1, 1)
     with (tmp_path / "commissioning.csv").open(encoding="utf-8") as file:
         assert [row["passed"] for row in csv.DictReader(file)] == ["False", "True"]

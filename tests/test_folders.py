@@ -31,6 +31,7 @@ MINE = (
     "points/p.csv",
     "blocks/b.txt",
     "report.html",
+    "summary.pdf",
     "summary.csv",
     "tasks.csv",
     "config.yaml",

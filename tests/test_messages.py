@@ -184,6 +184,7 @@ def test_run_init_and_report_from_the_command_line(tmp_path):
         "results.nc",
         "summary.csv",
         "report.html",
+        "summary.pdf",
         "tasks.csv",
     }
     assert "20/20 courses" in done.stderr
@@ -192,6 +193,7 @@ def test_run_init_and_report_from_the_command_line(tmp_path):
     (folder / "report.html").unlink()
     assert run("report", str(folder / "results.nc"), cwd=tmp_path).returncode == 0
     assert (folder / "report.html").is_file()
+    assert (folder / "summary.pdf").stat().st_mtime >= (folder / "report.html").stat().st_mtime
     assert run("run", "good.yaml", "--courses", "30", "--no-report", cwd=tmp_path).returncode == 2
     again = run("run", "good.yaml", "--courses", "30", "--no-report", "--fresh", "--quiet", cwd=tmp_path)
     assert again.returncode == 0, again.stderr

@@ -1,12 +1,18 @@
 """Studies side by side: numbers are those of each study, and what differs is said."""
 
 import csv
+import re
 
 import pytest
+import xarray as xr
+from test_report import Page
 
 import simulator
+from simulator.commands import side_by_side
 from simulator.commands.side_by_side import differences, open_studies, rows_of, write_comparison
 from simulator.execution.study import run_study
+from simulator.plots import strategies_apart
+from simulator.report.comparison import paired_rows, strategy_rows
 from simulator.spec import ConfigError
 from simulator.study_file.schema import StudyConfig
 
@@ -27,7 +33,8 @@ STUDY = {
 def folders(tmp_path_factory):
     base = tmp_path_factory.mktemp("studies")
     other = STUDY | {"name": "narrow", "courses": 100, "strategies": STUDY["strategies"] | {"margins_mm": [3, 6]}}
-    swept = STUDY | {"name": "swept", "courses": 20, "sweep": {"seed": [1, 2]}}
+    other["uncertainty"] = {"setup": {"systematic_mm": [3, 3, 3], "random_mm": [1, 1, 1]}}
+    swept = STUDY | {"name": "swept", "courses": 20, "sweep": {"seed": [5, 6]}}
     for study in (STUDY, other, swept):
         run_study(StudyConfig.model_validate(study), base / study["name"])
     return [base / "wide", base / "narrow", base / "swept"]
@@ -47,7 +54,8 @@ def test_each_study_keeps_its_numbers(folders, tmp_path):
     assert {tuple(cells) for (_, what), cells in rows.items() if what == "all organ goals"} == {
         ("no such goals", "no such goals"), ("no such goals", "-"), ("-", "no such goals"),
     }, "goals that are not set are not met in 100 % of courses"  # fmt: skip
-    table, figure = write_comparison(studies, tmp_path)
+    table, figure, page = write_comparison(studies, tmp_path)
+    assert page.name == "comparison.html"
     with table.open(encoding="utf-8") as file:
         assert [(row["study"], row["n_courses"]) for row in csv.DictReader(file)] == [
             ("wide", "200"), ("wide", "200"), ("narrow", "100"), ("narrow", "100"),
@@ -57,12 +65,57 @@ def test_each_study_keeps_its_numbers(folders, tmp_path):
 
 def test_what_differs_is_said(folders):
     said = differences(open_studies(folders[:2]))["narrow"]
-    assert said.startswith("name: wide -> narrow; strategies.margins_mm: ")
+    assert said.startswith("name: wide -> narrow; ")
+    assert "strategies.margins_mm: " in said
     assert said.endswith("courses: 200 -> 100")
 
 
-def test_sweeps_and_single_studies_are_refused(folders):
+def test_single_studies_and_too_many_are_refused(folders, monkeypatch):
+    monkeypatch.setattr(side_by_side, "MOST_STUDIES", 3)
     with pytest.raises(ConfigError, match="two results folders or more"):
         open_studies([folders[0], folders[0]])
-    with pytest.raises(ConfigError, match=r"a sweep; compare its points, which lie in .*points"):
-        open_studies([folders[0], folders[2]])
+    with pytest.raises(ConfigError, match="compare: 4 studies with the points of sweeps, at most 3"):
+        open_studies(folders)
+
+
+def test_a_sweep_is_a_study_for_each_point(folders):
+    studies = open_studies([folders[0], folders[2] / "results.nc"])
+    assert list(studies) == ["wide", "swept: seed = 5", "swept: seed = 6"]
+    assert [results.attrs["seed"] for results in studies.values()] == [1, 5, 6]
+
+
+def test_the_page_shows_paired_differences_on_common_courses(folders, tmp_path):
+    studies = open_studies(folders[:3])
+    tables = Page(write_comparison(studies, tmp_path)[-1].read_text(encoding="utf-8")).tables
+    _, *rows = tables["paired-table"]
+    assert [[cell.strip() for cell in row[:3]] for row in rows] == [["none, 3 mm, none", "narrow", "100"]]
+    value = [studies[name]["metrics/value"].sel(strategy="none, 3 mm, none", metric="GTV D98%") for name in studies]
+    difference_gy = float((value[1] - value[0][:100]).mean())
+    assert rows[0][5].startswith(f"{difference_gy:+.1f} Gy ")
+    assert difference_gy < -0.1, "narrow has the larger errors"
+    met = [v[:100] >= 0.95 * 48 for v in value[:2]]
+    assert rows[0][3].startswith(f"{100 * float(met[1].mean() - met[0].mean()):+.1f} ")
+    assert rows[0][4].strip() == "–", "no goals on organs"
+
+
+def test_every_table_of_the_page_has_a_caption_and_scopes(folders, tmp_path):
+    page = write_comparison(open_studies(folders[:2]), tmp_path)[-1].read_text(encoding="utf-8")
+    assert page.count("<caption>") == page.count("<table") == 4
+    assert page.count("<th ") == page.count("<th scope=") == len(re.findall(r"<th\b", page))
+    assert all(f'id="{place}"' in page for place in re.findall(r'href="#(\w+)"', page))
+    assert page.count("Research software, not a medical device") == 1
+    assert not [a for a in Page(page).addresses if not a.startswith(("#", "data:"))]
+
+
+def test_equal_names_with_other_margins_are_told_apart(folders):
+    studies = open_studies(folders[:2])
+    assert strategies_apart(studies)["none, 3 mm, none"] == dict.fromkeys(studies, "none, 3 mm, none")
+    plans = studies["narrow"]["plans"].to_dataset()
+    plans["margin_mm"] = plans["margin_mm"] + xr.where(plans["direction"] == "superior", 2.0, 0.0)
+    studies["narrow"]["plans"].dataset = plans
+    apart = strategies_apart(studies)
+    assert apart["none, 3 mm, none (3.0 mm)"] == {"wide": "none, 3 mm, none"}
+    assert apart["none, 3 mm, none (3.0 / 3.0 / 3.0 / 3.0 / 3.0 / 5.0 mm)"] == {"narrow": "none, 3 mm, none"}
+    assert {row["strategy"] for row in strategy_rows(studies)} == set(apart)
+    assert paired_rows(studies, {"narrow": 100}) == []
+    assert [row[0] for row in rows_of(studies)[::2]] == list(apart)

@@ -1,11 +1,13 @@
 """Sweeps: labelled dimensions, common random numbers, every way to name values, and the same bits for every executor."""
 
 import csv
+import re
 import threading
 
 import numpy as np
 import pytest
 import xarray as xr
+from test_report import Page
 from test_study import small_study
 from typer.testing import CliRunner
 
@@ -14,6 +16,7 @@ from simulator.commands.cli import app
 from simulator.execution.executors import executor_with
 from simulator.execution.folder import is_finished
 from simulator.execution.study import run_study
+from simulator.plots.quantities import quantity
 from simulator.report import render_report
 from simulator.report.sweep import _smallest_required, sweep_table
 from simulator.results import joint_probability, open_results
@@ -74,6 +77,43 @@ def test_summary_has_a_row_for_each_point(swept):
     assert len(rows) == 2 * 2 * 2 * 3
     assert rows[0]["uncertainty.setup.systematic_mm"] == "1, 1.5, 2"
     assert rows[-1]["prescription.isodose_percent"] == "80.0"
+
+
+def test_the_page_names_quantities_with_units_and_no_infinity(swept, tmp_path):
+    with open_results(swept) as results:
+        margins = results["margins"].to_dataset().load()
+        for key in ("required_mm", "high_mm"):
+            margins[key][0] = np.inf
+            margins[key][1] = -np.inf
+        margins["low_mm"][1] = -np.inf
+        results["margins"].dataset = margins
+        render_report(results, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    tables = Page(page).tables
+    for table in ("sweep-table", "goal-table"):
+        assert tables[table][0][0].startswith("setup systematic SD, mm ")
+        assert tables[table][0][1].startswith("prescription isodose, % ")
+        assert not re.search(r"\b(inf|nan)\b", str(tables[table]))
+    assert page.count("<caption>") == page.count("<table") == 2
+    assert page.count("<th ") == page.count("<th scope=")
+    assert all(f'id="{place}"' in page for place in re.findall(r'href="#(\w+)"', page))
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("uncertainty.setup.systematic_mm", "setup systematic SD, mm"),
+        ("uncertainty.setup.random_deg", "setup random SD, degrees"),
+        ("uncertainty.drift.mean_mm_per_min", "drift mean, mm/min"),
+        ("uncertainty.respiration.course_cv", "respiration course coefficient of variation"),
+        ("prescription.dose_gy", "prescription dose, Gy"),
+        ("seed", "seed"),
+        ("my_patients", "my_patients"),
+        ("case.target", "case target"),
+    ],
+)
+def test_keys_are_read_as_quantities(key, expected):
+    assert quantity(key) == expected
 
 
 def test_every_point_keeps_its_own_results(swept):

@@ -74,7 +74,7 @@ def run(
         Path | None, typer.Option(metavar="FILE", help="job queue to ask for Dask workers (see configs/clusters)")
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="discard earlier results and unfinished courses")] = False,
-    no_report: Annotated[bool, typer.Option("--no-report", help="do not write report.html")] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="do not write report.html and summary.pdf")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
 ) -> None:
     """Run a whole study: plans, courses, statistics, report. An interrupted run resumes."""
@@ -145,9 +145,9 @@ def init(
 @app.command()
 def compare(
     folders: Annotated[list[Path], typer.Argument(help="results folders", metavar="DIR DIR...")],
-    out: Annotated[Path, typer.Option(help="folder for comparison.csv and comparison.svg")] = Path("comparison"),
+    out: Annotated[Path, typer.Option(help="folder for comparison.html, .csv and .svg")] = Path("comparison"),
 ) -> None:
-    """Put the results of several studies side by side: a table and a figure."""
+    """Put the results of several studies, or the points of sweeps, side by side: a table and a page."""
     from simulator.commands.side_by_side import differences, open_studies, rows_of, write_comparison
 
     studies = open_studies(folders)
@@ -191,18 +191,22 @@ def validate(
 
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="results folder", metavar="DIR")]) -> None:
-    """Write report.html again from results.nc."""
+    """Write report.html and summary.pdf again from results.nc."""
     from simulator.execution.folder import is_run_folder
     from simulator.files import refuse_existing
-    from simulator.report import render_report
-    from simulator.results import open_results
+    from simulator.report import render_report, render_summary
+    from simulator.results import open_results, sweep_axes
 
-    page = (folder.parent if folder.is_file() else folder) / "report.html"
+    place = folder.parent if folder.is_file() else folder
+    page, summary = place / "report.html", place / "summary.pdf"
     with open_results(folder) as results:
-        if not is_run_folder(page.parent):
-            refuse_existing(page)
+        written = [page] if sweep_axes(results) else [page, summary]
+        if not is_run_folder(place):
+            for path in written:
+                refuse_existing(path)
         render_report(results, page)
-    say(f"wrote {page}")
+        render_summary(results, summary)
+    say(f"wrote {', '.join(map(str, written))}")
 
 
 @app.command()
@@ -402,10 +406,11 @@ def _answer(folder: Path, no_report: bool) -> None:
 
     with open_results(folder) as results:
         if not no_report:
-            from simulator.report import render_report
+            from simulator.report import render_report, render_summary
 
             render_report(results, folder / "report.html")
+            render_summary(results, folder / "summary.pdf")
         console().print(answer_table(results))
         tell(recommendation(results))
-    names = ("report.html", "summary.csv", "results.nc", "config.yaml", "tasks.csv")
+    names = ("report.html", "summary.pdf", "summary.csv", "results.nc", "config.yaml", "tasks.csv")
     say(f"results in {folder}: {', '.join(name for name in names if (folder / name).exists())}")

@@ -8,31 +8,71 @@ import xarray as xr
 
 from simulator.execution.checkpoint import changes_between, study_text
 from simulator.files import mark_own, require_own, whole_file, write_table
-from simulator.plots import side_by_side
+from simulator.plots import side_by_side, strategies_apart
 from simulator.plots.style import svg_bytes
-from simulator.results import JOINT_SHOWN, SUMMARY_COLUMNS, joint_probability, open_results, summary_rows, sweep_axes
+from simulator.report import render_comparison
+from simulator.results import (
+    JOINT_SHOWN,
+    SUMMARY_COLUMNS,
+    joint_probability,
+    open_results,
+    summary_rows,
+    sweep_axes,
+    sweep_points,
+)
 from simulator.spec import ConfigError
+from simulator.study_file.checked_yaml import parse_yaml
 
-TABLE, FIGURE = "comparison.csv", "comparison.svg"
+TABLE, FIGURE, PAGE = "comparison.csv", "comparison.svg", "comparison.html"
+MOST_STUDIES = 24
 
 
 def open_studies(folders: Sequence[Path]) -> dict[str, xr.DataTree]:
-    """Results by the name of their study, or by their folder where names are alike.
+    """Results by the name of their study, or by their folder where names are alike; a sweep is a study for each point.
 
     Raises
     ------
-    ConfigError : fewer than two folders, or a sweep.
+    ConfigError : fewer than two folders, or more studies than a page can show.
     SimulatorError : a folder without results.
     """
     if len(set(folders)) < 2:
         raise ConfigError("compare: give two results folders or more, each once")
     found = [open_results(folder) for folder in folders]
-    for folder, results in zip(folders, found, strict=True):
-        if sweep_axes(results):
-            raise ConfigError(f"{folder}: a sweep; compare its points, which lie in {folder / 'points'}")
     names = [str(results.attrs["name"]) for results in found]
-    labels = [name if names.count(name) == 1 else str(folder) for name, folder in zip(names, folders, strict=True)]
-    return dict(zip(labels, found, strict=True))
+    n_studies = sum(len(sweep_points(results)) for results in found)
+    if n_studies > MOST_STUDIES:
+        raise ConfigError(
+            f"compare: {n_studies} studies with the points of sweeps, at most {MOST_STUDIES} are shown side by side; name some "
+            "points, which lie in the folder points of their sweep"
+        )
+    studies: dict[str, xr.DataTree] = {}
+    for name, folder, results in zip(names, folders, found, strict=True):
+        label = name if names.count(name) == 1 else str(folder)
+        studies |= _points(label, folder, results) if sweep_axes(results) else {label: results}
+    return studies
+
+
+def _points(label: str, folder: Path, results: xr.DataTree) -> dict[str, xr.DataTree]:
+    """The results of every point of a sweep, named by what differs between them."""
+    goals = results["goals"].to_dataset()
+    points = (folder if folder.is_dir() else folder.parent) / "points"
+    named = {}
+    for number, at in enumerate(sweep_points(results)):
+        place = ", ".join(f"{axis} = {_text(goals[axis].values[i])}" for axis, i in at.items())
+        named[f"{label}: {place}"] = open_results(points / f"{number:05d}")
+    return named
+
+
+def _text(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def common_courses(first: xr.DataTree, other: xr.DataTree) -> int:
+    """How many courses of two studies are of the same virtual patients: same seed and same kind of points."""
+    counts = [int(results.attrs["n_courses"]) for results in (first, other)]
+    kinds = [parse_yaml(results.attrs["config"], "config")[0].get("sampling", "") for results in (first, other)]
+    is_same = first.attrs["seed"] == other.attrs["seed"] and kinds[0] == kinds[1]
+    return min(counts) if is_same and (kinds[0] != "sobol" or counts[0] == counts[1]) else 0
 
 
 def differences(studies: Mapping[str, xr.DataTree]) -> dict[str, str]:
@@ -47,17 +87,16 @@ def differences(studies: Mapping[str, xr.DataTree]) -> dict[str, str]:
 
 def rows_of(studies: Mapping[str, xr.DataTree]) -> list[tuple[str, ...]]:
     """For each strategy of any study, its coverage and its organ goals in each study; "-" where a study lacks it."""
-    strategies = dict.fromkeys(str(s) for results in studies.values() for s in results["joint"]["strategy"].to_numpy())
     return [
-        (strategy, what, *(_probability(results, strategy, what) for results in studies.values()))
-        for strategy in strategies
+        (shown, what, *(_probability(results, owners.get(study, ""), what) for study, results in studies.items()))
+        for shown, owners in strategies_apart(studies).items()
         for what in JOINT_SHOWN
     ]
 
 
 def _probability(results: xr.DataTree, strategy: str, what: str) -> str:
     joint = joint_probability(results, what)
-    if strategy not in joint["strategy"].values:
+    if not strategy:
         return "-"
     one = joint.sel(strategy=strategy)
     p, low, high = (100 * float(one[key]) for key in ("probability", "ci_low", "ci_high"))
@@ -68,7 +107,7 @@ def _probability(results: xr.DataTree, strategy: str, what: str) -> str:
 
 
 def write_comparison(studies: Mapping[str, xr.DataTree], out: Path) -> list[Path]:
-    """Write comparison.csv, the summaries of all studies in one table, and comparison.svg.
+    """Write comparison.csv, the summaries of all studies in one table, comparison.svg and comparison.html.
 
     Raises
     ------
@@ -81,4 +120,9 @@ def write_comparison(studies: Mapping[str, xr.DataTree], out: Path) -> list[Path
     write_table(table, ("study", *SUMMARY_COLUMNS), rows)
     with whole_file(figure) as partial:
         partial.write_bytes(svg_bytes(side_by_side(studies)))
-    return [table, figure]
+    page = out / PAGE
+    first, *others = studies
+    common = {name: common_courses(studies[first], studies[name]) for name in others}
+    with whole_file(page) as partial:
+        render_comparison(studies, differences(studies), common, partial)
+    return [table, figure, page]

@@ -100,7 +100,7 @@ def is_run_folder(folder: Path) -> bool:
 def _discard_earlier(out: Path) -> None:
     """Remove the results and the unfinished courses of an earlier run, and nothing else."""
     for folder in (out, *(out / "points").glob("[0-9]" * 5)):
-        for name in (RESULTS, "summary.csv", "report.html", CONFIG, "tasks.csv"):
+        for name in (RESULTS, "summary.csv", "report.html", "summary.pdf", CONFIG, "tasks.csv"):
             (folder / name).unlink(missing_ok=True)
         BlockStore(folder / BLOCKS).discard()
         for course in (folder / COURSES).glob("*"):

@@ -11,11 +11,13 @@ from simulator.plots.margins import (
     target_d98_against_margin,
 )
 from simulator.plots.population import dose_population_histograms, dose_volume_coverage
-from simulator.plots.side_by_side import side_by_side
+from simulator.plots.side_by_side import side_by_side, strategies_apart
 from simulator.plots.style import shown_structures, svg_bytes
+from simulator.plots.summary import SummaryWords, summary_sheets
 from simulator.plots.sweep import sweep_curves
 
 __all__ = [
+    "SummaryWords",
     "courses_looked_at",
     "coverage_against_margin",
     "critical_oar_goal",
@@ -30,6 +32,8 @@ __all__ = [
     "plan_pictures",
     "shown_structures",
     "side_by_side",
+    "strategies_apart",
+    "summary_sheets",
     "svg_bytes",
     "sweep_curves",
     "target_d98_against_margin",

@@ -21,7 +21,7 @@ from simulator.plots.style import legend_below, place_labels, png_bytes, raster,
 _LOWEST_SHARE = 0.1
 _PLATEAU = 1.005
 _WHITE_DENSITY = 1.8
-_WASH = 0.6
+WASH = 0.6
 _PTV_COLOUR, _ISODOSE_COLOUR = "#ffffff", "#000000"
 # Inches: the sections of a row side by side, the highest row, and the room left of, right of, above and below a section.
 _SECTIONS, _HIGHEST, _LEFT, _RIGHT, _ABOVE, _BELOW = 7.6, 4.2, 0.62, 0.1, 0.36, 0.5
@@ -48,7 +48,7 @@ PLANES = (
     Plane("coronal", "y", "x", "z", ("R", "L", "S", "I"), False),
     Plane("sagittal", "x", "y", "z", ("A", "P", "S", "I"), False),
 )
-_AXIS_LABELS = {"x": "x, to the left (mm)", "y": "y, to posterior (mm)", "z": "z, to superior (mm)"}
+AXIS_LABELS = {"x": "x, to the left (mm)", "y": "y, to posterior (mm)", "z": "z, to superior (mm)"}
 
 
 @styled
@@ -116,27 +116,27 @@ class _Pictures:
         nearest = {name: int(np.abs(axes_mm[name] - centre_mm[name]).argmin()) for name in "xyz"}
         density = maps["density"].values
         masks = {name: maps["structure_mask"].sel(structure=name).values for name in colours}
-        self.figure, grid, bar = _frame([_extent(axes_mm, plane) for plane in PLANES], len(rows))
-        self._sections: list[list[_Section]] = []
+        self.figure, grid, bar = _frame([extent_mm(axes_mm, plane) for plane in PLANES], len(rows))
+        self._sections: list[list[Section]] = []
         for row, title in zip(grid, rows, strict=True):
             sections = []
             for axes, plane in zip(row, PLANES, strict=True):
-                section = _Section(axes, plane, axes_mm, nearest[plane.fixed])
-                section.grey = np.clip(section.cut(density) / _WHITE_DENSITY, 0, 1)[..., None]
+                section = Section(axes, plane, axes_mm, nearest[plane.fixed])
+                section.grey = grey_of(section.cut(density))
                 for name, colour in colours.items():
                     section.outline(colour).set_segments(section.contour(masks[name], 50))
                 section.isodose, section.ptv = section.outline(_ISODOSE_COLOUR), section.outline(_PTV_COLOUR, "--")
-                _letters(axes, plane)
+                side_letters(axes, plane)
                 at_mm = round(float(axes_mm[plane.fixed][nearest[plane.fixed]])) or 0
                 axes.set_title(f"{title}: {plane.name}, {plane.fixed} = {at_mm} mm", fontsize=10)
-                axes.set_ylabel(_AXIS_LABELS[plane.along])
+                axes.set_ylabel(AXIS_LABELS[plane.along])
                 if row is grid[-1]:
-                    axes.set_xlabel(_AXIS_LABELS[plane.across])
+                    axes.set_xlabel(AXIS_LABELS[plane.across])
                 else:
                     axes.tick_params(labelbottom=False)
                 sections.append(section)
             self._sections.append(sections)
-        self.figure.colorbar(self._colour_of, cax=bar, alpha=_WASH, label="dose (Gy)")
+        self.figure.colorbar(self._colour_of, cax=bar, alpha=WASH, label="dose (Gy)")
         bar.axhline(self._rx_gy, color=_ISODOSE_COLOUR)
         keys = [Line2D([], [], color=colour, label=name) for name, colour in colours.items()]
         keys += [
@@ -150,7 +150,7 @@ class _Pictures:
         for sections, dose_gy in zip(self._sections, layers.dose_gy, strict=True):
             for section in sections:
                 cut_gy = section.cut(dose_gy)
-                section.image.set_data(self._colour_wash(section.grey, cut_gy))
+                section.image.set_data(colour_wash(section.grey, cut_gy, self._colour_of, self._rx_gy))
                 plateau = cut_gy.max() > self._rx_gy * _PLATEAU
                 section.isodose.set_segments(section.contour(dose_gy, self._rx_gy) if plateau else [])
                 section.ptv.set_segments(section.contour(layers.ptv, 0.5))
@@ -171,13 +171,19 @@ class _Pictures:
                 axes.draw_artist(artist)
             yield png_bytes(canvas)
 
-    def _colour_wash(self, grey: np.ndarray, dose_gy: np.ndarray) -> np.ndarray:
-        """Dose from a tenth of the prescription on over the density in grey, RGB (along, across, 3) in 0-1."""
-        wash = np.where(dose_gy >= _LOWEST_SHARE * self._rx_gy, _WASH, 0.0)[..., None]
-        return (1 - wash) * grey + wash * self._colour_of.to_rgba(dose_gy)[..., :3]
+
+def grey_of(density: np.ndarray) -> np.ndarray:
+    """Mass density relative to water as grey, 0-1, with a last axis for colours."""
+    return np.clip(density / _WHITE_DENSITY, 0, 1)[..., None]
 
 
-class _Section:
+def colour_wash(grey: np.ndarray, dose_gy: np.ndarray, colour_of: ScalarMappable, rx_gy: float) -> np.ndarray:
+    """Dose from a tenth of the prescription on over the density in grey, RGB (along, across, 3) in 0-1."""
+    wash = np.where(dose_gy >= _LOWEST_SHARE * rx_gy, WASH, 0.0)[..., None]
+    return (1 - wash) * grey + wash * colour_of.to_rgba(dose_gy)[..., :3]
+
+
+class Section:
     """Axes with one section of the patient: a picture and outlines, in mm."""
 
     grey: np.ndarray
@@ -188,7 +194,7 @@ class _Section:
         self.axes, self._plane, self._axes_mm, self._at = axes, plane, axes_mm, at
         blank = np.zeros((len(axes_mm[plane.along]), len(axes_mm[plane.across]), 3))
         self.image: AxesImage = axes.imshow(
-            blank, extent=_extent(axes_mm, plane), origin="lower", interpolation="nearest", aspect="auto"
+            blank, extent=extent_mm(axes_mm, plane), origin="lower", interpolation="nearest", aspect="auto"
         )
         axes.locator_params(nbins=5)
         if plane.downwards:
@@ -240,13 +246,13 @@ def _frame(extents_mm: Sequence[tuple[float, ...]], rows: int) -> tuple[Figure, 
     return figure, grid, bar
 
 
-def _extent(axes_mm: dict[str, np.ndarray], plane: Plane) -> tuple[float, float, float, float]:
+def extent_mm(axes_mm: dict[str, np.ndarray], plane: Plane) -> tuple[float, float, float, float]:
     across, along = axes_mm[plane.across], axes_mm[plane.along]
     half_across, half_along = (abs(axis[1] - axis[0]) / 2 for axis in (across, along))
     return across[0] - half_across, across[-1] + half_across, along[0] - half_along, along[-1] + half_along
 
 
-def _letters(axes: Axes, plane: Plane) -> None:
+def side_letters(axes: Axes, plane: Plane) -> None:
     places = ((0.03, 0.5), (0.97, 0.5), (0.5, 0.96), (0.5, 0.04))
     for letter, (x, y) in zip(plane.letters, places, strict=True):
         axes.text(

@@ -47,9 +47,10 @@ _LEGEND_ROW, _LEGEND_KEY = 0.19, 0.65  # height of a row and width of a key, inc
 LETTER = 0.075  # mean width of a letter, inches
 
 
-def house_style() -> AbstractContextManager[None]:
-    """The settings of every figure, whatever a user's matplotlibrc says."""
-    return matplotlib.rc_context({key: value for key, value in _DEFAULTS.items() if key not in _NOT_OURS} | _STYLE)
+def house_style(more: Any = None) -> AbstractContextManager[None]:
+    """The settings of every figure, whatever a user's matplotlibrc says, and `more` of them."""
+    ours = {key: value for key, value in _DEFAULTS.items() if key not in _NOT_OURS} | _STYLE
+    return matplotlib.rc_context(ours | (more or {}))
 
 
 def styled(draw: Callable[..., Drawn]) -> Callable[..., Drawn]:

@@ -5,6 +5,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from simulator.plots.quantities import quantity
 from simulator.plots.style import LETTER, LINES_PER_PANEL, MARKERS, PALETTE, legend_below, light_grid, panels, styled
 from simulator.results import joint_probability, sweep_axes
 
@@ -32,8 +33,8 @@ def sweep_curves(results: xr.DataTree, strategies: list[str]) -> Figure:
         for panel, value in zip(row, columns, strict=True):
             shown = joint.sel({second: value} if second else {})
             _draw(panel, shown, first, strategies[:LINES_PER_PANEL], slanted=longest * LETTER * joint.sizes[first] > 3)
-            title = f"{second}\n{_text(value)}" if second else ""
-            panel.set(title=title, ylim=(-3, 103), ylabel=_LABELS[name], xlabel=first)
+            title = f"{quantity(second)}\n{_text(value)}" if second else ""
+            panel.set(title=title, ylim=(-3, 103), ylabel=_LABELS[name], xlabel=quantity(first))
     legend_below(figure, grid.flat[0].get_legend_handles_labels()[0], 2)
     return figure
 

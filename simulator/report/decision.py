@@ -99,11 +99,11 @@ def margin_table(results: xr.DataTree) -> dict[str, Any]:
         {
             "motion": str(margins["motion"].values[i]),
             "guidance": str(margins["guidance"].values[i]),
-            "candidates": f"{_sides(margins['smallest_mm'].values[i])} to {_sides(margins['largest_mm'].values[i])}",
+            "candidates": f"{sides_mm(margins['smallest_mm'].values[i])} to {sides_mm(margins['largest_mm'].values[i])}",
             "required": bounded(margins, i),
             "interval": interval_mm(margins, i),
             "interpolation": _millimetres(margins["interpolation_mm"].values[i]),
-            "recipes": [_sides(side) for side in margins["recipe_mm"].values[i]],
+            "recipes": [sides_mm(side) for side in margins["recipe_mm"].values[i]],
             "causes": _causes(margins.isel(series=i)),
         }
         for i in range(margins.sizes["series"])
@@ -152,8 +152,8 @@ def bounded(margins: xr.Dataset, i: int) -> str:
         return "none: larger candidates cover less"
     required, smallest, largest = (margins[f"{k}_mm"].values[i] for k in ("required", "smallest", "largest"))
     if np.isposinf(required).any():
-        return f"more than {_sides(largest)}"
-    return f"at most {_sides(smallest)}" if np.isneginf(required).any() else _sides(required)
+        return f"more than {sides_mm(largest)}"
+    return f"at most {sides_mm(smallest)}" if np.isneginf(required).any() else sides_mm(required)
 
 
 def interval_mm(margins: xr.Dataset, i: int) -> str:
@@ -161,14 +161,14 @@ def interval_mm(margins: xr.Dataset, i: int) -> str:
     if margins["falls"].values[i]:
         return "–"
     low, high, smallest, largest = (margins[f"{k}_mm"].values[i] for k in ("low", "high", "smallest", "largest"))
-    below = f"below {_sides(smallest)}" if np.isneginf(low).any() else _sides(low)
-    above = f"above {_sides(largest)}" if np.isposinf(high).any() else _sides(high)
+    below = f"below {sides_mm(smallest)}" if np.isneginf(low).any() else sides_mm(low)
+    above = f"above {sides_mm(largest)}" if np.isposinf(high).any() else sides_mm(high)
     if below.startswith("below") and np.isneginf(high).any():
         return "below the smallest candidate"
     return "above the largest candidate" if np.isposinf(low).any() else f"{below} to {above}"
 
 
-def _sides(side_mm: np.ndarray) -> str:
+def sides_mm(side_mm: np.ndarray) -> str:
     """One number for an isotropic margin, three where the axes differ, six where directions do; a dash for none."""
     texts = [_millimetres(v) for v in side_mm]
     if len(set(texts)) == 1:
@@ -191,10 +191,10 @@ def comparison_table(results: xr.DataTree) -> dict[str, Any]:
             continue
         row: dict[str, Any] = {"strategy": name}
         row["p_better"] = percent(float(comparison["p_better"].sel(metric=metric).values[i, at]))
-        row["difference"] = _signed([comparison[k].sel(metric=metric).values[i, at] for k in _DIFFERENCE], 1.0)
+        row["difference"] = signed([comparison[k].sel(metric=metric).values[i, at] for k in _DIFFERENCE], 1.0)
         for joint in joints:
             one = comparison.sel(joint=joint)
-            row[joint] = _signed([one[k].values[i, at] for k in _JOINT], 100.0) | {
+            row[joint] = signed([one[k].values[i, at] for k in _JOINT], 100.0) | {
                 "differs": bool(one["distinguishable"].values[i, at])
             }
         rows.append(row)
@@ -216,7 +216,7 @@ _DIFFERENCE = ("difference", "difference_low", "difference_high")
 _JOINT = ("joint_difference", "joint_low", "joint_high")
 
 
-def _signed(difference: list[float], scale: float) -> dict[str, Any]:
+def signed(difference: list[float], scale: float) -> dict[str, Any]:
     middle, low, high = (scale * float(v) + 0.0 for v in difference)
     return {"text": f"{middle:+.1f}", "interval": f"{low:+.1f} to {high:+.1f}"}
 

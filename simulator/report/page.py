@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
-from jinja2 import Environment, PackageLoader, Template
+from jinja2 import Environment, PackageLoader
 
 from simulator.report.choosing import chosen_strategies
 from simulator.report.courses import course_tables
 from simulator.report.decision import budget_tables, comparison_table, decision_table, margin_table, prescription_table
 from simulator.report.figures import figures
 from simulator.report.goals import answer, goal_list, goal_table, responses
+from simulator.report.limits import model_limits
 from simulator.report.live import live_parts
 from simulator.report.quality import numerics, plan_quality
 from simulator.report.sweep import sweep_page
@@ -32,7 +33,8 @@ def render_report(results: xr.DataTree, path: Path) -> None:
 
 def _study(results: xr.DataTree) -> str:
     chosen = chosen_strategies(results)
-    return _template("study.html").render(
+    return page_of(
+        "study.html",
         about=results.attrs,
         words=json.loads(results.attrs["words"]),
         decision=decision_table(results),
@@ -55,18 +57,18 @@ def _study(results: xr.DataTree) -> str:
 
 
 def _sweep(results: xr.DataTree) -> str:
-    return _template("sweep.html").render(
-        about=results.attrs, words=json.loads(results.attrs["words"]), **sweep_page(results)
-    )
+    return page_of("sweep.html", about=results.attrs, words=json.loads(results.attrs["words"]), **sweep_page(results))
 
 
 def render_commissioning(facts: dict[str, Any], path: Path) -> None:
     """Write the page of the commissioning suite: its checks, and where and when they ran."""
-    path.write_text(_template("commissioning.html").render(about={}, **facts), encoding="utf-8")
+    path.write_text(page_of("commissioning.html", about={}, **facts), encoding="utf-8")
 
 
-def _template(name: str) -> Template:
+def page_of(template: str, **facts: Any) -> str:
+    """A page of the house."""
     environment = Environment(
         loader=PackageLoader("simulator.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.get_template(name)
+    environment.globals["model_limits"] = model_limits
+    return environment.get_template(template).render(**facts)

@@ -7,6 +7,7 @@ import xarray as xr
 
 from simulator import plots
 from simulator.conventions import percent
+from simulator.plots.quantities import quantity
 from simulator.plots.style import LINES_PER_PANEL, readable
 from simulator.report.decision import bounded, interval_mm
 from simulator.report.figures import svg_uri
@@ -64,7 +65,8 @@ def sweep_table(results: xr.DataTree) -> dict[str, Any]:
     n_undecided = int((undecided.transpose(*axes).values & ~decided).sum())
     more = f"; at {n_undecided} more that is undecided" if n_undecided else ""
     sentence = f"A strategy suits at {int(decided.sum())} of {len(rows)} points{more}. {lost_targets(results)}".strip()
-    return {"axes": axes, "rows": rows, "sentence": sentence}
+    quantities = {axis: quantity(axis) for axis in axes}
+    return {"axes": quantities, "rows": rows, "sentence": sentence}
 
 
 def lines_worth_showing(results: xr.DataTree) -> list[str]:

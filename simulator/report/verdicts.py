@@ -74,7 +74,7 @@ def _coverage(results: xr.DataTree, strategy: str) -> str:
     return f"It meets {attrs['wanted']} with {_with_interval(one)}; {percent(attrs['probability'])} % are wanted."
 
 
-def _limits(results: xr.DataTree, strategy: str) -> xr.Dataset:
+def limits_of(results: xr.DataTree, strategy: str) -> xr.Dataset:
     """The mandatory limits on organs as a strategy meets them, the least certain first."""
     goals = results["goals"].to_dataset().sel(strategy=strategy)
     is_limit = (goals["role"] != "target") & goals["wanted_probability"].notnull()
@@ -84,7 +84,7 @@ def _limits(results: xr.DataTree, strategy: str) -> xr.Dataset:
 
 def _organs(results: xr.DataTree, strategy: str) -> str:
     """How the limits on organs do: those that fail, by how much, and the chance that all hold together."""
-    limits = _limits(results, strategy)
+    limits = limits_of(results, strategy)
     if not limits.sizes["goal"]:
         return "There are no mandatory limits on organs."
     together = joint_probability(results, JOINT_SHOWN[1]).sel(strategy=strategy)

@@ -1,0 +1,20 @@
+"""What the model does not know, as every page says it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_ALWAYS = (
+    "Static dose cloud: the planned dose stays in space and does not change with the anatomy that moves through it.",
+    "Structures shift, turn about the isocentre and grow about their centre; they do not deform otherwise. Sources of "
+    "error that the study does not list are zero.",
+    "There is no interplay between breathing and the delivery sequence.",
+    "Every fraction samples the same breathing waveform; its amplitude, period and baseline may vary.",
+    "Guidance follows its rule without anyone's judgement, and nothing is replanned. Pictures of the mean dose show "
+    "rotation and filling only as far as they displace the centre of a structure.",
+)
+
+
+def model_limits(about: Mapping[str, Any]) -> list[str]:
+    """The limits of the model and of the doses of a study, given the attributes of its results."""
+    of_doses = str(about.get("limits_of_doses", ""))
+    return [*_ALWAYS, *([of_doses] if of_doses else []), "Phantoms are simple shapes, not patients."]
