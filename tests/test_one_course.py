@@ -371,7 +371,7 @@ def test_the_figure_shows_the_courses_of_the_results(results):
 def test_the_report_says_where_the_target_went(results, tmp_path):
     render_report(results, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    section = page.partition('<section id="courses">')[2].partition("</section>")[0]
+    section = page.partition('<section id="courses" class="own">')[2].partition("</section>")[0]
     named = re.findall("<h3>(.*?)</h3>", section)
     assert sorted(named) == sorted(strategies_of(results))
     assert section.count("<img") == len(named)
