@@ -377,7 +377,7 @@ def test_the_report_says_where_the_target_went(results, tmp_path):
     assert section.count("<img") == len(named)
     own = results["courses"].to_dataset().sel(strategy=named[0], percentile=5)
     mean_mm = own["error_mm"].sum("source").mean("fraction").values
-    row = next(line for line in section.splitlines() if "<th>all together</th>" in line)
+    row = next(line for line in section.splitlines() if '<th scope="row">all together</th>' in line)
     length, *_ = re.findall(r">(\d+\.\d)<", row)
     assert float(length) == pytest.approx(np.linalg.norm(mean_mm), abs=0.051)
     nominal = float(results["metrics/nominal"].sel(strategy=named[0], metric="GTV D98%"))
