@@ -225,6 +225,11 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "fraction_value": Variable(
             (*_SP, "fraction"), "", "metric looked at if every fraction of the course were like this one"
         ),
+        "dose_gy": Variable(
+            ("mapped_strategy", "percentile", "z", "y", "x"),
+            "Gy",
+            "dose of that course to the tissue of each voxel, for the first strategies of the order",
+        ),
     },
     "dvh": {
         "volume_percent": Variable(
@@ -408,6 +413,8 @@ def write_results(results: xr.DataTree, path: Path) -> None:
         "/prescription": curves,
         "/comparison": dict.fromkeys(VARIABLES["comparison"], packed),
     }
+    if "courses" in results.children:
+        encoding["/courses"] = {"dose_gy": packed}
     if "dose" in results.children:
         encoding["/dose"] = {str(key): packed for key in results["dose"].data_vars}
     with whole_file(path) as partial:

@@ -16,6 +16,7 @@ from simulator.commands.course import course_folder, write_course
 from simulator.execution.study import run_study
 from simulator.population.bands import at_percentile
 from simulator.report import render_report
+from simulator.report.viewer_volumes import volumes_within_budget
 from simulator.results import open_results, write_results
 from simulator.sampling.by_source import errors_by_source, over_beam
 from simulator.sampling.courses import draw_courses
@@ -215,6 +216,19 @@ def test_the_courses_in_the_results_are_those(results):
             of_metric = found["fraction_value"].sel(metric="GTV D98%")
             np.testing.assert_allclose(own["fraction_value"], of_metric, rtol=2e-3)
             assert float(own["value"]) == float(found["value"].sel(metric="GTV D98%"))
+
+
+def test_dose_maps_of_the_courses_are_kept_and_shown(results):
+    """Of the first strategies of the order: those of the courses simulated alone, and the viewer offers them by name."""
+    own = results["courses"].to_dataset()
+    shown = volumes_within_budget(results, results["dose"].to_dataset()).strategies
+    for strategy in own["mapped_strategy"].values:
+        for percentile, name in ((5.0, "5th-percentile"), (50.0, "median")):
+            looked_at = own.sel(strategy=strategy, mapped_strategy=strategy, percentile=percentile)
+            course = int(looked_at["course"])
+            alone = simulator.simulate_course(results, str(strategy), course)
+            np.testing.assert_array_equal(looked_at["dose_gy"].values, alone["dose"].values)
+            assert f"{name} course (number {course})" in shown[str(strategy)]["maps"]
 
 
 def test_only_the_first_few_strategies_cost_a_plan(monkeypatch):

@@ -17,7 +17,7 @@ from simulator.simulation.one_course import errors_of_course, values_by_fraction
 from simulator.simulation.work import prepare_work
 
 PERCENTILES = (5.0, 50.0)
-MOST_STRATEGIES = 12
+MOST_STRATEGIES, MOST_MAPS = 12, 4
 
 
 def metric_looked_at(problem: Problem) -> str:
@@ -47,12 +47,17 @@ def courses_group(
     n_fractions = problem.config.prescription.fractions
     by_fraction = np.full((*chosen.shape, n_fractions), np.nan, np.float32)
     closely = [i for i in range(len(chosen)) if rank[i] <= MOST_STRATEGIES]
+    mapped = [i for i in closely if rank[i] <= MOST_MAPS]
 
-    def cost(i: int) -> np.ndarray:
-        return np.stack([_value_by_fraction(problem, i, plan_of(i), course, label) for course in chosen[i].tolist()])
+    def look(i: int) -> tuple[np.ndarray, np.ndarray]:
+        """The metric by fraction and, of mapped strategies, the dose of each course."""
+        plan, courses = plan_of(i), chosen[i].tolist()
+        doses = [_dose_gy(problem, i, plan, course) for course in courses if i in mapped]
+        return np.stack([_value_by_fraction(problem, i, plan, course, label) for course in courses]), np.array(doses)
 
-    if closely:
-        by_fraction[closely] = list(in_order(executor, cost, closely))
+    found = dict(zip(closely, in_order(executor, look, closely), strict=True))
+    for i, (of_fractions, _) in found.items():
+        by_fraction[i] = of_fractions
     dataset = group(
         "courses",
         {
@@ -60,9 +65,12 @@ def courses_group(
             "value": np.take_along_axis(of_metric, chosen, axis=1),
             "error_mm": np.array([[list(by_source.values()) for by_source in row] for row in errors]),
             "fraction_value": by_fraction,
+            "dose_gy": np.stack([found[i][1] for i in mapped]),
         },
         {
             "strategy": [s.label() for s in problem.strategies],
+            "mapped_strategy": [problem.strategies[i].label() for i in mapped],
+            **dict(zip("xyz", problem.map_frame.grid.axes_mm, strict=True)),
             "percentile": PERCENTILES,
             "source": list(errors[0][0]),
             "fraction": np.arange(1, n_fractions + 1),
@@ -77,6 +85,12 @@ def _errors_mm(problem: Problem, strategy: int, course: int) -> dict[str, np.nda
     draws = course_draws(problem, course, 1)
     own = problem.strategies[strategy]
     return errors_of_course(problem, own, draws, deliver_courses(problem, own, draws), 0).by_source_mm
+
+
+def _dose_gy(problem: Problem, strategy: int, plan: Plan, course: int) -> np.ndarray:
+    """Dose to the tissue of each voxel in a course, float32 (z, y, x)."""
+    delivery = deliver_courses(problem, problem.strategies[strategy], course_draws(problem, course, 1))
+    return problem.map_frame.course_gy(plan.dose, delivery.motion)
 
 
 def _value_by_fraction(problem: Problem, strategy: int, plan: Plan, course: int, label: str) -> np.ndarray:

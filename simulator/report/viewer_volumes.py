@@ -58,7 +58,8 @@ def volumes_within_budget(results: xr.DataTree, maps: xr.Dataset) -> ViewerVolum
     decision = results["decision"].to_dataset()
     names = [str(name) for name in decision["strategy"].values[np.argsort(decision["rank"].values)]]
     budget = _BUDGET_OF_FEW if len(names) <= _FEW_STRATEGIES else _BUDGET_OF_MANY
-    packing = _Packing(maps, float(results.attrs["prescription_gy"]))
+    courses = results["courses"].to_dataset() if "courses" in results.children else None
+    packing = _Packing(maps, courses, float(results.attrs["prescription_gy"]))
     everything = [packing.strategy(name, _EVERYTHING) for name in names]
     for detail in _LESS:
         less = [packing.strategy(name, detail) for name in names]
@@ -74,8 +75,9 @@ def volumes_within_budget(results: xr.DataTree, maps: xr.Dataset) -> ViewerVolum
         left_out.append(
             f"The last {len(names) - len(fitting)} strategies of the order have no maps here, only in results.nc."
         )
-    doses = maps[[key for key in ("nominal", "mean", "percentile") if key in maps]]
-    highest_gy = max(float(values.max()) for values in doses.data_vars.values())
+    doses = [maps[key] for key in ("nominal", "mean", "percentile") if key in maps]
+    doses += [courses["dose_gy"]] if courses is not None else []
+    highest_gy = max(float(values.max()) for values in doses)
     spread_gy = float(maps["sd"].max()) if "sd" in maps else 0.0
     return ViewerVolumes(fitting, left_out, highest_gy, spread_gy, highest_gy / LEVELS / 2)
 
@@ -83,15 +85,15 @@ def volumes_within_budget(results: xr.DataTree, maps: xr.Dataset) -> ViewerVolum
 class _Packing:
     """Packed volumes by strategy, map and stride, each made once."""
 
-    def __init__(self, maps: xr.Dataset, rx_gy: float) -> None:
-        self._maps, self._rx_gy = maps, rx_gy
+    def __init__(self, maps: xr.Dataset, courses: xr.Dataset | None, rx_gy: float) -> None:
+        self._maps, self._courses, self._rx_gy = maps, courses, rx_gy
         self._done: dict[tuple[str, str, int], dict[str, Any]] = {}
 
     def strategy(self, name: str, detail: _Detail) -> dict[str, Any]:
         own = self._maps.sel(strategy=name)
         ptv = own["ptv_mask"].values.astype(np.uint8)
         chosen = {}
-        for label, values in _doses(own):
+        for label, values in (*_doses(own), *_doses_of_courses(self._courses, name)):
             if detail.spread or label in ("planned", "mean"):
                 chosen[label] = self._dose(name, label, values, detail.stride)
         return {"maps": chosen, "ptv": packed_levels(ptv, ptv > 0)}
@@ -111,6 +113,16 @@ def _doses(own: xr.Dataset) -> Iterator[tuple[str, np.ndarray]]:
         yield SPREAD, own["sd"].values
         for p in own["map_percentile"].values:
             yield f"percentile {p:g}", own["percentile"].sel(map_percentile=p).values
+
+
+def _doses_of_courses(courses: xr.Dataset | None, strategy: str) -> Iterator[tuple[str, np.ndarray]]:
+    """The same of the courses looked at, where they are kept."""
+    if courses is None or strategy not in courses["mapped_strategy"].values:
+        return
+    for p in courses["percentile"].values:
+        own = courses.sel(strategy=strategy, mapped_strategy=strategy, percentile=p)
+        which = "median" if p == 50 else f"{p:g}th-percentile"
+        yield f"{which} course (number {int(own['course'])})", own["dose_gy"].values
 
 
 def _size(strategy: dict[str, Any]) -> int:
