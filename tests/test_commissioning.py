@@ -15,7 +15,14 @@ def test_a_check_passes_only_within_what_is_allowed():
     assert not Check("g", "n", 10.0, float("nan"), 0.2, "mm", "s").passed
 
 
-@pytest.mark.parametrize("group", [g for g in commissioning._GROUPS if g != "Population of courses"])
+@pytest.mark.parametrize(
+    "group",
+    [
+        pytest.param(g, marks=pytest.mark.nightly) if g == "Reproducibility" else g
+        for g in commissioning._GROUPS
+        if g != "Population of courses"
+    ],
+)
 def test_every_check_passes(group):
     numbers = list(commissioning._GROUPS[group]())
     assert numbers

@@ -78,7 +78,18 @@ SPHERES = {
 }
 
 
-@pytest.mark.parametrize(("case", "fractions"), [(c, f) for c, fs in SPHERES.items() for f in fs])
+def nightly(*values):
+    """Left to the night, when a suite may take as long as it likes."""
+    return pytest.param(*values, marks=pytest.mark.nightly)
+
+
+DAILY = {"A_conventional": (1, 3, 5), "B_1cc_node": (1, 5), "C_lung80": (1, 3, 5), "F_srs80": (1, 3)}
+
+
+@pytest.mark.parametrize(
+    ("case", "fractions"),
+    [(c, f) if f in DAILY.get(c, ()) else nightly(c, f) for c, fractions in SPHERES.items() for f in fractions],
+)
 def test_sphere_courses(case, fractions, reference_folder):
     truth = [r for r in rows(reference_folder / "sphere_truth.csv", case=case) if r["fractions"] == str(fractions)]
     assert truth
@@ -135,7 +146,7 @@ def test_breathing_sphere_planned_at_its_mean_position(amplitude, fractions, ref
             assert_probability(found, float(row["value"]), float(row["se"]))
 
 
-@pytest.mark.parametrize(("amplitude", "window", "fractions"), [(20, 0.3, 1), (20, 0.5, 1), (15, 0.3, 3)])
+@pytest.mark.parametrize(("amplitude", "window", "fractions"), [(20, 0.3, 1), nightly(20, 0.5, 1), nightly(15, 0.3, 3)])
 def test_gated_sphere_planned_at_its_mean_position_in_the_gate(amplitude, window, fractions, reference_folder):
     table = rows(
         reference_folder / "validation_truth.csv", section="S6c", motion=f"gate_exhale A={amplitude} gate w={window}"
@@ -156,7 +167,7 @@ def test_gated_sphere_planned_at_its_mean_position_in_the_gate(amplitude, window
             assert_probability(found, float(row["value"]), float(row["se"]))
 
 
-@pytest.mark.parametrize("fractions", ["1", "2", "3", "5"])
+@pytest.mark.parametrize("fractions", ["1", nightly("2"), nightly("3"), "5"])
 def test_margins_that_cover_ninety_percent(fractions, reference_folder):
     table = rows(reference_folder / "validation_truth.csv", section="S1d", N_fractions=fractions)
     assert len(table) >= 8

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = """
 import sys, tempfile
 from pathlib import Path
@@ -27,6 +29,7 @@ print("compared", len(ahead))
 """
 
 
+@pytest.mark.nightly
 def test_a_study_needs_no_further_course_kernels():
     config = Path(__file__).parents[1] / "configs" / "mediastinal_node.yaml"
     found = subprocess.run([sys.executable, "-c", SCRIPT, str(config)], capture_output=True, text=True, check=True)
