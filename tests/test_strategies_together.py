@@ -186,7 +186,11 @@ def test_a_couch_that_moves_under_a_tracking_beam_takes_nothing_off_twice(guidan
     np.testing.assert_allclose(found[..., :2], 0, atol=1e-9)
 
 
-@pytest.mark.parametrize("margin", MARGINS, ids=str)
+@pytest.mark.parametrize(
+    "margin",
+    [pytest.param(m, marks=pytest.mark.nightly) if m in ("stroom", "finite-fraction") else m for m in MARGINS],
+    ids=str,
+)
 def test_every_combination_runs_and_repeats(margin):
     few = {"margins_mm": [margin], "motion": MOTIONS, "guidance": [GUIDANCES[0], GUIDANCES[1], GUIDANCES[4]]}
     if margin == 4:
