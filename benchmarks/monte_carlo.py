@@ -1,6 +1,6 @@
 """Monte Carlo of 6 MV pencil beams: the numbers to which the beam model is fitted and held.
 
-    pip install "pyRadMC[warp]==0.2.1"        # not needed by the simulator
+    pip install "pyRadMC[warp]==0.2.1"        # for this script alone
     python -m benchmarks.monte_carlo          # twenty minutes on one core
 
 A pencil beam of a Varian 6 MV spectrum (Ali & Rogers 2012, doi:10.1088/0031-9155/57/1/31) enters a cube of 300 mm of water,
