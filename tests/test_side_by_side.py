@@ -80,7 +80,7 @@ def test_single_studies_and_too_many_are_refused(folders, monkeypatch):
 
 def test_a_sweep_is_a_study_for_each_point(folders):
     studies = open_studies([folders[0], folders[2] / "results.nc"])
-    assert list(studies) == ["wide", "swept: seed = 5", "swept: seed = 6"]
+    assert list(studies) == ["wide", "swept: seed 5", "swept: seed 6"]
     assert [results.attrs["seed"] for results in studies.values()] == [1, 5, 6]
 
 

@@ -16,7 +16,7 @@ from simulator.commands.cli import app
 from simulator.execution.executors import executor_with
 from simulator.execution.folder import is_finished
 from simulator.execution.study import run_study
-from simulator.plots.quantities import quantity
+from simulator.plots.quantities import quantity, quantity_at
 from simulator.report import render_report
 from simulator.report.sweep import _smallest_required, sweep_table
 from simulator.results import joint_probability, open_results
@@ -114,6 +114,11 @@ def test_the_page_names_quantities_with_units_and_no_infinity(swept, tmp_path):
 )
 def test_keys_are_read_as_quantities(key, expected):
     assert quantity(key) == expected
+
+
+def test_points_are_named_by_quantities():
+    assert quantity_at("uncertainty.setup.systematic_mm", 1.5) == "setup systematic SD 1.5 mm"
+    assert quantity_at("schedule", "3 x 18 Gy") == "schedule 3 x 18 Gy"
 
 
 def test_every_point_keeps_its_own_results(swept):

@@ -9,6 +9,7 @@ import xarray as xr
 from simulator.execution.checkpoint import changes_between, study_text
 from simulator.files import mark_own, require_own, whole_file, write_table
 from simulator.plots import side_by_side, strategies_apart
+from simulator.plots.quantities import quantity_at
 from simulator.plots.style import svg_bytes
 from simulator.report import render_comparison
 from simulator.results import (
@@ -58,13 +59,9 @@ def _points(label: str, folder: Path, results: xr.DataTree) -> dict[str, xr.Data
     points = (folder if folder.is_dir() else folder.parent) / "points"
     named = {}
     for number, at in enumerate(sweep_points(results)):
-        place = ", ".join(f"{axis} = {_text(goals[axis].values[i])}" for axis, i in at.items())
+        place = ", ".join(quantity_at(axis, goals[axis].values[i].item()) for axis, i in at.items())
         named[f"{label}: {place}"] = open_results(points / f"{number:05d}")
     return named
-
-
-def _text(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
 
 
 def common_courses(first: xr.DataTree, other: xr.DataTree) -> int:

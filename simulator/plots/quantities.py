@@ -20,12 +20,19 @@ def quantity(key: str) -> str:
 
     Names that a study gave to keys that change together stay as they are.
     """
-    stem, unit = key, ""
-    for ending, known in _UNITS.items():
-        if key.endswith(ending):
-            stem, unit = key.removesuffix(ending), f", {known}"
-            break
-    if not unit and "." not in key:
-        return key
-    words = " ".join(part for part in stem.split(".")[-_NAMED:] if not part.isdigit()).replace("_", " ").split()
-    return " ".join(_WORDS.get(word, word) for word in words) + unit
+    return ", ".join(filter(None, _words_and_unit(key)))
+
+
+def quantity_at(key: str, value: float | str) -> str:
+    """A swept key at a value: "setup systematic SD 1 mm"."""
+    words, unit = _words_and_unit(key)
+    return " ".join(filter(None, (words, value if isinstance(value, str) else f"{value:g}", unit)))
+
+
+def _words_and_unit(key: str) -> tuple[str, str]:
+    ending = next((ending for ending in _UNITS if key.endswith(ending)), "")
+    if not ending and "." not in key:
+        return key, ""
+    parts = key.removesuffix(ending).split(".")[-_NAMED:]
+    words = " ".join(part for part in parts if not part.isdigit()).replace("_", " ").split()
+    return " ".join(_WORDS.get(word, word) for word in words), _UNITS.get(ending, "")

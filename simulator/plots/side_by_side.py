@@ -40,21 +40,22 @@ def side_by_side(studies: Mapping[str, xr.DataTree]) -> Figure:
     """Probabilities of the wanted coverage and of all organ goals, with 95 % intervals, by strategy and study."""
     apart = strategies_apart(studies)
     strategies = list(apart)
-    figure, grid = panels(1, len(JOINT_SHOWN), 4.6, 1.0 + _ROW * len(strategies) * (len(studies) + 0.6))
+    rows = np.cumsum([0.0, *(len(owners) + 0.6 for owners in apart.values())])  # each as high as it has studies
+    figure, grid = panels(1, len(JOINT_SHOWN), 4.6, 1.0 + _ROW * rows[-1])
     for k, what in enumerate(JOINT_SHOWN):
         axes = grid[0, k]
         for i, (name, results) in enumerate(studies.items()):
             joint = joint_probability(results, what)
-            own = [k for k, owners in enumerate(apart.values()) if name in owners]
-            joint = joint.sel(strategy=[apart[strategies[k]][name] for k in own])
-            place = np.array(own) + (i - (len(studies) - 1) / 2) / (len(studies) + 0.6)
+            own = [j for j, owners in enumerate(apart.values()) if name in owners]
+            joint = joint.sel(strategy=[apart[strategies[j]][name] for j in own])
+            place = [rows[j] + 0.8 + list(apart[strategies[j]]).index(name) for j in own]
             p, low, high = (100 * joint[key].values for key in ("probability", "ci_low", "ci_high"))
             axes.errorbar(
                 p, place, xerr=np.clip([p - low, high - p], 0, None), linestyle="none", markersize=4.5, elinewidth=0.9,
-                marker=MARKERS[i % len(MARKERS)], color=PALETTE[i % len(PALETTE)], label=name,
+                marker=MARKERS[(i + i // len(PALETTE)) % len(MARKERS)], color=PALETTE[i % len(PALETTE)], label=name,
             )  # fmt: skip
-        axes.set(xlim=(-3, 103), ylim=(len(strategies) - 0.4, -0.6), xlabel=f"{what}, probability (%)")
-        axes.set_yticks(range(len(strategies)), strategies if k == 0 else [])
+        axes.set(xlim=(-3, 103), ylim=(rows[-1], 0), xlabel=f"{what}, probability (%)")
+        axes.set_yticks((rows[:-1] + rows[1:]) / 2, strategies if k == 0 else [])
         light_grid(axes)
     enlarge(figure, left=LETTER * max(len(s) for s in strategies) - 0.2)
     legend_below(figure, grid[0, 0].get_legend_handles_labels()[0], 4)

@@ -16,6 +16,7 @@ from simulator.report.limits import model_limits
 from simulator.report.live import live_parts
 from simulator.report.quality import numerics, plan_quality
 from simulator.report.sweep import sweep_page
+from simulator.report.text import on_paper
 from simulator.report.weights import weights_table
 from simulator.results import sweep_axes
 
@@ -70,5 +71,5 @@ def page_of(template: str, **facts: Any) -> str:
     environment = Environment(
         loader=PackageLoader("simulator.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals["model_limits"] = model_limits
+    environment.globals |= {"model_limits": model_limits, "on_paper": on_paper}
     return environment.get_template(template).render(**facts)

@@ -22,3 +22,9 @@ def cell(probabilities: xr.Dataset, *at: int | np.integer) -> dict[str, str]:
         return {"text": "–", "interval": "", "shade": ""}
     shade = next((name for bound, name in _CLASSES if p >= bound), "")
     return {"text": percent(p), "interval": f"{percent(low)} to {percent(high)}", "shade": shade}
+
+
+def on_paper(n_columns: int, most: int = 9) -> list[range]:
+    """The columns of a table that is too wide for paper, in parts as equal as can be."""
+    parts = np.array_split(np.arange(n_columns), -(-n_columns // most))
+    return [range(int(part[0]), int(part[-1]) + 1) for part in parts]

@@ -76,7 +76,7 @@ def _widgets(volumes: ViewerVolumes, structures: list[dict[str, Any]], rx_gy: fl
     levels = ", ".join(map(str, ISODOSES_PERCENT))
     return {
         "strategy": Select(title="Strategy", value=names[0], options=names, width=320, name="viewer-strategy"),
-        "map": Select(title="Dose", value="planned", options=list(volumes.strategies[names[0]]["maps"]), width=180),
+        "map": Select(title="Dose", value="planned", options=list(volumes.strategies[names[0]]["maps"]), width=260),
         "levels": TextInput(title=f"Isodose lines (% of {rx_gy:g} Gy)", value=levels, width=220),
         "opacity": Slider(title="Opacity of the wash", value=_OPACITY, start=0, end=1, step=0.05, width=180),
         "structures": CheckboxGroup(
