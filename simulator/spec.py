@@ -3,6 +3,7 @@
 A `Spec` is frozen, keyword-only and validated: at once the YAML schema and the notebook vocabulary.
 """
 
+import difflib
 from collections.abc import Iterable
 from typing import Annotated, Any, get_args
 
@@ -41,6 +42,7 @@ __all__ = [
     "SimulatorError",
     "Spec",
     "Tag",
+    "did_you_mean",
     "field_validator",
     "model_validator",
     "require_named",
@@ -48,6 +50,12 @@ __all__ = [
 
 
 _TRUTH = "a number or a name (in quotes) is wanted"
+
+
+def did_you_mean(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
+    """The end of a message about a name that is not known: the known one most like it, if any is."""
+    near = difflib.get_close_matches(name, known, 1, likeness)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 class SimulatorError(Exception):

@@ -88,7 +88,7 @@ def test_the_good_study_is_good(tmp_path):
         ),
         (
             ('["GTV D98% >= 95%"]', "[mediastinal-7fx]"),
-            "goals: 'mediastinal-7fx' is neither a goal nor a library; did you mean",
+            "goals: 'mediastinal-7fx' is neither a goal nor a library; libraries are ",
         ),
         (
             ('["GTV D98% >= 95%"]', "[mediastinal-3fx]"),

@@ -154,7 +154,7 @@ def test_without_the_key_there_is_no_group_and_no_word():
     [
         (
             {GTV: 1, "Heart D0.035cc <= 46 Gy": 1},
-            r"decision.weights: 'Heart D0.035cc <= 46 Gy' is neither a goal .* \(did you mean 'Heart D0.035cc <= 45 Gy'\?\)",
+            r"decision.weights: 'Heart D0.035cc <= 46 Gy' is neither a goal .*; did you mean 'Heart D0.035cc <= 45 Gy'\?",
         ),
         (
             {GTV: 1, "Liver NTCP": 1},

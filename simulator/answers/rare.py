@@ -1,7 +1,5 @@
 """Rare events: the probability of missing a goal that brute force would need many thousand courses to see missed."""
 
-import difflib
-
 import numpy as np
 
 from simulator.answers.beyond_grid import without_unknown
@@ -14,7 +12,7 @@ from simulator.sampling.widened import SCALES, WidenedDraws
 from simulator.simulation.courses import COURSES_COMPARED, deliver_courses, same_delivery
 from simulator.simulation.plans import make_plan
 from simulator.simulation.work import prepare_work
-from simulator.spec import ConfigError
+from simulator.spec import ConfigError, did_you_mean
 from simulator.study_file.schema import StudyConfig
 
 _CANDIDATES = (Stream.SETUP_SYSTEMATIC, Stream.BASELINE_COURSE, Stream.REGISTRATION)
@@ -82,8 +80,5 @@ def rare_event_probability(
 
 def _known(kind: str, name: str, names: list[str]) -> str:
     if name not in names:
-        near = difflib.get_close_matches(name, names, 1, 0.3)
-        raise ConfigError(
-            f"rare events: no {kind} {name!r} in this study" + (f"; did you mean {near[0]!r}?" if near else "")
-        )
+        raise ConfigError(f"rare events: no {kind} {name!r} in this study{did_you_mean(name, names, 0.3)}")
     return name

@@ -1,6 +1,5 @@
 """Dose maps of finished results, and of one course of them, as DICOM RTDOSE."""
 
-import difflib
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import xarray as xr
 
 from simulator.case.dicom_write import write_rtdose
 from simulator.case.geometry import Grid
-from simulator.spec import ConfigError
+from simulator.spec import ConfigError, did_you_mean
 from simulator.study_file.checked_yaml import parse_yaml
 
 
@@ -34,10 +33,7 @@ def export_rtdose(
     maps = results["dose"].to_dataset()
     names = [str(s) for s in maps["strategy"].values]
     if strategy not in names:
-        near = difflib.get_close_matches(strategy, names, 1, 0.3)
-        raise ConfigError(
-            f"export: no strategy {strategy!r} in these results" + (f"; did you mean {near[0]!r}?" if near else "")
-        )
+        raise ConfigError(f"export: no strategy {strategy!r} in these results{did_you_mean(strategy, names, 0.1)}")
     dose = _map(maps.sel(strategy=strategy), map_name).transpose("z", "y", "x")
     if not np.isfinite(dose.values).all():
         raise ConfigError(

@@ -1,6 +1,5 @@
 """One course of a finished study, simulated again as the study did: its metrics are those of the results bit for bit."""
 
-import difflib
 import math
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.simulation.one_course import doses_of_course, errors_of_course
 from simulator.simulation.plans import make_plans
 from simulator.simulation.work import prepare_work
-from simulator.spec import ConfigError, SimulatorError
+from simulator.spec import ConfigError, SimulatorError, did_you_mean
 from simulator.study_file.loading import parse_study
 
 
@@ -73,9 +72,7 @@ def simulate_course(
 
 def _place(what: str, name: str, names: list[str]) -> int:
     if name not in names:
-        near = difflib.get_close_matches(name, names, 1, 0.3)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"course: no {what} {name!r} in these results{hint}")
+        raise ConfigError(f"course: no {what} {name!r} in these results{did_you_mean(name, names, 0.1)}")
     return names.index(name)
 
 

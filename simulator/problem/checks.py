@@ -1,6 +1,5 @@
 """What is wrong with a study, found before any long work."""
 
-import difflib
 from collections.abc import Sequence
 
 from simulator.case.anatomy import Case
@@ -8,7 +7,7 @@ from simulator.metrics.contradictions import check_goals
 from simulator.metrics.goals import Goal, parse_goal
 from simulator.problem.margins import planned_alike
 from simulator.problem.problem import Problem
-from simulator.spec import ConfigError
+from simulator.spec import ConfigError, did_you_mean
 from simulator.study_file.schema import StudyConfig
 
 
@@ -45,11 +44,9 @@ def require_structure(case: Case, goal: Goal) -> None:
     if name in case.left_out:
         raise ConfigError(f"goal {goal.text!r}: {case.left_out[name]}")
     if name not in case.structures:
-        near = difflib.get_close_matches(name, case.structures, 1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ConfigError(
-            f"goal {goal.text!r}: structure {name!r} is not in case {case.name!r}{hint}; it has: "
-            f"{', '.join(case.structures)} (names are case-sensitive; case.aliases maps a clinic's own names)"
+            f"goal {goal.text!r}: structure {name!r} is not in case {case.name!r}; it has: {', '.join(case.structures)} "
+            f"(names are case-sensitive; case.aliases maps a clinic's own names){did_you_mean(name, case.structures)}"
         )
 
 
@@ -73,10 +70,9 @@ def check_goal_probabilities(config: StudyConfig, goals: tuple[Goal, ...]) -> No
     texts = [goal.text for goal in goals]
     for text in config.decision.goal_probability:
         if text not in texts:
-            near = difflib.get_close_matches(text, texts, 1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise ConfigError(
-                f"decision.goal_probability: {text!r} is not a goal of this study{hint}; `simulator check` lists them"
+                f"decision.goal_probability: {text!r} is not a goal of this study; `simulator check` lists them"
+                f"{did_you_mean(text, texts)}"
             )
 
 

@@ -1,11 +1,9 @@
 """What a study gives a weight to: excesses beyond goals, and probabilities of responses."""
 
-import difflib
-
 from simulator.metrics.biology import Biology
 from simulator.metrics.goals import Goal
 from simulator.metrics.kinds import metrics_of_responses
-from simulator.spec import ConfigError
+from simulator.spec import ConfigError, did_you_mean
 from simulator.study_file.schema import StudyConfig
 
 
@@ -19,11 +17,9 @@ def weighed_goals(config: StudyConfig, goals: tuple[Goal, ...], biology: Biology
     known = {goal.text: goal for goal in (*_responses(biology), *goals)}
     for name in config.decision.weights:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise ConfigError(
-                f"decision.weights: {name!r} is neither a goal of this study nor a TCP or NTCP of its biology{hint}; "
-                "`simulator check` lists the goals"
+                f"decision.weights: {name!r} is neither a goal of this study nor a TCP or NTCP of its biology; `simulator "
+                f"check` lists the goals{did_you_mean(name, known)}"
             )
     return {known[name]: weight for name, weight in config.decision.weights.items()}
 

@@ -1,6 +1,5 @@
 """YAML text into validated parameter objects, with errors that name file, line and key."""
 
-import difflib
 import re
 from typing import Any, ClassVar, TypeVar
 
@@ -9,7 +8,7 @@ from pydantic import ValidationError
 
 from simulator.conventions import AXES
 from simulator.reading import reading
-from simulator.spec import ConfigError, Spec
+from simulator.spec import ConfigError, Spec, did_you_mean
 
 Checked = TypeVar("Checked", bound=Spec)
 KeyPath = tuple[str | int, ...]
@@ -201,8 +200,7 @@ def _explain(problem: Any, path: KeyPath) -> str:
     got = f"got {_shown(given)}"
     if kind == "extra_forbidden":
         others = [key for spec in _every_spec() for key in spec.model_fields if key != path[-1]]
-        near = difflib.get_close_matches(str(path[-1]), sorted(set(others)), 1, 0.5)
-        return "unknown key" + (f"; did you mean {near[0]!r}?" if near else "; see docs/configuration.md")
+        return "unknown key" + (did_you_mean(str(path[-1]), sorted(set(others)), 0.5) or "; see docs/configuration.md")
     if kind == "missing":
         return "this key is missing"
     if kind in ("model_type", "model_attributes_type", "dict_type"):

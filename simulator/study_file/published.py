@@ -1,6 +1,5 @@
 """What comes with the simulator from publications: goal libraries, and parameters of tissues."""
 
-import difflib
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
@@ -9,7 +8,7 @@ from typing import Annotated, Any, Literal
 from simulator.metrics.biology import MODELS, Biology, PublishedTissue, ResponseModel
 from simulator.metrics.goals import Goal, is_goal, parse_goal
 from simulator.reading import read_text
-from simulator.spec import ConfigError, Field, Spec
+from simulator.spec import ConfigError, Field, Spec, did_you_mean
 from simulator.study_file.checked_yaml import parse_yaml, validated
 from simulator.study_file.schema import StudyConfig
 
@@ -100,10 +99,9 @@ def _published(section: str, name: str, model: ResponseModel) -> dict[str, Any]:
     """Values of the keys that a section of `biology` leaves out, and the tissue that they come from."""
     tissues = published_tissues()
     if model.tissue is not None and model.tissue not in tissues:
-        near = difflib.get_close_matches(model.tissue, tissues, 1)
-        hint = f"; did you mean {near[0]!r}" if near else ""
         raise ConfigError(
-            f"biology.{section}.{name}.tissue: {model.tissue!r} is not known{hint}; known are {', '.join(tissues)}"
+            f"biology.{section}.{name}.tissue: {model.tissue!r} is not known; known are {', '.join(tissues)}"
+            f"{did_you_mean(model.tissue, tissues)}"
         )
     usual = next((t for t in tissues.values() if model.has_usual_tissue and name in t.structures), None)
     row = tissues[model.tissue] if model.tissue else usual
@@ -126,10 +124,9 @@ def _load_library(entry: str) -> tuple[GoalLibrary, list[Goal]]:
         text, where = read_text(entry, "goals names a goal, a library or a file of goals", ConfigError), entry
     else:
         if entry not in library_names():
-            near = difflib.get_close_matches(entry, library_names(), 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(
-                f"goals: {entry!r} is neither a goal nor a library{hint} Libraries: {', '.join(library_names())}"
+                f"goals: {entry!r} is neither a goal nor a library; libraries are {', '.join(library_names())}"
+                f"{did_you_mean(entry, library_names())}"
             )
         text = (resources.files("simulator.metrics") / "libraries" / f"{entry}.yaml").read_text(encoding="utf-8")
         where = entry

@@ -1,7 +1,6 @@
 """Study files: YAML in, a validated study out, with errors that name file, line and key."""
 
 import copy
-import difflib
 import math
 from typing import Annotated, Any, Literal
 
@@ -19,7 +18,7 @@ from simulator.plan.prescription import Prescription
 from simulator.readable import Readable
 from simulator.results import VARIABLES
 from simulator.sampling.quasi import allowed_courses
-from simulator.spec import ConfigError, Discriminator, Field, Spec, Tag, field_validator, model_validator
+from simulator.spec import ConfigError, Discriminator, Field, Spec, Tag, did_you_mean, field_validator, model_validator
 from simulator.strategy import PrvMargin, Strategy
 from simulator.strategy.guidance import Guidance
 from simulator.strategy.margin import Margin
@@ -299,8 +298,7 @@ class StudyConfig(Readable, Spec):
         for key, names in asked.items():
             for name in names:
                 if name not in labels:
-                    near = difflib.get_close_matches(name, labels, 1)
-                    hint = f"; did you mean {near[0]!r}?" if near else ""
+                    hint = did_you_mean(name, labels)
                     raise ValueError(f"{key}.strategies: {name!r} is not a strategy of this study{hint}")
         return self
 
