@@ -144,7 +144,7 @@ def _undecided(results: xr.DataTree) -> list[str]:
             texts.append(f"{n_open - len(settled)} too close to call with a million courses")
         sentences.append(
             f"{n_open} of {n} strategies {verb} undecided, as a 95 % interval contains a wanted probability: "
-            f"{'; '.join(texts)} (a difference of less than {100 * decision.attrs['indifference']:g} points is not asked for)."
+            f"{'; '.join(texts)} (probabilities within ±{100 * decision.attrs['indifference']:g} % of the wanted one count as equal)."
         )
     n_conditions = int(decision.attrs["n_conditions"])
     if n * n_conditions > 1:
