@@ -67,7 +67,7 @@ def summary_sheets(results: xr.DataTree, words: SummaryWords) -> list[Sheet]:
     if limits_first:
         _limits(first, words)
     _closer_look(second, results, words.strategy)
-    second.heading(f"Goals on the target and mandatory limits of organs, for this strategy")
+    second.heading("Goals on the target and mandatory limits of organs, for this strategy")
     below = (_provenance,) if limits_first else (_limits, _provenance)
     _cut_table(second, _GOALS, words.goals, _SIGNED - sum(_taken(part, words) for part in below))
     for part in below:

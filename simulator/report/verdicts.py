@@ -142,9 +142,10 @@ def _undecided(results: xr.DataTree) -> list[str]:
             )
         if len(settled) < n_open:
             texts.append(f"{n_open - len(settled)} too close to call with a million courses")
+        within = f"±{100 * decision.attrs['indifference']:g} %"
         sentences.append(
             f"{n_open} of {n} strategies {verb} undecided, as a 95 % interval contains a wanted probability: "
-            f"{'; '.join(texts)} (probabilities within ±{100 * decision.attrs['indifference']:g} % of the wanted one count as equal)."
+            f"{'; '.join(texts)} (probabilities within {within} of the wanted one count as equal)."
         )
     n_conditions = int(decision.attrs["n_conditions"])
     if n * n_conditions > 1:
