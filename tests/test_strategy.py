@@ -131,8 +131,8 @@ def margins_mm(uncertainty, motion="none", guidance="none", recipes=RECIPES):
 @pytest.mark.parametrize(
     ("guidance", "expected"),
     [
-        ("online-bone", (5.563, 5.769, 5.077)),  # Σ² = 1.5² + 0.8² + 0.9² + 0.4², σ² = 0.87² + 1.2² + 0.7²
-        ("online-target", (3.484, 3.660, 3.319)),  # Σ² = 0.8² + 0.9² + 0.4², σ² = 0.87² + 0.7²
+        ("online-bone", (5.618, 5.843, 5.128)),  # Σ² = 1.5² + 0.8² + 0.9² + 0.4², σ² = 1² + 1.2² + 0.7²
+        ("online-target", (3.542, 3.752, 3.392)),  # Σ² = 0.8² + 0.9² + 0.4², σ² = 1² + 0.7²
         ("none", (10.317, 10.474, 8.877)),  # Σ² = 3² + 1.5² + 0.8² + 0.9² + 0.4², σ² = 2² + 1.2² + 0.7²
     ],
 )
@@ -143,20 +143,20 @@ def test_recipes_cover_every_source_that_guidance_leaves(guidance, expected):
 
 
 def test_what_stays_of_the_shift_after_imaging_is_systematic():
-    """Stroom's 2 Σ + 0.7 σ after a match on the target: Σ = 0.7, σ² = 0.87² + 0.5²."""
+    """Stroom's 2 Σ + 0.7 σ after a match on the target: Σ = 0.7, σ² = 1² + 0.5²."""
     shift = {"baseline": {"after_imaging_systematic_mm": 0.7, "after_imaging_sd_mm": 0.5}}
     margin = margins_mm(shift, guidance="online-target", recipes=["stroom"])[0]
-    np.testing.assert_allclose(margin, 1.4 + 0.7 * np.hypot(0.87, 0.5), atol=6e-4)
+    np.testing.assert_allclose(margin, 1.4 + 0.7 * np.hypot(1, 0.5), atol=6e-4)
 
 
 @pytest.mark.parametrize(
     ("left_out", "systematic_squared", "random_squared"),
     [
-        ("setup", 2.25 + 0.64 + 0.81 + 0.16, 0.87**2 + 1.44 + 0.49),
-        ("baseline", 0.64 + 0.81 + 0.16, 0.87**2),
-        ("registration", 2.25 + 0.81 + 0.16, 0.87**2 + 1.44 + 0.49),
-        ("delineation", 2.25 + 0.64 + 0.16, 0.87**2 + 1.44 + 0.49),
-        ("isocentre", 2.25 + 0.64 + 0.81, 0.87**2 + 1.44 + 0.49),
+        ("setup", 2.25 + 0.64 + 0.81 + 0.16, 1.0 + 1.44 + 0.49),
+        ("baseline", 0.64 + 0.81 + 0.16, 1.0),
+        ("registration", 2.25 + 0.81 + 0.16, 1.0 + 1.44 + 0.49),
+        ("delineation", 2.25 + 0.64 + 0.16, 1.0 + 1.44 + 0.49),
+        ("isocentre", 2.25 + 0.64 + 0.81, 1.0 + 1.44 + 0.49),
     ],
 )
 def test_each_source_has_its_part_of_the_margin(left_out, systematic_squared, random_squared):

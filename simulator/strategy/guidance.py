@@ -11,7 +11,7 @@ from simulator.spec import Field, NonNegativeMm3, SdDeg3, Spec, model_validator
 from simulator.strategy.margin import Spread
 
 _TRIAL_COURSES = 4000
-_RESIDUAL_MM = (0.87, 0.87, 0.87)
+_MATCH_MM = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class NoGuidance(GuidanceKind):
 class _Matched(GuidanceKind):
     """Shared by all kinds that match an image."""
 
-    match_mm: NonNegativeMm3 = Field(_RESIDUAL_MM, description="error of the match per axis (LR, AP, SI), one SD in mm")
+    match_mm: NonNegativeMm3 = Field(_MATCH_MM, description="error of the match per axis (LR, AP, SI), one SD in mm")
     couch_mm: NonNegativeMm3 = Field((0, 0, 0), description="error of a couch movement per axis, one SD in mm")
 
 
@@ -277,8 +277,9 @@ class _Online(_Matched):
 class OnlineBone(_Online):
     """Every fraction is imaged and the bony anatomy put back to its planned place, up to a match error N(0, σ²).
 
-    The target's own shift against bone stays. Source: de Boer & Heijmen 2001 (online protocols); the default residual
-    is the 1.5 mm 3-D RMS left after correction in Wang 2009, doi:10.1016/j.ijrobp.2008.09.040, 0.87 mm per axis.
+    The target's own shift against bone stays. Source: de Boer & Heijmen 2001 (online protocols); the default error
+    is that of a cone-beam match and the couch together on a humanoid phantom, 0.8 to 1.2 mm (one SD) in each direction
+    (an ESTRO abstract on the intrafraction variability of peripheral lung tumours); soft tissue is no better.
     """
 
     kind: Literal["online-bone"] = "online-bone"
@@ -292,7 +293,7 @@ class OnlineTarget(_Online):
     """Every fraction is imaged and the target's time-averaged position put back, up to a match error N(0, σ²).
 
     The dose follows the target, so organs that did not move with it are displaced relative to the beam. The default
-    residual is that of `online-bone`.
+    error is that of `online-bone`.
     """
 
     kind: Literal["online-target"] = "online-target"
