@@ -138,9 +138,9 @@ def test_check_accepts_the_starter_of_any_folder(name):
 
 @given(st.lists(TEXT, min_size=1, max_size=8, unique=True), st.randoms())
 def test_every_structure_can_be_named_in_a_goal(names, random):
-    from simulator.study_file.starter import _aliases
+    from simulator.study_file.starter import aliases_of
 
-    aliases = _aliases(names)
+    aliases = aliases_of(names)
     found = StructureNames(names, {short: [name] for short, name in aliases.items()}, "x")
     standard = list(found.standard.values())
     assert len(set(standard)) == len(names)

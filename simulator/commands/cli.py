@@ -311,6 +311,34 @@ def errors(
         say(f"wrote {out}")
 
 
+@app.command()
+def motion(
+    folder: Annotated[Path, typer.Argument(help="folder with the structure sets of the phases of a 4DCT")],
+    target: Annotated[str | None, typer.Option(help="the target, as the structure sets name it")] = None,
+    organ: Annotated[
+        list[str] | None, typer.Option(help="a structure to follow beside it, repeatable (default: all in every phase)")
+    ] = None,
+    inhale_percent: Annotated[
+        float, typer.Option(min=0, max=100, help="phase of inhale, in percent of the cycle")
+    ] = 0.0,
+    out: Annotated[Path | None, typer.Option(help="folder for motion.yaml, motion.csv and motion.svg")] = None,
+) -> None:
+    """Describe a patient's breathing from the structure sets of his 4DCT, for a study."""
+    from simulator.commands.motion import COLUMNS, motion_found, write_motion
+    from simulator.files import printable, require_own
+
+    if out is not None:
+        require_own(out)
+    found = motion_found(folder, target=target, organs=organ or (), inhale_percent=inhale_percent)
+    for note in found.notes:
+        tell(f"note: {note}")
+    console().print(text_table(f"Breathing of {found.made_of}; amplitudes peak to peak", COLUMNS, found.rows))
+    print(f"\n{printable(found.block)}")  # as it stands: a folded comment would be no comment
+    if out is not None:
+        write_motion(found, out)
+        say(f"wrote {out}")
+
+
 def main() -> None:
     """Entry point: 0 done, 1 a defect of ours, 2 wrong input, 128 and the signal's number when stopped by one."""
     make_ready()

@@ -135,7 +135,7 @@ def starter_study(site: str, dicom: Path | None = None) -> str:
         found = inventory(dicom)
         target, case = _dicom_case(dicom, found.structures)
         drawn = [s for s in found.structures if s.source == found.structures[0].source]
-        short = {name: short for short, name in _aliases([s.name for s in drawn]).items()}
+        short = {name: short for short, name in aliases_of([s.name for s in drawn]).items()}
         own = [plan.with_names(short) for plan in own_plans(found, drawn)]
         case += _which_plan(found, own)
     prescription, fractions = _prescription(usual, found)
@@ -247,7 +247,7 @@ def _dicom_case(dicom: Path, structures: Sequence[StructureEntry]) -> tuple[str,
     sources = list(dict.fromkeys(s.source for s in structures))
     own = [s for s in structures if s.source == sources[0]]
     which = f"  structure_set: {to_scalar(sources[0])}   # CHOOSE one of {', '.join(sources)}"
-    aliases = _aliases([s.name for s in own])
+    aliases = aliases_of([s.name for s in own])
     shown = ", ".join(f"{to_scalar(short)}: [{to_scalar(name, quoted=True)}]" for short, name in aliases.items())
     target, why = target_of(own)
     names = ", ".join(s.name for s in own)
@@ -295,7 +295,7 @@ def _rank(structure: StructureEntry) -> tuple[bool, int, int] | None:
     )
 
 
-def _aliases(names: list[str]) -> dict[str, str]:
+def aliases_of(names: list[str]) -> dict[str, str]:
     """New name: name of the structure set, standard ones for organs, others where a goal cannot spell a name with blanks."""
     aliases = standard_names(names)
     for name in names:
