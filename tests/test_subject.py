@@ -31,8 +31,8 @@ def test_a_population_s_spread_in_a_patient_s_study_is_said(course_cv, fraction_
 def test_the_note_says_what_it_means_now():
     (note,) = notes("patient", respiration={"amplitude_mm": 5, "course_cv": 0.4, "fraction_cv": 0.2})
     assert note == (
-        "uncertainty.respiration.course_cv 0.4 looks like the spread between patients, and `subject: patient` makes it how well "
-        "this patient's own amplitude is known: one measurement of his leaves about fraction_cv (0.2); keep it only where "
+        "uncertainty.respiration.course_cv 0.4 looks like the spread between patients, and `subject: patient` makes it how "
+        "well this patient's own amplitude is known: one measurement of his leaves about fraction_cv (0.2); keep it only where "
         "nothing of his was measured"
     )
 
@@ -66,5 +66,5 @@ def test_the_report_says_whom_it_is_about():
 
 def test_nobody_else(tmp_path):
     (tmp_path / "a.yaml").write_text(GOOD + "subject: clinic\n", encoding="utf-8")
-    with pytest.raises(SimulatorError, match="subject: .*'population' or 'patient'"):
+    with pytest.raises(SimulatorError, match=r"subject: .*'population' or 'patient'"):
         load_study(tmp_path / "a.yaml")
