@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from simulator.case.motion import StructurePath
 from simulator.commands.cli import app
-from simulator.commands.motion import motion_found, write_motion
+from simulator.commands.phases import motion_found, write_motion
 from simulator.plots.motion import paths_of_phases
 from simulator.problem.preparation import prepare
 from simulator.simulation.courses import course_draws, deliver_courses

@@ -313,29 +313,50 @@ def errors(
 
 @app.command()
 def motion(
-    folder: Annotated[Path, typer.Argument(help="folder with the structure sets of the phases of a 4DCT")],
-    target: Annotated[str | None, typer.Option(help="the target, as the structure sets name it")] = None,
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            help="folder with the structure sets of a 4DCT's phases, or breathing records",
+            metavar="FOLDER or RECORD...",
+        ),
+    ],
+    target: Annotated[str | None, typer.Option(help="4DCT: the target, as the structure sets name it")] = None,
     organ: Annotated[
-        list[str] | None, typer.Option(help="a structure to follow beside it, repeatable (default: all in every phase)")
+        list[str] | None,
+        typer.Option(help="4DCT: a structure to follow beside it, repeatable (default: all in every phase)"),
     ] = None,
     inhale_percent: Annotated[
-        float, typer.Option(min=0, max=100, help="phase of inhale, in percent of the cycle")
-    ] = 0.0,
+        float | None, typer.Option(min=0, max=100, help="4DCT: phase of inhale, in percent of the cycle (default: 0)")
+    ] = None,
+    inhale: Annotated[
+        str | None, typer.Option(help="records: plus or minus, where they do not say which way is inhale")
+    ] = None,
+    unit: Annotated[str | None, typer.Option(help="records: mm or cm, where no column's name says it")] = None,
+    time_unit: Annotated[str | None, typer.Option(help="records: s or ms, where no column's name says it")] = None,
     out: Annotated[Path | None, typer.Option(help="folder for motion.yaml, motion.csv and motion.svg")] = None,
 ) -> None:
-    """Describe a patient's breathing from the structure sets of his 4DCT, for a study."""
-    from simulator.commands.motion import COLUMNS, motion_found, write_motion
+    """Describe breathing from a 4DCT's structure sets or from breathing records, for a study."""
+    from simulator.commands.motion import describe_motion, write_found
     from simulator.files import printable, require_own
 
     if out is not None:
         require_own(out)
-    found = motion_found(folder, target=target, organs=organ or (), inhale_percent=inhale_percent)
+    found = describe_motion(
+        paths,
+        target=target,
+        organs=organ or (),
+        inhale_percent=inhale_percent,
+        inhale=inhale,
+        unit=unit,
+        time_unit=time_unit,
+    )
     for note in found.notes:
         tell(f"note: {note}")
-    console().print(text_table(f"Breathing of {found.made_of}; amplitudes peak to peak", COLUMNS, found.rows))
+    for title, columns, rows in found.tables:
+        console().print(text_table(title, columns, rows))
     print(f"\n{printable(found.block)}")  # as it stands: a folded comment would be no comment
     if out is not None:
-        write_motion(found, out)
+        write_found(found, out)
         say(f"wrote {out}")
 
 
