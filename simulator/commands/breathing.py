@@ -13,8 +13,9 @@ from simulator.files import mark_own, require_own, whole_file, write_table
 from simulator.plots.breathing import breathing_records
 from simulator.plots.style import svg_bytes
 from simulator.records.breathing import BreathingRecord, Samples, breathing_record
+from simulator.records.breathing_block import breathing_block
 from simulator.records.breathing_files import read_samples
-from simulator.records.breaths import Breaths, Spread, Spreads, breaths_of, spreads_of
+from simulator.records.breaths import Breaths, Spreads, breaths_of, spreads_of
 from simulator.spec import ConfigError
 
 BLOCK, TABLE, FIGURE = "motion.yaml", "motion.csv", "motion.svg"
@@ -120,61 +121,7 @@ class BreathingFound:
     @property
     def block(self) -> str:
         """The block for a study."""
-        periods = np.array([b.period_s.mean() for b in self.breaths])
-        depth = float(np.mean([b.mean_depth for b in self.breaths]))
-        exponent = replace(self.breaths[0], mean_depth=depth).exponent
-        lines = [
-            f"# Breathing from {self.made_of}; spreads are coefficients of variation, with 95 % intervals.",
-            f"subject: {'patient' if self.n_patients == 1 else 'population'}",
-            "uncertainty:",
-            "  respiration:",
-            *self._amplitude_lines(),
-            f"    n: {exponent}  # time-averaged depth {depth:.2f} of the amplitude",
-            f"    period_s: {periods.mean():.2f}",
-            *self._period_lines(),
-            _line("breath_cv", self.amplitudes.breath),
-            *self._spread_lines(),
-        ]
-        return "\n".join(lines) + "\n"
-
-    def _amplitude_lines(self) -> list[str]:
-        """Amplitude and direction where the target itself was recorded; what to do where it was a marker."""
-        directions = [record.direction for record in self.records if record.direction is not None]
-        if len(directions) < len(self.records):
-            return [
-                "    # amplitude_mm: [.., .., ..]  # the target's own, from its 4DCT (simulator motion FOLDER, whose phases_mm",
-                "    # stand here instead): a marker on the skin does not show it",
-            ]
-        moved = [d * b.amplitude_mm.mean() for d, b in zip(directions, self.breaths, strict=True)]
-        mean = np.mean(moved, axis=0)
-        signs = [1 if v >= 0 else -1 for v in mean]
-        return [
-            f"    amplitude_mm: [{', '.join(f'{abs(v):.2f}' for v in mean)}]  # of the recorded point, mainly moving so",
-            f"    inhale_direction: [{', '.join(map(str, signs))}]",
-        ]
-
-    def _period_lines(self) -> list[str]:
-        total = self.periods.total_log_variance
-        if np.isnan(total):
-            return ["    # period_cv: one record says nothing of it"]
-        cv = float(np.sqrt(np.expm1(total / 2)))
-        return [f"    period_cv: {cv:.2f}  # half of the variance between courses, half between fractions"]
-
-    def _spread_lines(self) -> list[str]:
-        spreads = self.amplitudes
-        lines = [] if spreads.fraction is None else [_line("fraction_cv", spreads.fraction)]
-        if spreads.fraction is None:
-            lines.append("    # fraction_cv: takes records of several days of a patient")
-        if spreads.course is not None:
-            return [*lines, _line("course_cv", spreads.course)]
-        if spreads.fraction is None:
-            return [*lines, "    # course_cv: for this patient as fraction_cv, where his amplitude is that of one day"]
-        days = len(self.records) if all(record.direction is not None for record in self.records) else 1
-        known = f"his amplitude as {days} day{'s' if days > 1 else ''} show{'' if days > 1 else 's'} it"
-        return [
-            *lines,
-            f"    course_cv: {spreads.fraction.value / np.sqrt(days):.2f}  # {known}: fraction_cv / sqrt({days})",
-        ]
+        return breathing_block(self.records, self.breaths, self.amplitudes, self.periods, self.made_of, self.n_patients)
 
 
 def breathing_found(
@@ -290,10 +237,6 @@ def write_breathing(found: BreathingFound, folder: Path) -> None:
         )
     with whole_file(folder / FIGURE) as partial:
         partial.write_bytes(svg_bytes(breathing_records(found.records, found.breaths)))
-
-
-def _line(key: str, spread: Spread) -> str:
-    return f"    {key}: {spread.value:.2f}  # {spread.low:.2f} to {spread.high:.2f}, {spread.made_of}"
 
 
 def _with_cv(values: np.ndarray) -> str:

@@ -9,6 +9,7 @@ from simulator.spec import CaseError, ConfigError
 
 REMEDY = "correct that line, or export the record again"
 INHALE = ("plus", "minus")
+MM = {"mm": 1.0, "cm": 10.0}
 GAP_S = 1.0
 _SHORTEST_STEP_S, _LONGEST_STEP_S = 1e-3, 0.5
 _LEAST_RANGE_MM, _FARTHEST_MM = 0.1, 300.0
@@ -106,8 +107,8 @@ def breathing_record(where: str, samples: Samples, inhale: str | None = None) ->
     if (gaps := steps > GAP_S).any():
         longest = int(np.argmax(steps))
         notes.append(
-            f"gaps of more than {GAP_S:g} s: {gaps.sum()}, the longest of {steps[longest]:.1f} s after {time_s[longest]:.1f} s; "
-            "breaths across them are left out"
+            f"gaps of more than {GAP_S:g} s: {gaps.sum()}, the longest of {steps[longest]:.1f} s after {time_s[longest]:.1f} s"
+            "; breaths across them are left out"
         )
     beam_on = None if samples.beam_on is None else samples.beam_on[kept]
     if beam_on is not None and beam_on.all() == beam_on.any():
