@@ -67,12 +67,18 @@ def test_what_a_record_says_besides_is_listed(tmp_path):
     gap = np.delete(np.arange(len(TIME_S)), np.arange(500, 560))
     text = vxp(TIME_S[gap], DEPTH_MM[gap], PHASE[gap], invalid=range(10, 30), gate=GATE[gap])
     record = record_of(tmp_path, text, "a.vxp")
+    kept = np.setdiff1d(np.arange(len(gap)), range(10, 30))
     assert record.notes == (
         f"20 of {len(gap)} samples are flagged as not valid, and are left out",
         "inhale is plus, by its phase, 0 at inhale",
         "gaps of more than 1 s: 1, the longest of 2.4 s after 21.0 s; breaths across them are left out",
+        record.notes[-1],
     )
-    kept = np.setdiff1d(np.arange(len(gap)), range(10, 30))
+    on = record.depth_mm[record.beam_on]
+    assert record.notes[-1] == (
+        f"the beam is on in {100 * GATE[gap][kept].mean():.0f} % of the time, at depths of {np.percentile(on, 5):.1f} to "
+        f"{np.percentile(on, 95):.1f} mm (5 to 95 %) about the median"
+    )
     np.testing.assert_array_equal(record.beam_on, GATE[gap][kept])
     assert [piece.start for piece in record.pieces()] == [0, 480]
     always = record_of(tmp_path, vxp(TIME_S, DEPTH_MM, PHASE, gate=GATE | True), "a.vxp")
@@ -286,6 +292,7 @@ def test_records_of_a_patient_make_his_block(tmp_path):
     assert breathing_keys["n"] == 2
     assert "3 records in one folder: taken as one patient's" in found.notes
     simulated = study_with(block, amplitude_mm=[0, 0, 8])
+    assert not any("spread between patients" in note for note in simulated.notes)
     assert np.ptp(delivered(simulated)[..., 2]) > 8
 
 
@@ -339,9 +346,19 @@ def test_a_recorded_point_in_the_patient_gives_amplitude_and_direction(tmp_path)
     np.testing.assert_allclose(keys["amplitude_mm"], (2, 3, 9), atol=0.2)
     assert keys["inhale_direction"] == [1, -1, -1]
     assert "inhale is inferior along its main direction" in found.notes[0]
+    with pytest.raises(
+        ConfigError, match="a record of positions, whose format says unit and direction; leave out --inhale"
+    ):
+        breathing_found([tmp_path / "a.txt"], inhale="plus")
     shift = delivered(study_with(yaml.safe_load(found.block))).reshape(-1, 3)
     assert np.ptp(shift, axis=0)[2] == pytest.approx(9, abs=2)
     assert np.corrcoef(shift[:, 1], shift[:, 2])[0, 1] == pytest.approx(1)
+
+
+def test_a_table_with_a_long_gap_is_read(tmp_path):
+    held = np.where(TIME_S > 80, TIME_S + 30, TIME_S)
+    found = breathing_found([write(tmp_path / "a.csv", table(held, DEPTH_MM, ("time_s", "displacement_mm")))])
+    assert any("gaps of more than 1 s: 1, the longest of 30.0 s" in note for note in found.notes)
 
 
 def test_the_command_writes_what_it_says(tmp_path):

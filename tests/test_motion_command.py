@@ -8,7 +8,6 @@ import yaml
 from dicom_factory import IDENTITY, PATIENT_ID, ROOT, write_phantom_dicom
 from phases_factory import AMPLITUDE_MM, PERCENTS, ball, drawn, liver, node, write_4dct
 from pydicom import Dataset, dcmread
-from test_messages import GOOD
 from typer.testing import CliRunner
 
 from simulator.case.motion import StructurePath
@@ -19,6 +18,7 @@ from simulator.problem.preparation import prepare
 from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.spec import CaseError, ConfigError, SimulatorError
 from simulator.study_file.schema import StudyConfig
+from simulator.study_file.starter import starter_study
 
 FEW = (0, 25, 50, 75)
 
@@ -83,26 +83,27 @@ def test_likeness_to_the_target_is_per_axis(found):
     assert StructurePath("x", -late[1].path_mm, np.ones(40)).correlation(late[1])[2] == pytest.approx(-1)
 
 
-def test_the_block_loads_and_simulates_with_the_drawn_path(found):
-    """The whole path is what is delivered: its mean is nothing, its range the amplitude, whatever structure."""
+def test_the_block_loads_and_simulates_with_the_drawn_path(found, tmp_path):
+    """In the patient's own study: what is delivered has the drawn range about no mean, and the liver goes along."""
+    own = {"BODY": ("EXTERNAL", ball((0, 0, 0), 58.0, 3.0)), **drawn(0)}
+    write_phantom_dicom(tmp_path / "plan", ct_z=(), doses=(), n_plans=0, structures=own)
+    (tmp_path / "a.yaml").write_text(starter_study("abdominal", tmp_path / "plan"), encoding="utf-8")
+    study = yaml.safe_load((tmp_path / "a.yaml").read_text(encoding="utf-8"))
     block = yaml.safe_load(found.block)
-    assert "Vertebra" in found.block
-    assert set(block["uncertainty"]["respiration"]["phases_mm"]) == {"GTV_node", "Liver"}
-    study = yaml.safe_load(GOOD) | block
-    phases = block["uncertainty"]["respiration"]["phases_mm"]
-    phases["GTV"] = phases.pop("GTV_node")
-    del phases["Liver"]
-    config = StudyConfig.model_validate({**study, "courses": 20, "case": {"phantom": "sphere", "target": "GTV"}})
+    config = StudyConfig.model_validate(
+        study | block | {"courses": 20, "goals": ["GTV_node D98% >= 95%", "Liver Dmean <= 9 Gy"]}
+    )
     assert config.subject == "patient"
-    wave = config.uncertainty.respiration.waveform("GTV")
-    place = wave.position("GTV", np.arange(10) / 10)
-    np.testing.assert_allclose(place, found.paths[0].path_mm, atol=0.006)
+    assert set(config.uncertainty.respiration.phases_mm) == {"GTV_node", "Liver"}
+    wave = config.uncertainty.respiration.waveform("GTV_node")
+    np.testing.assert_allclose(wave.position("GTV_node", np.arange(10) / 10), found.paths[0].path_mm, atol=0.006)
     np.testing.assert_allclose(wave.depth(np.array([0.0, 0.5])), (1, 0), atol=1e-6)
     problem = prepare(config)
     delivery = deliver_courses(problem, problem.strategies[0], course_draws(problem, 0, 20))
-    shift, weight = delivery.motion("GTV").shift_mm, delivery.motion("GTV").weight
-    np.testing.assert_allclose(np.average(shift.reshape(-1, 3), axis=0, weights=weight.ravel()), 0, atol=0.02)
-    np.testing.assert_allclose(np.ptp(shift.reshape(-1, 3), axis=0), found.paths[0].amplitude_mm, rtol=0.03)
+    for path in found.paths[:2]:
+        shift, weight = (getattr(delivery.motion(path.name), key) for key in ("shift_mm", "weight"))
+        np.testing.assert_allclose(np.average(shift.reshape(-1, 3), axis=0, weights=weight.ravel()), 0, atol=0.02)
+        np.testing.assert_allclose(np.ptp(shift.reshape(-1, 3), axis=0), path.amplitude_mm, rtol=0.03, atol=0.01)
 
 
 @pytest.mark.parametrize(
@@ -120,34 +121,37 @@ def test_the_block_loads_and_simulates_with_the_drawn_path(found):
         ("{:g}%", "file"),
         ("T{:02.0f}/RS.1.2.3", "file"),
         ("{:g}%", "CT"),
+        ("{:g}", "NominalPercentageOfRespiratoryPhase"),
     ],
 )
 def test_phases_are_told_in_many_ways(label, where, tmp_path):
     def structures(percent):
         return {"GTV": ("GTV", ball(node(percent), 5.0, 3.0))}
 
-    if where in ("label", "file"):
-        write_4dct(tmp_path / "a", FEW, label if where == "label" else "plan", structures)
-    else:
-        write_4dct(
-            tmp_path / "a", FEW, "plan", structures, lambda data, percent: setattr(data, where, label.format(percent))
-        )
+    def say(data, percent):
+        if where.endswith("Description"):
+            setattr(data, where, label.format(percent))
+
+    write_4dct(tmp_path / "a", FEW, label if where == "label" else "plan", structures, say)
     for i, percent in enumerate(FEW, 1):
         source = tmp_path / "a" / f"set-{i}.dcm"
         if where == "file":
             name = tmp_path / "a" / f"{label.format(percent)}.dcm"
             name.parent.mkdir(exist_ok=True)
             source.rename(name)
-        if where == "CT":
-            draw_on_series(source, f"{ROOT}.7.{i}", tmp_path / "a" / f"ct-{i}", label.format(percent))
+        if where in ("CT", "NominalPercentageOfRespiratoryPhase"):
+            said = {"SeriesDescription" if where == "CT" else where: label.format(percent)}
+            draw_on_series(source, f"{ROOT}.7.{i}", tmp_path / "a" / f"ct-{i}", said)
     np.testing.assert_array_equal(motion_found(tmp_path / "a").percent, FEW)
 
 
-def draw_on_series(structure_set, uid, folder, description):
+def draw_on_series(structure_set, uid, folder, said):
     """A CT series of one slice that a structure set refers to."""
     write_phantom_dicom(folder, ct_z=(0.0,), doses=(), n_plans=0, n_structure_sets=0)
     ct = dcmread(folder / "ct_000.dcm")
-    ct.SeriesInstanceUID, ct.SeriesDescription = uid, description
+    ct.SeriesInstanceUID = uid
+    for keyword, value in said.items():
+        setattr(ct, keyword, float(value) if keyword.startswith("Nominal") else value)
     ct.save_as(folder / "ct_000.dcm")
     data = dcmread(structure_set)
     series, study = Dataset(), Dataset()

@@ -113,7 +113,7 @@ def _percent_of(file: DicomFile, series: dict[str, list[DicomFile]]) -> float | 
     """
     said = {
         "it": [str(file.header.get(word) or "") for word in _OWN_WORDS],
-        "its CT series": [str(ct.header.get("SeriesDescription") or "") for ct in _drawn_on(file, series)[:1]],
+        "its CT series": [text for ct in _drawn_on(file, series)[:1] for text in _of_series(ct)],
     }
     stated = {who: _percents(file, texts) for who, texts in said.items()}
     if not any(stated.values()) and not any(_NO_PHASE.search(text) for texts in said.values() for text in texts):
@@ -123,6 +123,12 @@ def _percent_of(file: DicomFile, series: dict[str, list[DicomFile]]) -> float | 
         words = "; ".join(f"{who} says {' and '.join(f'{p:g} %' for p in of)}" for who, of in stated.items() if of)
         raise CaseError(f"RTSTRUCT {file.name}: which phase? {words}; {_HOW}")
     return found[0] if found else None
+
+
+def _of_series(ct: DicomFile) -> tuple[str, str]:
+    """What a CT slice says of its phase."""
+    nominal = ct.header.get("NominalPercentageOfRespiratoryPhase")
+    return str(ct.header.get("SeriesDescription") or ""), "" if nominal is None else f"{nominal} %"
 
 
 def _percents(file: DicomFile, texts: Sequence[str]) -> list[float]:

@@ -14,7 +14,7 @@ from simulator.plots.breathing import breathing_records
 from simulator.plots.style import svg_bytes
 from simulator.records.breathing import BreathingRecord, Samples, breathing_record
 from simulator.records.breathing_block import breathing_block
-from simulator.records.breathing_files import read_samples
+from simulator.records.breathing_files import is_breathing_record, read_samples
 from simulator.records.breaths import Breaths, Spreads, breaths_of, spreads_of
 from simulator.spec import ConfigError
 
@@ -149,9 +149,14 @@ def breathing_found(
 
 def _read(path: Path, inhale: str | None, unit: str | None, time_unit: str | None) -> BreathingRecord:
     """One record of any of the formats."""
-    trace = read_trace(path) if path.suffix.lower() in (".csv", ".txt") else None
-    if trace is None or len(trace.axes) == 1:
+    is_text = path.suffix.lower() in (".csv", ".txt")
+    trace = read_trace(path) if is_text and not is_breathing_record(path) else None
+    if trace is None:
         return breathing_record(str(path), read_samples(path, unit=unit, time_unit=time_unit), inhale)
+    if inhale or unit or time_unit:
+        raise ConfigError(
+            f"{path}: a record of positions, whose format says unit and direction; leave out --inhale, --unit, --time-unit"
+        )
     return _of_trace(str(path), one_record(trace))
 
 

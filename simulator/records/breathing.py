@@ -115,7 +115,14 @@ def breathing_record(where: str, samples: Samples, inhale: str | None = None) ->
         notes.append(f"the beam flag is always {'on' if beam_on.all() else 'off'}: no gating in this record")
         beam_on = None
     depth = sign * value
-    return BreathingRecord(time_s, depth - np.median(depth), beam_on, None, samples.patient, tuple(notes))
+    depth = depth - np.median(depth)
+    if beam_on is not None:
+        low, high = np.percentile(depth[beam_on], (5, 95))
+        notes.append(
+            f"the beam is on in {100 * beam_on.mean():.0f} % of the time, at depths of {low:.1f} to {high:.1f} mm (5 to 95 %) "
+            "about the median"
+        )
+    return BreathingRecord(time_s, depth, beam_on, None, samples.patient, tuple(notes))
 
 
 def _check_times(where: str, samples: Samples) -> None:

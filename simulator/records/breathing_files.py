@@ -27,6 +27,13 @@ _ROLES = {
 _HOW = "name a column of time and one of amplitude in the first row, such as time (s) and amplitude (mm)"
 
 
+def is_breathing_record(path: str | Path) -> bool:
+    """Whether a file is one of RPM's, or a table that names time and amplitude."""
+    with reading(path, REMEDY):
+        lines = read_text(path, REMEDY).splitlines()
+        return is_rpm(lines) or _header(lines) is not None
+
+
 def read_samples(path: str | Path, *, unit: str | None = None, time_unit: str | None = None) -> Samples:
     """Read a breathing record.
 
@@ -50,7 +57,9 @@ def read_samples(path: str | Path, *, unit: str | None = None, time_unit: str | 
 
 def _table(where: str, lines: list[str], unit: str | None, time_unit: str | None) -> Samples:
     """A table whose header names time and amplitude; other columns that are known are phase, validflag, beam and hold."""
-    number, separator, names = _header(where, lines)
+    if (header := _header(lines)) is None:
+        raise CaseError(f"{where}: no row names time and amplitude, and it is no RPM file; {_HOW}")
+    number, separator, names = header
     roles = _roles(f"{where}:{number}", names)
     table = Cells(where, lines, number, separator, names)
     here = f"{where}:{number}"
@@ -74,15 +83,14 @@ def _table(where: str, lines: list[str], unit: str | None, time_unit: str | None
     )
 
 
-def _header(where: str, lines: list[str]) -> tuple[int, str, list[str]]:
+def _header(lines: list[str]) -> tuple[int, str, list[str]] | None:
     """Line, separator and names of the first row that names time and amplitude."""
     for number, line in enumerate(lines[:_LINES_BEFORE_HEADER], 1):
         for separator in _SEPARATORS:
             names = [name.strip() for name in next(csv.reader([line], delimiter=separator), [])]
-            found = {_role(name) for name in names}
-            if {"time", "amplitude"} <= found:
+            if {"time", "amplitude"} <= {_role(name) for name in names}:
                 return number, separator, names
-    raise CaseError(f"{where}: no row names time and amplitude, and it is no RPM file; {_HOW}")
+    return None
 
 
 def _roles(where: str, names: Sequence[str]) -> dict[str, int]:
