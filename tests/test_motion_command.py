@@ -1,6 +1,7 @@
 """simulator motion: from the structure sets of a 4DCT to paths and a block that a study takes."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,6 +49,18 @@ def test_paths_are_those_that_were_drawn(found):
     assert gtv.volume_change < 0.01
     assert vertebra.is_still
     assert not gtv.is_still
+
+
+def test_centroids_lie_between_slices(tmp_path):
+    """Slices 3 mm thick, a sphere of 24 mm that moves by parts of a slice."""
+
+    def place(percent):
+        return (0.0, 0.0, 0.4 * percent / 25)
+
+    found = motion_found(
+        write_4dct(tmp_path / "a", FEW, structures=lambda p: {"GTV": ("GTV", ball(place(p), 12.0, 3.0))})
+    )
+    np.testing.assert_allclose(found.paths[0].path_mm[:, 2], np.arange(4) * 0.4 - 0.6, atol=0.02)
 
 
 def ellipse(n, across_mm, along_mm=(0.0, 0.0, 10.0), trailing=0.0):
@@ -304,3 +317,12 @@ def test_the_figure_shows_closed_paths(found, tmp_path):
     write_motion(found, tmp_path / "one")
     write_motion(found, tmp_path / "two")
     assert (tmp_path / "one" / "motion.svg").read_bytes() == (tmp_path / "two" / "motion.svg").read_bytes()
+
+
+def test_the_page_shows_what_the_command_says(found):
+    page = (Path(__file__).parents[1] / "docs" / "motion.md").read_text(encoding="utf-8")
+    table = page.split("<!-- table: begin -->")[1].split("<!-- table: end -->")[0].strip().splitlines()
+    ((_, columns, rows),) = found.tables
+    shown = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in table]
+    assert shown[0] == columns
+    assert shown[2:] == rows

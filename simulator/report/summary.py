@@ -53,11 +53,11 @@ def _question(results: xr.DataTree) -> str:
     which = f"Which of {n} strategies (margin, motion management, image guidance) covers" if n > 1 else "Does it cover"
     return (
         f"{which} the target {about['target']} and spares the organs, whatever may go wrong in the course? "
-        f"About {_WHOM[about['subject']]}: {about['case_name']}, {about['prescription_gy']:g} Gy in {about['fractions']} "
-        "fractions on the "
-        f"{about['isodose_percent']:g} % isodose. Wanted: {readable(attrs['wanted'])} in {100 * attrs['probability']:g} % of "
-        f"courses and each mandatory limit of an organ in {100 * attrs['organ_probability']:g} % (unless the study gives a "
-        f"goal its own), each at the lower end of its 95 % interval; simulated in {about['n_courses']} whole courses of "
+        f"About {_WHOM[about.get('subject', 'population')]}: {about['case_name']}, {about['prescription_gy']:g} Gy in "
+        f"{about['fractions']} fractions on the {about['isodose_percent']:g} % isodose. "
+        f"Wanted: {readable(attrs['wanted'])} in {100 * attrs['probability']:g} % of courses and each mandatory limit of an "
+        f"organ in {100 * attrs['organ_probability']:g} % (unless the study gives a goal its own), each at the lower end of "
+        f"its 95 % interval; simulated in {about['n_courses']} whole courses of "
         "each strategy, the same virtual patients for all."
     )
 
