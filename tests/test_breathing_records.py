@@ -406,3 +406,24 @@ def test_settings_of_the_other_kind(options, message, tmp_path):
         describe_motion([tmp_path], unit="mm")
     with pytest.raises(ConfigError, match="a folder beside other paths: give one 4DCT"):
         describe_motion([tmp_path, path])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read (No such file or directory); give the path of a breathing record"),
+        (b"PK\x03\x04 and more", "a workbook, and a record of text is wanted; save the sheet as CSV (UTF-8)"),
+        (
+            bytes(128) + b"DICM",
+            "a DICOM file; name the folder that holds the structure sets of all phases, or a record",
+        ),
+        ("time (s),amplit\u00fcde".encode("latin-1"), "1: byte 0xfc is not UTF-8"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.vxp", "a.csv"])
+def test_files_of_other_kinds(name, content, message, tmp_path):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(SimulatorError) as refused:
+        breathing_found([tmp_path / name])
+    assert message in str(refused.value)

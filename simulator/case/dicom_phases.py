@@ -24,7 +24,7 @@ _BY_DEPTH = re.compile(r"\d\s*%?\s*(?:in|ex)(?:h|hale|sp|spiration)?(?![a-z])|(?
 _NO_PHASE = re.compile(r"(?<![a-z])(?:avg|ave|average|aip|mip|minip|mean|untagged|itv)(?![a-z])", re.I)
 _OWN_WORDS = ("StructureSetLabel", "StructureSetName", "StructureSetDescription", "SeriesDescription")
 _CYCLE, _SAME_PERCENT, _ROUNDING = 100.0, 0.9, 1.01
-_MOST_MISSING = 9
+_MOST_MISSING, _MOST_NAMES = 9, 3
 _HOW = "name its file or folder after the phase, such as T30, or put the percentage into its label"
 
 
@@ -148,7 +148,7 @@ def _percents(file: DicomFile, texts: Sequence[str]) -> list[float]:
 def _require_whole_cycle(folder: str, told: Sequence[tuple[float, DicomFile]], untold: Sequence[str]) -> None:
     """Refuse phases that are doubled or do not share the cycle equally."""
     if len(told) < 2:
-        without = f" ({', '.join(untold)})" if untold else ""
+        without = f" ({_listed(untold)})" if untold else ""
         raise CaseError(
             f"{folder}: {len(told)} structure sets say which phase of the breathing they are, two or more are wanted; "
             f"{len(untold)} say none{without}; {_HOW}"
@@ -165,9 +165,14 @@ def _require_whole_cycle(folder: str, told: Sequence[tuple[float, DicomFile]], u
     if missing or len(percents) != n:
         which = ", ".join(f"{m:.3g} %" for m in missing)
         lacking = f"phase {which} is missing" if 0 < len(missing) <= _MOST_MISSING else "they are not"
-        also = f"; {', '.join(untold)} say no phase: {_HOW}" if untold else ""
+        also = f"; {_listed(untold)} say no phase: {_HOW}" if untold else ""
         shown = ", ".join(f"{p:g}" for p in percents)
         raise CaseError(f"{folder}: phases {shown} % have to be equally spaced over the cycle: {lacking}{also}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
 
 
 def _drawn(file: DicomFile, percent: float, series: dict[str, list[DicomFile]]) -> DrawnPhase:

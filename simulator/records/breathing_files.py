@@ -13,6 +13,7 @@ from simulator.records.breathing_cells import Cells
 from simulator.records.rpm import is_rpm, rpm_samples
 from simulator.spec import CaseError, ConfigError
 
+_REMEDY_OF_FILE = "give the path of a breathing record"
 _SEPARATORS = (";", "\t", ",", "|")
 _LINES_BEFORE_HEADER = 40
 _SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "msec": 1e-3, "milliseconds": 1e-3}
@@ -27,10 +28,23 @@ _ROLES = {
 _HOW = "name a column of time and one of amplitude in the first row, such as time (s) and amplitude (mm)"
 
 
+def _lines(path: str | Path) -> list[str]:
+    """Lines of text; other things that a user may name are told apart."""
+    with Path(path).open("rb") as file:
+        start = file.read(132)
+    if start[128:] == b"DICM":
+        raise CaseError(
+            f"{path}: a DICOM file; name the folder that holds the structure sets of all phases, or a record"
+        )
+    if start[:4] in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
+        raise CaseError(f"{path}: a workbook, and a record of text is wanted; save the sheet as CSV (UTF-8)")
+    return read_text(path, REMEDY).splitlines()
+
+
 def is_breathing_record(path: str | Path) -> bool:
     """Whether a file is one of RPM's, or a table that names time and amplitude."""
-    with reading(path, REMEDY):
-        lines = read_text(path, REMEDY).splitlines()
+    with reading(path, _REMEDY_OF_FILE):
+        lines = _lines(path)
         return is_rpm(lines) or _header(lines) is not None
 
 
@@ -48,8 +62,8 @@ def read_samples(path: str | Path, *, unit: str | None = None, time_unit: str | 
     for name, asked, known in (("unit", unit, ("mm", "cm")), ("time-unit", time_unit, ("s", "ms"))):
         if asked not in (None, *known):
             raise ConfigError(f"--{name}: {asked!r} is none? say {' or '.join(known)}")
-    with reading(path, REMEDY):
-        lines = read_text(path, REMEDY).splitlines()
+    with reading(path, _REMEDY_OF_FILE):
+        lines = _lines(path)
         if is_rpm(lines):
             return rpm_samples(str(path), lines, unit)
         return _table(str(path), lines, unit, time_unit)

@@ -53,7 +53,7 @@ _POPULATION = _Subject(
     "its spread between patients",
 )
 _PATIENT = _Subject(
-    "patient           # this one: what is measured of him is known; `population`: patients in general",
+    "patient           # this one: what is measured of him is known (docs/motion.md); `population`: patients in general",
     """# systematic: between patients of the clinic, of whom he is one, so that his own
                            # is drawn anew in each course; random: from fraction to fraction""",
     ", usual at the site; his own by `simulator motion FOLDER` (4DCT)",
