@@ -2,12 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 import yaml
 from test_messages import GOOD
 
 from simulator.problem.preparation import prepare
 from simulator.problem.words import study_in_words
+from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.spec import SimulatorError
 from simulator.study_file.loading import load_study
 from simulator.study_file.schema import StudyConfig
@@ -68,3 +70,15 @@ def test_nobody_else(tmp_path):
     (tmp_path / "a.yaml").write_text(GOOD + "subject: clinic\n", encoding="utf-8")
     with pytest.raises(SimulatorError, match=r"subject: .*'population' or 'patient'"):
         load_study(tmp_path / "a.yaml")
+
+
+def test_whom_it_is_about_changes_no_number():
+    raw = yaml.safe_load(GOOD) | {
+        "uncertainty": {"respiration": {"amplitude_mm": 5, "course_cv": 0.3, "fraction_cv": 0.2}}
+    }
+    shifts = []
+    for subject in ("population", "patient"):
+        problem = prepare(StudyConfig.model_validate(raw | {"subject": subject}))
+        delivery = deliver_courses(problem, problem.strategies[0], course_draws(problem, 0, 5))
+        shifts.append(delivery.motion("GTV").shift_mm)
+    np.testing.assert_array_equal(*shifts)
