@@ -167,6 +167,7 @@ def _attributes(n_courses: int, n_strategies: int) -> dict[str, object]:
         "prescription_gy": RX_GY,
         "fractions": 5,
         "isodose_percent": 80.0,
+        "subject": "population",
         "case_name": "box",
         "case_description": "case: a box",
         "target": "GTV",

@@ -208,6 +208,10 @@ def test_pairs_that_cannot_be_told_apart_are_marked(results, text):
         assert row[3].strip().startswith(f"{100 * pair['joint_difference'].item():+.1f}")
 
 
+def test_the_page_says_whom_it_is_about(results, text):
+    assert f"About a population with this anatomy: {results.attrs['case_name']}, target" in text
+
+
 def test_text_of_the_study_is_escaped_and_whole(results, text):
     assert "name: &lt;synthetic&gt; &amp; small" in text
     assert "12 strategies &lt;of&gt; courses." in text

@@ -14,6 +14,7 @@ from simulator.case.naming import StructureNames
 from simulator.case.tg263 import is_organ, standard_name, standard_names
 from simulator.metrics.goals import parse_goal
 from simulator.problem.preparation import prepare
+from simulator.problem.subject import notes_on_subject
 from simulator.spec import ConfigError
 from simulator.study_file.checked_yaml import parse_yaml, to_scalar
 from simulator.study_file.loading import load_study
@@ -138,9 +139,9 @@ def test_check_accepts_the_starter_of_any_folder(name):
 
 @given(st.lists(TEXT, min_size=1, max_size=8, unique=True), st.randoms())
 def test_every_structure_can_be_named_in_a_goal(names, random):
-    from simulator.study_file.starter import _aliases
+    from simulator.study_file.starter import aliases_of
 
-    aliases = _aliases(names)
+    aliases = aliases_of(names)
     found = StructureNames(names, {short: [name] for short, name in aliases.items()}, "x")
     standard = list(found.standard.values())
     assert len(set(standard)) == len(names)
@@ -243,3 +244,18 @@ def test_published_goals_find_the_clinics_organs(tmp_path):
     (tmp_path / "study.yaml").write_text(starter_study("mediastinal", tmp_path / "dicom"), encoding="utf-8")
     problem = prepare(load_study(tmp_path / "study.yaml"))
     assert "SpinalCord" in {goal.metric.structure for goal in problem.goals}
+
+
+def test_a_patient_s_study_is_about_him(tmp_path):
+    """His spreads are explained, and `check` reminds of what is still a population's."""
+    write_phantom_dicom(tmp_path / "dicom")
+    (tmp_path / "own.yaml").write_text(starter_study("mediastinal", tmp_path / "dicom"), encoding="utf-8")
+    study = load_study(tmp_path / "own.yaml")
+    text = (tmp_path / "own.yaml").read_text(encoding="utf-8")
+    assert study.subject == "patient"
+    assert "how well his own amplitude is known" in text
+    assert "of whom he is one" in text
+    assert any("course_cv 0.4 looks like the spread between patients" in note for note in notes_on_subject(study))
+    (tmp_path / "phantom.yaml").write_text(starter_study("mediastinal"), encoding="utf-8")
+    assert load_study(tmp_path / "phantom.yaml").subject == "population"
+    assert "his own" not in (tmp_path / "phantom.yaml").read_text(encoding="utf-8")

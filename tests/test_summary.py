@@ -55,6 +55,15 @@ def test_what_does_not_fit_is_counted():
     assert goals + next(int(t.split()[2]) for t in texts(second) if "more in report.html" in t) == 30
 
 
+@pytest.mark.parametrize(
+    ("subject", "whom"), [("patient", "one patient"), ("population", "a population with this anatomy")]
+)
+def test_the_pages_say_whom_they_are_about(subject, whom):
+    results = synthetic_results()
+    results.attrs["subject"] = subject
+    assert f" About {whom}: {results.attrs['case_name']}, " in words_of(results).question
+
+
 def test_the_pages_say_what_the_results_say():
     results = synthetic_results()
     words = words_of(results)

@@ -104,6 +104,7 @@ def assemble(
         simulator_version=__version__,
         config=dump_study(config),
         name=config.name,
+        subject=config.subject,
         seed=config.seed,
         n_courses=values.shape[1],
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -311,6 +311,55 @@ def errors(
         say(f"wrote {out}")
 
 
+@app.command()
+def motion(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            help="folder with the structure sets of a 4DCT's phases, or breathing records",
+            metavar="FOLDER or RECORD...",
+        ),
+    ],
+    target: Annotated[str | None, typer.Option(help="4DCT: the target, as the structure sets name it")] = None,
+    organ: Annotated[
+        list[str] | None,
+        typer.Option(help="4DCT: a structure to follow beside it, repeatable (default: all in every phase)"),
+    ] = None,
+    inhale_percent: Annotated[
+        float | None, typer.Option(min=0, max=100, help="4DCT: phase of inhale, in percent of the cycle (default: 0)")
+    ] = None,
+    inhale: Annotated[
+        str | None, typer.Option(help="records: plus or minus, where they do not say which way is inhale")
+    ] = None,
+    unit: Annotated[str | None, typer.Option(help="records: mm or cm, where no column's name says it")] = None,
+    time_unit: Annotated[str | None, typer.Option(help="records: s or ms, where no column's name says it")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for motion.yaml, motion.csv and motion.svg")] = None,
+) -> None:
+    """Describe breathing from a 4DCT's structure sets or from breathing records, for a study."""
+    from simulator.commands.motion import describe_motion, write_found
+    from simulator.files import printable, require_own
+
+    if out is not None:
+        require_own(out)
+    found = describe_motion(
+        paths,
+        target=target,
+        organs=organ or (),
+        inhale_percent=inhale_percent,
+        inhale=inhale,
+        unit=unit,
+        time_unit=time_unit,
+    )
+    for note in found.notes:
+        tell(f"note: {note}")
+    for title, columns, rows in found.tables:
+        console().print(text_table(title, columns, rows))
+    print(f"\n{printable(found.block)}")  # as it stands: a folded comment would be no comment
+    if out is not None:
+        write_found(found, out)
+        say(f"wrote {out}")
+
+
 def main() -> None:
     """Entry point: 0 done, 1 a defect of ours, 2 wrong input, 128 and the signal's number when stopped by one."""
     make_ready()

@@ -64,6 +64,7 @@ def _problem_tables(problem: Problem) -> list[Table]:
     targets = ", ".join(f"{target.name} ({target.structure.volume_cc:.2f} cc)" for target in problem.targets)
     study = [
         ("study", config.name),
+        ("subject", config.subject),
         ("case", f"{problem.case.name}, target {targets}"),
         ("prescription", config.prescription.describe()),
         ("plan", config.plan.model),

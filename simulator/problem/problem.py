@@ -21,6 +21,7 @@ from simulator.population.bands import DOSE_BINS
 from simulator.population.intervals import clopper_pearson_interval, randomisation_interval, wilson_interval
 from simulator.problem.margins import PlanRequest, planned_alike
 from simulator.problem.record import notes_on_record
+from simulator.problem.subject import notes_on_subject
 from simulator.problem.target import Target
 from simulator.readable import Readable
 from simulator.sampling.courses import Setting
@@ -151,11 +152,7 @@ class Problem(Readable):
                 )
         found += notes_on_record(self.record)
         breathing = self.config.uncertainty.respiration
-        if breathing is not None and breathing.course_cv and not hasattr(self.config.case, "phantom"):
-            found.append(
-                "uncertainty.respiration.course_cv is the spread between patients, and the case is one patient whose amplitude "
-                "was measured: set it to 0 unless that measurement is uncertain"
-            )
+        found += notes_on_subject(self.config)
         if breathing is not None and not breathing.moves:
             found.append("uncertainty.respiration moves nothing: amplitude_mm is 0")
         for target in self.targets:

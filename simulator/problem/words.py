@@ -4,6 +4,7 @@ import json
 
 from simulator.plan.model import PlanModelKind
 from simulator.problem.problem import Problem
+from simulator.problem.subject import subject_in_words
 from simulator.strategy import Strategy
 from simulator.study_file.published import published_tissues
 from simulator.study_file.schema import StudyConfig
@@ -29,6 +30,7 @@ def study_in_words(problem: Problem) -> str:
         f"{_courses_in_words(config)} whole treatment courses of {rx.dose_gy:g} Gy in {rx.fractions} fractions, prescribed to "
         f"the {rx.isodose_percent:g} % isodose, are simulated for every strategy ({len(problem.strategies)}); every "
         f"strategy meets the same virtual patients (seed {config.seed}).",
+        subject_in_words(config),
         *config.uncertainty.describe(),
         *(f"Motion management, {text}." for text in motions),
         *(f"Image guidance, {text}." for text in guidances),

@@ -22,6 +22,9 @@ def render_summary(results: xr.DataTree, path: Path) -> None:
         path.write_bytes(pdf_bytes(summary_sheets(results, words), words.title))
 
 
+_WHOM = {"patient": "one patient", "population": "a population with this anatomy"}
+
+
 def words_of(results: xr.DataTree) -> SummaryWords:
     """What the pages say."""
     about, decision = {str(key): value for key, value in results.attrs.items()}, decision_table(results)
@@ -50,10 +53,11 @@ def _question(results: xr.DataTree) -> str:
     which = f"Which of {n} strategies (margin, motion management, image guidance) covers" if n > 1 else "Does it cover"
     return (
         f"{which} the target {about['target']} and spares the organs, whatever may go wrong in the course? "
-        f"{about['case_name']}, {about['prescription_gy']:g} Gy in {about['fractions']} fractions on the "
-        f"{about['isodose_percent']:g} % isodose. Wanted: {readable(attrs['wanted'])} in {100 * attrs['probability']:g} % of "
-        f"courses and each mandatory limit of an organ in {100 * attrs['organ_probability']:g} % (unless the study gives a "
-        f"goal its own), each at the lower end of its 95 % interval; simulated in {about['n_courses']} whole courses of "
+        f"About {_WHOM[about.get('subject', 'population')]}: {about['case_name']}, {about['prescription_gy']:g} Gy in "
+        f"{about['fractions']} fractions on the {about['isodose_percent']:g} % isodose. "
+        f"Wanted: {readable(attrs['wanted'])} in {100 * attrs['probability']:g} % of courses and each mandatory limit of an "
+        f"organ in {100 * attrs['organ_probability']:g} % (unless the study gives a goal its own), each at the lower end of "
+        f"its 95 % interval; simulated in {about['n_courses']} whole courses of "
         "each strategy, the same virtual patients for all."
     )
 

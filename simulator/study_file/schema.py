@@ -224,6 +224,11 @@ class StudyConfig(Readable, Spec):
     name: Annotated[str, Field(pattern=r"^[\w-][\w.-]*$")] = Field(
         description="name of the study and of its results folder"
     )
+    subject: Literal["population", "patient"] = Field(
+        "population",
+        description="whom the study is about: patients in general who have this anatomy, or one patient, of whom what was "
+        "measured is known; it says what spreads mean (docs/motion.md), and changes no number",
+    )
     case: CaseSource = Field(description="the anatomy: a phantom, a DICOM-RT folder or a case file")
     prescription: Prescription = Field(description="dose, fractions and prescription isodose")
     plan: PlanModel = Field(description="where each candidate margin's planned dose comes from")

@@ -30,10 +30,36 @@ class _Site:
 
 
 _BREATHING = """  respiration:
-    amplitude_mm: {amplitude}   # peak to peak
-    course_cv: 0.4         # spread of the amplitude between patients; 0 once it is measured in this one
-    fraction_cv: 0.2       # and between fractions
+    amplitude_mm: {amplitude}   # peak to peak{{own_amplitude}}
+    course_cv: 0.4         # {{amplitude_between_courses}}
+    fraction_cv: 0.2       # its spread between fractions
 """
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """Whom a study is about, and what its spreads between courses are then."""
+
+    line: str
+    errors: str
+    own_amplitude: str
+    amplitude_between_courses: str
+
+
+_POPULATION = _Subject(
+    "population        # patients in general; `patient`: one of them (init --dicom writes that)",
+    "# systematic: between patients; random: between the fractions of each",
+    "",
+    "its spread between patients",
+)
+_PATIENT = _Subject(
+    "patient           # this one: what is measured of him is known (docs/motion.md); `population`: patients in general",
+    """# systematic: between patients of the clinic, of whom he is one, so that his own
+                           # is drawn anew in each course; random: from fraction to fraction""",
+    ", usual at the site; his own by `simulator motion FOLDER` (4DCT)",
+    """how well his own amplitude is known: as patients differ, until it is measured;
+                           # then only as his days do (fraction_cv, after one 4DCT)""",
+)
 _MANAGED = "[none, itv]      # also mid-ventilation, gating, breath-hold, tracking, compression"
 _SITES = {
     "mediastinal": _Site(
@@ -46,7 +72,7 @@ _SITES = {
     ),
     "pelvic": _Site(
         30, 3, "[2.3, 3.0, 2.8]", "systematic_mm: [1.9, 1.9, 1.9], random_mm: [1.4, 1.4, 1.4]",
-        "  # respiration: {amplitude_mm: [0.3, 0.5, 1.0]}         # pelvic nodes hardly breathe\n",
+        "  # respiration: {{amplitude_mm: [0.3, 0.5, 1.0]}}         # pelvic nodes hardly breathe\n",
         "[none]           # with respiration also itv, mid-ventilation, gating, breath-hold, tracking, compression",
         "Rectum",
     ),
@@ -80,6 +106,7 @@ _MARGINS = "[0, 3, 5, 8] # also [5, 5, 8] per axis, or van-herk"
 _STUDY = """# A study: what can go wrong, what is done about it, what counts as success.
 # Every key is explained in docs/configuration.md. Next: simulator check THIS_FILE
 name: {study}
+subject: {subject.line}
 
 {case}
 prescription: {prescription}
@@ -88,12 +115,13 @@ plan:
 {plan}
 
 uncertainty:               # one standard deviation per axis (LR, AP, SI); leave out what you do not want
+                           {subject.errors}
   setup:
     systematic_mm: {site.setup_mm}
     random_mm: {site.setup_mm}
   baseline: {{{site.baseline}}}   # of the target against bone
   drift: {{sd_mm_per_min: [0.08, 0.08, 0.08]}}   # of the patient during the session
-{site.respiration}  registration: {{systematic_mm: [2.0, 2.0, 2.0]}}   # PET-CT to planning CT (judgement)
+{respiration}  registration: {{systematic_mm: [2.0, 2.0, 2.0]}}   # PET-CT to planning CT (judgement)
   delineation: {{sd_mm: 1.5, correlation_deg: 45}}   # of the drawn target (judgement)
   isocentre: {{systematic_mm: [0.4, 0.4, 0.4]}}      # between image and beam
   # organs: {{Bowel_Small: {{random_mm: 4.5, degrees_of_freedom: 3}}}}   # that move on their own
@@ -135,11 +163,16 @@ def starter_study(site: str, dicom: Path | None = None) -> str:
         found = inventory(dicom)
         target, case = _dicom_case(dicom, found.structures)
         drawn = [s for s in found.structures if s.source == found.structures[0].source]
-        short = {name: short for short, name in _aliases([s.name for s in drawn]).items()}
+        short = {name: short for short, name in aliases_of([s.name for s in drawn]).items()}
         own = [plan.with_names(short) for plan in own_plans(found, drawn)]
         case += _which_plan(found, own)
     prescription, fractions = _prescription(usual, found)
+    subject = _POPULATION if dicom is None else _PATIENT
     return _STUDY.format(
+        subject=subject,
+        respiration=usual.respiration.format(
+            own_amplitude=subject.own_amplitude, amplitude_between_courses=subject.amplitude_between_courses
+        ),
         study=f"my-{site}-node" if dicom is None else f"{site}-{_pseudonym(dicom)}",
         name=site,
         site=usual,
@@ -247,7 +280,7 @@ def _dicom_case(dicom: Path, structures: Sequence[StructureEntry]) -> tuple[str,
     sources = list(dict.fromkeys(s.source for s in structures))
     own = [s for s in structures if s.source == sources[0]]
     which = f"  structure_set: {to_scalar(sources[0])}   # CHOOSE one of {', '.join(sources)}"
-    aliases = _aliases([s.name for s in own])
+    aliases = aliases_of([s.name for s in own])
     shown = ", ".join(f"{to_scalar(short)}: [{to_scalar(name, quoted=True)}]" for short, name in aliases.items())
     target, why = target_of(own)
     names = ", ".join(s.name for s in own)
@@ -295,7 +328,7 @@ def _rank(structure: StructureEntry) -> tuple[bool, int, int] | None:
     )
 
 
-def _aliases(names: list[str]) -> dict[str, str]:
+def aliases_of(names: list[str]) -> dict[str, str]:
     """New name: name of the structure set, standard ones for organs, others where a goal cannot spell a name with blanks."""
     aliases = standard_names(names)
     for name in names:

@@ -64,7 +64,9 @@ class Respiration(Source):
         1.0, description="mean amplitude at delivery over the planning amplitude (4DCT understates abdominal motion)"
     )
     course_cv: _Cv = Field(
-        0.0, description="coefficient of variation of the amplitude between courses (patients), log-normal"
+        0.0,
+        description="coefficient of variation of the amplitude between courses, log-normal: between patients, or for `subject: "
+        "patient` how well his own amplitude is known",
     )
     fraction_cv: _Cv = Field(0.0, description="coefficient of variation of the amplitude between fractions, log-normal")
     breath_cv: _Cv = Field(0.0, description="coefficient of variation of the amplitude between breaths, log-normal")
@@ -177,7 +179,7 @@ class Respiration(Source):
             what = f"Lujan cos^{2 * self.n} motion of the target, peak to peak {in_axes(self.amplitude_mm)} mm (LR, AP, SI)"
         factor = f" times {self.delivery_factor:g} at delivery" if self.delivery_factor != 1 else ""
         return (
-            f"Respiration: {what}{factor}, amplitude varying by {self.course_cv:.0%} between patients, "
+            f"Respiration: {what}{factor}, amplitude varying by {self.course_cv:.0%} between courses, "
             f"{self.fraction_cv:.0%} between fractions and {self.breath_cv:.0%} between breaths{others}."
         )
 
