@@ -191,7 +191,7 @@ def test_axes_that_go_together_are_told(tmp_path):
 
 
 def test_a_folder_and_a_missing_file(tmp_path):
-    with pytest.raises(ConfigError, match="a folder, and a table of shifts is wanted"):
+    with pytest.raises(SimulatorError, match="no spatial registration"):
         errors_found(tmp_path, "dicom")
     with pytest.raises(SimulatorError, match=r"none\.csv: cannot be read \(No such file or directory\)"):
         errors_found(tmp_path / "none.csv", "dicom")

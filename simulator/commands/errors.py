@@ -1,12 +1,13 @@
 """Errors of a clinic from its record of shifts: what is odd, estimates, and a block for a study."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from simulator import __version__
+from simulator.case.dicom_registrations import read_registrations
 from simulator.conventions import AXES
 from simulator.files import mark_own, require_own, whole_file, write_table
 from simulator.plots.records import record_of_shifts
@@ -26,6 +27,7 @@ from simulator.records.posterior import (
     require_spread,
 )
 from simulator.records.record import ShiftRecord
+from simulator.records.registered import registered_shifts
 from simulator.records.rows import MEASURED
 from simulator.records.study_block import study_block
 from simulator.records.table import read_shifts
@@ -62,6 +64,11 @@ class ErrorsFound:
     turns: Estimated | None
 
     @property
+    def self_test(self) -> tuple[str, str]:
+        """Two lines to hold against one's own record."""
+        return self.convention.self_test("table" if self.record.place == "line" else "registrations")
+
+    @property
     def made_of(self) -> str:
         """Patients and images in words."""
         n = self.record.n_patients
@@ -85,24 +92,35 @@ def errors_found(
     unit: str | None = None,
     measured: str = "before",
     corrections: bool = False,
+    isocentre: str | None = None,
+    image_isocentre: str | None = None,
     seed: int = 1,
 ) -> ErrorsFound:
-    """Read a table of shifts and estimate its errors.
+    """Read a table of shifts, or a folder of spatial registrations, and estimate its errors.
 
     Raises
     ------
-    ConfigError, CaseError : a setting that is none of those named, or a table that cannot be used.
+    ConfigError, CaseError : a setting that is none of those named, or a record that cannot be used.
     """
+    convention = convention or ("dicom" if path.is_dir() else None)
     for name, value, known in (("convention", convention, tuple(CONVENTIONS)), ("measured", measured, MEASURED)):
         if value not in known:
             wrong = f"{value!r} is none" if value else "which way is plus"
             raise ConfigError(f"--{name}: {wrong}? say {' or '.join(known)} (docs/errors.md explains them)")
     if unit not in (None, "mm", "cm"):
         raise ConfigError(f"--unit: {unit!r} is none? say mm or cm")
-    if path.is_dir():
-        raise ConfigError(f"{path}: a folder, and a table of shifts is wanted; name its file (CSV)")
     signs = CONVENTIONS[str(convention)]
-    whole = read_shifts(path, signs, unit=unit, measured=measured, corrections=corrections)
+    if path.is_dir():
+        if convention != "dicom" or unit or corrections:
+            raise ConfigError(
+                f"{path}: registrations are in DICOM coordinates and mm, and say themselves which way they go; leave out "
+                "--convention, --unit and --corrections, or name a table"
+            )
+        whole = _registered(path, _point("isocentre", isocentre), _point("image-isocentre", image_isocentre))
+    elif isocentre or image_isocentre:
+        raise ConfigError(f"{path}: a table needs no isocentre; leave out --isocentre and --image-isocentre")
+    else:
+        whole = read_shifts(path, signs, unit=unit, measured=measured, corrections=corrections)
     record = first_images(whole)
     notes = findings(record, corrections=corrections)
     require_spread(record.shift_mm, record.patient, str(path))
@@ -121,6 +139,30 @@ def errors_found(
         if not turned or not kept.all():
             notes.append(f"rotations stand in {kept.sum()} of {len(kept)} images{'' if turned else '; not used'}")
     return ErrorsFound(signs, record, notes, measured, seed, shifts, turns)
+
+
+def _registered(folder: Path, isocentre_mm: Sequence[float] | None, image_mm: Sequence[float] | None) -> ShiftRecord:
+    images, notes = read_registrations(folder, isocentre_mm, image_mm)
+    names = ("patient", "file", "isocentre_mm", "shift_mm", "rotation_deg")
+    return registered_shifts(
+        str(folder),
+        when=[image.when for image in images],
+        notes=notes,
+        **{name: np.array([getattr(image, name) for image in images]) for name in names},
+    )
+
+
+def _point(option: str, text: str | None) -> tuple[float, ...] | None:
+    """A point that the user gives as X,Y,Z in mm."""
+    if text is None:
+        return None
+    try:
+        point = tuple(float(value) for value in text.split(","))
+    except ValueError:
+        point = ()
+    if len(point) != 3 or not np.isfinite(point).all():
+        raise ConfigError(f"--{option}: {text!r} is no point; say three numbers in mm, as in --{option} 12.5,-40,3")
+    return point
 
 
 def _estimated(unit: str, record: ShiftRecord, values: np.ndarray, seed: int) -> Estimated:

@@ -25,8 +25,8 @@ def first_images(record: ShiftRecord) -> ShiftRecord:
         return record
     spread = [float(np.sqrt((record.shift_mm[rows] ** 2).mean())) for rows in (kept, again)]
     note = (
-        f"images that repeat a fraction are not used (lines {_listed(record.line[again])}): RMS {spread[1]:.1f} mm against "
-        f"{spread[0]:.1f} of the first ones"
+        f"images that repeat a fraction are not used ({record.place}s {_listed(record.line[again])}): RMS {spread[1]:.1f} mm "
+        f"against {spread[0]:.1f} of the first ones"
     )
     if spread[1] < spread[0] / 2:
         note += ", like residuals after correction or intrafraction motion"
@@ -89,9 +89,9 @@ def _outliers(record: ShiftRecord) -> Iterator[str]:
     spread = _FROM_MAD * np.nanmedian(np.where(off[several] == 0, np.nan, np.abs(off[several])), axis=0)
     far = (np.abs(off) > _OUTLYING_SD * spread) & several[:, None]
     for image, axis in np.argwhere(far):
-        which = f"line {record.line[image]}: patient {record.patient[image] + 1}, fraction {record.fraction[image]}"
         yield (
-            f"{which}: {AXES[axis]} is "
+            f"{record.place} {record.line[image]}: patient {record.patient[image] + 1}, fraction {record.fraction[image]}: "
+            f"{AXES[axis]} is "
             f"{off[image, axis]:+.1f} mm off his others, {abs(off[image, axis]) / spread[axis]:.0f} times what is usual; kept"
         )
 
