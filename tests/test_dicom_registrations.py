@@ -24,6 +24,7 @@ from simulator.commands.cli import app
 from simulator.commands.errors import errors_found
 from simulator.records import posterior as posterior_page
 from simulator.records.findings import findings, first_images
+from simulator.report import errors as errors_page
 from simulator.spec import SimulatorError
 
 FRAME, IMAGE = f"{ROOT}.1.0", f"{ROOT}.2.0.0"
@@ -109,7 +110,7 @@ def test_days_are_fractions_and_the_first_image_of_a_day_counts(tmp_path):
     np.testing.assert_array_equal(record.fraction, [1, 2, 2, 3, 1, 2, 3])
     kept = first_images(record)
     np.testing.assert_allclose(kept.shift_mm, 1, atol=1e-6)
-    assert "images that repeat a fraction are not used (files 1): RMS 0.1 mm against 1.0" in "\n".join(kept.notes)
+    assert "images that repeat a fraction are not used (file 1): RMS 0.1 mm against 1.0" in "\n".join(kept.notes)
 
 
 def test_without_dates_each_image_is_a_fraction(tmp_path):
@@ -242,7 +243,8 @@ def test_a_table_needs_no_isocentre(tmp_path):
     assert "a table needs no isocentre" in str(done.exception)
 
 
-def test_the_command_reads_a_folder_and_names_no_patient(tmp_path):
+def test_the_command_reads_a_folder_and_names_no_patient(tmp_path, monkeypatch):
+    monkeypatch.setattr(errors_page, "svg_uri", lambda figure: "data:,")
     folder = write_clinic(tmp_path / "clinic", shifts(1, 5, 3), shifts(2, 5, 3) / 3)
     done = CliRunner().invoke(app, ["errors", str(folder), "--out", str(tmp_path / "out"), "--isocentre", "-1,2,3"])
     assert done.exit_code == 0, done.output

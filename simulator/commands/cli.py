@@ -303,12 +303,16 @@ def errors(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="seed of the sampler")] = 1,
     out: Annotated[
-        Path | None, typer.Option(help="folder for errors.yaml, errors.csv, errors.svg and posterior.nc (draws)")
+        Path | None,
+        typer.Option(
+            help="folder for errors.html (the page), errors.yaml, errors.csv, errors.svg and posterior.nc (draws)"
+        ),
     ] = None,
 ) -> None:
     """Estimate a clinic's M, Σ and σ from its record of image guidance, with intervals, for a study."""
-    from simulator.commands.errors import chains_in_words, errors_found, rows_of, write_errors
+    from simulator.commands.errors import errors_found, write_errors
     from simulator.files import printable, require_own
+    from simulator.records.estimates import chains_in_words, rows_of
 
     if out is not None:
         require_own(out)

@@ -24,10 +24,9 @@ def first_images(record: ShiftRecord) -> ShiftRecord:
     if not len(again):
         return record
     spread = [float(np.sqrt((record.shift_mm[rows] ** 2).mean())) for rows in (kept, again)]
-    note = (
-        f"images that repeat a fraction are not used ({record.place}s {_listed(record.line[again])}): RMS {spread[1]:.1f} mm "
-        f"against {spread[0]:.1f} of the first ones"
-    )
+    places = f"{record.place}{'s' if len(again) > 1 else ''} {_listed(record.line[again])}"
+    rms = f"RMS {spread[1]:.1f} mm against {spread[0]:.1f} of the first ones"
+    note = f"images that repeat a fraction are not used ({places}): {rms}"
     if spread[1] < spread[0] / 2:
         note += ", like residuals after correction or intrafraction motion"
     return record.taken(kept, note)
