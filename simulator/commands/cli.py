@@ -278,7 +278,7 @@ def errors(
         Path,
         typer.Argument(
             help="table of shifts (CSV): patient, fraction, LR, AP, SI; or a folder of DICOM spatial registrations",
-            metavar="TABLE",
+            metavar="TABLE|FOLDER",
         ),
     ],
     convention: Annotated[
