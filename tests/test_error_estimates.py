@@ -120,28 +120,6 @@ def test_many_patients_give_the_classical_estimates():
     np.testing.assert_allclose(random, 2.25 * CORRELATED, atol=0.2)
 
 
-def test_ranks_of_the_truth_are_uniform():
-    """Clinics drawn from the prior: the truth's rank among posterior draws is uniform, or the sampler samples another law.
-
-    Source: Talts et al. 2018, arXiv:1804.06788.
-    """
-    rng = np.random.default_rng(8)
-    counts, n_clinics, thin = [1, 2, 3, 5, 5, 8], 100, 20
-    tables, truths = [], []
-    for _ in range(n_clinics):
-        mean, systematic, random = 20 * rng.standard_normal(3), from_prior(rng), from_prior(rng)
-        shape = 1 + 0.5 * 100 ** (rng.integers(60) / 59)
-        tables.append(table(rng, counts, systematic, random, shape, mean))
-        truths.append((*mean, *np.sqrt(np.diag(systematic)), *np.sqrt(np.diag(random)), systematic[0, 1]))
-    draws = chained(tables, seed=2, n_kept=1200)
-    sd = [np.sqrt(np.diagonal(c, axis1=-2, axis2=-1)) for c in (draws.systematic, draws.random)]
-    drawn = np.concatenate([draws.mean[:, :, 0], *sd, draws.systematic[..., 0, 1, None]], axis=-1)[::thin]
-    rank = (drawn < np.array(truths)).mean(axis=0)
-    tests = [stats.kstest(of, "uniform").pvalue for of in rank.T]
-    print("p of Kolmogorov and Smirnov:", np.round(tests, 3))
-    assert min(tests) > 0.001
-
-
 @pytest.mark.parametrize(("systematic", "n"), [(0.5, 15), (2, 8), (4, 8)])
 def test_credible_intervals_cover(systematic, n):
     """Of 95 % intervals of 120 tables and three axes with heavy-tailed patients, 92 to 98 % hold the truth (+/- 1.2)."""

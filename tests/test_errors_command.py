@@ -13,11 +13,13 @@ from shift_tables import HEAD, rows_of, shifts, text
 from test_messages import GOOD
 from typer.testing import CliRunner
 
+from simulator.commands import errors as command
 from simulator.commands.cli import app
-from simulator.commands.errors import chains_in_words, errors_found, write_errors
-from simulator.commands.errors import rows_of as table_of
+from simulator.commands.errors import errors_found, write_errors
 from simulator.plots.records import record_of_shifts
 from simulator.records import posterior as posterior_page
+from simulator.records.estimates import chains_in_words
+from simulator.records.estimates import rows_of as table_of
 from simulator.spec import ConfigError, SimulatorError
 from simulator.study_file.schema import StudyConfig
 
@@ -97,7 +99,8 @@ def test_rotations_are_estimated_beside_shifts(tmp_path):
     assert "rotations stand in 20 of 32 images" in errors_found(path, "dicom").notes
 
 
-def test_the_draws_are_those_of_the_table(table, tmp_path):
+def test_the_draws_are_those_of_the_table(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "render_errors", lambda found, path: path.touch())
     found = errors_found(table, "dicom")
     write_errors(found, tmp_path / "out")
     with xr.open_dataset(tmp_path / "out" / "posterior.nc", engine="h5netcdf") as draws:
@@ -123,7 +126,9 @@ def test_the_command_says_all_and_names_no_patient(table, tmp_path):
     ):
         assert words in done.stdout
     written = [path for path in (tmp_path / "out").iterdir() if path.is_file()]
-    assert {path.name for path in written} >= {"errors.yaml", "errors.csv", "errors.svg", "posterior.nc"}
+    assert {path.name for path in written} >= {
+        "errors.html", "errors.yaml", "errors.csv", "errors.svg", "posterior.nc",
+    }  # fmt: skip
     assert not any(b"Doe" in path.read_bytes() for path in written)
     assert "Doe" not in done.output
     assert (tmp_path / "out" / "errors.yaml").read_text(encoding="utf-8") in done.stdout
@@ -191,7 +196,7 @@ def test_axes_that_go_together_are_told(tmp_path):
 
 
 def test_a_folder_and_a_missing_file(tmp_path):
-    with pytest.raises(ConfigError, match="a folder, and a table of shifts is wanted"):
+    with pytest.raises(SimulatorError, match="no spatial registration"):
         errors_found(tmp_path, "dicom")
     with pytest.raises(SimulatorError, match=r"none\.csv: cannot be read \(No such file or directory\)"):
         errors_found(tmp_path / "none.csv", "dicom")

@@ -13,6 +13,7 @@ from simulator.records.table import read_shifts
 from simulator.spec import SimulatorError
 
 DICOM, IEC = CONVENTIONS["dicom"], CONVENTIONS["iec61217"]
+TURNS = ("pitch", "yaw", "roll")
 VALUES = np.round(shifts(patients=8), 2)
 ROWS = rows_of(VALUES)
 COMMA = [tuple(cell.replace(".", ",") for cell in row) for row in ROWS]
@@ -97,17 +98,25 @@ def test_rotations_turn_with_the_axes(tmp_path):
         (
             text(ROWS, ("patient", "fraction", "LR", "AP", "SI")),
             {},
-            ":1: mm or cm? no column says it; add --unit mm or",
+            ":1: mm or cm? column 3 does not say it; add --unit mm or",
         ),
-        (text(ROWS), {"unit": "cm"}, ":1: names of columns say mm; leave out --unit cm"),
-        (text(ROWS, (*HEAD[:4], "SI (cm)")), {}, ":1: axes in different units; write all in mm or all in cm"),
+        (text(ROWS), {"unit": "cm"}, ":1: column 3 says mm; leave out --unit cm"),
+        (
+            text(ROWS, (*HEAD[:4], "SI (cm)")),
+            {},
+            ":1: column 3 says mm, column 5 cm: axes in different units; write all",
+        ),
         (text(ROWS, (*HEAD[:4], "remark")), {}, ":1: no column for SI; name columns patient, fraction, LR, AP, SI"),
         (text(ROWS, (*HEAD[:4], "AP (mm)")), {}, ":1: two columns for AP of the same fraction (column 5)"),
         (text(ROWS, ("who", *HEAD[1:])), {}, ": no row names a patient and the axes; name columns"),
-        (text(COMMA), {}, ":2: 8 values under 5 column names; separate columns by ;"),
+        (text(COMMA), {}, ":2: 8 values under 5 column names (from column 6 on, 3 too many); separate columns by ;"),
         (text([*ROWS[:3], ("Doe^Jane", "1", "x", "0", "0")]), {}, ":5: LR (column 3) is no number; correct that line"),
         (text([*ROWS[:3], ("Doe^Jane", "one", "0", "0", "0")]), {}, ":5: the fraction (column 2) is no whole number"),
-        (text([*ROWS[:3], ("", "1", "0", "0", "0")]), {}, ":5: no patient; repeat the patient's code in each"),
+        (
+            text([*ROWS[:3], ("", "1", "0", "0", "0")]),
+            {},
+            ":5: no patient (column 1); repeat the patient's code in each",
+        ),
         (
             text([*ROWS[:3], ("Doe", "1", "0,5", "0", "0")], separator=";"),
             {},
@@ -116,7 +125,7 @@ def test_rotations_turn_with_the_axes(tmp_path):
         (
             text([*ROWS[:3], ("Doe", "1", "9999", "0", "0")]),
             {},
-            ":5: a shift of more than 2000 mm; correct it, or the unit",
+            ":5: LR (column 3) is a shift of more than 2000 mm; correct it, or the unit (mm)",
         ),
         (text(ROWS[:3]), {}, ": one patient; a spread between patients needs 2 or more"),
         (text([]), {}, ": no image 'before' has shifts"),
@@ -127,6 +136,32 @@ def test_rotations_turn_with_the_axes(tmp_path):
             ":2: column 6 does not say when the image was made",
         ),
         (wide(VALUES, "{axis}{f} (mm)").replace("LR1", "LR"), {}, ":1: no column for AP and SI; name"),
+        (
+            text([*ROWS[:3], ("Doe", "1", "0", "0")]),
+            {},
+            ":5: 4 values under 5 column names (from column 5 on, 1 too few); separate",
+        ),
+        (
+            text(ROWS, (*HEAD[:3], "AP", "SI (mm)")),
+            {},
+            ":1: column 3 says mm, column 4 none: axes in different units; write all",
+        ),
+        (
+            text([(*row, "0", "0", angle) for row, angle in zip(ROWS, ["359"] * 24, strict=True)], (*HEAD, *TURNS)),
+            {},
+            ":2: rotation about SI (column 8) is more than 90 degrees; correct it, or write angles about 0",
+        ),
+        (
+            text([(*row, "0", "Doe", "0") for row in ROWS], (*HEAD, *TURNS)),
+            {},
+            ":2: rotation about AP (column 7) is no number; correct that line",
+        ),
+        (text([*ROWS[:3], ("Doe", "1.5", "0", "0", "0")]), {}, ":5: the fraction (column 2) is no whole number"),
+        (
+            wide(VALUES, "{axis}{f} (mm)").replace("LR2", "LR1"),
+            {},
+            ":1: two columns for LR of the same fraction (column 5); leave one of them",
+        ),
     ],
 )
 def test_wrong_tables_are_refused_by_place_and_name_no_patient(content, options, message, tmp_path):
@@ -135,6 +170,14 @@ def test_wrong_tables_are_refused_by_place_and_name_no_patient(content, options,
     assert f"shifts.csv{message}" in str(refused.value)
     assert "Doe" not in str(refused.value)
     assert "pt-" not in str(refused.value)
+
+
+def test_clinics_may_number_their_patients_alike(tmp_path):
+    rows = [(*row, clinic) for clinic in "AB" for row in ROWS]
+    record = read(tmp_path, text(rows, (*HEAD, "clinic")))
+    assert record.n_patients == 16
+    np.testing.assert_array_equal(np.bincount(record.patient), 3)
+    np.testing.assert_array_equal(record.clinic, np.repeat([0, 1], 24))
 
 
 def test_a_record_names_no_patient(tmp_path):

@@ -275,7 +275,11 @@ def course(
 @app.command()
 def errors(
     table: Annotated[
-        Path, typer.Argument(help="table of shifts (CSV): patient, fraction, LR, AP, SI", metavar="TABLE")
+        Path,
+        typer.Argument(
+            help="table of shifts (CSV): patient, fraction, LR, AP, SI; or a folder of DICOM spatial registrations",
+            metavar="TABLE|FOLDER",
+        ),
     ],
     convention: Annotated[
         str | None, typer.Option(help="signs and axes of the table: iec61217 or dicom (a self-test is printed)")
@@ -287,19 +291,42 @@ def errors(
     corrections: Annotated[
         bool, typer.Option("--corrections", help="the table holds couch movements, which are minus the errors")
     ] = False,
+    isocentre: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y,Z", help="of a folder: isocentre (mm) of patients without an RTPLAN in it"),
+    ] = None,
+    image_isocentre: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y,Z", help="of a folder: the machine's isocentre in the images, if not that of the plan"
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="seed of the sampler")] = 1,
     out: Annotated[
-        Path | None, typer.Option(help="folder for errors.yaml, errors.csv, errors.svg and posterior.nc (draws)")
+        Path | None,
+        typer.Option(
+            help="folder for errors.html (the page), errors.yaml, errors.csv, errors.svg and posterior.nc (draws)"
+        ),
     ] = None,
 ) -> None:
     """Estimate a clinic's M, Σ and σ from its record of image guidance, with intervals, for a study."""
-    from simulator.commands.errors import chains_in_words, errors_found, rows_of, write_errors
+    from simulator.commands.errors import errors_found, write_errors
     from simulator.files import printable, require_own
+    from simulator.records.estimates import chains_in_words, rows_of
 
     if out is not None:
         require_own(out)
-    found = errors_found(table, convention, unit=unit, measured=measured, corrections=corrections, seed=seed)
-    for line in found.convention.self_test():
+    found = errors_found(
+        table,
+        convention,
+        unit=unit,
+        measured=measured,
+        corrections=corrections,
+        isocentre=isocentre,
+        image_isocentre=image_isocentre,
+        seed=seed,
+    )
+    for line in found.self_test:
         tell(line)
     for note in found.notes:
         tell(f"note: {note}")

@@ -1,81 +1,27 @@
 """Errors of a clinic from its record of shifts: what is odd, estimates, and a block for a study."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from simulator import __version__
-from simulator.conventions import AXES
+from simulator.case.dicom_registrations import read_registrations
 from simulator.files import mark_own, require_own, whole_file, write_table
 from simulator.plots.records import record_of_shifts
 from simulator.plots.style import svg_bytes
-from simulator.records.axes import CONVENTIONS, SignConvention
-from simulator.records.classical import Errors, Interval, classical_errors
+from simulator.records.axes import CONVENTIONS
+from simulator.records.estimates import ErrorsFound, estimated, rows_of
 from simulator.records.findings import findings, first_images
-from simulator.records.posterior import (
-    FEWEST_EFFECTIVE,
-    MOST_R_HAT,
-    OTHER_SCALES,
-    PRIOR_SCALE,
-    Posterior,
-    correlations_of,
-    errors_of,
-    posterior,
-    require_spread,
-)
+from simulator.records.posterior import PRIOR_SCALE, correlations_of, require_spread
 from simulator.records.record import ShiftRecord
+from simulator.records.registered import registered_shifts
 from simulator.records.rows import MEASURED
-from simulator.records.study_block import study_block
 from simulator.records.table import read_shifts
+from simulator.report import render_errors
 from simulator.spec import ConfigError
 
-BLOCK, TABLE, FIGURE, DRAWS = "errors.yaml", "errors.csv", "errors.svg", "posterior.nc"
-_NAMES = {"mean": "M", "systematic": "Σ", "random": "σ (RMS)"}
-_COLUMNS = ("error", "axis", "classical (95 %)", "posterior (95 %)")
-
-_UNITS = {"mm": "mm", "deg": "°"}
-
-Row = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Estimated:
-    """Estimates of one kind: shifts in mm or rotations in degrees."""
-
-    unit: str
-    classical: Errors
-    posterior: Posterior
-
-
-@dataclass(frozen=True)
-class ErrorsFound:
-    """All that a record says."""
-
-    convention: SignConvention
-    record: ShiftRecord
-    notes: list[str]
-    measured: str
-    seed: int
-    shifts: Estimated
-    turns: Estimated | None
-
-    @property
-    def made_of(self) -> str:
-        """Patients and images in words."""
-        n = self.record.n_patients
-        counts = np.bincount(self.record.patient)
-        each = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
-        return f"{n} patients, {len(self.record.line)} images ({each} each)"
-
-    @property
-    def block(self) -> str:
-        """The block for a study."""
-        several = self.shifts.posterior.draws.mean.shape[2] > 1
-        turns = self.turns.posterior.errors if self.turns else None
-        note = "; of clinic 1, the first of the table" if several else ""
-        return study_block(self.measured, self.shifts.posterior.errors, turns, self.made_of, note)
+BLOCK, TABLE, FIGURE, PAGE, DRAWS = "errors.yaml", "errors.csv", "errors.svg", "errors.html", "posterior.nc"
 
 
 def errors_found(
@@ -85,28 +31,39 @@ def errors_found(
     unit: str | None = None,
     measured: str = "before",
     corrections: bool = False,
+    isocentre: str | None = None,
+    image_isocentre: str | None = None,
     seed: int = 1,
 ) -> ErrorsFound:
-    """Read a table of shifts and estimate its errors.
+    """Read a table of shifts, or a folder of spatial registrations, and estimate its errors.
 
     Raises
     ------
-    ConfigError, CaseError : a setting that is none of those named, or a table that cannot be used.
+    ConfigError, CaseError : a setting that is none of those named, or a record that cannot be used.
     """
+    convention = convention or ("dicom" if path.is_dir() else None)
     for name, value, known in (("convention", convention, tuple(CONVENTIONS)), ("measured", measured, MEASURED)):
         if value not in known:
             wrong = f"{value!r} is none" if value else "which way is plus"
             raise ConfigError(f"--{name}: {wrong}? say {' or '.join(known)} (docs/errors.md explains them)")
     if unit not in (None, "mm", "cm"):
         raise ConfigError(f"--unit: {unit!r} is none? say mm or cm")
-    if path.is_dir():
-        raise ConfigError(f"{path}: a folder, and a table of shifts is wanted; name its file (CSV)")
     signs = CONVENTIONS[str(convention)]
-    whole = read_shifts(path, signs, unit=unit, measured=measured, corrections=corrections)
+    if path.is_dir():
+        if convention != "dicom" or unit or corrections:
+            raise ConfigError(
+                f"{path}: registrations are in DICOM coordinates and mm, and say themselves which way they go; leave out "
+                "--convention, --unit and --corrections, or name a table"
+            )
+        whole = _registered(path, _point("isocentre", isocentre), _point("image-isocentre", image_isocentre))
+    elif isocentre or image_isocentre:
+        raise ConfigError(f"{path}: a table needs no isocentre; leave out --isocentre and --image-isocentre")
+    else:
+        whole = read_shifts(path, signs, unit=unit, measured=measured, corrections=corrections)
     record = first_images(whole)
     notes = findings(record, corrections=corrections)
     require_spread(record.shift_mm, record.patient, str(path))
-    shifts = _estimated("mm", record, record.shift_mm, seed)
+    shifts = estimated("mm", record, record.shift_mm, seed)
     for (one, other), (r, low, high) in correlations_of(shifts.posterior.draws).items():
         if low * high > 0:
             notes.append(
@@ -117,64 +74,38 @@ def errors_found(
         kept = np.isfinite(record.rotation_deg).all(axis=1)
         if turned := len(np.unique(record.patient[kept])) > 1:
             require_spread(record.rotation_deg[kept], record.patient[kept], f"{path}, rotations")
-            turns = _estimated("deg", record.taken(kept), record.rotation_deg[kept], seed)
+            turns = estimated("deg", record.taken(kept), record.rotation_deg[kept], seed)
         if not turned or not kept.all():
             notes.append(f"rotations stand in {kept.sum()} of {len(kept)} images{'' if turned else '; not used'}")
     return ErrorsFound(signs, record, notes, measured, seed, shifts, turns)
 
 
-def _estimated(unit: str, record: ShiftRecord, values: np.ndarray, seed: int) -> Estimated:
-    return Estimated(
-        unit, classical_errors(values, record.patient), posterior(values, record.patient, record.clinic, seed)
+def _registered(folder: Path, isocentre_mm: Sequence[float] | None, image_mm: Sequence[float] | None) -> ShiftRecord:
+    images, notes = read_registrations(folder, isocentre_mm, image_mm)
+    names = ("patient", "file", "isocentre_mm", "shift_mm", "rotation_deg")
+    return registered_shifts(
+        str(folder),
+        when=[image.when for image in images],
+        notes=notes,
+        **{name: np.array([getattr(image, name) for image in images]) for name in names},
     )
 
 
-def rows_of(found: ErrorsFound) -> tuple[tuple[str, ...], list[Row]]:
-    """The table: classical estimates beside the posterior and other priors, by error and axis."""
-    columns = (*_COLUMNS, *(f"with prior scale {scale:g}" for scale in OTHER_SCALES))
-    return columns, [row for kind in (found.shifts, found.turns) if kind for row in _rows_of(kind)]
-
-
-def _rows_of(kind: Estimated) -> Iterator[Row]:
-    draws = kind.posterior.draws
-    n_clinics = draws.mean.shape[2]
-    for name, title in _NAMES.items():
-        of_clinics = n_clinics if name == "mean" else 1
-        for clinic in range(of_clinics):
-            own = kind.posterior.errors if not clinic else errors_of(draws, clinic=clinic)
-            others = kind.posterior.other_priors.values() if not clinic else ()
-            label = f"{title}, clinic {clinic + 1}" if of_clinics > 1 else title
-            label = f"{label}, {_UNITS[kind.unit]}"
-            for axis, letters in enumerate(AXES):
-                first = _shown(getattr(kind.classical, name), axis) if of_clinics == 1 else "–"
-                cells = (first, _shown(getattr(own, name), axis), *(_shown(getattr(o, name), axis) for o in others))
-                yield label, letters, *cells, *([""] * (len(OTHER_SCALES) + 2 - len(cells)))
-
-
-def _shown(interval: Interval, axis: int) -> str:
-    value, low, high = (float(np.round(x[axis], 2)) + 0.0 for x in (interval.value, interval.low, interval.high))
-    return "–" if np.isnan(value) else f"{value:.2f} ({low:.2f}, {high:.2f})"
-
-
-def chains_in_words(found: ErrorsFound) -> str:
-    """Whether the sampler can be trusted, and what the prior is."""
-    kinds = [kind.posterior for kind in (found.shifts, found.turns) if kind]
-    worst, fewest = max(k.r_hat for k in kinds), min(k.n_effective for k in kinds)
-    text = (
-        f"Posterior by 4 chains, seed {found.seed}: R-hat at most {worst:.3f}, {fewest:.0f} effective draws or more. "
-        f"Prior: half-t of 2 degrees of freedom on each Σ and σ, scale {PRIOR_SCALE:g} (mm or degrees); "
-        f"beside it, other scales."
-    )
-    if not all(k.converged for k in kinds):
-        text += (
-            f" The chains have not settled (R-hat below {MOST_R_HAT:g} and {FEWEST_EFFECTIVE} draws are wanted): "
-            "do not use these intervals."
-        )
-    return text
+def _point(option: str, text: str | None) -> tuple[float, ...] | None:
+    """A point that the user gives as X,Y,Z in mm."""
+    if text is None:
+        return None
+    try:
+        point = tuple(float(value) for value in text.split(","))
+    except ValueError:
+        point = ()
+    if len(point) != 3 or not np.isfinite(point).all():
+        raise ConfigError(f"--{option}: {text!r} is no point; say three numbers in mm, as in --{option} 12.5,-40,3")
+    return point
 
 
 def write_errors(found: ErrorsFound, folder: Path) -> None:
-    """Write the block for a study, the table, a figure of shifts, and the draws of the posterior.
+    """Write the block for a study, the table, a figure of shifts, the page, and the draws of the posterior.
 
     Raises
     ------
@@ -188,6 +119,8 @@ def write_errors(found: ErrorsFound, folder: Path) -> None:
     figure = record_of_shifts(found.record, found.shifts.classical, found.shifts.posterior)
     with whole_file(folder / FIGURE) as partial:
         partial.write_bytes(svg_bytes(figure))
+    with whole_file(folder / PAGE) as partial:
+        render_errors(found, partial)
     data = found.shifts.posterior.dataset("mm")
     if found.turns:
         data = data.merge(found.turns.posterior.dataset("deg"))

@@ -52,8 +52,8 @@ class SignConvention:
         """
         return values * np.asarray(self.signs)
 
-    def self_test(self) -> tuple[str, str]:
-        """Two lines to hold against one's own table: which way is plus, and a known shift read."""
+    def self_test(self, record: str = "table") -> tuple[str, str]:
+        """Two lines to hold against one's own record: which way is plus, and a known shift read."""
         toward = [
             way if sign > 0 else other
             for sign, (way, other) in zip(
@@ -67,8 +67,8 @@ class SignConvention:
         read = ", ".join(f"{axis} {v:+g}" for axis, v in zip(AXES, back, strict=True))
         return (
             f"{self.title}: plus is to the patient's {', '.join(toward)} ({letters}), head first, supine.",
-            f"Self-test: a patient who lies 3 mm to his left, 2 mm anterior and 1 mm superior of his plan stands in your table "
-            f"as {written}, and in a study (plus left, posterior, superior) as {read}.",
+            f"Self-test: a patient who lies 3 mm to his left, 2 mm anterior and 1 mm superior of his plan stands in your "
+            f"{record} as {written}, and in a study (plus left, posterior, superior) as {read}.",
         )
 
 

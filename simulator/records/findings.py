@@ -24,10 +24,9 @@ def first_images(record: ShiftRecord) -> ShiftRecord:
     if not len(again):
         return record
     spread = [float(np.sqrt((record.shift_mm[rows] ** 2).mean())) for rows in (kept, again)]
-    note = (
-        f"images that repeat a fraction are not used (lines {_listed(record.line[again])}): RMS {spread[1]:.1f} mm against "
-        f"{spread[0]:.1f} of the first ones"
-    )
+    places = f"{record.place}{'s' if len(again) > 1 else ''} {_listed(record.line[again])}"
+    rms = f"RMS {spread[1]:.1f} mm against {spread[0]:.1f} of the first ones"
+    note = f"images that repeat a fraction are not used ({places}): {rms}"
     if spread[1] < spread[0] / 2:
         note += ", like residuals after correction or intrafraction motion"
     return record.taken(kept, note)
@@ -89,9 +88,9 @@ def _outliers(record: ShiftRecord) -> Iterator[str]:
     spread = _FROM_MAD * np.nanmedian(np.where(off[several] == 0, np.nan, np.abs(off[several])), axis=0)
     far = (np.abs(off) > _OUTLYING_SD * spread) & several[:, None]
     for image, axis in np.argwhere(far):
-        which = f"line {record.line[image]}: patient {record.patient[image] + 1}, fraction {record.fraction[image]}"
         yield (
-            f"{which}: {AXES[axis]} is "
+            f"{record.place} {record.line[image]}: patient {record.patient[image] + 1}, fraction {record.fraction[image]}: "
+            f"{AXES[axis]} is "
             f"{off[image, axis]:+.1f} mm off his others, {abs(off[image, axis]) / spread[axis]:.0f} times what is usual; kept"
         )
 

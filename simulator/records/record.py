@@ -1,4 +1,4 @@
-"""Shifts of a clinic's patients, whatever table they came from."""
+"""Shifts of a clinic's patients, whatever they came from."""
 
 from dataclasses import dataclass, replace
 
@@ -7,13 +7,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class ShiftRecord:
-    """Shifts (n, 3) in mm by image, DICOM axes and signs; patients and clinics are numbers from 0 in the order of the table.
+    """Shifts (n, 3) in mm by image, DICOM axes and signs; patients and clinics are numbers from 0 in the order of their source.
 
     Parameters
     ----------
     rotation_deg : about (LR, AP, SI), NaN where a row has none.
     day : days since the first image; None without dates.
-    line : of the table.
+    line : of the table, or number of the file in a folder.
+    place : what `line` counts, as sentences have it.
     notes : what was found while it was read.
     correcting : whether names of columns speak of the couch or of corrections.
     """
@@ -27,6 +28,7 @@ class ShiftRecord:
     line: np.ndarray
     notes: tuple[str, ...] = ()
     correcting: bool = False
+    place: str = "line"
 
     @property
     def n_patients(self) -> int:

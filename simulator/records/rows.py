@@ -66,13 +66,18 @@ class Rows:
             if not any(cell.strip() for cell in cells):
                 continue
             if len(cells) != columns.n:
+                least, most = sorted((len(cells), columns.n))
                 raise CaseError(
-                    f"{self.where}:{line}: {len(cells)} values under {columns.n} column names; separate columns by ; if commas "
-                    "are decimal marks, or write decimal points"
+                    f"{self.where}:{line}: {len(cells)} values under {columns.n} column names (from column {least + 1} on, "
+                    f"{most - least} too {'many' if most > columns.n else 'few'}); separate columns by ; if commas are decimal "
+                    "marks, or write decimal points"
                 )
             patient = cells[columns.roles["patient"]].strip()
             if not patient:
-                raise CaseError(f"{self.where}:{line}: no patient; repeat the patient's code in each of his rows")
+                at = columns.roles["patient"] + 1
+                raise CaseError(
+                    f"{self.where}:{line}: no patient (column {at}); repeat the patient's code in each of his rows"
+                )
             if not self._is_wanted(line, cells):
                 set_aside += 1
                 continue

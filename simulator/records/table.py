@@ -1,6 +1,7 @@
 """A clinic's table of shifts, as any spreadsheet writes it; nothing is dropped without being said."""
 
 import re
+from collections.abc import Hashable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from simulator.spec import CaseError, ConfigError
 
 _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%d.%m.%y")
 _MM = {"mm": 1.0, "cm": 10.0}
-_FARTHEST_MM, _COUCH_MM = 2000.0, 50.0
+_FARTHEST_MM, _COUCH_MM, _MOST_DEG = 2000.0, 50.0, 90.0
 _FEWEST_PATIENTS, _MOST_ROWS = 2, 200_000
 
 
@@ -81,15 +82,16 @@ class _Table:
         if n_blank:
             self.notes.append(f"blank fractions: {n_blank}, of shorter courses or missing images")
         self._check(rows, shifts)
-        patients = _numbered([row.patient for row in rows])
+        clinic = self.columns.roles.get("clinic")
+        clinics = [row.cells[clinic].strip() if clinic is not None else "" for row in rows]
+        patients = _numbered(zip(clinics, [row.patient for row in rows], strict=True))
         if patients.max() + 1 < _FEWEST_PATIENTS:
             raise CaseError(f"{self.where}: one patient; a spread between patients needs {_FEWEST_PATIENTS} or more")
         turns = self._turns(rows)
-        clinic = self.columns.roles.get("clinic")
         record = ShiftRecord(
             patients,
             self._fractions(rows, patients),
-            _numbered([row.cells[clinic].strip() if clinic is not None else "" for row in rows]),
+            _numbered(clinics),
             sign * convention.to_dicom(np.array(shifts)),
             None if turns is None else sign * convention.to_dicom(turns),
             self._days(rows),
@@ -103,18 +105,16 @@ class _Table:
 
     def _unit(self, asked: str | None) -> str:
         used = [at for axes in self.columns.shifts.values() for at in axes.values()]
-        units = {self.columns.units.get(at) for at in used}
-        if len(units) > 1:
-            raise CaseError(f"{self.where}:{self.columns.line}: axes in different units; write all in mm or all in cm")
-        named = units.pop()
+        where, first = f"{self.where}:{self.columns.line}", used[0]
+        named = self.columns.units.get(first)
+        for at in used:
+            if (other := self.columns.units.get(at)) != named:
+                says = f"column {first + 1} says {named or 'no unit'}, column {at + 1} {other or 'none'}"
+                raise CaseError(f"{where}: {says}: axes in different units; write all in mm or all in cm")
         if named and asked and named != asked:
-            raise ConfigError(
-                f"{self.where}:{self.columns.line}: names of columns say {named}; leave out --unit {asked}"
-            )
+            raise ConfigError(f"{where}: column {first + 1} says {named}; leave out --unit {asked}")
         if not (unit := named or asked):
-            raise ConfigError(
-                f"{self.where}:{self.columns.line}: mm or cm? no column says it; add --unit mm or --unit cm"
-            )
+            raise ConfigError(f"{where}: mm or cm? column {first + 1} does not say it; add --unit mm or --unit cm")
         return unit
 
     def _check(self, rows: list[Row], shifts: list[list[float]]) -> None:
@@ -124,10 +124,12 @@ class _Table:
         if len(rows) > _MOST_ROWS:
             raise CaseError(f"{self.where}: more than {_MOST_ROWS} images; split the table")
         for row, values in zip(rows, shifts, strict=True):
-            if max(map(abs, values)) > _FARTHEST_MM:
-                raise CaseError(
-                    f"{self.where}:{row.line}: a shift of more than {_FARTHEST_MM:g} mm; correct it, or the unit ({self.unit})"
-                )
+            for axis, value in zip(AXES, values, strict=True):
+                if abs(value) > _FARTHEST_MM:
+                    raise CaseError(
+                        f"{self.where}:{row.line}: {axis} (column {row.shifts[axis] + 1}) is a shift of more than "
+                        f"{_FARTHEST_MM:g} mm; correct it, or the unit ({self.unit})"
+                    )
         if (usual := np.abs(np.median(shifts, axis=0)).max()) > _COUCH_MM:
             raise CaseError(
                 f"{self.where}: shifts of {usual:.0f} mm are usual: these look like couch positions, not errors; export "
@@ -144,6 +146,12 @@ class _Table:
         turns = np.full((len(rows), 3), np.nan)
         for i, row in enumerate(rows):
             values = [self.rows.number(row, row.turns[axis], f"rotation about {axis}") for axis in AXES if row.turns]
+            for axis, value in zip(AXES, values, strict=False):
+                if value is not None and abs(value) > _MOST_DEG:
+                    raise CaseError(
+                        f"{self.where}:{row.line}: rotation about {axis} (column {row.turns[axis] + 1}) is more than "
+                        f"{_MOST_DEG:g} degrees; correct it, or write angles about 0"
+                    )
             if row.turns and None not in values:
                 turns[i] = [float(v) for v in values if v is not None]
         return turns
@@ -181,7 +189,7 @@ def _dates(texts: list[str], form: str) -> np.ndarray | None:
         return None
 
 
-def _numbered(names: list[str]) -> np.ndarray:
+def _numbered(names: Iterable[Hashable]) -> np.ndarray:
     """A number from 0 for each name, in the order of appearance."""
-    numbers: dict[str, int] = {}
+    numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(name, len(numbers)) for name in names])
