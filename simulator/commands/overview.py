@@ -13,7 +13,7 @@ from simulator.commands.terminal import text_table
 from simulator.conventions import percent
 from simulator.execution.splitting import tasks_of
 from simulator.problem.problem import Problem
-from simulator.problem.words import biology_in_words, plans_in_words
+from simulator.problem.words import biology_in_words, observed_in_words, plans_in_words
 from simulator.report.verdicts import first_sentence
 from simulator.results import JOINT_SHOWN, joint_probability, lost_targets, sweep_axes, sweep_points
 from simulator.sampling.courses import Delivery
@@ -69,6 +69,7 @@ def _problem_tables(problem: Problem) -> list[Table]:
         ("plan", config.plan.model),
         *(("plan", sentence) for sentence in plans_in_words(problem)),
         *(("uncertainty", sentence) for sentence in config.uncertainty.describe()),
+        *(("observed", sentence) for sentence in observed_in_words(problem)),
         *(("biology", sentence) for sentence in biology_in_words(problem)),
         ("strategies", str(len(problem.strategies))),
         ("goals", str(len(problem.goals))),

@@ -24,6 +24,7 @@ from simulator.problem.record import notes_on_record
 from simulator.problem.target import Target
 from simulator.readable import Readable
 from simulator.sampling.courses import Setting
+from simulator.sampling.observed import Law, law_of
 from simulator.sampling.quasi import N_RANDOMISATIONS
 from simulator.strategy import Strategy
 from simulator.study_file.schema import StudyConfig
@@ -85,6 +86,11 @@ class Problem(Readable):
     def column(self) -> dict[str, int]:
         """Place of each metric among `metric_labels`."""
         return {label: i for i, label in enumerate(self.metric_labels)}
+
+    @cached_property
+    def law(self) -> Law | None:
+        """What the fractions that lie behind say of the random numbers; None where a course begins with its first one."""
+        return law_of(self.setting)
 
     @property
     def wanted(self) -> tuple[Goal, ...]:
@@ -149,7 +155,7 @@ class Problem(Readable):
                 found.append(
                     f"goal {goal.text!r} asks for more dose to an organ; {goal.text.replace('>', '<')!r} limits it"
                 )
-        found += notes_on_record(self.record)
+        found += [*notes_on_record(self.record), *self._notes_on_images()]
         breathing = self.config.uncertainty.respiration
         if breathing is not None and breathing.course_cv and not hasattr(self.config.case, "phantom"):
             found.append(
@@ -175,6 +181,9 @@ class Problem(Readable):
                 "even if all of them reach it, the 95 % interval begins below; simulate more"
             )
         return found
+
+    def _notes_on_images(self) -> list[str]:
+        return [self.law.warning] if self.law is not None and self.law.warning else []
 
     @property
     def n_points(self) -> int:

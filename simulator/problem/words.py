@@ -30,6 +30,7 @@ def study_in_words(problem: Problem) -> str:
         f"the {rx.isodose_percent:g} % isodose, are simulated for every strategy ({len(problem.strategies)}); every "
         f"strategy meets the same virtual patients (seed {config.seed}).",
         *config.uncertainty.describe(),
+        *observed_in_words(problem),
         *(f"Motion management, {text}." for text in motions),
         *(f"Image guidance, {text}." for text in guidances),
         config.session.describe() + ".",
@@ -41,6 +42,14 @@ def study_in_words(problem: Problem) -> str:
         skipped = dict.fromkeys(g.metric.structure for g in problem.skipped_goals)
         paragraphs.append(f"Published limits left out, as the case has no such structure: {', '.join(skipped)}.")
     return json.dumps(paragraphs, ensure_ascii=False)
+
+
+def observed_in_words(problem: Problem) -> list[str]:
+    """What is known from the fractions that lie behind; empty without any."""
+    treated = problem.setting.treated
+    if treated is None or problem.law is None:
+        return []
+    return [treated.describe(), problem.law.describe(bool(treated.on_target[-1]))]
 
 
 def plans_in_words(problem: Problem) -> list[str]:
