@@ -93,6 +93,11 @@ class Problem(Readable):
         return law_of(self.setting)
 
     @property
+    def delivered(self) -> int | None:
+        """Place of the strategy that delivered the fractions that lie behind; None where a course begins with its first one."""
+        return None if self.setting.treated is None else self.strategies.index(self.setting.treated.strategy)
+
+    @property
     def wanted(self) -> tuple[Goal, ...]:
         """The goals on all targets that a strategy has to meet together."""
         return tuple(goal for target in self.targets for goal in target.wanted)

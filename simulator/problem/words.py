@@ -49,7 +49,8 @@ def observed_in_words(problem: Problem) -> list[str]:
     treated = problem.setting.treated
     if treated is None or problem.law is None:
         return []
-    return [treated.describe(), problem.law.describe(bool(treated.on_target[-1]))]
+    remark = treated.remark(problem.setting.n_fractions)
+    return [remark, treated.describe(), problem.law.describe(bool(treated.on_target[-1]))]
 
 
 def plans_in_words(problem: Problem) -> list[str]:

@@ -1,7 +1,7 @@
 """Courses: a batch of drawn treatment courses, and what a strategy makes of them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -130,6 +130,7 @@ class TissueMotion:
     shift_mm : (course, k, 3). weight : (course, k), sums to 1.
     linear : (course, k, 3, 3), None when every point moves alike. centre_mm : (3,).
     n_fractions : visits run fraction after fraction, equally many in each.
+    fraction : int (k,), of the course that each visit is of; by default as they run.
     """
 
     shift_mm: np.ndarray
@@ -137,6 +138,7 @@ class TissueMotion:
     linear: np.ndarray | None
     centre_mm: np.ndarray
     n_fractions: int = 1
+    fraction: np.ndarray | None = None
 
     @classmethod
     def still(cls, shift_mm: np.ndarray) -> "TissueMotion":
@@ -152,7 +154,9 @@ class TissueMotion:
     def courses(self, part: slice) -> "TissueMotion":
         """Some of the courses."""
         linear = None if self.linear is None else self.linear[part]
-        return TissueMotion(self.shift_mm[part], self.weight[part], linear, self.centre_mm, self.n_fractions)
+        return TissueMotion(
+            self.shift_mm[part], self.weight[part], linear, self.centre_mm, self.n_fractions, self.fraction
+        )
 
     def fractions(self) -> list["TissueMotion"]:
         """Each fraction on its own, with its share of the weight."""
@@ -174,6 +178,19 @@ class TissueMotion:
         met = (np.maximum(lasts, 0.0) * whole / (end - begin)).reshape(self.weight.shape)
         return self._some(np.flatnonzero(np.any(met > 0, axis=0)), met)
 
+    def fraction_of(self, visits: np.ndarray) -> np.ndarray | None:
+        """Which fraction each of some visits is of; None for a single one that stands for all."""
+        if self.fraction is not None:
+            return self.fraction[visits]
+        return visits // (self.weight.shape[1] // self.n_fractions) if self.n_fractions > 1 else None
+
+    def in_fractions(self, first: int, end: int, n: int) -> "TissueMotion":
+        """What is met in some of n fractions, with their share of the weight."""
+        fraction = self.fraction_of(np.arange(self.weight.shape[1]))
+        if fraction is None:
+            return replace(self, weight=self.weight * ((end - first) / n))
+        return self._some(np.flatnonzero((fraction >= first) & (fraction < end)), self.weight)
+
     def _some(self, visits: np.ndarray, weight: np.ndarray) -> "TissueMotion":
         """Some of the visits, with weights from (course, k)."""
         return TissueMotion(
@@ -181,6 +198,7 @@ class TissueMotion:
             np.ascontiguousarray(weight[:, visits]),
             None if self.linear is None else self.linear[:, visits],
             self.centre_mm,
+            fraction=self.fraction_of(visits),
         )
 
 

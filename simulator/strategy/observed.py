@@ -155,16 +155,23 @@ class Treated:
                 f"all of the fractions that lie behind were; give it `match: {self.images[0].match}`, or leave it out"
             )
 
-    def describe(self) -> str:
-        """One sentence for the report."""
-        found = "; ".join(
-            f"{in_axes(image.shift_mm)} mm matched on {image.match}"
-            + ("" if image.corrected_mm is None else f", corrected by {in_axes(image.corrected_mm)} mm")
-            for image in self.images
-        )
+    def remark(self, n_fractions: int) -> str:
+        """What probabilities mean, in a sentence."""
         n = self.n_fractions
         which = "fraction 1" if n == 1 else f"fractions 1 to {n}"
-        return (
-            f"Courses are conditioned on the images of {which}, delivered as {self.strategy.label()!r}: errors found (LR, AP, "
-            f"SI) {found}; every strategy says what follows from fraction {n + 1} on."
+        follows = (
+            f"each strategy is what may follow from fraction {n + 1} on" if n < n_fractions else "no fraction is left"
         )
+        return (
+            f"Courses are conditioned on the images of {which} of {n_fractions}, delivered as “{self.strategy.label()}”: "
+            f"probabilities are those of this patient's whole course, and {follows}."
+        )
+
+    def describe(self) -> str:
+        """What the images showed, in a sentence."""
+        found = "; ".join(
+            f"{in_axes(image.shift_mm)} mm matched on {image.match}"
+            + ("" if image.corrected_mm is None else f" and corrected by {in_axes(image.corrected_mm)} mm")
+            for image in self.images
+        )
+        return f"Errors found, fraction by fraction (LR, AP, SI): {found}."
