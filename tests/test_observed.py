@@ -35,16 +35,20 @@ MANY = Uncertainty.model_validate(
 SHIFTS = np.array([[2.0, -1.0, 4.0], [1.0, 0.5, 3.0]])
 
 
-def images(shifts_mm, match="bone", match_mm=0.0):
+def images(shifts_mm, match="bone", **more):
     """An image of each of the first fractions."""
-    return tuple(
-        ObservedFraction(match=match, shift_mm=tuple(s), match_mm=match_mm) for s in np.asarray(shifts_mm).tolist()
-    )
+    return tuple(ObservedFraction(**{f"{match}_mm": tuple(s)}, **more) for s in np.asarray(shifts_mm).tolist())
 
 
-def given(uncertainty, seen, delivered=None, n_courses=N, seed=1, **parameters):
+def behind(seen, match_mm=0.0, delivered=None):
+    """Fractions with some images, whose match errors are the same on bone and target."""
+    errors_mm = tuple(np.broadcast_to(match_mm, 3).tolist())
+    return Treated(delivered or strategy(), seen, errors_mm, errors_mm)
+
+
+def given(uncertainty, treated, n_courses=N, seed=1, **parameters):
     """Courses drawn given some images, and their setting."""
-    place = replace(setting(uncertainty, **parameters), treated=Treated(delivered or strategy(), seen))
+    place = replace(setting(uncertainty, **parameters), treated=treated)
     draws = ObservedDraws(Draws(seed, 0, n_courses), law_of(place))
     return draw_courses(place, draws), place
 
@@ -62,8 +66,8 @@ def given(uncertainty, seen, delivered=None, n_courses=N, seed=1, **parameters):
 )
 def test_what_one_does_not_know_of_the_patient_after_some_fractions(n, match_mm, given_mm, by_mean_mm):
     """Σ = σ = 2 mm. The posterior against the mean of what was seen, which is the no-action-level protocol."""
-    seen = images(np.tile([3.0, 0, -1], (n, 1)), match_mm=match_mm)
-    place = replace(setting(EQUAL, n_fractions=5), treated=Treated(strategy(), seen))
+    seen = images(np.tile([3.0, 0, -1], (n, 1)))
+    place = replace(setting(EQUAL, n_fractions=5), treated=behind(seen, match_mm))
     draws = ObservedDraws(Draws(1, 0, N), law_of(place))
     systematic = 2 * draws.normals(Stream.SETUP_SYSTEMATIC, 3)
     mean, sd = law_of(place).patient()
@@ -80,7 +84,7 @@ def test_what_one_does_not_know_of_the_patient_after_some_fractions(n, match_mm,
 
 def test_what_the_matches_see_is_what_was_seen():
     mixed = (*images(SHIFTS[:1], "bone"), *images(SHIFTS[1:], "target"))
-    courses, place = given(MANY, mixed, n_courses=50)
+    courses, place = given(MANY, behind(mixed), n_courses=50)
     bone, target = (seen_mm(courses, strategy(), place, on_target) for on_target in (False, True))
     np.testing.assert_allclose(bone[:, 0], np.tile(SHIFTS[0], (50, 1)), atol=1e-9)
     breathing = 0.05  # its mean over few instants differs a little from course to course
@@ -89,10 +93,11 @@ def test_what_the_matches_see_is_what_was_seen():
 
 
 def test_courses_have_the_moments_of_the_gaussian_given_the_images():
-    """Against the block formula of a joint Gaussian written out here: patient and target in all three fractions."""
-    match_mm = np.array([0.5, 0.8, 1.1])
-    seen = (*images(SHIFTS[:1], "bone", match_mm.tolist()), *images(SHIFTS[1:], "target", match_mm.tolist()))
-    courses, _ = given(MANY, seen)
+    """Against the block formula of a joint Gaussian written out here: patient and target in all three fractions,
+    bone seen in the first, both in the second."""
+    bone_mm, target_mm = np.array([0.5, 0.8, 1.1]), np.array([1.0, 0.4, 0.7])
+    seen = (*images(SHIFTS[:1], "bone"), *images(SHIFTS[1:], "target", bone_mm=(0.5, 0.0, 2.0)))
+    courses, _ = given(MANY, Treated(strategy(), seen, tuple(bone_mm), tuple(target_mm)))
     found = np.concatenate([courses.patient_mm, courses.within_mm["GTV"]], axis=1).reshape(N, -1)
 
     def covariance(systematic, random, correlation):
@@ -105,10 +110,11 @@ def test_courses_have_the_moments_of_the_gaussian_given_the_images():
     joint[:9, :9] = covariance(setup.systematic_mm, setup.random_mm, setup.correlation)
     joint[9:, 9:] = covariance(baseline.systematic_mm, baseline.random_mm, (0, 0, 0))
     mean = np.concatenate([np.tile(setup.mean_mm, 3), np.tile(baseline.mean_mm, 3)])
-    sees = np.zeros((6, 18))
-    sees[:3, :3] = sees[3:, 3:6] = sees[3:, 12:15] = np.eye(3)
-    inverse = np.linalg.inv(sees @ joint @ sees.T + np.diag(np.tile(match_mm**2, 2)))
-    expected = mean + joint @ sees.T @ inverse @ (SHIFTS.ravel() - sees @ mean)
+    sees = np.zeros((9, 18))
+    sees[:3, :3] = sees[3:6, 3:6] = sees[6:, 3:6] = sees[6:, 12:15] = np.eye(3)
+    shown = np.array([*SHIFTS[0], 0.5, 0.0, 2.0, *SHIFTS[1]])
+    inverse = np.linalg.inv(sees @ joint @ sees.T + np.diag([*bone_mm, *bone_mm, *target_mm]) ** 2)
+    expected = mean + joint @ sees.T @ inverse @ (shown - sees @ mean)
     left = joint - joint @ sees.T @ inverse @ sees @ joint
     sd = np.sqrt(np.diag(left))
     np.testing.assert_allclose(found.mean(axis=0), expected, atol=4.5 * sd.max() / np.sqrt(N))
@@ -117,7 +123,7 @@ def test_courses_have_the_moments_of_the_gaussian_given_the_images():
 
 def test_sources_that_no_match_sees_keep_their_numbers():
     plain = draw_courses(setting(MANY), Draws(1, 0, 30))
-    seen, _ = given(MANY, images(SHIFTS, "target"), n_courses=30)
+    seen, _ = given(MANY, behind(images(SHIFTS, "target")), n_courses=30)
     for key in ("after_imaging_mm", "misdrawn_mm"):
         np.testing.assert_array_equal(getattr(seen, key)["GTV"], getattr(plain, key)["GTV"])
     np.testing.assert_array_equal(seen.unseen_mm, plain.unseen_mm)
@@ -127,7 +133,7 @@ def test_sources_that_no_match_sees_keep_their_numbers():
 
 def test_an_organ_that_follows_the_target_follows_what_was_seen_of_it():
     """Rank by rank, heavy tails and all: with a correlation of 1 its t-distributed shift is a function of the target's."""
-    courses, _ = given(MANY, images(SHIFTS, "target"), n_courses=400)
+    courses, _ = given(MANY, behind(images(SHIFTS, "target")), n_courses=400)
     draws = courses.draws
     z = draws.normals(Stream.BASELINE_COURSE, 3)
     organ = MANY.organs["Bladder"]
@@ -140,13 +146,14 @@ def test_an_organ_that_follows_the_target_follows_what_was_seen_of_it():
 
 def corrections(guidance, seen, **parameters):
     """What the couch did, (course, fraction, 3), where bone does not move otherwise."""
-    courses, place = given(EQUAL, seen, strategy(guidance=guidance), n_courses=40, n_fractions=5, **parameters)
+    treated = behind(seen, 0.87, strategy(guidance=guidance))
+    courses, place = given(EQUAL, treated, n_courses=40, n_fractions=5, **parameters)
     delivery = deliver(courses, strategy(guidance=guidance), place)
     return courses.patient_mm - by_fraction(delivery, "")[:, :, 0]
 
 
 def test_guidance_acts_on_what_was_seen():
-    seen = images(SHIFTS, "bone", 0.87)
+    seen = images(SHIFTS)
     daily = corrections(OnlineBone(), seen)
     np.testing.assert_allclose(daily[:, :2], np.tile(SHIFTS, (40, 1, 1)), atol=1e-9)
     assert np.all(daily[:, 2:].std(axis=0) > 0.5)
@@ -159,18 +166,17 @@ def test_guidance_acts_on_what_was_seen():
 
 def test_what_was_done_is_what_happened():
     done = (0.0, -1.0, 2.0)
-    seen = tuple(image.model_copy(update={"corrected_mm": done}) for image in images(SHIFTS, "bone", 0.87))
+    seen = images(SHIFTS, corrected_mm=done)
     for guidance in (NoGuidance(), OnlineBone()):
         np.testing.assert_allclose(corrections(guidance, seen)[:, :2], np.tile(done, (40, 2, 1)), atol=1e-9)
 
 
 def test_another_guidance_goes_on_where_the_delivered_one_ends():
-    seen = images(SHIFTS, "target", 0.5)
+    done = images(SHIFTS, "target", corrected_mm=(1.0, 0.0, 0.0))
     before, after = strategy(guidance=OnlineBone(reimage_every_min=1.0)), strategy(guidance=OnlineTarget())
-    done = tuple(image.model_copy(update={"corrected_mm": (1.0, 0.0, 0.0)}) for image in seen)
-    courses, place = given(MANY, done, before, n_courses=20)
-    one, two, both = (deliver(courses, s, replace(place, treated=t)) for s, t in (
-        (before, place.treated), (after, Treated(after, done)), (after, place.treated)))  # fmt: skip
+    courses, place = given(MANY, behind(done, 0.5, before), n_courses=20)
+    after_alone = replace(place, treated=behind(done, 0.5, after))
+    one, two, both = (deliver(courses, s, p) for s, p in ((before, place), (after, after_alone), (after, place)))
     for name in ("GTV", "Bladder", ""):
         np.testing.assert_array_equal(by_fraction(both, name)[:, :2], by_fraction(one, name)[:, :2])
         np.testing.assert_array_equal(by_fraction(both, name)[:, 2:], by_fraction(two, name)[:, 2:])
@@ -182,21 +188,21 @@ def test_the_place_of_a_breath_hold_is_learned_by_a_target_match():
     hold = motions.BreathHold(systematic_mm=2, hold_mm=0.5)
     delivered = strategy(hold, OnlineTarget())
     still = Uncertainty.model_validate({"respiration": {"amplitude_mm": [0, 0, 6]}})
-    _, place = given(still, images(SHIFTS, "target", 0.5), delivered, n_courses=1)
+    _, place = given(still, behind(images(SHIFTS, "target"), 0.5, delivered), n_courses=1)
     _, sd = law_of(place).patient()
     np.testing.assert_allclose(sd, 2 * np.sqrt(1 - 4 / (4 + 0.5 / 2)), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("n_fractions", "base"), [(30, Draws(1, 0, 64)), (4, SobolDraws(1, 0, 64, 64, 4, MANY))])
 def test_courses_given_images_can_be_drawn_alone(n_fractions, base):
-    place = replace(setting(MANY, n_fractions=n_fractions), treated=Treated(strategy(), images(SHIFTS, "target", 0.5)))
+    place = replace(setting(MANY, n_fractions=n_fractions), treated=behind(images(SHIFTS, "target"), 0.5))
     draws = ObservedDraws(base, law_of(place))
     for stream, shape in ((Stream.SETUP_SYSTEMATIC, (3,)), (Stream.BASELINE_FRACTION, (n_fractions, 3))):
         np.testing.assert_array_equal(draws.part(40, 7).normals(stream, *shape), draws.normals(stream, *shape)[40:47])
 
 
 def test_sobol_points_given_images_have_their_mean():
-    place = replace(setting(EQUAL), treated=Treated(strategy(), images(SHIFTS, "bone", 0.87)))
+    place = replace(setting(EQUAL), treated=behind(images(SHIFTS), 0.87))
     law = law_of(place)
     draws = ObservedDraws(SobolDraws(1, 0, 4096, 4096, 3, EQUAL), law)
     mean, sd = law.patient()
@@ -207,27 +213,27 @@ def test_sobol_points_given_images_have_their_mean():
 
 def test_a_finding_that_the_errors_cannot_give_is_refused():
     constant = Uncertainty.model_validate({"setup": {"systematic_mm": [2, 2, 0], "random_mm": [2, 2, 0]}})
-    place = replace(setting(constant), treated=Treated(strategy(), images(SHIFTS)))
+    place = replace(setting(constant), treated=behind(images(SHIFTS)))
     with pytest.raises(ConfigError) as found:
         law_of(place)
     assert str(found.value) == (
-        "observed.fractions.0.shift_mm: 4 mm on SI cannot happen in this study, whose errors leave no room for it; give "
-        "uncertainty.setup or match_mm a spread there"
+        "observed.fractions.0.bone_mm: 4 mm on SI cannot happen in this study, whose errors leave no room for it; give "
+        "uncertainty or bone_match_mm a spread there"
     )
 
 
 def test_turns_about_a_distant_isocentre_that_a_match_would_see_are_refused():
-    place = replace(setting(MANY, isocentre=(0, 0, 150)), treated=Treated(strategy(), images(SHIFTS, "target")))
+    place = replace(setting(MANY, isocentre=(0, 0, 150)), treated=behind(images(SHIFTS, "target")))
     with pytest.raises(
         ConfigError, match=r"^observed: the matches see 1\.[2-6] mm \(root mean square\) that are no Gaussian"
     ):
         law_of(place)
-    assert law_of(replace(place, treated=Treated(strategy(), images(SHIFTS, "bone")))) is not None
+    assert law_of(replace(place, treated=behind(images(SHIFTS)))) is not None
 
 
 def test_unlikely_findings_are_said_to_be_so():
     place = setting(EQUAL)
-    likely, unlikely = (law_of(replace(place, treated=Treated(strategy(), images(s * SHIFTS)))) for s in (1, 4))
+    likely, unlikely = (law_of(replace(place, treated=behind(images(s * SHIFTS)))) for s in (1, 4))
     assert likely.warning == ""
     assert likely.probability == pytest.approx(0.814, abs=0.001)  # y'(S^-1)y = 0.50 + 0.29 + 2.17 of 6
     assert unlikely.warning.startswith(
@@ -273,9 +279,8 @@ def calibration(guidance, n_patients, n_draws=60, n_bins=20):
     )
     met, law, share = is_met(of_truth), None, np.zeros(n_patients)
     for i in range(n_patients):
-        treated = Treated(plan, images(seen[i], match, match_mm.tolist()))
-        own = replace(place, treated=treated)
-        law = law_of(own) if law is None else replace(law, shift_mm=treated.shift_mm.ravel())
+        own = replace(place, treated=behind(images(seen[i], match), match_mm, plan))
+        law = law_of(own) if law is None else replace(law, shift_mm=seen[i].ravel())
         draws = ObservedDraws(Draws(5, i * n_draws, n_draws), law)
         share[i] = (is_met(deliver(draw_courses(own, draws), plan, own)).sum() + met[i]) / (n_draws + 1)
     assert np.ptp(share) > 0.2

@@ -2,9 +2,11 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from test_accumulate import GridDose, motion, ragged_patch
 from test_check import exit_code
 from test_parts import Half, Ramp
@@ -26,10 +28,8 @@ from simulator.simulation.work import prepare_work
 from simulator.spec import ConfigError
 from simulator.study_file.checked_yaml import to_yaml
 
-SEEN = [
-    {"match": "bone", "match_mm": 0.87, "shift_mm": [1.0, 2.0, -3.0]},
-    {"match": "bone", "match_mm": 0.87, "shift_mm": [0.0, 1.0, -4.0], "corrected_mm": [0.0, 0.0, -1.0]},
-]
+ROOT = Path(__file__).parents[1]
+SEEN = [{"bone_mm": [1.0, 2.0, -3.0]}, {"bone_mm": [0.0, 1.0, -4.0], "corrected_mm": [0.0, 0.0, -1.0]}]
 NAL = {"kind": "nal", "measured_fractions": 2}
 GRID = {"margins_mm": [3, 6], "motion": ["none"], "guidance": ["none", NAL]}
 PAIR = [{"margin_mm": m, "motion": "none", "guidance": g} for m, g in ((3, "none"), (6, NAL))]
@@ -37,7 +37,7 @@ SMALL = {"courses": 24, "numerics": {"instants": 4, "block_courses": 10, "max_po
 
 
 def observed_study(fractions=SEEN, delivered="none, 3 mm, none", strategies=PAIR, **changes):
-    observed = {"delivered": delivered, "fractions": fractions}
+    observed = {"delivered": delivered, "fractions": fractions, "bone_match_mm": 0.87}
     return small_study(**SMALL | {"strategies": strategies, "observed": observed} | changes)
 
 
@@ -74,7 +74,7 @@ def test_errors_by_source_sum_to_what_is_delivered():
     grid = {"margins_mm": [3], "motion": ["none"]}
     grid["guidance"] = ["online-bone", {"kind": "online-bone", "name": "again", "reimage_every_min": 1}]
     uncertainty = {"setup": {"systematic_mm": 2, "random_mm": 2}, "drift": {"mean_mm_per_min": 1}}
-    seen = [{"match": "bone", "shift_mm": [1, 2, -3]}]
+    seen = [{"bone_mm": [1, 2, -3]}]
     problem = simulator.prepare(observed_study(seen, "none, 3 mm, online-bone", grid, uncertainty=uncertainty))
     for strategy in problem.strategies:
         draws = course_draws(problem, 0, 4)
@@ -140,22 +140,30 @@ def test_margins_and_guidance_of_what_follows_matter():
 
 
 def test_all_fractions_behind_leave_the_delivered_plan_alone():
-    seen = [{"match": "bone", "match_mm": 0.5, "shift_mm": [0, 0, s]} for s in (-3, -4, -2, -5)]
+    seen = [{"bone_mm": [0, 0, s]} for s in (-3, -4, -2, -5)]
     problem = simulator.prepare(observed_study(seen))
     plans = [make_plan(problem, request) for request in problem.requests]
     assert in_turn(problem, 1, plans.__getitem__).dose is plans[0].dose
     assert "no fraction is left" in problem.setting.treated.remark(4)
 
 
-@pytest.mark.parametrize("key", ["shift_mm", "match_mm", "corrected_mm", "match"])
-def test_every_key_changes_what_is_simulated(key):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fractions": [SEEN[0] | {"bone_mm": [1, 2, -2.9]}, SEEN[1]]},
+        {"fractions": [SEEN[0] | {"target_mm": [1, 2, -3]}, SEEN[1]]},
+        {"fractions": [SEEN[0] | {"corrected_mm": [0, 0, 0.1]}, SEEN[1]]},
+        {"bone_match_mm": [0.87, 0.87, 0.9]},
+        {"target_match_mm": 1.1, "fractions": [SEEN[0] | {"target_mm": [1, 2, -3]}, SEEN[1]]},
+    ],
+)
+def test_every_key_changes_what_is_simulated(changes):
     uncertainty = {"setup": {"systematic_mm": 2, "random_mm": 2}, "baseline": {"systematic_mm": 2}}
-    other = {"shift_mm": [1, 2, -2.9], "match_mm": 0.9, "corrected_mm": [0, 0, 0.1], "match": "target"}[key]
+    observed = {"delivered": "none, 3 mm, none", "bone_match_mm": 0.87, "target_match_mm": 1, "fractions": SEEN}
+    other = observed | {key: value for key, value in changes.items() if key != "target_match_mm"}
     drawn = []
-    for seen in (SEEN, [SEEN[0] | {key: other}, SEEN[1]]):
-        problem = simulator.prepare(
-            observed_study(seen, strategies=GRID | {"guidance": "none"}, uncertainty=uncertainty)
-        )
+    for seen in (other, observed | changes) if "target_match_mm" in changes else (observed, other):
+        problem = simulator.prepare(observed_study(uncertainty=uncertainty, observed=seen))
         drawn.append(deliver_courses(problem, problem.strategies[0], course_draws(problem, 0, 5)).bone_mm)
     assert np.any(drawn[0] != drawn[1])
 
@@ -171,8 +179,31 @@ def test_report_and_terminal_say_what_was_observed(results, tmp_path):
     assert f"note: {remark}" in recommendation(results)
     html = remark.replace("'", "&#39;")
     assert page.count(html) == 2
-    assert "(0, 1, -4) mm matched on bone and corrected by (0, 0, -1) mm" in page
+    assert "fraction 1: bone (1, 2, -3); fraction 2: bone (0, 1, -4), corrected by (0, 0, -1)." in page
     assert "known to (0.7, 1.1, 1) mm (one SD)" in page
+
+
+EXAMPLE = ROOT / "configs" / "after_two_fractions.yaml"
+
+
+def test_the_how_to_is_about_the_shipped_study():
+    page = (ROOT / "docs" / "after_fractions.md").read_text(encoding="utf-8")
+    shown = yaml.safe_load(re.search(r"```yaml\n(.*?)```", page, re.DOTALL).group(1))
+    assert shown["observed"] == yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))["observed"]
+    problem = simulator.prepare(simulator.load_study(EXAMPLE))
+    mean = "the error of the target that stays with this patient, before any correction, is (0.7, 0.3, 5.3) mm"
+    assert mean in problem.law.describe()
+    assert mean in page
+    assert problem.notes == []
+
+
+@pytest.mark.nightly
+def test_the_shipped_study_runs():
+    few = {"strategies.margins_mm": [5], "courses": 100, "numerics": {"max_points": 1000, "instants": 4}}
+    found = simulator.run(simulator.load_study(EXAMPLE, few))
+    covered = found["goals/probability"].sel(goal="GTV D98% >= 95%")
+    assert float(covered.sel(strategy="itv, 5 mm, online-bone")) == pytest.approx(0.57, abs=0.2)
+    assert float(covered.sel(strategy="itv, 5 mm, online-target")) == pytest.approx(0.88, abs=0.13)
 
 
 ONLINE = {"margins_mm": [3], "motion": ["none"], "guidance": ["online-bone"]}
@@ -182,35 +213,36 @@ WRONG = {
         "observed.fractions: 5 fractions lie behind, but prescription.fractions is 4; correct one of them",
     ),
     "a match that there is not": (
-        {"fractions": [SEEN[0] | {"match": "carina"}]},
-        "observed.fractions.0.match: has to be 'bone' or 'target', got 'carina'",
+        {"fractions": [{"bones_mm": [1, 2, 3]}]},
+        "observed.fractions.0.bones_mm: unknown key; did you mean 'bone_mm'?",
     ),
     "a missing axis": (
-        {"fractions": [SEEN[0] | {"shift_mm": [1, 2]}]},
-        "observed.fractions.0.shift_mm: 3 values wanted (LR, AP, SI), got [1, 2]",
+        {"fractions": [{"bone_mm": [1, 2]}]},
+        "observed.fractions.0.bone_mm: 3 values wanted (LR, AP, SI), got [1, 2]",
     ),
     "one number for all axes": (
-        {"fractions": [SEEN[0] | {"shift_mm": 2}]},
-        "observed.fractions.0.shift_mm: 3 values wanted (LR, AP, SI), got 2",
+        {"fractions": [{"bone_mm": 2}]},
+        "observed.fractions.0.bone_mm: 3 values wanted (LR, AP, SI), got 2",
     ),
     "no finding": (
-        {"fractions": [{"match": "bone"}]},
-        "observed.fractions.0.shift_mm: this key is missing",
+        {"fractions": [{"corrected_mm": [1, 2, 3]}]},
+        "observed.fractions.0: say what the image showed: bone_mm, target_mm or both",
     ),
     "an unknown match error": (
-        {"fractions": [{"match": "bone", "shift_mm": [1, 2, 3]}]},
-        "observed.fractions.0.match_mm: the delivered guidance none has no match on bone whose error could be taken; write it "
+        {"fractions": [{"target_mm": [1, 2, 3]}]},
+        "observed.target_match_mm: the delivered guidance none has no match on target whose error could be taken; write it "
         "here, one SD per axis in mm",
     ),
     "a guidance without that match": (
-        {"fractions": [SEEN[0] | {"match": "target"}], "delivered": "none, 3 mm, online-bone", "strategies": ONLINE},
-        "observed.fractions.0.corrected_mm: the delivered guidance online-bone does not match target, so it does not say what "
-        "followed from this image; write what was corrected, [0, 0, 0] if nothing",
+        {"fractions": [{"target_mm": [1, 2, 3]}], "target_match_mm": 1}
+        | {"delivered": "none, 3 mm, online-bone", "strategies": ONLINE},
+        "observed.fractions.0.corrected_mm: the delivered guidance online-bone matches bone, which was not looked at in this "
+        "image; give bone_mm, or what was corrected, [0, 0, 0] if nothing",
     ),
     "a protocol without its images": (
-        {"fractions": [SEEN[0] | {"match": "target"}]},
-        "observed: the guidance nal of 'none, 3 mm, nal' goes by images matched on bone, and not all of the fractions that lie "
-        "behind were; give it `match: target`, or leave it out",
+        {"fractions": [{"target_mm": [1, 2, 3]}], "target_match_mm": 1},
+        "observed: the guidance nal of 'none, 3 mm, nal' goes by images matched on bone, and not all fractions have bone_mm; "
+        "give it `match: target`, or leave it out",
     ),
     "another motion management": (
         {"strategies": {"margins_mm": [3], "motion": ["none", "itv"], "guidance": ["none"]}},
@@ -237,9 +269,8 @@ WRONG = {
 def test_what_does_not_go_together_is_refused(what, tmp_path, capsys):
     changes, message = WRONG[what]
     raw = small_study(strategies=GRID).model_dump(mode="json")
-    observed = {"delivered": "none, 3 mm, none", "fractions": SEEN} | {
-        key: value for key, value in changes.items() if key in ("delivered", "fractions")
-    }
+    observed = {"delivered": "none, 3 mm, none", "fractions": SEEN, "bone_match_mm": 0.87, "target_match_mm": None}
+    observed |= {key: value for key, value in changes.items() if key in observed}
     raw |= {key: value for key, value in changes.items() if key not in observed} | {"observed": observed}
     (tmp_path / "study.yaml").write_text(to_yaml(raw), encoding="utf-8")
     assert exit_code("check", tmp_path / "study.yaml") == 2

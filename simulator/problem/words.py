@@ -50,7 +50,7 @@ def observed_in_words(problem: Problem) -> list[str]:
     if treated is None or problem.law is None:
         return []
     remark = treated.remark(problem.setting.n_fractions)
-    return [remark, treated.describe(), problem.law.describe(bool(treated.on_target[-1]))]
+    return [remark, treated.describe(), problem.law.describe()]
 
 
 def plans_in_words(problem: Problem) -> list[str]:

@@ -359,8 +359,9 @@ def _corrected(seen: np.ndarray, guidance: Guidance, setting: Setting, noise: Gu
     """Couch correction at the begin of each fraction; of those that lie behind by what images showed, or as it was."""
     if setting.treated is None:
         return guidance.correct(seen, noise)
-    seen, match, n = seen.copy(), noise.match.copy(), setting.treated.n_fractions
-    seen[:, :n], match[:, :n] = setting.treated.shift_mm, 0.0
+    found = setting.treated.found_mm(guidance.matches_target)
+    seen, match, behind = seen.copy(), noise.match.copy(), np.flatnonzero(~np.isnan(found[:, 0]))
+    seen[:, behind], match[:, behind] = found[behind], 0.0
     correction = guidance.correct(seen, GuidanceNoise(match, noise.couch))
     for f, image in enumerate(setting.treated.images):
         if image.corrected_mm is not None:

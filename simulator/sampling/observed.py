@@ -23,6 +23,7 @@ from simulator.uncertainty.source import RandomNumbers
 
 _OF_COURSE = (Stream.SETUP_SYSTEMATIC, Stream.BASELINE_COURSE, Stream.MOTION_COURSE)
 _OF_FRACTION = (Stream.SETUP_RANDOM, Stream.BASELINE_FRACTION, Stream.MOTION_FRACTION)
+_KINDS = ("bone", "target")
 _TRIALS, _OTHER_MM, _ROUNDING = 64, 0.3, 1e-9
 _UNLIKELY = 0.001
 _DIGITS = 12  # linear algebra may differ in the last ones between processors
@@ -35,12 +36,14 @@ class Law:
     Parameters
     ----------
     n_fractions : of the whole course.
-    shift_mm, expected_mm, match_mm : (number seen,), what the images showed, what they show without errors, and one SD of their
-        match errors.
+    at : what was looked at, bone (0) or target (1), and in which fraction, int (finding, 2); the target last.
+    shift_mm, expected_mm, match_mm : (number seen,), three for each finding: what images showed, what they show without errors,
+        and one SD of the match error.
     response_mm : by stream, (number drawn, number seen), what a number of 1 adds to what is seen.
     """
 
     n_fractions: int
+    at: np.ndarray
     shift_mm: np.ndarray
     expected_mm: np.ndarray
     match_mm: np.ndarray
@@ -72,10 +75,11 @@ class Law:
         """
         left_mm = np.abs(self._missed_mm - self._covariance @ self._inverse @ self._missed_mm)
         if left_mm.max() > 1e-6:
-            fraction, axis = divmod(int(np.argmax(left_mm)), 3)
+            worst = int(np.argmax(left_mm))
+            kind, fraction = _KINDS[self.at[worst // 3, 0]], self.at[worst // 3, 1]
             raise ConfigError(
-                f"observed.fractions.{fraction}.shift_mm: {self.shift_mm[3 * fraction + axis]:g} mm on {AXES[axis]} cannot "
-                "happen in this study, whose errors leave no room for it; give uncertainty.setup or match_mm a spread there"
+                f"observed.fractions.{fraction}.{kind}_mm: {self.shift_mm[worst]:g} mm on {AXES[worst % 3]} cannot happen in "
+                f"this study, whose errors leave no room for it; give uncertainty or {kind}_match_mm a spread there"
             )
 
     @property
@@ -85,7 +89,7 @@ class Law:
         return float(chdtrc(np.linalg.matrix_rank(self._covariance, tol=_ROUNDING, hermitian=True), square))
 
     def patient(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and SD (3,) in mm of the errors that stay with the patient, as the last image's match sees them."""
+        """Mean and SD (3,) in mm of the errors that stay with the patient: of the target, or of bone where only it was seen."""
         last = slice(-3, None)
         own = {stream: self.response_mm[stream] for stream in _OF_COURSE if stream in self.response_mm}
         shared = sum((r.T @ r[:, last] for r in own.values()), np.zeros((len(self.shift_mm), 3)))
@@ -94,12 +98,13 @@ class Law:
         left = np.diag(prior - shared.T @ self._inverse @ shared)
         return mean, np.sqrt(np.maximum(left, 0))
 
-    def describe(self, on_target: bool) -> str:
+    def describe(self) -> str:
         """What is known of the patient, in a sentence for the report."""
         mean, sd = (in_axes((np.round(mm, 1) + 0.0).tolist()) for mm in self.patient())
+        what = "the target" if self.at[-1, 0] else "bone"
         return (
-            f"Given these images the error of {'the target' if on_target else 'bone'} that stays with this patient is {mean} "
-            f"mm, known to {sd} mm (one SD); registration, delineation and what happens after the image stay unseen."
+            f"Given these images, the error of {what} that stays with this patient, before any correction, is "
+            f"{mean} mm, known to {sd} mm (one SD); registration, delineation and what happens after the image stay unseen."
         )
 
     @property
@@ -109,7 +114,7 @@ class Law:
             return ""
         return (
             f"observed: fewer than {100 * _UNLIKELY:g} % of the study's patients show errors as unlikely as these; look at "
-            "their signs and axes, and at Σ, σ and match_mm"
+            "their signs and axes, and at Σ, σ and the match errors"
         )
 
 
@@ -134,12 +139,14 @@ def law_of(setting: Setting) -> Law | None:
     seen = _seen(bare, treated, _Given(len(units), given))
     units_mm = np.round(seen[1:] - seen[0], _DIGITS)
     response = {stream: units_mm[a:b] for stream, a, b in zip(sizes, ends, ends[1:], strict=False)}
+    at = np.argwhere(treated.is_found)
     law = Law(
-        setting.n_fractions,
-        treated.shift_mm.ravel(),
-        seen[0],
-        treated.match_mm.ravel(),
-        {stream: some for stream, some in response.items() if np.any(some)},
+        n_fractions=setting.n_fractions,
+        at=at,
+        shift_mm=np.stack([treated.found_mm(False), treated.found_mm(True)])[treated.is_found].ravel(),
+        expected_mm=seen[0],
+        match_mm=np.array([treated.bone_match_mm, treated.target_match_mm])[at[:, 0]].ravel(),
+        response_mm={stream: some for stream, some in response.items() if np.any(some)},
     )
     _require_gaussian(bare, treated, law)
     law.check()
@@ -147,10 +154,10 @@ def law_of(setting: Setting) -> Law | None:
 
 
 def _seen(setting: Setting, treated: Treated, numbers: RandomNumbers) -> np.ndarray:
-    """What the matches of the fractions that lie behind see, (course, 3 x fraction) in mm, match errors left out."""
+    """What the matches of the fractions that lie behind see, (course, number seen) in mm, match errors left out."""
     courses, n = draw_courses(setting, numbers), treated.n_fractions
-    bone, target = (seen_mm(courses, treated.strategy, setting, on_target)[:, :n] for on_target in (False, True))
-    return np.where(treated.on_target[:, None], target, bone).reshape(numbers.n_courses, -1)
+    both = [seen_mm(courses, treated.strategy, setting, on_target)[:, :n] for on_target in (False, True)]
+    return np.stack(both, axis=1)[:, treated.is_found].reshape(numbers.n_courses, -1)
 
 
 def _require_gaussian(setting: Setting, treated: Treated, law: Law) -> None:
@@ -235,8 +242,8 @@ class ObservedDraws:
     def _missed_mm(self) -> np.ndarray:
         """What was seen less what the images of the base would have shown, (course, number seen)."""
         law = self.law
-        match = self.base.normals(Stream.GUIDANCE, law.n_fractions, 3).reshape(self.n_courses, -1)
-        errors = match[:, : len(law.match_mm)] * law.match_mm
+        match = [self.base.normals(Stream.GUIDANCE, law.n_fractions, 3, of=f"{kind} behind") for kind in _KINDS]
+        errors = np.stack(match, axis=1)[:, *law.at.T].reshape(self.n_courses, -1) * law.match_mm
         drawn = (_product(_flat(self.base, key, some), some) for key, some in law.response_mm.items())
         seen = sum(drawn, law.expected_mm + errors)
         return law.shift_mm - seen

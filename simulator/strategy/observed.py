@@ -4,12 +4,12 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 
 from simulator.conventions import in_axes
-from simulator.spec import BeforeValidator, Field, NonNegativeMm3, Spec
+from simulator.spec import BeforeValidator, Field, NonNegativeMm3, Spec, model_validator
 from simulator.strategy import Strategy
 
 
@@ -25,29 +25,39 @@ _Found = Annotated[tuple[_Shift, _Shift, _Shift], BeforeValidator(_every_axis)]
 
 
 class ObservedFraction(Spec):
-    """The image before the beam of one fraction, and the couch movement that followed it."""
+    """What the image before the beam of one fraction showed, in mm (LR, AP, SI) before any correction, and what was corrected.
 
-    match: Literal["bone", "target"] = Field(
-        description="what was matched: bone sees setup alone, the target setup and baseline shift"
+    Errors are where anatomy lay less where it was planned: left, posterior and superior positive.
+    """
+
+    bone_mm: _Found | None = Field(
+        None, description="error of bone, which is that of setup alone; not looked at when absent"
     )
-    shift_mm: _Found = Field(
-        description="error found (LR, AP, SI) in mm before any correction: where the matched anatomy lay less where it was "
-        "planned, left, posterior and superior positive"
-    )
-    match_mm: NonNegativeMm3 | None = Field(
-        None, description="error of this match per axis, one SD in mm; that of the delivered guidance by default"
+    target_mm: _Found | None = Field(
+        None, description="error of the target, setup and its shift against bone together; not looked at when absent"
     )
     corrected_mm: _Found | None = Field(
         None,
-        description="what was corrected (LR, AP, SI) in mm, with the signs of shift_mm; what the delivered guidance would do "
-        "by default",
+        description="what was corrected, with the signs of the error; what the delivered guidance would do by default",
     )
+
+    @model_validator(mode="after")
+    def _shows_something(self) -> "ObservedFraction":
+        if self.bone_mm is None and self.target_mm is None:
+            raise ValueError("say what the image showed: bone_mm, target_mm or both")
+        return self
+
+    def describe(self) -> str:
+        """What was found and done, in words."""
+        found = {"bone": self.bone_mm, "target": self.target_mm, "corrected by": self.corrected_mm}
+        return ", ".join(f"{what} {in_axes(mm)}" for what, mm in found.items() if mm is not None)
 
 
 class Observed(Spec):
     """What is known of this patient from the fractions that lie behind: courses are drawn given it.
 
-    Each strategy of the study is what may follow; fractions that lie behind are those of the delivered one.
+    Each strategy of the study is what may follow; the fractions that lie behind had the plan, motion management and guidance
+    of the delivered one.
     """
 
     delivered: str | None = Field(
@@ -56,6 +66,13 @@ class Observed(Spec):
     )
     fractions: Annotated[tuple[ObservedFraction, ...], Field(max_length=100)] = Field(
         description="what the image of each fraction showed, from the first one on without a gap"
+    )
+    bone_match_mm: NonNegativeMm3 | None = Field(
+        None, description="error of matches on bone per axis, one SD in mm; by default that of the delivered guidance"
+    )
+    target_match_mm: NonNegativeMm3 | None = Field(
+        None,
+        description="error of matches on the target per axis, one SD in mm; by default that of the delivered guidance",
     )
 
     def treated(self, candidates: Sequence[Strategy]) -> "Treated | None":
@@ -68,24 +85,24 @@ class Observed(Spec):
         if not self.fractions:
             return None
         delivered = self._delivered(candidates)
-        guidance = delivered.guidance
-        for i, image in enumerate(self.fractions):
-            where = f"observed.fractions.{i}"
-            sees = guidance.match_error_mm is not None and guidance.matches_target == (image.match == "target")
-            if image.match_mm is None and not sees:
-                raise ValueError(
-                    f"{where}.match_mm: the delivered guidance {guidance.label()} has no match on {image.match} whose error "
-                    "could be taken; write it here, one SD per axis in mm"
-                )
-            if image.corrected_mm is None and not sees and guidance.match_error_mm is not None:
-                raise ValueError(
-                    f"{where}.corrected_mm: the delivered guidance {guidance.label()} does not match {image.match}, so it does "
-                    "not say what followed from this image; write what was corrected, [0, 0, 0] if nothing"
-                )
-        treated = Treated(delivered, self.fractions)
+        treated = Treated(delivered, self.fractions, *(self._match_mm(delivered, kind) for kind in ("bone", "target")))
+        treated.check_corrections()
         for strategy in candidates:
             treated.check(strategy)
         return treated
+
+    def _match_mm(self, delivered: Strategy, kind: str) -> tuple[float, float, float]:
+        """Error of matches on bone or the target."""
+        own: tuple[float, float, float] | None = getattr(self, f"{kind}_match_mm")
+        guidance = delivered.guidance
+        of_guidance = guidance.match_error_mm if guidance.matches_target == (kind == "target") else None
+        is_found = any(getattr(image, f"{kind}_mm") is not None for image in self.fractions)
+        if own is None and of_guidance is None and is_found:
+            raise ValueError(
+                f"observed.{kind}_match_mm: the delivered guidance {guidance.label()} has no match on {kind} whose error could "
+                "be taken; write it here, one SD per axis in mm"
+            )
+        return own or of_guidance or (0.0, 0.0, 0.0)
 
     def _delivered(self, candidates: Sequence[Strategy]) -> Strategy:
         by_label = {strategy.label(): strategy for strategy in candidates}
@@ -105,35 +122,48 @@ class Observed(Spec):
 
 @dataclass(frozen=True)
 class Treated:
-    """Fractions that lie behind, and the strategy that delivered them."""
+    """Fractions that lie behind, the strategy that delivered them, and one SD per axis of the error of matches."""
 
     strategy: Strategy
     images: tuple[ObservedFraction, ...]
+    bone_match_mm: tuple[float, float, float]
+    target_match_mm: tuple[float, float, float]
 
     @property
     def n_fractions(self) -> int:
         """How many."""
         return len(self.images)
 
-    @cached_property
-    def shift_mm(self) -> np.ndarray:
-        """What the images showed, (fraction, 3)."""
-        return np.array([image.shift_mm for image in self.images])
+    def found_mm(self, on_target: bool) -> np.ndarray:
+        """The error of bone or of the target, (fraction, 3); NaN where it was not looked at."""
+        found = ((image.target_mm if on_target else image.bone_mm) for image in self.images)
+        return np.array([(np.nan,) * 3 if mm is None else mm for mm in found])
 
     @cached_property
-    def match_mm(self) -> np.ndarray:
-        """One SD of their match errors, (fraction, 3)."""
-        own = self.strategy.guidance.match_error_mm
-        return np.array([own if image.match_mm is None else image.match_mm for image in self.images], float)
-
-    @cached_property
-    def on_target(self) -> np.ndarray:
-        """Which were matched on the target, boolean (fraction,)."""
-        return np.array([image.match == "target" for image in self.images])
+    def is_found(self) -> np.ndarray:
+        """Whether bone and target were looked at, boolean (2, fraction)."""
+        return np.array([~np.isnan(self.found_mm(on_target)[:, 0]) for on_target in (False, True)])
 
     def is_continued_by(self, strategy: Strategy) -> bool:
         """Whether a strategy goes on as before, but for its margin."""
         return (strategy.motion, strategy.guidance) == (self.strategy.motion, self.strategy.guidance)
+
+    def check_corrections(self) -> None:
+        """Refuse images that do not say what followed from them.
+
+        Raises
+        ------
+        ValueError : the delivered guidance matches what was not looked at.
+        """
+        guidance = self.strategy.guidance
+        for i, image in enumerate(self.images):
+            is_known = image.corrected_mm is not None or self.is_found[int(guidance.matches_target), i]
+            if guidance.match_error_mm is not None and not is_known:
+                what = "target" if guidance.matches_target else "bone"
+                raise ValueError(
+                    f"observed.fractions.{i}.corrected_mm: the delivered guidance {guidance.label()} matches {what}, which was "
+                    f"not looked at in this image; give {what}_mm, or what was corrected, [0, 0, 0] if nothing"
+                )
 
     def check(self, strategy: Strategy) -> None:
         """Refuse a strategy that cannot follow.
@@ -148,11 +178,11 @@ class Treated:
                 "margin and guidance may change after a fraction, so study other motion management without observed"
             )
         guidance = strategy.guidance
-        if guidance.fractions_before_correction() and np.any(self.on_target != guidance.matches_target):
-            match = "target" if guidance.matches_target else "bone"
+        if guidance.fractions_before_correction() and not np.all(self.is_found[int(guidance.matches_target)]):
+            what, other = ("target", "bone") if guidance.matches_target else ("bone", "target")
             raise ValueError(
-                f"observed: the guidance {guidance.label()} of {strategy.label()!r} goes by images matched on {match}, and not "
-                f"all of the fractions that lie behind were; give it `match: {self.images[0].match}`, or leave it out"
+                f"observed: the guidance {guidance.label()} of {strategy.label()!r} goes by images matched on {what}, and not "
+                f"all fractions have {what}_mm; give it `match: {other}`, or leave it out"
             )
 
     def remark(self, n_fractions: int) -> str:
@@ -169,9 +199,5 @@ class Treated:
 
     def describe(self) -> str:
         """What the images showed, in a sentence."""
-        found = "; ".join(
-            f"{in_axes(image.shift_mm)} mm matched on {image.match}"
-            + ("" if image.corrected_mm is None else f" and corrected by {in_axes(image.corrected_mm)} mm")
-            for image in self.images
-        )
-        return f"Errors found, fraction by fraction (LR, AP, SI): {found}."
+        found = "; ".join(f"fraction {i}: {image.describe()}" for i, image in enumerate(self.images, start=1))
+        return f"Errors found before any correction (LR, AP, SI) in mm: {found}."
