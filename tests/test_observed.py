@@ -289,7 +289,7 @@ def calibration(guidance, n_patients, n_draws=60, n_bins=20):
     return np.abs(z).max(), z
 
 
-@pytest.mark.parametrize("guidance", ["nal"])
+@pytest.mark.parametrize("guidance", ["none", "nal"])
 def test_stated_probabilities_are_calibrated(guidance):
     worst, z = calibration(GUIDANCES[guidance], 400, n_draws=30, n_bins=5)
     print(guidance, np.round(z, 2))

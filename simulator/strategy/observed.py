@@ -1,6 +1,5 @@
 """The fractions of a patient that lie behind: what their images showed, and what was done about it."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from simulator.conventions import in_axes
-from simulator.spec import BeforeValidator, Field, NonNegativeMm3, Spec, model_validator
+from simulator.spec import BeforeValidator, Field, NonNegativeMm3, Spec, did_you_mean, model_validator
 from simulator.strategy import Strategy
 
 
@@ -114,8 +113,7 @@ class Observed(Spec):
                 )
             return candidates[0]
         if self.delivered not in by_label:
-            near = difflib.get_close_matches(self.delivered, by_label, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(map(repr, by_label))}"
+            hint = did_you_mean(self.delivered, by_label) or f"; it has {', '.join(map(repr, by_label))}"
             raise ValueError(f"observed.delivered: {self.delivered!r} is not a strategy of this study{hint}")
         return by_label[self.delivered]
 
