@@ -500,6 +500,11 @@ def lost_targets(results: xr.DataTree) -> str:
     )
 
 
+def observed_remark(results: xr.DataTree) -> str:
+    """A sentence about fractions that lie behind; empty where there are none."""
+    return str(results.attrs.get("observed", ""))
+
+
 def joint_probability(results: xr.DataTree, name: str) -> xr.Dataset:
     """A joint probability with its interval; NaN where it has no members, since a goal that is not set is not met either."""
     joint = results["joint"].to_dataset().sel(joint=name)

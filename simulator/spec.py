@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 __all__ = [
+    "BeforeValidator",
     "CaseError",
     "ConfigError",
     "Deg3",

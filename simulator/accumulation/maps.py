@@ -50,7 +50,7 @@ class VisitBox:
         """Visits int64 (part, z, y, x) of courses; rotation and filling count at the centre of the motion alone."""
         visits = np.zeros((len(parts), *self.shape_zyx), np.int64)
         for part, own in zip(parts, visits, strict=True):
-            some = motion.during(part.begin, part.end)
+            some = part.meets(motion)
             shift = np.ascontiguousarray(some.shift_mm[..., ::-1] / _VISIT_STEP_MM)
             count_visits(shift, some.weight, self.low_zyx, _VISIT_UNIT, own)
         return visits

@@ -13,10 +13,11 @@ from simulator.plan.dose import DosePart, PlannedDose
 from simulator.sampling.courses import TissueMotion
 
 Points = LatticePoints | ScatteredPoints
+_MOST_KEPT = 2
 
 
 class SummedPoints:
-    """Points in a sum of parts, taken one after the other: memory is that of one of them, made anew for each sum.
+    """Points in a sum of parts: two are kept, more are taken one after the other, made anew for each sum, to save memory.
 
     Parameters
     ----------
@@ -27,17 +28,23 @@ class SummedPoints:
         self._parts, self._points_in = parts, points_in
         self.n_points, self.interpolation_error_gy = 0, 0.0
         self.cell_reach_gy = np.zeros(1, np.float32)
+        self._kept: list[Points] = []
         for part in parts:
             points = points_in(part.dose)
             self.n_points = points.n_points
             self.interpolation_error_gy += points.interpolation_error_gy
             self.cell_reach_gy = self.cell_reach_gy + points.cell_reach_gy
+            if len(parts) <= _MOST_KEPT:
+                self._kept.append(points)
 
     def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
         """See `PointDoses`."""
         total = np.zeros((len(motion.shift_mm), self.n_points), np.float32)
-        for part in self._parts:
-            total += self._points_in(part.dose).accumulate(motion.during(part.begin, part.end), volume_cc)
+        for i, part in enumerate(self._parts):
+            met = part.meets(motion)
+            if met.weight.shape[1]:
+                points = self._kept[i] if self._kept else self._points_in(part.dose)
+                total += points.accumulate(met, volume_cc)
         return total
 
 

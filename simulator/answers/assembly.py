@@ -118,6 +118,7 @@ def assemble(
         inputs=json.dumps(problem.inputs),
         target=target.name,
         words=study_in_words(problem),
+        observed="" if problem.setting.treated is None else problem.setting.treated.remark(problem.setting.n_fractions),
         limits_of_doses=config.plan.limits_of_doses,
         interval=problem.interval_name,
         result_hash=result_hash(tree),

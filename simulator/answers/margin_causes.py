@@ -47,8 +47,8 @@ def explain_margins(problem: Problem, results: xr.DataTree, executor: Executor) 
     """The group margins with the difference between each required margin and each recipe by cause.
 
     NaN where the candidates do not bracket the required margin (the remainder alone), in directions that a chain does not
-    vary, for wanted goals other than one D_x% or minimum dose of the target, and for a wanted dose that is not between half
-    the plan's maximum and all of it.
+    vary, for wanted goals other than one D_x% or minimum dose of the target, for a wanted dose that is not between half
+    the plan's maximum and all of it, and for patients some of whose fractions lie behind.
     """
     margins = results["margins"].to_dataset()
     chains = list(margin_families(problem))
@@ -68,7 +68,7 @@ def _causes_mm(
     causes = np.full((len(recipes), len(CAUSES), 6), np.nan)
     goal = target.wanted[0]
     part = _part_percent(goal)
-    if len(target.wanted) > 1 or part is None:
+    if len(target.wanted) > 1 or part is None or problem.setting.treated is not None:
         return causes
     margins = results["margins"].to_dataset().isel(series=row)
     if margins["falls"].item():

@@ -45,6 +45,10 @@ def rare_event_probability(
     """
     if courses < _LEAST_COURSES:
         raise ConfigError(f"rare events: {courses} courses give no interval; simulate {_LEAST_COURSES} or more")
+    if study.observed is not None and study.observed.fractions:
+        raise ConfigError(
+            "rare events: courses given observed fractions are not drawn wider; take observed out, or simulate more courses"
+        )
     problem = without_unknown(prepare(study))
     labels, goals = [s.label() for s in problem.strategies], [g.text for g in problem.goals]
     chosen, wanted = (

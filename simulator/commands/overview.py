@@ -13,9 +13,9 @@ from simulator.commands.terminal import text_table
 from simulator.conventions import percent
 from simulator.execution.splitting import tasks_of
 from simulator.problem.problem import Problem
-from simulator.problem.words import biology_in_words, plans_in_words
+from simulator.problem.words import biology_in_words, observed_in_words, plans_in_words
 from simulator.report.verdicts import first_sentence
-from simulator.results import JOINT_SHOWN, joint_probability, lost_targets, sweep_axes, sweep_points
+from simulator.results import JOINT_SHOWN, joint_probability, lost_targets, observed_remark, sweep_axes, sweep_points
 from simulator.sampling.courses import Delivery
 from simulator.simulation.courses import COURSES_COMPARED, course_draws, deliver_courses
 from simulator.study_file.schema import StudyConfig
@@ -70,6 +70,7 @@ def _problem_tables(problem: Problem) -> list[Table]:
         ("plan", config.plan.model),
         *(("plan", sentence) for sentence in plans_in_words(problem)),
         *(("uncertainty", sentence) for sentence in config.uncertainty.describe()),
+        *(("observed", sentence) for sentence in observed_in_words(problem)),
         *(("biology", sentence) for sentence in biology_in_words(problem)),
         ("strategies", str(len(problem.strategies))),
         ("goals", str(len(problem.goals))),
@@ -173,13 +174,13 @@ def answer_table(results: xr.DataTree) -> Table:
 
 def recommendation(results: xr.DataTree) -> str:
     """The verdict in a sentence or two; for a sweep, where the table says it for every point, what to read."""
-    lost = lost_targets(results)
+    notes = [note for note in (observed_remark(results), lost_targets(results)) if note]
     first = (
         "The folders in points/ hold the complete results of each point."
         if sweep_axes(results)
         else first_sentence(results)
     )
-    return f"{first}\nnote: {lost}" if lost else first
+    return "\n".join([first, *(f"note: {note}" for note in notes)])
 
 
 def _sweep_table(results: xr.DataTree) -> Table:

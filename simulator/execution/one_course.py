@@ -18,7 +18,7 @@ from simulator.problem.problem import Problem
 from simulator.results import sweep_axes
 from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.simulation.one_course import doses_of_course, errors_of_course
-from simulator.simulation.plans import make_plans
+from simulator.simulation.plans import in_turn, make_plans
 from simulator.simulation.work import prepare_work
 from simulator.spec import ConfigError, SimulatorError, did_you_mean
 from simulator.study_file.loading import parse_study
@@ -62,7 +62,8 @@ def simulate_course(
     runs = task.blocks(problem.config.numerics.block_courses).values()
     deliveries = [deliver_courses(problem, own, course_draws(problem, *run)) for run in runs]
     draws, delivery = course_draws(problem, first, n), deliveries[list(runs).index((first, n))]
-    work = prepare_work(problem, own, _plan(problem, results, place), deliveries, SerialExecutor())
+    plan = in_turn(problem, place, lambda i: _plan(problem, results, i))
+    work = prepare_work(problem, own, plan, deliveries, SerialExecutor())
     doses = doses_of_course(work, draws, delivery, at)
     _require_equal(doses.values, stored.isel(course=number), f"course {number} of {strategy!r}")
     errors = errors_of_course(problem, own, draws, delivery, at)

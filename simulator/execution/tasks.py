@@ -26,7 +26,7 @@ from simulator.problem.margins import PlanRequest
 from simulator.problem.problem import Problem
 from simulator.sampling.courses import Delivery
 from simulator.simulation.courses import course_draws, deliver_courses
-from simulator.simulation.plans import design_plans, make_plans
+from simulator.simulation.plans import design_plans, in_turn, make_plans
 from simulator.simulation.work import Work, prepare_work
 from simulator.spec import SimulatorError
 from simulator.study_file.loading import dump_study
@@ -67,8 +67,11 @@ def optimise_plan(task: PlanTask) -> None:
 
 
 def plan_of(problem: Problem, strategy: int, folder: Path) -> Plan:
-    """The plan of a strategy, from what the run folder keeps of it."""
+    """The plan of a strategy, from what the run folder keeps of it, after that of fractions that lie behind."""
+    return in_turn(problem, strategy, lambda i: _own_plan(problem, i, folder))
 
+
+def _own_plan(problem: Problem, strategy: int, folder: Path) -> Plan:
     def make() -> dict[PlanRequest, Plan]:
         requests = planned_together(problem, strategy)
         designs = _designs_of(problem, requests, folder) if problem.config.plan.is_optimised else []

@@ -10,6 +10,7 @@ from scipy.ndimage import map_coordinates, spline_filter
 
 from simulator.case.geometry import Grid, Volume
 from simulator.kernels.splines import combine_four, limits_of_cells
+from simulator.sampling.courses import TissueMotion
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,23 @@ class RadialProfile:
 
 @dataclass(frozen=True)
 class DosePart:
-    """What is delivered between two shares (0-1) of the beam-on time of every fraction, total of the course in Gy."""
+    """What is delivered between two shares (0-1) of the beam-on time of every fraction, total of the course in Gy.
+
+    Parameters
+    ----------
+    fractions : the first of those that it is delivered in and the one after the last, from 0 on, and how many a course has; all
+        by default.
+    """
 
     dose: "PlannedDose"
     begin: float = 0.0
     end: float = 1.0
+    fractions: tuple[int, int, int] | None = None
+
+    def meets(self, motion: TissueMotion) -> TissueMotion:
+        """The visits of its own time."""
+        met = motion.during(self.begin, self.end)
+        return met if self.fractions is None else met.in_fractions(*self.fractions)
 
 
 class PlannedDose(ABC):
@@ -81,6 +94,40 @@ class ScaledDose(PlannedDose):
         """That of the dose, scaled."""
         known = self.dose.profile()
         return None if known is None else replace(known, dose_gy=self.factor * known.dose_gy)
+
+
+@dataclass(frozen=True)
+class DosesInTurn(PlannedDose):
+    """One plan in the first fractions of a course, another one in the others.
+
+    Parameters
+    ----------
+    n_first : fractions of the first, of `n_fractions`.
+    """
+
+    first: PlannedDose
+    then: PlannedDose
+    n_first: int
+    n_fractions: int
+
+    @property
+    def parts(self) -> tuple[DosePart, ...]:
+        """Those of both, each in its fractions."""
+        first, then = (0, self.n_first, self.n_fractions), (self.n_first, self.n_fractions, self.n_fractions)
+        return (
+            *(replace(part, fractions=first) for part in self.first.parts),
+            *(replace(part, fractions=then) for part in self.then.parts),
+        )
+
+    def on_grid(self, grid: Grid) -> np.ndarray:
+        """Dose float32 (z, y, x) in Gy at the nodes of a grid."""
+        share = np.float32(self.n_first / self.n_fractions)
+        return share * self.first.on_grid(grid) + (1 - share) * self.then.on_grid(grid)
+
+    def at(self, points_mm: np.ndarray) -> np.ndarray:
+        """Dose float64 (n,) in Gy at points (n, 3)."""
+        share = self.n_first / self.n_fractions
+        return share * self.first.at(points_mm) + (1 - share) * self.then.at(points_mm)
 
 
 class SplineDose(PlannedDose):

@@ -25,6 +25,7 @@ from simulator.problem.subject import notes_on_subject
 from simulator.problem.target import Target
 from simulator.readable import Readable
 from simulator.sampling.courses import Setting
+from simulator.sampling.observed import Law, law_of
 from simulator.sampling.quasi import N_RANDOMISATIONS
 from simulator.strategy import Strategy
 from simulator.study_file.schema import StudyConfig
@@ -86,6 +87,16 @@ class Problem(Readable):
     def column(self) -> dict[str, int]:
         """Place of each metric among `metric_labels`."""
         return {label: i for i, label in enumerate(self.metric_labels)}
+
+    @cached_property
+    def law(self) -> Law | None:
+        """What the fractions that lie behind say of the random numbers; None where a course begins with its first one."""
+        return law_of(self.setting)
+
+    @property
+    def delivered(self) -> int | None:
+        """Place of the strategy that delivered the fractions that lie behind; None where a course begins with its first one."""
+        return None if self.setting.treated is None else self.strategies.index(self.setting.treated.strategy)
 
     @property
     def wanted(self) -> tuple[Goal, ...]:
@@ -150,7 +161,7 @@ class Problem(Readable):
                 found.append(
                     f"goal {goal.text!r} asks for more dose to an organ; {goal.text.replace('>', '<')!r} limits it"
                 )
-        found += notes_on_record(self.record)
+        found += [*notes_on_record(self.record), *self._notes_on_images()]
         breathing = self.config.uncertainty.respiration
         found += notes_on_subject(self.config)
         if breathing is not None and not breathing.moves:
@@ -172,6 +183,9 @@ class Problem(Readable):
                 "even if all of them reach it, the 95 % interval begins below; simulate more"
             )
         return found
+
+    def _notes_on_images(self) -> list[str]:
+        return [self.law.warning] if self.law is not None and self.law.warning else []
 
     @property
     def n_points(self) -> int:

@@ -36,6 +36,7 @@ def setting_of(config: StudyConfig, case: Case, targets: Sequence[Target], recor
         isocentre_mm=isocentre,
         waveform=waveform,
         penumbra_sd_mm=WATER_PENUMBRA_MM if config.plan.edge_sd_mm is None else config.plan.edge_sd_mm,
+        treated=config.observed.treated(config.candidates()) if config.observed else None,
     )
 
 

@@ -32,6 +32,7 @@ def study_in_words(problem: Problem) -> str:
         f"strategy meets the same virtual patients (seed {config.seed}).",
         subject_in_words(config),
         *config.uncertainty.describe(),
+        *observed_in_words(problem),
         *(f"Motion management, {text}." for text in motions),
         *(f"Image guidance, {text}." for text in guidances),
         config.session.describe() + ".",
@@ -43,6 +44,15 @@ def study_in_words(problem: Problem) -> str:
         skipped = dict.fromkeys(g.metric.structure for g in problem.skipped_goals)
         paragraphs.append(f"Published limits left out, as the case has no such structure: {', '.join(skipped)}.")
     return json.dumps(paragraphs, ensure_ascii=False)
+
+
+def observed_in_words(problem: Problem) -> list[str]:
+    """What is known from the fractions that lie behind; empty without any."""
+    treated = problem.setting.treated
+    if treated is None or problem.law is None:
+        return []
+    remark = treated.remark(problem.setting.n_fractions)
+    return [remark, treated.describe(), problem.law.describe()]
 
 
 def plans_in_words(problem: Problem) -> list[str]:

@@ -9,7 +9,7 @@ from simulator.conventions import percent
 from simulator.plots.style import readable
 from simulator.report.text import cell, significant
 from simulator.report.verdicts import answer_of, remarks_on
-from simulator.results import JOINT_SHOWN, joint_probability
+from simulator.results import JOINT_SHOWN, joint_probability, observed_remark
 
 # What the table of strategies can be filtered by, and where the results say it.
 FILTERED = {"motion": "motion", "margin": "margin_label", "guidance": "guidance"}
@@ -63,9 +63,10 @@ def verdict_in_words(decision: xr.Dataset, i: int) -> str:
 
 
 def prescription_table(results: xr.DataTree) -> list[dict[str, Any]]:
-    """The largest prescription of each strategy, in the order of the rule; none without limits on organs."""
+    """The largest prescription of each strategy, in the order of the rule; none without limits on organs, or where fractions
+    lie behind, whose dose nobody can scale."""
     there, decision = results["prescription"].to_dataset(), results["decision"].to_dataset()
-    if not there["first_limit"].astype(str).any():
+    if observed_remark(results) or not there["first_limit"].astype(str).any():
         return []
     names = [str(name) for name in there["strategy"].values]
     rows = []

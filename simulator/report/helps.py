@@ -5,6 +5,7 @@ import xarray as xr
 
 from simulator.conventions import percent
 from simulator.metrics.goals import parse_goal
+from simulator.results import observed_remark
 
 
 def help_for(results: xr.DataTree, strategy: str) -> list[str]:
@@ -13,7 +14,10 @@ def help_for(results: xr.DataTree, strategy: str) -> list[str]:
 
 
 def _other_prescription(results: xr.DataTree, strategy: str) -> list[str]:
-    """The prescriptions at which the same plan suits, or else the largest that keeps the limits on organs."""
+    """The prescriptions at which the same plan suits, or else the largest that keeps the limits on organs; nothing where
+    fractions lie behind, whose dose nobody can scale."""
+    if observed_remark(results):
+        return []
     decision = results["decision"].to_dataset().sel(strategy=strategy)
     there = results["prescription"].to_dataset().sel(strategy=strategy)
     rx, wanted = float(results.attrs["prescription_gy"]), decision.attrs["wanted"]

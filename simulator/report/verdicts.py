@@ -6,7 +6,7 @@ import xarray as xr
 from simulator.conventions import percent
 from simulator.report.helps import help_for
 from simulator.report.weights import weight_sentences
-from simulator.results import JOINT_SHOWN, joint_probability, lost_targets
+from simulator.results import JOINT_SHOWN, joint_probability, lost_targets, observed_remark
 
 _MOST_NAMED = 3
 
@@ -40,7 +40,8 @@ def remarks_on(results: xr.DataTree) -> list[str]:
     decision = results["decision"].to_dataset()
     n_suit, n = int((decision["verdict"] == "suits").sum()), decision.sizes["strategy"]
     suiting = [f"{n_suit} of {n} strategies {'suits' if n_suit == 1 else 'suit'}{_tie(results)}."] if n_suit else []
-    return [*suiting, *weight_sentences(results), *_undecided(results), *(s for s in (lost_targets(results),) if s)]
+    known, lost = observed_remark(results), lost_targets(results)
+    return [s for s in (known, *suiting, *weight_sentences(results), *_undecided(results), lost) if s]
 
 
 def _named(results: xr.DataTree, strategy: str) -> str:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from simulator.sampling.courses import Courses, Delivery, Setting, strategy_timeline
+from simulator.sampling.courses import Courses, Delivery, Setting, beam_times_min
 from simulator.sampling.streams import TargetDraws
 from simulator.strategy import Strategy
 
@@ -39,7 +39,7 @@ def errors_by_source(
     for name, source in setting.uncertainty.named_sources().items():
         shifts = [source.patient_mm(courses.draws, n), _of_course(source.unseen_mm(courses.draws), shape)]
         if name == "drift" and courses.drift is not None:
-            time_min = np.broadcast_to(strategy_timeline(strategy, setting).time_min, delivery.weight.shape)
+            time_min = np.broadcast_to(beam_times_min(strategy, setting), delivery.weight.shape)
             shifts.append(over_beam(courses.drift.at(time_min), delivery.weight))
         patient = sum(shifts, np.zeros(shape))
         inner = [

@@ -1,7 +1,7 @@
 """Courses: a batch of drawn treatment courses, and what a strategy makes of them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,6 +14,7 @@ from simulator.strategy import Strategy
 from simulator.strategy.guidance import Guidance, GuidanceNoise
 from simulator.strategy.margin import WATER_PENUMBRA_MM
 from simulator.strategy.motion import Managed, MotionNoise
+from simulator.strategy.observed import Treated
 from simulator.strategy.session import Session, Timeline
 from simulator.uncertainty import Uncertainty
 from simulator.uncertainty.breathing import Breathing, Waveform
@@ -38,6 +39,7 @@ class Setting:
     isocentre_mm : centre of rotation (3,).
     waveform : breathing at the planning amplitude; None without breathing.
     penumbra_sd_mm : of the plan's dose edge, for margin recipes.
+    treated : the fractions that lie behind; None where a course begins with its first one.
     """
 
     uncertainty: Uncertainty
@@ -51,6 +53,7 @@ class Setting:
     isocentre_mm: np.ndarray
     waveform: Waveform | None = None
     penumbra_sd_mm: float = WATER_PENUMBRA_MM
+    treated: Treated | None = None
     planned: Breathing = field(init=False)
 
     def __post_init__(self) -> None:
@@ -127,6 +130,7 @@ class TissueMotion:
     shift_mm : (course, k, 3). weight : (course, k), sums to 1.
     linear : (course, k, 3, 3), None when every point moves alike. centre_mm : (3,).
     n_fractions : visits run fraction after fraction, equally many in each.
+    fraction : int (k,), of the course that each visit is of; by default as they run.
     """
 
     shift_mm: np.ndarray
@@ -134,6 +138,7 @@ class TissueMotion:
     linear: np.ndarray | None
     centre_mm: np.ndarray
     n_fractions: int = 1
+    fraction: np.ndarray | None = None
 
     @classmethod
     def still(cls, shift_mm: np.ndarray) -> "TissueMotion":
@@ -149,7 +154,9 @@ class TissueMotion:
     def courses(self, part: slice) -> "TissueMotion":
         """Some of the courses."""
         linear = None if self.linear is None else self.linear[part]
-        return TissueMotion(self.shift_mm[part], self.weight[part], linear, self.centre_mm, self.n_fractions)
+        return TissueMotion(
+            self.shift_mm[part], self.weight[part], linear, self.centre_mm, self.n_fractions, self.fraction
+        )
 
     def fractions(self) -> list["TissueMotion"]:
         """Each fraction on its own, with its share of the weight."""
@@ -171,6 +178,19 @@ class TissueMotion:
         met = (np.maximum(lasts, 0.0) * whole / (end - begin)).reshape(self.weight.shape)
         return self._some(np.flatnonzero(np.any(met > 0, axis=0)), met)
 
+    def fraction_of(self, visits: np.ndarray) -> np.ndarray | None:
+        """Which fraction each of some visits is of; None for a single one that stands for all."""
+        if self.fraction is not None:
+            return self.fraction[visits]
+        return visits // (self.weight.shape[1] // self.n_fractions) if self.n_fractions > 1 else None
+
+    def in_fractions(self, first: int, end: int, n: int) -> "TissueMotion":
+        """What is met in some of n fractions, with their share of the weight."""
+        fraction = self.fraction_of(np.arange(self.weight.shape[1]))
+        if fraction is None:
+            return replace(self, weight=self.weight * ((end - first) / n))
+        return self._some(np.flatnonzero((fraction >= first) & (fraction < end)), self.weight)
+
     def _some(self, visits: np.ndarray, weight: np.ndarray) -> "TissueMotion":
         """Some of the visits, with weights from (course, k)."""
         return TissueMotion(
@@ -178,6 +198,7 @@ class TissueMotion:
             np.ascontiguousarray(weight[:, visits]),
             None if self.linear is None else self.linear[:, visits],
             self.centre_mm,
+            fraction=self.fraction_of(visits),
         )
 
 
@@ -239,9 +260,41 @@ class Delivery:
             weight.shape[1],
         )
 
+    def followed_by(self, other: "Delivery", n_fractions: int) -> "Delivery":
+        """The first fractions of this one, then another one of the same courses."""
+
+        def joined(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+            return np.concatenate([one[:, :n_fractions], two[:, n_fractions:]], axis=1)
+
+        def all_joined(one: dict[str, np.ndarray], two: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            none = {name: np.zeros_like(shift) for name, shift in (one | two).items()}
+            return {name: joined(one.get(name, none[name]), two.get(name, none[name])) for name in none}
+
+        rotation = None
+        if self.rotation is not None and other.rotation is not None:
+            rotation = joined(self.rotation, other.rotation)
+        return Delivery(
+            self.setting,
+            joined(self.bone_mm, other.bone_mm),
+            joined(self.weight, other.weight),
+            rotation,
+            all_joined(self.internal_mm, other.internal_mm),
+            all_joined(self.scaling, other.scaling),
+            self.slow & other.slow,
+        )
+
 
 def deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery:
-    """What a strategy makes of drawn courses: the motion it manages, the couch it moves, the beam that may follow.
+    """What a strategy makes of drawn courses, after the fractions that lie behind where there are some."""
+    treated = setting.treated
+    if treated is None or treated.is_continued_by(strategy):
+        return _deliver(courses, strategy, setting)
+    before = _deliver(courses, treated.strategy, setting)
+    return before.followed_by(_deliver(courses, strategy, setting), treated.n_fractions)
+
+
+def _deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery:
+    """The motion that a strategy manages, the couch it moves, the beam that may follow.
 
     Displacements are of tissue relative to the beam: where tissue goes counts positive, what couch and beam do about it
     counts negative.
@@ -254,14 +307,9 @@ def deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery:
     drift = courses.drift.at(time_min) if courses.drift else np.zeros((*time_min.shape, 3))
     lead_since = drift + courses.after_imaging_mm[setting.lead][:, :, None]
 
-    seen, seen_since = courses.patient_mm, drift
-    if guidance.matches_target:
-        seen = seen + courses.within_mm[setting.lead]
-        seen = seen + managed.imaged_mm - motion.offset_mm(setting.planned, setting.lead)
-        if rotation is not None:
-            seen = seen + rotation @ (setting.centre_mm[setting.lead] - setting.isocentre_mm)
-        seen_since = lead_since
-    correction = guidance.correct(seen, _guidance_noise(courses.draws, setting, 0))
+    seen = seen_mm(courses, strategy, setting, guidance.matches_target, managed, rotation)
+    seen_since = lead_since if guidance.matches_target else drift
+    correction = _corrected(seen, guidance, setting, _guidance_noise(courses.draws, setting, 0))
     again = _corrections_during_beam(strategy, setting, courses.draws, timeline, seen - correction, seen_since)
 
     bone = courses.patient_mm[:, :, None] + drift
@@ -280,6 +328,45 @@ def deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery:
         fast |= {name for name, organ in courses.organs.items() if organ.steps is not None}
         slow = frozenset({"", *courses.within_mm, *courses.organs} - fast)
     return Delivery(setting, bone, managed.weight / setting.n_fractions, rotation, internal, scaling, slow)
+
+
+def seen_mm(
+    courses: Courses,
+    strategy: Strategy,
+    setting: Setting,
+    on_target: bool,
+    managed: Managed | None = None,
+    rotation: np.ndarray | None = None,
+) -> np.ndarray:
+    """What bone or the target is off its planned place in an image before the beam, (course, fraction, 3) in mm.
+
+    Parameters
+    ----------
+    managed, rotation : as the strategy leaves breathing and rotations, where they are known already.
+    """
+    if not on_target:
+        return courses.patient_mm
+    managed = managed or _managed(courses, strategy, setting)
+    rotation = _rotation_left(courses, strategy.guidance, setting) if rotation is None else rotation
+    seen = courses.patient_mm + courses.within_mm[setting.lead]
+    seen = seen + managed.imaged_mm - strategy.motion.offset_mm(setting.planned, setting.lead)
+    if rotation is not None:
+        seen = seen + rotation @ (setting.centre_mm[setting.lead] - setting.isocentre_mm)
+    return seen
+
+
+def _corrected(seen: np.ndarray, guidance: Guidance, setting: Setting, noise: GuidanceNoise) -> np.ndarray:
+    """Couch correction at the begin of each fraction; of those that lie behind by what images showed, or as it was."""
+    if setting.treated is None:
+        return guidance.correct(seen, noise)
+    found = setting.treated.found_mm(guidance.matches_target)
+    seen, match, behind = seen.copy(), noise.match.copy(), np.flatnonzero(~np.isnan(found[:, 0]))
+    seen[:, behind], match[:, behind] = found[behind], 0.0
+    correction = guidance.correct(seen, GuidanceNoise(match, noise.couch))
+    for f, image in enumerate(setting.treated.images):
+        if image.corrected_mm is not None:
+            correction[:, f] = image.corrected_mm
+    return correction
 
 
 def _within_patient(
@@ -342,6 +429,14 @@ def strategy_timeline(strategy: Strategy, setting: Setting) -> Timeline:
     beam_on_s = setting.session.beam_on_s(setting.fraction_gy)
     beam_s = strategy.motion.beam_time_s(beam_on_s, setting.planned)
     return setting.session.timeline(beam_s, strategy.guidance.image_every_s, setting.n_instants)
+
+
+def beam_times_min(strategy: Strategy, setting: Setting) -> np.ndarray:
+    """Times (fraction, instant) of the beam in minutes since the image, those that lie behind as they were delivered."""
+    times = np.tile(strategy_timeline(strategy, setting).time_min, (setting.n_fractions, 1))
+    if setting.treated is not None:
+        times[: setting.treated.n_fractions] = strategy_timeline(setting.treated.strategy, setting).time_min
+    return times
 
 
 def _corrections_during_beam(

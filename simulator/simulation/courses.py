@@ -5,6 +5,7 @@ import numpy as np
 from simulator.accumulation.maps import BONE
 from simulator.problem.problem import Problem
 from simulator.sampling.courses import Delivery, deliver, draw_courses
+from simulator.sampling.observed import ObservedDraws
 from simulator.sampling.quasi import SobolDraws
 from simulator.sampling.streams import Draws
 from simulator.strategy import Strategy
@@ -16,10 +17,13 @@ COURSES_COMPARED, COURSES_SAMPLED, COURSES_FOLLOWED = 8, 512, 32
 def course_draws(problem: Problem, first: int, n_courses: int) -> RandomNumbers:
     """The random numbers of some courses of the study."""
     config = problem.config
+    draws: RandomNumbers
     if config.sampling == "sobol":
         fractions = config.prescription.fractions
-        return SobolDraws(config.seed, first, n_courses, config.courses, fractions, config.uncertainty)
-    return Draws(config.seed, first, n_courses)
+        draws = SobolDraws(config.seed, first, n_courses, config.courses, fractions, config.uncertainty)
+    else:
+        draws = Draws(config.seed, first, n_courses)
+    return draws if problem.law is None else ObservedDraws(draws, problem.law)
 
 
 def sampled_draws(problem: Problem) -> RandomNumbers:

@@ -113,4 +113,5 @@ def _alike(motion: TissueMotion) -> Iterator[TissueMotion]:
         again = np.tile(visits, n)
         linear = None if motion.linear is None else np.ascontiguousarray(motion.linear[:, again])
         weight = motion.weight[:, again] / (n * motion.weight[:, visits].sum(axis=1, keepdims=True))
-        yield replace(motion, shift_mm=np.ascontiguousarray(motion.shift_mm[:, again]), weight=weight, linear=linear)
+        shift_mm = np.ascontiguousarray(motion.shift_mm[:, again])
+        yield replace(motion, shift_mm=shift_mm, weight=weight, linear=linear, fraction=motion.fraction_of(again))

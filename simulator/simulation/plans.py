@@ -1,10 +1,11 @@
 """Plans of a study."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from simulator.parallel import Executor, SerialExecutor, in_order
+from simulator.plan.dose import DosesInTurn
 from simulator.plan.model import Design
 from simulator.plan.quality import Plan
 from simulator.problem.margins import PlanRequest, planned_alike
@@ -32,6 +33,15 @@ def make_plans(
         made = some[0].model.plans(problem.orders(some), functools.partial(in_order, executor), known)
         plans |= zip(some, (_scaled(plan, some[0].model.scale) for plan in made), strict=True)
     return [plans[r] for r in requests]
+
+
+def in_turn(problem: Problem, strategy: int, plan_of: Callable[[int], Plan]) -> Plan:
+    """The plan of a strategy as a course receives it: after that of the fractions that lie behind, where it is another one."""
+    plan, before, treated = plan_of(strategy), problem.delivered, problem.setting.treated
+    if before is None or treated is None or problem.requests[before] == problem.requests[strategy]:
+        return plan
+    first, n, n_fractions = plan_of(before).dose, treated.n_fractions, problem.setting.n_fractions
+    return replace(plan, dose=first if n == n_fractions else DosesInTurn(first, plan.dose, n, n_fractions))
 
 
 def design_plans(problem: Problem, requests: Sequence[PlanRequest], executor: Executor) -> list[Design]:

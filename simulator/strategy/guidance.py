@@ -50,6 +50,11 @@ class GuidanceKind(Spec):
         return False
 
     @property
+    def match_error_mm(self) -> tuple[float, float, float] | None:
+        """Error of the match before the beam per axis, one SD in mm; None where nothing is imaged."""
+        return None
+
+    @property
     def image_every_s(self) -> float | None:
         """Time of treatment between further images during the beam; None without."""
         return None
@@ -123,6 +128,11 @@ class _Matched(GuidanceKind):
 
     match_mm: NonNegativeMm3 = Field(_MATCH_MM, description="error of the match per axis (LR, AP, SI), one SD in mm")
     couch_mm: NonNegativeMm3 = Field((0, 0, 0), description="error of a couch movement per axis, one SD in mm")
+
+    @property
+    def match_error_mm(self) -> tuple[float, float, float] | None:
+        """As the key `match_mm` says."""
+        return self.match_mm
 
 
 class _Offline(_Matched):

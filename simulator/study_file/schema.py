@@ -23,6 +23,7 @@ from simulator.strategy import PrvMargin, Strategy
 from simulator.strategy.guidance import Guidance
 from simulator.strategy.margin import Margin
 from simulator.strategy.motion import Motion
+from simulator.strategy.observed import Observed
 from simulator.strategy.session import Session
 from simulator.study_file.checked_yaml import messages, override
 from simulator.study_file.sweep import MOST_POINTS, Axis, SweepValues, axis, combinations
@@ -235,6 +236,9 @@ class StudyConfig(Readable, Spec):
     uncertainty: Uncertainty = Field(default_factory=Uncertainty, description="sources of geometric error")
     session: Session = Field(default_factory=Session, description="times of a fraction: image, wait, beam")
     strategies: Candidates = Field(description="candidates: a grid or a list")
+    observed: Observed | None = Field(
+        None, description="what the images of this patient's first fractions showed; none when absent"
+    )
     goals: tuple[_Goal, ...] = Field(
         description="goals, names of published libraries (mediastinal-5fx) and files of one's own"
     )
@@ -305,6 +309,22 @@ class StudyConfig(Readable, Spec):
                 if name not in labels:
                     hint = did_you_mean(name, labels)
                     raise ValueError(f"{key}.strategies: {name!r} is not a strategy of this study{hint}")
+        return self
+
+    @model_validator(mode="after")
+    def _observed_fractions_fit(self) -> "StudyConfig":
+        if self.observed is None or (treated := self.observed.treated(self.candidates())) is None:
+            return self
+        if treated.n_fractions > self.prescription.fractions:
+            raise ValueError(
+                f"observed.fractions: {treated.n_fractions} fractions lie behind, but prescription.fractions is "
+                f"{self.prescription.fractions}; correct one of them"
+            )
+        if self.budget is not None:
+            raise ValueError(
+                "budget: once fractions were observed, errors depend on each other and have no shares of their own; take "
+                "budget out, or study the population without observed"
+            )
         return self
 
     @model_validator(mode="after")
