@@ -103,6 +103,7 @@ class Baseline(Source):
             of_scale=Stream.BASELINE_SCALE,
             known=self.known,
             shape=self.patient_variance_shape,
+            parts=("target shift, course", "target shift, fraction"),
         )
 
     def _after(self) -> Shifts:
@@ -116,6 +117,7 @@ class Baseline(Source):
             of_scale=Stream.AFTER_IMAGING_SCALE,
             known=self.after_imaging_known,
             shape=self.patient_variance_shape,
+            parts=("target shift after imaging, course", "target shift after imaging, fraction"),
         )
 
     def target_sd_mm(self) -> Spreads:

@@ -1,6 +1,6 @@
 """Errors that may be: draws of M, Σ and σ, from a posterior file among others, and how likely they make a course."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,7 +18,8 @@ class Possible:
     Parameters
     ----------
     mean : (draw, 3). systematic, random : roots (draw, 3, 3) of S and V, so that root @ normal numbers has that covariance.
-    shape : (draw,) shape a of the scale s of one patient's variance, inverse gamma (a, a - 1); infinite where s is 1.
+    shape : (draw,) shape a of the scale s of one patient's variance, inverse gamma (a, a - 1); infinite where s is 1,
+        in all draws or in none.
     """
 
     mean: np.ndarray
@@ -30,14 +31,22 @@ class Possible:
         """Some of the draws."""
         return Possible(self.mean[which], self.systematic[which], self.random[which], self.shape[which])
 
+    def followed_by(self, other: "Possible") -> "Possible":
+        """These draws, and others after them."""
+        return Possible(*(np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)))
+
     def log_of_course(self, course: np.ndarray) -> np.ndarray:
-        """Log density (course, draw), up to a constant, of systematic shifts (course, 3), on the axes that have a spread."""
+        """Log density float32 (course, draw), up to a constant, of systematic shifts (course, 3), on axes with a spread."""
         axes = _with_spread(self.systematic)
         inverse, log_sd = _inverse(self.systematic, axes)
-        own, mean = course[:, axes], self.mean[:, axes]
+        centre = self.mean.mean(axis=0)[axes]
+        own, mean = course[:, axes] - centre, self.mean[:, axes] - centre
         product = np.einsum("dij,dj->di", inverse, mean)
-        squares = _products(own) @ inverse.reshape(len(inverse), -1).T
-        return -0.5 * squares + own @ product.T - 0.5 * (product * mean).sum(axis=1) - log_sd
+        constant = -0.5 * (product * mean).sum(axis=1) - log_sd
+        products = (own[:, :, None] * own[:, None, :]).reshape(len(own), -1)
+        of_course = np.concatenate([products, own, np.ones((len(own), 1))], axis=1, dtype=np.float32)
+        of_draw = [-0.5 * inverse.reshape(len(inverse), -1), product, constant[:, None]]
+        return of_course @ np.concatenate(of_draw, axis=1, dtype=np.float32).T
 
     def log_of_fractions(self, fraction: np.ndarray) -> np.ndarray:
         """The same of the shifts (course, fraction, 3) of fractions, one patient's scale integrated out."""
@@ -45,12 +54,15 @@ class Possible:
         inverse, log_sd = _inverse(self.random, axes)
         own = fraction[..., axes]
         n_numbers = own[0].size
-        squares = np.einsum("cfi,cfj->cij", own, own).reshape(len(own), -1) @ inverse.reshape(len(inverse), -1).T
-        is_normal = np.isinf(self.shape)
-        a = np.where(is_normal, 2.0, self.shape)
-        constant = gammaln(a + n_numbers / 2) - gammaln(a) - n_numbers / 2 * np.log(a - 1)
-        heavy = constant - (a + n_numbers / 2) * np.log1p(squares / (2 * (a - 1)))
-        return np.where(is_normal, -0.5 * squares, heavy) - fraction.shape[1] * log_sd
+        products = np.einsum("cfi,cfj->cij", own, own).reshape(len(own), -1).astype(np.float32)
+        squares = products @ inverse.reshape(len(inverse), -1).T.astype(np.float32)
+        constant = -fraction.shape[1] * log_sd
+        if np.isinf(self.shape[0]):
+            return -0.5 * squares + constant.astype(np.float32)
+        a, half = self.shape, n_numbers / 2
+        constant = constant + gammaln(a + half) - gammaln(a) - half * np.log(a - 1)
+        near = np.log1p(squares * (0.5 / (a - 1)).astype(np.float32))
+        return constant.astype(np.float32) - (a + half).astype(np.float32) * near
 
 
 def _with_spread(root: np.ndarray) -> np.ndarray:
@@ -61,10 +73,6 @@ def _inverse(root: np.ndarray, axes: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """Inverse covariance (draw, axis, axis) on some axes, and the sum of logarithms of SDs (draw,)."""
     covariance = (root @ np.swapaxes(root, 1, 2))[:, axes][:, :, axes]
     return np.linalg.inv(covariance), 0.5 * np.linalg.slogdet(covariance)[1]
-
-
-def _products(shift: np.ndarray) -> np.ndarray:
-    return (shift[:, :, None] * shift[:, None, :]).reshape(len(shift), -1)
 
 
 def posterior_of(path: str, unit: str, clinic: int) -> Possible:

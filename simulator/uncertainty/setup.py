@@ -114,6 +114,7 @@ class Setup(Source):
             known=self.known,
             correlation=_matrix(self.correlation),
             shape=self.patient_variance_shape,
+            parts=("setup, systematic", "setup, random"),
         )
 
     def _turns(self) -> Shifts:

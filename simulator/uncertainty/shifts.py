@@ -11,7 +11,7 @@ from simulator.uncertainty.knowledge import MOST_SCALE, Known
 from simulator.uncertainty.possible import Possible, posterior_of
 from simulator.uncertainty.source import RandomNumbers
 
-_NUMBERS = 10  # uniform numbers of a draw: 3 for Σ, 3 for σ, 3 for the mean, 1 for a place in a posterior file
+NUMBERS = 10  # uniform numbers of a draw: 3 for Σ, 3 for σ, 3 for the mean, 1 for a place in a posterior file
 _AXES = 3
 
 Three = tuple[float, float, float]
@@ -31,6 +31,7 @@ class Shifts:
     of_knowledge, of_scale : streams of what is known and of patients' scales.
     correlation : (3, 3) of the axes, for Σ and σ alike.
     shape : a of the scales s, inverse gamma (a, a - 1); None where s is 1.
+    parts : names of the errors of courses and of fractions in the uncertainty budget; None where it has one for both.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Shifts:
     known: Known | None = None
     correlation: np.ndarray = field(default_factory=lambda: np.eye(_AXES))
     shape: float | None = None
+    parts: tuple[str, str] | None = None
 
     @property
     def mean(self) -> np.ndarray:
@@ -69,9 +71,14 @@ class Shifts:
         """Whether Σ or σ differ from course to course; else they are the stated ones, and `draw` is not needed."""
         return self.is_uncertain or (self.shape is not None and bool(np.any(self.random)))
 
+    @property
+    def part_names(self) -> tuple[str, str]:
+        """What the uncertainty budget calls the errors of courses and of fractions."""
+        return self.parts or (self.name, self.name)
+
     def draw(self, numbers: RandomNumbers, n_fractions: int) -> tuple[np.ndarray, np.ndarray]:
         """The systematic shift (course, 3) and what each fraction adds to it (course, fraction, 3)."""
-        errors = self.possible(numbers.uniforms(self.of_knowledge, _NUMBERS, of=self.name))
+        errors = self.possible(numbers.uniforms(self.of_knowledge, NUMBERS, of=self.name))
         normal = numbers.normals(self.of_course, _AXES)
         course = errors.mean + np.einsum("cij,cj->ci", errors.systematic, normal)
         if self.of_fraction is None or self.of_scale is None:
