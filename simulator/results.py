@@ -198,6 +198,43 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "break_even_low": Variable(("strategy", "harm"), "", "lower end of its 95 % interval (Fieller)"),
         "break_even_high": Variable(("strategy", "harm"), "", "upper end of its 95 % interval (Fieller)"),
     },
+    "knowledge": {
+        "plug_in": Variable(_SG, "1", "probability of the goal if errors were exactly as stated"),
+        "low": Variable(_SG, "1", "2.5 % of the probability over what errors may be; NaN where courses are too few"),
+        "high": Variable(_SG, "1", "97.5 % of the probability over what errors may be"),
+        "joint_plug_in": Variable(_SJ, "1", "probability of the goals together if errors were exactly as stated"),
+        "joint_low": Variable(_SJ, "1", "2.5 % of it over what errors may be; NaN where courses are too few"),
+        "joint_high": Variable(_SJ, "1", "97.5 % of it over what errors may be"),
+        **{
+            f"{prefix}part_{end}": Variable(
+                ("unknown", "strategy", of), "1", f"{prefix}{end} if this part alone were unknown"
+            )
+            for prefix, of in (("", "goal"), ("joint_", "joint"))
+            for end in ("low", "high")
+        },
+        "known_from": Variable(("unknown",), "", "what is known of this part of the errors"),
+        "record_size": Variable(
+            ("unknown",), "1", "patients (systematic) or images (random errors) of the record it is from"
+        ),
+        "undecided_by": Variable(
+            ("strategy",), "", "what leaves the verdict undecided: courses, knowledge, both, or nothing"
+        ),
+        "record": Variable(
+            ("strategy",), "", "part of the errors of which a longer record would settle the verdict first"
+        ),
+        "record_to_decide": Variable(
+            ("strategy",),
+            "1",
+            "patients or images of that record which would; 0 where knowledge settles it, inf above 10000",
+        ),
+        "effective_courses": Variable(
+            (), "1", "courses of equal weight that 95 % of the possible errors have at least"
+        ),
+        "courses_wanted": Variable((), "1", "courses with which the intervals are known"),
+        "required_plug_in_mm": Variable(_SIDES, "mm", "required margin if errors were exactly as stated"),
+        "required_low_mm": Variable(_SIDES, "mm", "2.5 % of the required margin over what errors may be"),
+        "required_high_mm": Variable(_SIDES, "mm", "97.5 % of the required margin over what errors may be"),
+    },
     "budget": {
         **{
             f"{index}{end}": Variable(_SSM, "1", f"{words} of the metric's variance that is due to the source")
@@ -306,7 +343,7 @@ VARIABLES: dict[str, dict[str, Variable]] = {
 _DIGEST = "content_digest"
 _BOOK_KEEPING = {_DIGEST, "DIMENSION_LIST", "REFERENCE_LIST"}  # the latter two hold places in the file
 
-_OPTIONAL = ("dose", "budget", "weights", "courses", "leaves", "dose/sd", "dose/percentile")
+_OPTIONAL = ("dose", "knowledge", "budget", "weights", "courses", "leaves", "dose/sd", "dose/percentile")
 
 SUMMARY_COLUMNS = (
     "strategy",

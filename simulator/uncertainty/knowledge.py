@@ -145,14 +145,12 @@ class Known(Spec):
             return np.broadcast_to(np.asarray(self.mean_se_mm if stated_mm else (0.0, 0.0, 0.0)), systematic.shape)
         return systematic / np.sqrt(self.patients) if self.patients is not None else np.zeros_like(systematic)
 
-    @property
-    def like_patients(self) -> float:
-        """Patients of a record that would know Σ as well; of a posterior file unknown, NaN."""
-        if self.patients is not None:
-            return float(self.patients)
-        if self.factor is None:
-            return float("nan")
-        return 1 + 0.5 * (_NORMAL_95 / np.log(self.factor)) ** 2
+    def record(self) -> tuple[float, float]:
+        """Patients and images of the record, or of one that knows as much as a factor does; NaN for a posterior."""
+        if self.factor is not None:
+            degrees = 0.5 * (_NORMAL_95 / np.log(self.factor)) ** 2
+            return 1 + degrees, 1 + 2 * degrees
+        return (float(self.patients), float(self.fractions or 0)) if self.patients is not None else (np.nan, np.nan)
 
     def describe(self) -> str:
         """As the end of a sentence."""

@@ -95,6 +95,13 @@ def posterior_of(path: str, unit: str, clinic: int) -> Possible:
     return _read(path, state, unit, clinic)
 
 
+def record_of(path: str) -> tuple[float, float]:
+    """Patients and images of the record that a posterior file was made of; NaN where it does not say."""
+    with h5py.File(path, "r") as file:
+        patients, images = (float(file.attrs.get(key, np.nan)) for key in ("patients", "images"))
+    return patients, images
+
+
 @lru_cache(maxsize=8)
 def _read(path: str, state: int, unit: str, clinic: int) -> Possible:
     names = (

@@ -8,7 +8,7 @@ from scipy.special import gammaincinv, ndtri
 from simulator.conventions import Stream
 from simulator.spec import ConfigError
 from simulator.uncertainty.knowledge import MOST_SCALE, Known
-from simulator.uncertainty.possible import Possible, posterior_of
+from simulator.uncertainty.possible import Possible, posterior_of, record_of
 from simulator.uncertainty.source import RandomNumbers
 
 NUMBERS = 10  # uniform numbers of a draw: 3 for Σ, 3 for σ, 3 for the mean, 1 for a place in a posterior file
@@ -113,6 +113,13 @@ class Shifts:
             np.array([self._stated_shape]),
         )
         return one.some(np.zeros(n, int))
+
+    def record(self) -> tuple[float, float]:
+        """Patients and images that what is known comes from, or is worth."""
+        assert self.known is not None
+        if self.known.posterior is not None:
+            return record_of(self.known.posterior)
+        return self.known.record()
 
     def check(self) -> None:
         """Refuse a posterior file that is not there, or that says something else than the errors beside it.
