@@ -366,6 +366,8 @@ SUMMARY_COLUMNS = (
     "mean_high",
 )
 
+KNOWLEDGE_COLUMNS = {"plug_in": "plug_in", "knowledge_low": "low", "knowledge_high": "high"}
+
 _SUMMARY_NUMBERS = (
     "excess_mean",
     "excess_p95",
@@ -545,9 +547,11 @@ def joint_probability(results: xr.DataTree, name: str) -> xr.Dataset:
 
 
 def summary_rows(results: xr.DataTree) -> Iterator[list[Any]]:
-    """For every point of a sweep, strategy and goal its place on the axes and then `SUMMARY_COLUMNS`."""
+    """For every point of a sweep, strategy and goal its place on the axes, then `SUMMARY_COLUMNS` and, where errors are not
+    exact, `KNOWLEDGE_COLUMNS`."""
     axes = sweep_axes(results)
     goals = results["goals"].to_dataset().load()
+    known = results["knowledge"].to_dataset().load() if "knowledge" in results.children else goals
     n_courses = results["metrics/value"].notnull().any("metric").sum("course").load()
     for at in sweep_points(results):
         here = goals.isel(at)
@@ -560,9 +564,16 @@ def summary_rows(results: xr.DataTree) -> Iterator[list[Any]]:
             texts = {key: str(column[key][j]) for key in ("goal", "structure", "unit")}
             row = number | texts | {"strategy": str(column["strategy"][i]), "n_courses": counts[i]}
             row["verdict"] = str(verdicts[i])
-            yield [*place, *(row[key] for key in SUMMARY_COLUMNS)]
+            doubt = [f"{known[key].isel(at).values[i, j]:.6g}" for key in _doubted(results).values()]
+            yield [*place, *(row[key] for key in SUMMARY_COLUMNS), *doubt]
 
 
 def write_summary(results: xr.DataTree, path: Path) -> None:
     """Write summary.csv: one row per strategy and goal, for every point of a sweep."""
-    write_table(path, (*sweep_axes(results), *SUMMARY_COLUMNS), summary_rows(results))
+    columns = (*sweep_axes(results), *SUMMARY_COLUMNS, *_doubted(results))
+    write_table(path, columns, summary_rows(results))
+
+
+def _doubted(results: xr.DataTree) -> dict[str, str]:
+    """Columns of what is not known of the errors, and their variables; none where errors are exact."""
+    return KNOWLEDGE_COLUMNS if "knowledge" in results.children else {}

@@ -6,7 +6,7 @@ from scipy.stats import chi, chi2, norm
 
 from simulator.answers.knowledge import Knowledge
 from simulator.population.logistic import chance, logistic_coefficients, quadratic
-from simulator.population.reweighting import weighted, weighted_means
+from simulator.population.reweighting import together, weighted, weighted_means
 from simulator.sampling.streams import Draws
 from simulator.uncertainty.baseline import Baseline
 from simulator.uncertainty.setup import Setup
@@ -128,3 +128,20 @@ def test_logistic_regression_finds_its_coefficients():
     assert quadratic(np.array([[3.0, 0], [30, 40]])) == pytest.approx(
         np.array([[3, 0, 9, 0, 0], [2.4, 3.2, 5.76, 7.68, 10.24]])
     )
+
+
+def test_parts_add_up_in_log_odds():
+    """Two errors along one axis, each of unknown SD: the probability under both from those under each alone."""
+    rng = np.random.default_rng(2)
+    first, second = 2 * np.exp(rng.normal(0, 0.25, (1000, 1))), np.exp(rng.normal(0, 0.3, (1000, 1)))
+    limit = np.array([2.5, 4.0])
+
+    def alone(sd, others):
+        return norm.cdf(limit / np.sqrt(sd[:, None] ** 2 + others.T[..., None] ** 2)).mean(axis=1)
+
+    truth = norm.cdf(limit / np.hypot(first, second))
+    found = together([alone(first, second), alone(second, first)])
+    for q in (0.025, 0.5, 0.975):
+        assert np.quantile(found, q, axis=0) == pytest.approx(np.quantile(truth, q, axis=0), abs=0.012)
+    assert np.abs(found - truth).max() < 0.03
+    assert together([truth]) is truth

@@ -2,13 +2,22 @@
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from simulator.population.logistic import chance, logistic_coefficients, quadratic
-from simulator.population.reweighting import LEAST_EFFECTIVE, TOO_FEW, Weighted, weighted, weighted_means
+from simulator.population.reweighting import (
+    LEAST_EFFECTIVE,
+    TOO_FEW,
+    Weighted,
+    effective_courses,
+    is_enough,
+    together,
+    weighted,
+    weighted_means,
+)
 from simulator.problem.problem import Problem
 from simulator.sampling.streams import Draws
 from simulator.simulation.courses import course_draws
@@ -20,6 +29,7 @@ _N_POSSIBLE = 1024  # a power of two, for Sobol' points
 _N_MORE = 16384
 _MOST_VALUES = 20_000_000
 _MOST_SCATTER = 5.0
+_ENDS = (0.025, 0.975)
 _OTHER_SEED = 2**63 + 2**62  # seeds of studies are below 2^63, those of the uncertainty budget from there on
 
 Draw = Callable[[int, int], RandomNumbers]
@@ -82,6 +92,7 @@ class Knowledge:
     draws: Draw
     more: Draw
     n_fractions: int
+    _effective: dict[tuple[int, str], np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, problem: Problem) -> "Knowledge | None":
@@ -106,38 +117,53 @@ class Knowledge:
     def _wholes(self) -> tuple[Unknown, ...]:
         return tuple(_whole(shifts) for shifts in self.shifts)
 
+    def effective(self, n_courses: int, part: Unknown | None = None) -> np.ndarray:
+        """Courses of equal weight for each possible error, and for the stated one, (draw + 1,)."""
+        key = (n_courses, part.name if part else "")
+        if key not in self._effective:
+            parts = (part,) if part else self._wholes
+            self._effective[key] = effective_courses(lambda k, n: self._weights(parts, self.draws, k, n), n_courses)
+        return self._effective[key]
+
     def interval(self, met: np.ndarray, part: Unknown | None = None) -> Interval:
         """What is known of probabilities (...), from boolean (..., course).
+
+        Where too few courses count under all possible errors at once, those of each part alone are put together.
 
         Parameters
         ----------
         part : alone is unknown, the rest being as likely as it is; all by default.
         """
-        columns, parts = met.reshape(-1, met.shape[-1]).T, (part,) if part else self._wholes
-        found, at_once = [], max(1, _MOST_VALUES // len(columns))
+        columns, at_once = met.reshape(-1, met.shape[-1]).T, max(1, _MOST_VALUES // met.shape[-1])
+        effective, pieces = [self.effective(len(columns), part)], [(part,) if part else self._wholes]
+        if part is None and not is_enough(effective[0][:_N_POSSIBLE]):
+            pieces = [(one,) for one in self.parts]
+            effective = [self.effective(len(columns), one) for one in self.parts]
+        found = []
         for first in range(0, max(columns.shape[1], 1), at_once):
-            some = self._weighted(columns[:, first : first + at_once], parts)
-            possible = Weighted(some.mean[:_N_POSSIBLE], some.noise, some.effective[:_N_POSSIBLE])
-            known = 1.0 if some.effective[_N_POSSIBLE] >= LEAST_EFFECTIVE else np.nan
-            found.append([*possible.interval(), known * np.clip(some.mean[_N_POSSIBLE], 0, 1)])
+            some = columns[:, first : first + at_once]
+            p = together([self._probabilities(some, piece) for piece in pieces])
+            found.append([*np.quantile(p[:_N_POSSIBLE], _ENDS, axis=0), p[_N_POSSIBLE]])
         low, high, plug_in = (np.concatenate(ends).reshape(met.shape[:-1]) for ends in zip(*found, strict=True))
-        return Interval(low, high, plug_in, float(np.quantile(possible.effective, TOO_FEW)))
+        known = 1.0 if all(is_enough(one[:_N_POSSIBLE]) for one in effective) else np.nan
+        stated = 1.0 if all(one[_N_POSSIBLE] >= LEAST_EFFECTIVE for one in effective) else np.nan
+        fewest = min(float(np.quantile(one[:_N_POSSIBLE], TOO_FEW)) for one in effective)
+        return Interval(known * low, known * high, stated * plug_in, fewest)
 
-    def _weighted(self, met: np.ndarray, parts: tuple[Unknown, ...]) -> Weighted:
-        """Probabilities of columns (course, column): a smooth function of the shifts, averaged over many more of them than were
-        simulated, and how courses differ from it."""
+    def _weights(self, parts: tuple[Unknown, ...], draws: Draw, first: int, n: int) -> np.ndarray:
+        numbers = draws(first, n)
+        logs = (part.log_weights(*part.shifts.draw(numbers, self.n_fractions)) for part in parts)
+        return np.exp(sum(logs, np.zeros(1, np.float32)))
 
-        def weights(draws: Draw, first: int, n: int) -> np.ndarray:
-            numbers = draws(first, n)
-            logs = (part.log_weights(*part.shifts.draw(numbers, self.n_fractions)) for part in parts)
-            return np.exp(sum(logs, np.zeros(1, np.float32)))
-
+    def _probabilities(self, met: np.ndarray, parts: tuple[Unknown, ...]) -> np.ndarray:
+        """Probabilities (draw + 1, column) of columns (course, column): a smooth function of the shifts, averaged over many
+        more of them than were simulated, and how courses differ from it."""
         features = self._features(self.draws(0, len(met)))
         beta = logistic_coefficients(features, met)
-        left = weighted(met - chance(features, beta), lambda first, n: weights(self.draws, first, n))
+        left = weighted(met - chance(features, beta), lambda k, n: self._weights(parts, self.draws, k, n))
         others = chance(self._features(self.more(0, _N_MORE)), beta)
-        expected = weighted_means(others, lambda first, n: weights(self.more, first, n))
-        return Weighted(expected + left.mean, left.noise, left.effective)
+        expected = weighted_means(others, lambda k, n: self._weights(parts, self.more, k, n))
+        return Weighted(expected + left.mean, left.noise).without_noise()
 
     def _features(self, numbers: RandomNumbers) -> np.ndarray:
         """What outcomes may depend on: mean shifts of a course by source, and how much its days scatter."""
