@@ -219,6 +219,9 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "undecided_by": Variable(
             ("strategy",), "", "what leaves the verdict undecided: courses, knowledge, both, or nothing"
         ),
+        "open_condition": Variable(
+            ("strategy",), "", "wanted coverage, or goal, that knowledge leaves open and that needs the longest record"
+        ),
         "record": Variable(
             ("strategy",), "", "part of the errors of which a longer record would settle the verdict first"
         ),

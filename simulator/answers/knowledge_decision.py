@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from simulator.answers.decision import conditions_of
+from simulator.answers.goals import asked_of
 from simulator.answers.knowledge_group import contains, of_conditions
 from simulator.population.verdicts import NOT_KNOWN, holds, widened
 from simulator.problem.problem import Problem
@@ -29,18 +30,24 @@ def with_decision(
     not_known = holds(*widened(*problem.interval(met), (ends["low"], ends["high"])), wanted) == NOT_KNOWN
     is_open = decision["verdict"].values == "undecided"
     names, sizes = doubt["unknown"].values, doubt["record_size"].values
-    by, record, size = [], [], []
+    texts = [
+        "wanted coverage",
+        *(g.text for g, p in zip(problem.goals, asked_of(problem), strict=True) if not np.isnan(p)),
+    ]
+    by, record, size, condition = [], [], [], []
     for i, undecided in enumerate(is_open):
         why = [("courses", not_known[i] & ~by_knowledge[i]), ("knowledge", by_knowledge[i])]
         by.append(" and ".join(word for word, conditions in why if undecided and conditions.any()))
         found = [
-            _record(ends, parts, wanted[c], (i, int(c)), sizes, problem.config.decision.indifference)
+            (*_record(ends, parts, wanted[c], (i, int(c)), sizes, problem.config.decision.indifference), texts[c])
             for c in np.flatnonzero(by_knowledge[i] & undecided)
         ]
-        longest, part = max(found, default=(0.0, -1))
+        longest, part, text = max(found, key=lambda one: one[0], default=(0.0, -1, ""))
         record.append(names[part] if part >= 0 else "")
         size.append(longest)
-    added = {"undecided_by": np.array(by), "record": np.array(record), "record_to_decide": np.array(size)}
+        condition.append(text)
+    lists = {"undecided_by": by, "open_condition": condition, "record": record, "record_to_decide": size}
+    added = {key: np.array(values) for key, values in lists.items()}
     return doubt.merge(group("knowledge", added, {"strategy": doubt["strategy"].values}))
 
 

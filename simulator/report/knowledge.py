@@ -51,21 +51,23 @@ def knowledge_sentences(results: xr.DataTree) -> list[str]:
 
 
 def _of_strategy(found: xr.Dataset, i: int) -> str:
-    """What is known of a strategy's coverage, and the record that would settle its verdict."""
-    one, coverage = found.isel(strategy=i), found.isel(strategy=i).sel(joint=JOINT_SHOWN[0])
-    part, size = str(one["record"].item()), float(one["record_to_decide"])
-    low, high = (percent(float(coverage[f"joint_{end}"])) for end in ("low", "high"))
+    """What is known of the condition that leaves a strategy's verdict open, and the record that would settle it."""
+    one = found.isel(strategy=i)
+    part, what, size = str(one["record"].item()), str(one["open_condition"].item()), float(one["record_to_decide"])
+    is_goal = what in one["goal"].values
+    ends = one.sel(goal=what) if is_goal else one.sel(joint=what)
+    low, high = (percent(float(ends[key if is_goal else f"joint_{key}"])) for key in ("low", "high"))
     of_part = found.sel(unknown=part)
     unit = "images" if part.endswith(("random", "fraction")) else "patients"
-    have = f"now {of_part['known_from'].item()}, worth {float(of_part['record_size']):.0f} {unit}"
+    have = str(of_part["known_from"].item())
+    worth = f", worth a record of {float(of_part['record_size']):.0f} {unit}" if "factor" in have else ""
     enough = (
-        f"a record of {size:.0f} {unit} that says the same would settle it"
+        f"one of {size:.0f} {unit} that says the same would settle it"
         if np.isfinite(size)
         else f"no record of 10000 {unit} would settle it by itself"
     )
-    return (
-        f"“{one['strategy'].item()}”, whose coverage may be {low} to {high} % (mostly for “{part}”, {have}; {enough})"
-    )
+    name = one["strategy"].item()
+    return f"“{name}” ({what} {low} to {high} %, mostly for “{part}”, {have}{worth}; {enough})"
 
 
 def knowledge_table(results: xr.DataTree) -> dict[str, Any] | None:
