@@ -200,6 +200,7 @@ def posterior(tmp_path_factory):
             "patient_variance_shape_mm": (("draw",), rng.uniform(4, 6, n)),
         }
     )
+    draws.attrs = {"patients": 20, "images": 111}
     path = tmp_path_factory.mktemp("errors") / "posterior.nc"
     draws.to_netcdf(path, engine="h5netcdf")
     return path
@@ -220,6 +221,8 @@ def test_a_posterior_file(posterior):
     assert own.var(axis=0) == pytest.approx(expected, rel=0.06)
     assert np.cov(own.T)[0, 1] == pytest.approx(growth, rel=0.1)
     assert days.var(axis=0) == pytest.approx(np.full(3, np.exp(0.005)), rel=0.06)
+    (shifts,) = of_posterior(posterior).not_exact()
+    assert shifts.record() == (20, 111)
     moved = of_posterior(posterior, mean_mm=0).patient_mm(Draws(6, 0, N), 2)
     assert moved.mean(axis=(0, 1)) == pytest.approx((0, 0, 0), abs=0.1)  # the mean was mended since, its error stays
 

@@ -98,7 +98,7 @@ def posterior_of(path: str, unit: str, clinic: int) -> Possible:
 def record_of(path: str) -> tuple[float, float]:
     """Patients and images of the record that a posterior file was made of; NaN where it does not say."""
     with h5py.File(path, "r") as file:
-        patients, images = (float(file.attrs.get(key, np.nan)) for key in ("patients", "images"))
+        patients, images = (float(np.ravel(file.attrs.get(key, np.nan))[0]) for key in ("patients", "images"))
     return patients, images
 
 
