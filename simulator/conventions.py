@@ -76,6 +76,7 @@ class Stream(IntEnum):
     AFTER_IMAGING_KNOWN = 55
     REGISTRATION_KNOWN = 56
     ISOCENTRE_KNOWN = 57
+    RESPIRATION_KNOWN = 58
 
 
 Streams = Mapping[str, tuple[Stream, ...]]

@@ -5,9 +5,9 @@ import pytest
 import xarray as xr
 from drawing import drawn, strategy
 from pydantic import ValidationError
-from scipy.stats import chi, chi2, invgamma, kstest, t
+from scipy.stats import chi, chi2, invgamma, kstest, norm, t
 
-from simulator.conventions import Stream
+from simulator.conventions import Stream, log_normal
 from simulator.problem.inputs import digests_of_inputs
 from simulator.sampling.courses import deliver
 from simulator.sampling.streams import Draws
@@ -17,6 +17,7 @@ from simulator.uncertainty import Uncertainty
 from simulator.uncertainty.baseline import Baseline
 from simulator.uncertainty.knowledge import Known
 from simulator.uncertainty.registration import Isocentre, Registration
+from simulator.uncertainty.respiration import Respiration
 from simulator.uncertainty.setup import Setup
 
 ALLOWED_MM = (
@@ -170,6 +171,22 @@ def test_the_other_sources():
     for name, shift in drawn_mm.items():
         assert fits(shift[:, 1], law) > 1e-4, name
     assert np.all(turned.patient_mm(numbers, 1) == 0)
+
+
+def test_an_amplitude_known_to_a_factor():
+    for cv in (0.0, 0.3):
+        source = Respiration.model_validate({"amplitude_mm": (0, 0, 10), "course_cv": cv, "known": {"factor": 1.5}})
+        size = source.draw(Draws(2, 0, N), source.waveform("GTV"), 2, 4).size
+        assert np.array_equal(size[:, 0], size[:, 1])
+        sd = np.hypot(np.log(1.5) / 1.95996, np.sqrt(np.log1p(cv**2)))
+        assert fits((np.log(size[:, 0]) + np.log1p(cv**2) / 2) / sd, norm) > 1e-4
+    exact = Respiration(amplitude_mm=(0, 0, 10), course_cv=0.3)
+    z = Draws(2, 0, 9).normals(Stream.RESPIRATION_COURSE, 1)
+    assert np.array_equal(exact.draw(Draws(2, 0, 9), exact.waveform("GTV"), 1, 4).size, log_normal(z, 0.3))
+    for wrong, message in (({"patients": 9}, "say factor here"), ({"factor": 2}, "nothing breathes")):
+        moves = {"amplitude_mm": (0, 0, 10)} if "patients" in wrong else {}
+        with pytest.raises(ValidationError, match=message):
+            Respiration.model_validate(moves | {"known": wrong})
 
 
 def test_organs_follow_the_shift_that_the_target_makes():

@@ -9,6 +9,7 @@ from simulator.population.logistic import chance, logistic_coefficients, quadrat
 from simulator.population.reweighting import together, weighted, weighted_means
 from simulator.sampling.streams import Draws
 from simulator.uncertainty.baseline import Baseline
+from simulator.uncertainty.respiration import Respiration
 from simulator.uncertainty.setup import Setup
 
 ALLOWED_MM = 5.2976937  # see test_knowledge.py
@@ -117,6 +118,18 @@ def test_two_sources_and_their_parts():
     assert whole.plug_in == pytest.approx(norm.cdf(3 / np.sqrt(5.25)), abs=0.012)
     widths = [part.high - part.low for part in parts]
     assert whole.high - whole.low > widths[0] > widths[1] > widths[2]
+
+
+@pytest.mark.parametrize("cv", [0.0, 0.3])
+def test_an_amplitude_known_to_a_factor(cv):
+    """The amplitude stays below 13 mm: closed form; without a spread of its own P is nearly 0 or 1."""
+    source = Respiration.model_validate({"amplitude_mm": (0, 0, 10), "course_cv": cv, "known": {"factor": 1.6}})
+    size = source.draw(Draws(5, 0, 5000), source.waveform("GTV"), 1, 4).size[:, 0]
+    found = knowledge(source).interval(10 * size <= 13)
+    sd = np.log(1.6) / 1.95996
+    within, of_mean = (np.sqrt(np.log1p(cv**2)), sd) if cv else (0.4 * sd, np.sqrt(0.84) * sd)
+    ends = norm.cdf((np.log(1.3) + np.log1p(cv**2) / 2 + np.array([-1, 1]) * 1.95996 * of_mean) / within)
+    assert (found.low, found.high) == pytest.approx(tuple(ends), abs=0.03)
 
 
 def test_logistic_regression_finds_its_coefficients():

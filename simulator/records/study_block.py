@@ -14,7 +14,9 @@ _WHERE = {
     "during": """# Motion between image and beam, of the target. If the whole patient was measured, put it into `drift` instead:
 # divided by the minutes between the images, M is mean_mm_per_min, and Σ and σ in quadrature are sd_mm_per_min.""",
 }
-_DOUBT = "    # {key}: {{posterior: posterior.nc}}  # carries the intervals into every answer; path from the study's folder"
+_DOUBT = (
+    "    # {key}: {{posterior: posterior.nc}}  # carries the intervals into every answer; path from the study's folder"
+)
 
 
 def study_block(measured: str, shifts: Errors, turns: Errors | None, made_of: str, mean_note: str = "") -> str:

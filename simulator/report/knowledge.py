@@ -61,6 +61,8 @@ def _of_strategy(found: xr.Dataset, i: int) -> str:
     unit = "images" if part.endswith(("random", "fraction")) else "patients"
     have = str(of_part["known_from"].item())
     worth = f", worth a record of {float(of_part['record_size']):.0f} {unit}" if "factor" in have else ""
+    if np.isnan(float(of_part["record_size"])):
+        return f"“{one['strategy'].item()}” ({what} {low} to {high} %, mostly for “{part}”, {have})"
     enough = (
         f"one of {size:.0f} {unit} that says the same would settle it"
         if np.isfinite(size)

@@ -128,11 +128,17 @@ class Known(Spec):
         if self.posterior is not None and shape is not None:
             raise ValueError("patient_variance_shape: the posterior file knows it; leave it out")
 
+    @property
+    def log_sd(self) -> float:
+        """SD of the logarithm of what is known to a factor."""
+        assert self.factor is not None
+        return float(np.log(self.factor) / _NORMAL_95)
+
     def scales(self, uniforms: np.ndarray, *, random: bool) -> np.ndarray:
         """Σ, or σ if `random`, over the stated one per axis, (draw, 3), from uniform numbers (draw, 3)."""
         own = uniforms if self.axes == "separate" and self.factor is None else uniforms[:, :1]
         if self.factor is not None:
-            scale = np.exp(np.log(self.factor) / _NORMAL_95 * ndtri(own))
+            scale = np.exp(self.log_sd * ndtri(own))
         else:
             assert self.patients is not None
             degrees = (self.fractions or 0) - self.patients if random else self.patients - 1
@@ -148,7 +154,7 @@ class Known(Spec):
     def record(self) -> tuple[float, float]:
         """Patients and images of the record, or of one that knows as much as a factor does; NaN for a posterior."""
         if self.factor is not None:
-            degrees = 0.5 * (_NORMAL_95 / np.log(self.factor)) ** 2
+            degrees = 0.5 / self.log_sd**2
             return 1 + degrees, 1 + 2 * degrees
         return (float(self.patients), float(self.fractions or 0)) if self.patients is not None else (np.nan, np.nan)
 

@@ -153,6 +153,22 @@ class Shifts:
         return posterior_of(self.known.posterior, self.unit, self.known.clinic or 1)
 
 
+@dataclass(frozen=True)
+class LogSize(Shifts):
+    """Logarithm of a factor on the first axis, N(M, Σ²) per course, of which M is known to a factor."""
+
+    def possible(self, uniforms: np.ndarray) -> Possible:
+        """M from the seventh of the uniform numbers (draw, 10)."""
+        assert self.known is not None
+        stated, off = self.stated(len(uniforms)), self.known.log_sd * ndtri(uniforms[:, 6:9])
+        off = np.clip(off, -np.log(MOST_SCALE), np.log(MOST_SCALE)) * (1, 0, 0)
+        return Possible(stated.mean + off, stated.systematic, stated.random, stated.shape)
+
+    def record(self) -> tuple[float, float]:
+        """No record: an amplitude is measured."""
+        return np.nan, np.nan
+
+
 def _scale(shape: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
     """Scale of each patient's variance, mean 1, at most 25."""
     finite = np.where(np.isinf(shape), 2.0, shape)
