@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 
@@ -50,17 +50,18 @@ class Unknown:
     of_course: bool
     of_fraction: bool
 
-    def log_weights(self, course: np.ndarray, fraction: np.ndarray) -> np.ndarray:
-        """Log density of drawn shifts (course, 3) and (course, fraction, 3) under each possible error, and under the stated
-        one, over their mean; float32 (course, draw + 1)."""
-        total = np.zeros((len(course), 1), np.float32)
+    def weights(self, course: np.ndarray, fraction: np.ndarray) -> np.ndarray:
+        """Density of drawn shifts (course, 3) and (course, fraction, 3) under each possible error, and under the stated one,
+        over their mean; float32 (course, draw + 1)."""
+        log = np.zeros((1, 1), np.float32)
         if self.of_course:
-            total = total + self.possible.log_of_course(course)
+            log = log + self.possible.log_of_course(course)
         if self.of_fraction:
-            total = total + self.possible.log_of_fractions(fraction)
-        drawn = total[:, :_N_POSSIBLE]
-        most = drawn.max(axis=1, keepdims=True)
-        return total - most - np.log(np.exp(drawn - most).mean(axis=1, keepdims=True))
+            log = log + self.possible.log_of_fractions(fraction)
+        log -= log[:, :_N_POSSIBLE].max(axis=1, keepdims=True)
+        density = np.exp(log, out=log)
+        density /= density[:, :_N_POSSIBLE].mean(axis=1, keepdims=True)
+        return density
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,7 @@ class Knowledge:
 
     def _weights(self, parts: tuple[Unknown, ...], draws: Draw, first: int, n: int) -> np.ndarray:
         numbers = draws(first, n)
-        logs = (part.log_weights(*part.shifts.draw(numbers, self.n_fractions)) for part in parts)
-        return np.exp(sum(logs, np.zeros(1, np.float32)))
+        return reduce(np.multiply, (part.weights(*part.shifts.draw(numbers, self.n_fractions)) for part in parts))
 
     def _probabilities(self, met: np.ndarray, parts: tuple[Unknown, ...]) -> np.ndarray:
         """Probabilities (draw + 1, column) of columns (course, column): a smooth function of the shifts, averaged over many
