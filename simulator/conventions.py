@@ -68,6 +68,15 @@ class Stream(IntEnum):
     NTCP_TD50 = 42
     NTCP_M = 43
     NTCP_ALPHA_BETA = 44
+    SETUP_SCALE = 50
+    SETUP_KNOWN = 51
+    BASELINE_SCALE = 52
+    BASELINE_KNOWN = 53
+    AFTER_IMAGING_SCALE = 54
+    AFTER_IMAGING_KNOWN = 55
+    REGISTRATION_KNOWN = 56
+    ISOCENTRE_KNOWN = 57
+    RESPIRATION_KNOWN = 58
 
 
 Streams = Mapping[str, tuple[Stream, ...]]

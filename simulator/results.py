@@ -198,6 +198,46 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "break_even_low": Variable(("strategy", "harm"), "", "lower end of its 95 % interval (Fieller)"),
         "break_even_high": Variable(("strategy", "harm"), "", "upper end of its 95 % interval (Fieller)"),
     },
+    "knowledge": {
+        "plug_in": Variable(_SG, "1", "probability of the goal if errors were exactly as stated"),
+        "low": Variable(_SG, "1", "2.5 % of the probability over what errors may be; NaN where courses are too few"),
+        "high": Variable(_SG, "1", "97.5 % of the probability over what errors may be"),
+        "joint_plug_in": Variable(_SJ, "1", "probability of the goals together if errors were exactly as stated"),
+        "joint_low": Variable(_SJ, "1", "2.5 % of it over what errors may be; NaN where courses are too few"),
+        "joint_high": Variable(_SJ, "1", "97.5 % of it over what errors may be"),
+        **{
+            f"{prefix}part_{end}": Variable(
+                ("unknown", "strategy", of), "1", f"{prefix}{end} if this part alone were unknown"
+            )
+            for prefix, of in (("", "goal"), ("joint_", "joint"))
+            for end in ("low", "high")
+        },
+        "known_from": Variable(("unknown",), "", "what is known of this part of the errors"),
+        "record_size": Variable(
+            ("unknown",), "1", "patients (systematic) or images (random errors) of the record it is from"
+        ),
+        "undecided_by": Variable(
+            ("strategy",), "", "what leaves the verdict undecided: courses, knowledge, both, or nothing"
+        ),
+        "open_condition": Variable(
+            ("strategy",), "", "wanted coverage, or goal, that knowledge leaves open and that needs the longest record"
+        ),
+        "record": Variable(
+            ("strategy",), "", "part of the errors of which a longer record would settle the verdict first"
+        ),
+        "record_to_decide": Variable(
+            ("strategy",),
+            "1",
+            "patients or images of that record which would; 0 where knowledge settles it, inf above 10000",
+        ),
+        "effective_courses": Variable(
+            (), "1", "courses of equal weight that 95 % of the possible errors have at least"
+        ),
+        "courses_wanted": Variable((), "1", "courses with which the intervals are known"),
+        "required_plug_in_mm": Variable(_SIDES, "mm", "required margin if errors were exactly as stated"),
+        "required_low_mm": Variable(_SIDES, "mm", "2.5 % of the required margin over what errors may be"),
+        "required_high_mm": Variable(_SIDES, "mm", "97.5 % of the required margin over what errors may be"),
+    },
     "budget": {
         **{
             f"{index}{end}": Variable(_SSM, "1", f"{words} of the metric's variance that is due to the source")
@@ -306,7 +346,7 @@ VARIABLES: dict[str, dict[str, Variable]] = {
 _DIGEST = "content_digest"
 _BOOK_KEEPING = {_DIGEST, "DIMENSION_LIST", "REFERENCE_LIST"}  # the latter two hold places in the file
 
-_OPTIONAL = ("dose", "budget", "weights", "courses", "leaves", "dose/sd", "dose/percentile")
+_OPTIONAL = ("dose", "knowledge", "budget", "weights", "courses", "leaves", "dose/sd", "dose/percentile")
 
 SUMMARY_COLUMNS = (
     "strategy",
@@ -328,6 +368,8 @@ SUMMARY_COLUMNS = (
     "mean_low",
     "mean_high",
 )
+
+KNOWLEDGE_COLUMNS = {"plug_in": "plug_in", "knowledge_low": "low", "knowledge_high": "high"}
 
 _SUMMARY_NUMBERS = (
     "excess_mean",
@@ -513,9 +555,11 @@ def joint_probability(results: xr.DataTree, name: str) -> xr.Dataset:
 
 
 def summary_rows(results: xr.DataTree) -> Iterator[list[Any]]:
-    """For every point of a sweep, strategy and goal its place on the axes and then `SUMMARY_COLUMNS`."""
+    """For every point of a sweep, strategy and goal its place on the axes, then `SUMMARY_COLUMNS` and, where errors are not
+    exact, `KNOWLEDGE_COLUMNS`."""
     axes = sweep_axes(results)
     goals = results["goals"].to_dataset().load()
+    known = results["knowledge"].to_dataset().load() if "knowledge" in results.children else goals
     n_courses = results["metrics/value"].notnull().any("metric").sum("course").load()
     for at in sweep_points(results):
         here = goals.isel(at)
@@ -528,9 +572,16 @@ def summary_rows(results: xr.DataTree) -> Iterator[list[Any]]:
             texts = {key: str(column[key][j]) for key in ("goal", "structure", "unit")}
             row = number | texts | {"strategy": str(column["strategy"][i]), "n_courses": counts[i]}
             row["verdict"] = str(verdicts[i])
-            yield [*place, *(row[key] for key in SUMMARY_COLUMNS)]
+            doubt = [f"{known[key].isel(at).values[i, j]:.6g}" for key in _doubted(results).values()]
+            yield [*place, *(row[key] for key in SUMMARY_COLUMNS), *doubt]
 
 
 def write_summary(results: xr.DataTree, path: Path) -> None:
     """Write summary.csv: one row per strategy and goal, for every point of a sweep."""
-    write_table(path, (*sweep_axes(results), *SUMMARY_COLUMNS), summary_rows(results))
+    columns = (*sweep_axes(results), *SUMMARY_COLUMNS, *_doubted(results))
+    write_table(path, columns, summary_rows(results))
+
+
+def _doubted(results: xr.DataTree) -> dict[str, str]:
+    """Columns of what is not known of the errors, and their variables; none where errors are exact."""
+    return KNOWLEDGE_COLUMNS if "knowledge" in results.children else {}

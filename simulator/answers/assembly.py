@@ -11,6 +11,7 @@ from simulator import __version__
 from simulator.accumulation.maps import MapFrame
 from simulator.answers.goals import goals_group
 from simulator.answers.groups import answer_groups
+from simulator.answers.knowledge_group import knowledge_of
 from simulator.plan.quality import PlanQuality
 from simulator.population.bands import DOSE_BINS, QUANTILES
 from simulator.population.coverage import COVERAGE_VOLUMES
@@ -53,11 +54,12 @@ def assemble(
     config = problem.config
     labels = [s.label() for s in problem.strategies]
     structures = [s.name for s in problem.structures]
+    doubt = knowledge_of(problem, values, labels)
     tree = xr.DataTree.from_dict(
         {
             "metrics": _metrics_group(problem, outcomes, values, labels),
-            "goals": goals_group(problem, np.stack([o.nominal for o in outcomes]), values, labels),
-            **answer_groups(problem, values, np.array([o.quality.ptv_cc for o in outcomes])),
+            "goals": goals_group(problem, np.stack([o.nominal for o in outcomes]), values, labels, doubt),
+            **answer_groups(problem, values, np.array([o.quality.ptv_cc for o in outcomes]), doubt),
             "dvh": group(
                 "dvh",
                 {

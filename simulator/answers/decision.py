@@ -5,26 +5,34 @@ import xarray as xr
 
 from simulator.answers.goals import asked_of
 from simulator.answers.joint import COVERAGE, ORGANS, all_met
+from simulator.answers.knowledge_group import contains, of_conditions
 from simulator.population.intervals import wilson_interval
-from simulator.population.verdicts import HOLDS, NOT_KNOWN, courses_to_decide, decide, holds, pareto_front
+from simulator.population.verdicts import HOLDS, NOT_KNOWN, YES, courses_to_decide, decide, holds, pareto_front, widened
 from simulator.problem.problem import Problem
 from simulator.results import group
 from simulator.sampling.quasi import N_RANDOMISATIONS
 
 
 def decision_group(
-    problem: Problem, values: np.ndarray, joint: np.ndarray, ptv_cc: np.ndarray, labels: list[str]
+    problem: Problem,
+    values: np.ndarray,
+    joint: np.ndarray,
+    ptv_cc: np.ndarray,
+    labels: list[str],
+    doubt: xr.Dataset | None = None,
 ) -> xr.Dataset:
     """The group decision of the results.
 
     Parameters
     ----------
     values : (strategy, course, metric). joint : boolean (strategy, joint, course). ptv_cc : (strategy,).
+    doubt : what is not known of the errors; None where they are exact.
     """
     rule = problem.config.decision
-    met, wanted = _conditions(problem, values, joint)
-    low, high = problem.interval(met)
-    known = holds(low, high, wanted)
+    met, wanted = conditions_of(problem, values, joint)
+    ends = None if doubt is None else (of_conditions(problem, doubt, "low"), of_conditions(problem, doubt, "high"))
+    known = holds(*widened(*problem.interval(met), ends), wanted)
+    by_courses = known if ends is None else np.where(contains(*ends, wanted), YES, known)
     is_limit = _is_limit(problem)
     target = known[:, ~is_limit].max(axis=1)
     decision = decide(target, known[:, is_limit], _excess(problem, values), ptv_cc)
@@ -38,7 +46,7 @@ def decision_group(
             "organs_hold": np.array(HOLDS)[decision.organs],
             "limits_held": (known[:, is_limit] == 0).sum(axis=1),
             "rank": np.argsort(decision.order) + 1,
-            "courses_to_decide": _courses_to_decide(problem, met, wanted, known),
+            "courses_to_decide": _courses_to_decide(problem, met, wanted, by_courses),
             "organ_risk": 1 - joint[:, ORGANS].mean(axis=1),
             "on_front": pareto_front(joint[:, COVERAGE].mean(axis=1), joint[:, ORGANS].mean(axis=1)),
             "wanted_probability": np.array(rule.probability),
@@ -66,7 +74,7 @@ def _is_limit(problem: Problem) -> np.ndarray:
     return np.array([False, *(problem.target_named(g.metric.structure) is None for g in asked)])
 
 
-def _conditions(problem: Problem, values: np.ndarray, joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def conditions_of(problem: Problem, values: np.ndarray, joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Whether each condition is met, boolean (strategy, condition, course), and the wanted probabilities (condition,)."""
     asked = [(g, p) for g, p in zip(problem.goals, asked_of(problem), strict=True) if not np.isnan(p)]
     met = np.stack([joint[:, COVERAGE], *(all_met(problem, values, [g]) for g, _ in asked)], axis=1)

@@ -8,19 +8,22 @@ import xarray as xr
 from simulator.answers.joint import goals_of
 from simulator.metrics.goals import Goal
 from simulator.population.intervals import mean_interval, quantile_interval
-from simulator.population.verdicts import HOLDS, holds
+from simulator.population.verdicts import HOLDS, holds, widened
 from simulator.problem.problem import Problem
 from simulator.results import group
 
 _SHIFT = 1.0
 
 
-def goals_group(problem: Problem, nominal: np.ndarray, values: np.ndarray, labels: list[str]) -> xr.Dataset:
+def goals_group(
+    problem: Problem, nominal: np.ndarray, values: np.ndarray, labels: list[str], doubt: xr.Dataset | None = None
+) -> xr.Dataset:
     """The group goals of the results.
 
     Parameters
     ----------
     nominal : metrics of the planned doses, (strategy, metric). values : (strategy, course, metric).
+    doubt : what is not known of the errors; None where they are exact.
     """
     goals, column = problem.goals, [problem.column[g.metric.label] for g in problem.goals]
     found = [
@@ -30,7 +33,8 @@ def goals_group(problem: Problem, nominal: np.ndarray, values: np.ndarray, label
     numbers = {key: np.array([[one[key] for one in row] for row in found]) for key in found[0][0]}
     planned = [g.in_goal_unit(nominal[:, c], _rx_gy(problem, g)) for g, c in zip(goals, column, strict=True)]
     asked = asked_of(problem)
-    known = holds(numbers["ci_low"], numbers["ci_high"], asked)
+    ends = None if doubt is None else (doubt["low"].values, doubt["high"].values)
+    known = holds(*widened(numbers["ci_low"], numbers["ci_high"], ends), asked)
     return group(
         "goals",
         {

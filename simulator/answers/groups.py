@@ -6,22 +6,26 @@ import xarray as xr
 from simulator.answers.comparison import comparison_group
 from simulator.answers.decision import decision_group
 from simulator.answers.joint import joint_group, joint_met
+from simulator.answers.knowledge_decision import with_decision
 from simulator.answers.margins import margins_group
 from simulator.answers.prescription import prescription_group
 from simulator.answers.weights import weights_group
 from simulator.problem.problem import Problem
 
 
-def answer_groups(problem: Problem, values: np.ndarray, ptv_cc: np.ndarray) -> dict[str, xr.Dataset]:
-    """The groups joint, comparison, margins, prescription and decision of the results, and weights where a study has some.
+def answer_groups(
+    problem: Problem, values: np.ndarray, ptv_cc: np.ndarray, doubt: xr.Dataset | None = None
+) -> dict[str, xr.Dataset]:
+    """The groups joint, comparison, margins, prescription and decision of the results, and weights and knowledge where a study
+    has some.
 
     Parameters
     ----------
-    values : (strategy, course, metric). ptv_cc : (strategy,).
+    values : (strategy, course, metric). ptv_cc : (strategy,). doubt : from `knowledge_of`.
     """
     labels = [s.label() for s in problem.strategies]
     joint = joint_met(problem, values)
-    decision = decision_group(problem, values, joint, ptv_cc, labels)
+    decision = decision_group(problem, values, joint, ptv_cc, labels, doubt)
     first = int(np.argmin(decision["rank"].values))
     has_weights = bool(problem.config.decision.weights)
     return {
@@ -30,5 +34,6 @@ def answer_groups(problem: Problem, values: np.ndarray, ptv_cc: np.ndarray) -> d
         "margins": margins_group(problem, values),
         "prescription": prescription_group(problem, values, ptv_cc, labels),
         "decision": decision,
+        **({} if doubt is None else {"knowledge": with_decision(problem, doubt, values, joint, decision)}),
         **({"weights": weights_group(problem, values, first, labels)} if has_weights else {}),
     }

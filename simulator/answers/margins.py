@@ -61,6 +61,13 @@ def margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
     return group("margins", arrays, {"recipe": list(recipes), "direction": list(DIRECTIONS)})
 
 
+def margins_of_courses(problem: Problem, values: np.ndarray) -> Iterator[tuple[Chain, np.ndarray | None]]:
+    """By chain of candidates the margin that each course needs, in mm along it; None where larger candidates cover less."""
+    for target, at, chain in margin_families(problem):
+        excesses = _excesses(problem, target, values, at)
+        yield chain, None if falls_along(excesses) else margin_of_all(excesses, chain.size_mm)
+
+
 def margin_families(problem: Problem) -> Iterator[tuple[Target, list[int], Chain]]:
     """By target, strategies that differ by a constant margin alone, smallest first, and their margins: one chain where
     candidates are nested, else one for each axis."""

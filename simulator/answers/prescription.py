@@ -4,14 +4,16 @@ import numpy as np
 import xarray as xr
 
 from simulator.answers.goals import asked_of
+from simulator.answers.knowledge import Knowledge
 from simulator.metrics.goals import Goal
 from simulator.metrics.metric import SCALES
 from simulator.population.prescriptions import ScaledMetric, crossing_scale, largest_scale, met_at
-from simulator.population.verdicts import YES, decide, holds
+from simulator.population.verdicts import YES, decide, holds, widened
 from simulator.problem.problem import Problem
 from simulator.results import group
 
 _GRID = np.round(np.arange(0.4, 1.4005, 0.005), 3)
+_EVERY = 10
 _ENDS = ("", "_low", "_high")
 
 
@@ -85,9 +87,11 @@ def _order(
     """Verdicts, limits that hold and ranks (strategy, scale), by the rule of the decision."""
     limits = [k for k, _ in _limits(problem)]
     asked = asked_of(problem)[:, None]
-    goals = np.where(np.isnan(asked), YES, holds(curves["ci_low"], curves["ci_high"], asked))
+    known_goals, known_coverage = _known_ends(problem, values)
+    goals = np.where(np.isnan(asked), YES, holds(*widened(curves["ci_low"], curves["ci_high"], known_goals), asked))
     covered = holds(
-        curves["coverage_of_dose_low"], curves["coverage_of_dose_high"], problem.config.decision.probability
+        *widened(curves["coverage_of_dose_low"], curves["coverage_of_dose_high"], known_coverage),
+        problem.config.decision.probability,
     )
     others = np.delete(goals, limits, axis=1)
     target = np.maximum(covered, others.max(axis=1, initial=YES))
@@ -101,6 +105,33 @@ def _order(
         "limits_held": (goals[:, limits] == YES).sum(axis=1),
         "rank": np.array([np.argsort(decision.order) + 1 for decision in at_scales]).T,
     }
+
+
+_Ends = tuple[np.ndarray, np.ndarray] | None
+
+
+def _known_ends(problem: Problem, values: np.ndarray) -> tuple[_Ends, _Ends]:
+    """Ends of what is known of the goals (strategy, goal, scale) and of the coverage (strategy, scale), linear between every
+    tenth scale; None where errors are exact."""
+    knowledge = Knowledge.of(problem)
+    if knowledge is None:
+        return None, None
+    met = np.array([_met_at_scales(problem, _GRID[::_EVERY], one) for one in values])
+    found = knowledge.interval(met)
+    low, high = (_between(end) for end in (found.low, found.high))
+    return (low[:, :-1], high[:, :-1]), (low[:, -1], high[:, -1])
+
+
+def _met_at_scales(problem: Problem, scales: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Whether the goals, and then the wanted coverage, are met at some scales, boolean (goal + 1, scale, course)."""
+    goals = [met_at(scales, _crossing(problem, g, values), rises=_is_met_above(g)) for g in problem.goals]
+    covered_until = np.max([_crossing(problem, g, values) for g in problem.wanted], axis=0)
+    return np.array([*goals, met_at(scales, covered_until, rises=True)])
+
+
+def _between(ends: np.ndarray) -> np.ndarray:
+    """Values (..., scale) of the whole grid from those at every tenth scale."""
+    return np.apply_along_axis(lambda end: np.interp(_GRID, _GRID[::_EVERY], end), -1, ends)
 
 
 def _excess(

@@ -159,12 +159,12 @@ def answer_table(results: xr.DataTree) -> Table:
         strategy = goals["strategy"].values[i]
         cells = [
             str(decision["verdict"].values[i]),
-            *(_with_interval(goals, i, int(j)) for j in np.flatnonzero(is_target)),
+            *(_with_interval(goals, i, int(j)) + _known(results, i, int(j)) for j in np.flatnonzero(is_target)),
         ]
         others = np.flatnonzero(~is_target)
         if len(others):
             worst = int(others[np.argmin(goals["probability"].values[i, others])])
-            cells.append(f"{goals['goal'].values[worst]}: {_with_interval(goals, i, worst)}")
+            cells.append(f"{goals['goal'].values[worst]}: {_with_interval(goals, i, worst)}{_known(results, i, worst)}")
         rows.append((str(strategy), *cells))
     columns = ["strategy", "verdict", *target_goals] + (
         ["OAR goal least likely to be met"] if not is_target.all() else []
@@ -212,6 +212,15 @@ def _sweep_table(results: xr.DataTree) -> Table:
         "risk that an organ misses a goal",
     ]
     return text_table(f"{results.attrs['name']}: the decision at every point (95 % interval)", columns, rows)
+
+
+def _known(results: xr.DataTree, strategy: int, goal: int) -> str:
+    """The probability as stated and its range over what errors may be; nothing where they are exact or courses too few."""
+    if "knowledge" not in results.children:
+        return ""
+    found = results["knowledge"].to_dataset()
+    plug_in, low, high = (100 * float(found[key].values[strategy, goal]) for key in ("plug_in", "low", "high"))
+    return f"; as stated {plug_in:.1f}, may be {low:.1f}-{high:.1f}" if np.isfinite(low) else ""
 
 
 def _with_interval(goals: xr.Dataset, strategy: int, goal: int) -> str:

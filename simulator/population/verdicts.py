@@ -36,6 +36,13 @@ def holds(low: np.ndarray, high: np.ndarray, wanted: np.ndarray | float) -> np.n
     return np.where(low >= wanted - _ROUNDING, YES, np.where(high < wanted - _ROUNDING, NO, NOT_KNOWN))
 
 
+def widened(
+    low: np.ndarray, high: np.ndarray, known: tuple[np.ndarray, np.ndarray] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of intervals of the simulation, carried out to those of what is known, where these are known themselves."""
+    return (low, high) if known is None else (np.fmin(low, known[0]), np.fmax(high, known[1]))
+
+
 def courses_to_decide(probability: np.ndarray, wanted: np.ndarray | float, indifference: float) -> np.ndarray:
     """Courses after which a new run's 95 % interval excludes the wanted probability, in nine runs of ten.
 

@@ -76,6 +76,16 @@ def check_goal_probabilities(config: StudyConfig, goals: tuple[Goal, ...]) -> No
             )
 
 
+def check_posteriors(config: StudyConfig) -> None:
+    """Refuse posterior files that are not there, or that do not belong to the errors beside them."""
+    for name, source in config.uncertainty.named_sources().items():
+        for shifts in source.not_exact():
+            try:
+                shifts.check()
+            except ConfigError as error:
+                raise ConfigError(f"uncertainty.{name}: {error}") from None
+
+
 def check_sources(config: StudyConfig, case: Case) -> None:
     """Refuse structures that the case does not have, and motion management that has nothing to manage."""
     uncertainty = config.uncertainty

@@ -7,6 +7,7 @@ from simulator.case.anatomy import Case
 from simulator.files import digest_of, printable
 from simulator.study_file.loading import is_library_file
 from simulator.study_file.schema import StudyConfig
+from simulator.uncertainty.knowledge import KNOWN
 
 
 def case_key(config: StudyConfig) -> Hashable:
@@ -24,11 +25,17 @@ def input_states(config: StudyConfig) -> Hashable:
 
 
 def _files_beside_the_case(config: StudyConfig) -> dict[str, Path]:
-    """Breathing record and goal libraries of one's own, by key."""
+    """Breathing record, posteriors of errors and goal libraries of one's own, by key."""
     respiration = config.uncertainty.respiration
     traces = {"uncertainty.respiration.trace": respiration.trace} if respiration and respiration.trace else {}
+    posteriors = {
+        f"uncertainty.{name}.{key}.posterior": known.posterior
+        for name, source in config.uncertainty.named_sources().items()
+        for key in KNOWN
+        if (known := getattr(source, key, None)) is not None and known.posterior
+    }
     libraries = {f"goals.{i}": goal for i, goal in enumerate(config.goals) if is_library_file(goal)}
-    return {key: Path(path) for key, path in (traces | libraries).items()}
+    return {key: Path(path) for key, path in (traces | posteriors | libraries).items()}
 
 
 def digests_of_inputs(config: StudyConfig, case: Case) -> dict[str, str]:

@@ -12,7 +12,13 @@ from simulator.metrics.goals import Goal
 from simulator.metrics.kinds import metrics_of_responses, parse_metric
 from simulator.metrics.metric import SCALES, Metric
 from simulator.once import Once
-from simulator.problem.checks import check_goal_probabilities, check_sources, require_structure, wanted_goals
+from simulator.problem.checks import (
+    check_goal_probabilities,
+    check_posteriors,
+    check_sources,
+    require_structure,
+    wanted_goals,
+)
 from simulator.problem.inputs import case_key, digests_of_inputs
 from simulator.problem.limits import notes_on_unplanned, plan_limits
 from simulator.problem.margins import plan_request
@@ -60,6 +66,7 @@ def prepare(config: StudyConfig) -> Problem:
     for structure in structures:
         if structure.volume_cc <= 0:
             raise CaseError(f"structure {structure.name!r} of case {case.name!r} is empty; leave it out or contour it")
+    check_posteriors(config)
     check_sources(config, case)
     notes_on_plan = notes_on_plan_of(config, case)
     biology = complete_biology(config.biology, (*goals, *wanted))

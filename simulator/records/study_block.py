@@ -14,6 +14,9 @@ _WHERE = {
     "during": """# Motion between image and beam, of the target. If the whole patient was measured, put it into `drift` instead:
 # divided by the minutes between the images, M is mean_mm_per_min, and Σ and σ in quadrature are sd_mm_per_min.""",
 }
+_DOUBT = (
+    "    # {key}: {{posterior: posterior.nc}}  # carries the intervals into every answer; path from the study's folder"
+)
 
 
 def study_block(measured: str, shifts: Errors, turns: Errors | None, made_of: str, mean_note: str = "") -> str:
@@ -34,9 +37,11 @@ def study_block(measured: str, shifts: Errors, turns: Errors | None, made_of: st
         ]
         if turns:
             lines += _entries(turns, ("systematic_deg", "random_deg", "mean_deg"), mean_note)
+        lines.append(_DOUBT.format(key="known"))
     elif measured == "during":
         keys = ("after_imaging_systematic_mm", "after_imaging_sd_mm", "after_imaging_mean_mm")
         lines += ["uncertainty:", "  baseline:", *_entries(shifts, keys, mean_note)]
+        lines.append(_DOUBT.format(key="after_imaging_known"))
     else:
         total = np.hypot(shifts.systematic.value, shifts.random.value)
         said = f"  # Σ {_ranges(shifts.systematic)}; σ {_ranges(shifts.random)}"

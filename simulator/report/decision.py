@@ -7,6 +7,7 @@ import xarray as xr
 
 from simulator.conventions import percent
 from simulator.plots.style import readable
+from simulator.report.knowledge import known_of_source
 from simulator.report.text import cell, significant
 from simulator.report.verdicts import answer_of, remarks_on
 from simulator.results import JOINT_SHOWN, joint_probability, observed_remark
@@ -103,6 +104,7 @@ def margin_table(results: xr.DataTree) -> dict[str, Any]:
             "candidates": f"{sides_mm(margins['smallest_mm'].values[i])} to {sides_mm(margins['largest_mm'].values[i])}",
             "required": bounded(margins, i),
             "interval": interval_mm(margins, i),
+            "known": _known_mm(results, margins, i),
             "interpolation": _millimetres(margins["interpolation_mm"].values[i]),
             "recipes": [sides_mm(side) for side in margins["recipe_mm"].values[i]],
             "causes": _causes(margins.isel(series=i)),
@@ -111,6 +113,7 @@ def margin_table(results: xr.DataTree) -> dict[str, Any]:
     ]
     return {
         "rows": rows,
+        "is_known": "knowledge" not in results.children,
         "recipes": [str(r) for r in margins["recipe"].values],
         "penumbra": f"{margins['recipe_penumbra_mm'].item():g}",
         "causes": [str(c) for c in margins["cause"].values],
@@ -167,6 +170,20 @@ def interval_mm(margins: xr.Dataset, i: int) -> str:
     if below.startswith("below") and np.isneginf(high).any():
         return "below the smallest candidate"
     return "above the largest candidate" if np.isposinf(low).any() else f"{below} to {above}"
+
+
+def _known_mm(results: xr.DataTree, margins: xr.Dataset, i: int) -> str:
+    """The required margin if errors were as stated, and the interval over what they may be; empty where they are exact."""
+    if "knowledge" not in results.children:
+        return ""
+    found = results["knowledge"].to_dataset()
+    keys = {"required_mm": "plug_in", "low_mm": "low", "high_mm": "high"}
+    known = margins.assign(
+        {key: margins[key].copy(data=found[f"required_{end}_mm"].values) for key, end in keys.items()}
+    )
+    if np.isnan(known["low_mm"].values[i]).any():
+        return "–"
+    return f"{interval_mm(known, i)} (as stated {bounded(known, i)})"
 
 
 def sides_mm(side_mm: np.ndarray) -> str:
@@ -232,9 +249,21 @@ def budget_tables(results: xr.DataTree) -> list[dict[str, Any]]:
         without, now = budget["coverage_without"].values[i], float(budget["coverage"].values[i])
         order = np.argsort(-without, kind="stable")
         rows = [
-            (str(budget["source"].values[k]), percent(without[k]), f"{100 * (without[k] - now):+.1f}") for k in order
+            (
+                str(budget["source"].values[k]),
+                percent(without[k]),
+                f"{100 * (without[k] - now):+.1f}",
+                known_of_source(results, str(name), str(budget["source"].values[k])),
+            )
+            for k in order
         ]
         tables.append(
-            {"strategy": str(name), "rows": rows, "coverage": percent(now), "courses": budget.attrs["n_courses"]}
+            {
+                "strategy": str(name),
+                "rows": rows,
+                "coverage": percent(now),
+                "courses": budget.attrs["n_courses"],
+                "has_unknown": "knowledge" in results.children,
+            }
         )
     return tables

@@ -12,6 +12,7 @@ from simulator.report.courses import course_tables
 from simulator.report.decision import budget_tables, comparison_table, decision_table, margin_table, prescription_table
 from simulator.report.figures import figures
 from simulator.report.goals import answer, goal_list, goal_table, responses
+from simulator.report.knowledge import knowledge_table
 from simulator.report.limits import model_limits
 from simulator.report.live import live_parts
 from simulator.report.quality import numerics, plan_quality
@@ -41,6 +42,7 @@ def _study(results: xr.DataTree) -> str:
         decision=decision_table(results),
         prescriptions=prescription_table(results),
         answer=answer(results),
+        knowledge=knowledge_table(results),
         required=margin_table(results),
         comparison=comparison_table(results) if results["decision"].sizes["strategy"] > 1 else None,
         weights=weights_table(results),

@@ -5,6 +5,7 @@ import xarray as xr
 
 from simulator.conventions import percent
 from simulator.report.helps import help_for
+from simulator.report.knowledge import knowledge_sentences, known_in_words
 from simulator.report.weights import weight_sentences
 from simulator.results import JOINT_SHOWN, joint_probability, lost_targets, observed_remark
 
@@ -18,7 +19,7 @@ def sentences_of(results: xr.DataTree) -> list[str]:
 
 def first_sentence(results: xr.DataTree) -> str:
     """The answer in one piece, for the terminal."""
-    return "\n".join([*answer_of(results), *weight_sentences(results)])
+    return "\n".join([*answer_of(results), *knowledge_sentences(results), *weight_sentences(results)])
 
 
 def answer_of(results: xr.DataTree) -> list[str]:
@@ -41,18 +42,28 @@ def remarks_on(results: xr.DataTree) -> list[str]:
     n_suit, n = int((decision["verdict"] == "suits").sum()), decision.sizes["strategy"]
     suiting = [f"{n_suit} of {n} strategies {'suits' if n_suit == 1 else 'suit'}{_tie(results)}."] if n_suit else []
     known, lost = observed_remark(results), lost_targets(results)
-    return [s for s in (known, *suiting, *weight_sentences(results), *_undecided(results), lost) if s]
+    said = (known, *suiting, *knowledge_sentences(results), *weight_sentences(results), *_undecided(results), lost)
+    return [sentence for sentence in said if sentence]
 
 
 def _named(results: xr.DataTree, strategy: str) -> str:
     """The verdict on a strategy as the end of a sentence."""
     verdict = str(results["decision/verdict"].sel(strategy=strategy).item())
     return {
-        "undecided": "is undecided at this number of courses",
+        "undecided": "is undecided at this number of courses"
+        if "knowledge" not in _left_open_by(results, strategy)
+        else "is undecided, as too little is known of the errors",
         "covers, but": "covers, but breaks limits on organs",
         "spares, but": "spares the organs, but does not cover",
         "neither": "neither covers nor spares",
     }[verdict]
+
+
+def _left_open_by(results: xr.DataTree, strategy: str) -> str:
+    """What leaves a verdict undecided: courses, knowledge, both, or nothing."""
+    if "knowledge" not in results.children:
+        return "courses"
+    return str(results["knowledge/undecided_by"].sel(strategy=strategy).item())
 
 
 def _margin_in_mm(results: xr.DataTree, strategy: str) -> str:
@@ -64,15 +75,16 @@ def _margin_in_mm(results: xr.DataTree, strategy: str) -> str:
     return f" ({lr:.1f} / {ap:.1f} / {si:.1f} mm along LR / AP / SI)"
 
 
-def _with_interval(probability: xr.Dataset) -> str:
+def _with_interval(probability: xr.Dataset, known: str) -> str:
     p, low, high = (float(probability[key]) for key in ("probability", "ci_low", "ci_high"))
-    return f"{percent(p)} % (95 % interval {percent(low)} to {percent(high)} %)"
+    return f"{percent(p)} % (95 % interval {percent(low)} to {percent(high)} %{known})"
 
 
 def _coverage(results: xr.DataTree, strategy: str) -> str:
     attrs = results["decision"].attrs
     one = joint_probability(results, JOINT_SHOWN[0]).sel(strategy=strategy)
-    return f"It meets {attrs['wanted']} with {_with_interval(one)}; {percent(attrs['probability'])} % are wanted."
+    met = _with_interval(one, known_in_words(results, strategy))
+    return f"It meets {attrs['wanted']} with {met}; {percent(attrs['probability'])} % are wanted."
 
 
 def limits_of(results: xr.DataTree, strategy: str) -> xr.Dataset:
@@ -101,10 +113,11 @@ def _organs(results: xr.DataTree, strategy: str) -> str:
             f"In {percent(float(together['probability']))} % of courses {all_of_them}."
         )
     least = limits.isel(goal=0)
+    met = _with_interval(least, known_in_words(results, strategy, str(least["goal"].item())))
     known = "holds" if bool((limits["holds"] == "yes").all()) else "may hold"
     return (
         f"Each mandatory limit on an organ {known} with the probability wanted of it; the least certain, "
-        f"{least['goal'].item()}, is met with {_with_interval(least)}, {percent(float(least['wanted_probability']))} % "
+        f"{least['goal'].item()}, is met with {met}, {percent(float(least['wanted_probability']))} % "
         f"wanted. In {percent(float(together['probability']))} % of courses {all_of_them}."
     )
 
@@ -129,7 +142,8 @@ def _tie(results: xr.DataTree) -> str:
 def _undecided(results: xr.DataTree) -> list[str]:
     """What it would take to settle what is not known, and how many judgements were made at once."""
     decision = results["decision"].to_dataset()
-    open_ones = decision.isel(strategy=np.flatnonzero((decision["verdict"] == "undecided").values))
+    names = [str(name) for name in decision["strategy"].values[(decision["verdict"] == "undecided").values]]
+    open_ones = decision.sel(strategy=[name for name in names if "courses" in _left_open_by(results, name)])
     n = decision.sizes["strategy"]
     sentences = []
     if n_open := open_ones.sizes["strategy"]:

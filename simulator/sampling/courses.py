@@ -17,6 +17,7 @@ from simulator.strategy.motion import Managed, MotionNoise
 from simulator.strategy.observed import Treated
 from simulator.strategy.session import Session, Timeline
 from simulator.uncertainty import Uncertainty
+from simulator.uncertainty.baseline import Baseline
 from simulator.uncertainty.breathing import Breathing, Waveform
 from simulator.uncertainty.drift import DriftPath
 from simulator.uncertainty.organs import OrganPath
@@ -98,8 +99,7 @@ class Courses:
 def draw_courses(setting: Setting, draws: RandomNumbers) -> Courses:
     """Draw every source of error of a run of courses."""
     u, n_fractions, n_instants = setting.uncertainty, setting.n_fractions, setting.n_instants
-    lead_course = draws.normals(Stream.BASELINE_COURSE, 3)
-    lead_fraction = draws.normals(Stream.BASELINE_FRACTION, n_fractions, 3)
+    lead_course, lead_fraction = (setting.targets[setting.lead].baseline or Baseline()).followed(draws, n_fractions)
     own = {name: (errors, TargetDraws(draws, i)) for i, (name, errors) in enumerate(setting.targets.items())}
     moved = {name: errors.within_mm(numbers, n_fractions, name) for name, (errors, numbers) in own.items()}
     assert setting.waveform is not None

@@ -8,6 +8,7 @@ from simulator.reading import read_text, reading
 from simulator.spec import ConfigError
 from simulator.study_file.checked_yaml import override, parse_yaml, to_yaml, validated
 from simulator.study_file.schema import StudyConfig
+from simulator.uncertainty.knowledge import KNOWN
 
 
 def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> StudyConfig:
@@ -60,6 +61,10 @@ def map_paths(raw: dict[str, Any], change: Callable[[str], str]) -> None:
     respiration = uncertainty.get("respiration") if isinstance(uncertainty, dict) else None
     if isinstance(respiration, dict) and "trace" in respiration:
         replace(respiration, "trace")
+    for source in uncertainty.values() if isinstance(uncertainty, dict) else ():
+        known = [source[key] for key in KNOWN if isinstance(source.get(key), dict)] if isinstance(source, dict) else []
+        for some in known:
+            replace(some, *(["posterior"] if "posterior" in some else []))
     if isinstance(goals, list):
         replace(goals, *(i for i, goal in enumerate(goals) if is_library_file(goal)))
 

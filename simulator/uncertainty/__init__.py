@@ -13,6 +13,7 @@ from simulator.uncertainty.organs import OrganMotion
 from simulator.uncertainty.registration import Isocentre, Registration
 from simulator.uncertainty.respiration import Respiration
 from simulator.uncertainty.setup import Setup
+from simulator.uncertainty.shifts import Shifts
 from simulator.uncertainty.source import RandomNumbers, Source, Spreads
 
 
@@ -38,6 +39,10 @@ class Uncertainty(Spec):
         """Those that the study has, organs left out, by key."""
         every = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: source for name, source in every.items() if isinstance(source, Source)}
+
+    def not_exact(self) -> list[Shifts]:
+        """Errors of which only so much is known."""
+        return [shifts for source in self.sources() for shifts in source.not_exact()]
 
     def streams(self) -> Streams:
         """The random streams of those that the study has, by name in the uncertainty budget."""

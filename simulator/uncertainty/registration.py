@@ -1,11 +1,14 @@
 """Registration and isocentre: constant errors that no image guidance can see."""
 
+from abc import abstractmethod
 from typing import ClassVar
 
 import numpy as np
 
 from simulator.conventions import Stream, Streams, in_axes
-from simulator.spec import Field, Mm3, NonNegativeMm3
+from simulator.spec import Field, Mm3, NonNegativeMm3, model_validator
+from simulator.uncertainty.knowledge import Known
+from simulator.uncertainty.shifts import Shifts
 from simulator.uncertainty.source import RandomNumbers, Source, Spreads
 
 
@@ -15,8 +18,34 @@ class _Constant(Source):
     systematic_mm: NonNegativeMm3 = Field((0, 0, 0), description="Σ per axis (LR, AP, SI), one SD in mm")
     mean_mm: Mm3 = Field((0, 0, 0), description="mean per axis (LR, AP, SI) in mm, LPS signs")
 
+    known: Known | None = Field(None, description="what is known of Σ and the mean; taken as exact when absent")
+
+    @model_validator(mode="after")
+    def _is_about_errors(self) -> "_Constant":
+        if self.known is not None:
+            self.known.check(self.systematic_mm, ())
+            if self.known.posterior is not None:
+                raise ValueError("known: a posterior of shifts is for setup and baseline; say patients or factor here")
+        return self
+
+    @abstractmethod
+    def _shifts(self) -> Shifts:
+        """The error as it may be."""
+
+    def not_exact(self) -> tuple[Shifts, ...]:
+        """The error itself."""
+        return (self._shifts(),) if self._shifts().is_uncertain else ()
+
+    def _as(self, name: str, of_course: Stream, of_knowledge: Stream) -> Shifts:
+        stated = (self.mean_mm, self.systematic_mm, (0.0, 0.0, 0.0))
+        return Shifts(
+            name, "mm", stated, of_course=of_course, of_fraction=None, of_knowledge=of_knowledge, known=self.known
+        )
+
     def _drawn_mm(self, numbers: RandomNumbers, stream: Stream) -> np.ndarray:
         """The error (course, 3) in mm."""
+        if self.known is not None:
+            return self._shifts().draw(numbers, 1)[0]
         return np.asarray(self.mean_mm) + numbers.normals(stream, 3) * self.systematic_mm
 
     def unseen_sd_mm(self) -> Spreads:
@@ -25,7 +54,8 @@ class _Constant(Source):
 
     def _numbers(self) -> str:
         mean = f", mean {in_axes(self.mean_mm)} mm" if any(self.mean_mm) else ""
-        return f"Σ = {in_axes(self.systematic_mm)} mm{mean}"
+        known = f", {self.known.describe()}" if self.known else ""
+        return f"Σ = {in_axes(self.systematic_mm)} mm{mean}{known}"
 
 
 class Registration(_Constant):
@@ -34,7 +64,13 @@ class Registration(_Constant):
     The anatomy, and so every organ at risk, stays as drawn; guidance aligns what was drawn.
     """
 
-    streams: ClassVar[Streams] = {"registration": (Stream.REGISTRATION,)}
+    streams: ClassVar[Streams] = {
+        "registration": (Stream.REGISTRATION,),
+        "what is not known of registration": (Stream.REGISTRATION_KNOWN,),
+    }
+
+    def _shifts(self) -> Shifts:
+        return self._as("registration", Stream.REGISTRATION, Stream.REGISTRATION_KNOWN)
 
     def misdrawn_mm(self, numbers: RandomNumbers) -> np.ndarray:
         """The same in every fraction."""
@@ -48,7 +84,13 @@ class Registration(_Constant):
 class Isocentre(_Constant):
     """Distance between the isocentre of the images and that of the beam: N(mean, Σ²), constant in a course."""
 
-    streams: ClassVar[Streams] = {"isocentre": (Stream.ISOCENTRE,)}
+    streams: ClassVar[Streams] = {
+        "isocentre": (Stream.ISOCENTRE,),
+        "what is not known of the isocentre": (Stream.ISOCENTRE_KNOWN,),
+    }
+
+    def _shifts(self) -> Shifts:
+        return self._as("isocentre", Stream.ISOCENTRE, Stream.ISOCENTRE_KNOWN)
 
     def unseen_mm(self, numbers: RandomNumbers) -> np.ndarray:
         """Opposite to the beam's own displacement."""

@@ -8,10 +8,13 @@ import numpy as np
 from simulator.conventions import Stream, Streams, in_axes, log_normal
 from simulator.spec import Deg3, Field, Mm3, NonNegativeMm3, Spec, field_validator, model_validator
 from simulator.uncertainty.breathing import Breathing, LujanWave, PhaseWave, TraceWave, Waveform
+from simulator.uncertainty.knowledge import Known
+from simulator.uncertainty.shifts import LogSize, Shifts
 from simulator.uncertainty.source import RandomNumbers, Source
 
 _PLANNING_PHASES = 40
 _DEGREES = 360.0
+_SPREAD_OF_DOUBT = 0.4
 _Cv = Annotated[float, Field(ge=0, le=2)]
 
 
@@ -43,7 +46,8 @@ class Respiration(Source):
             Stream.RESPIRATION_PHASE,
             Stream.RESPIRATION_BREATH,
             Stream.RESPIRATION_PERIOD,
-        )
+        ),
+        "what is not known of breathing": (Stream.RESPIRATION_KNOWN,),
     }
     amplitude_mm: NonNegativeMm3 = Field(
         (0, 0, 0), description="peak-to-peak amplitude of the target per axis (LR, AP, SI) in mm, as planned on"
@@ -86,6 +90,9 @@ class Respiration(Source):
         description="4DCT phases from inhale, equally spaced in time: displacement (LR, AP, SI) in mm of each structure in "
         "each phase, the target among them; replaces the amplitudes",
     )
+    known: Known | None = Field(
+        None, description="`factor` alone: within what factor the amplitude at delivery is known; exact when absent"
+    )
 
     @field_validator("structures", mode="before")
     @classmethod
@@ -100,6 +107,14 @@ class Respiration(Source):
             raise ValueError("phases_mm replaces amplitude_mm, structures and trace: give one or the other")
         if self.trace is not None and not self.moves:
             raise ValueError("trace is the shape of the breathing alone: nothing moves without amplitude_mm; give it")
+        return self
+
+    @model_validator(mode="after")
+    def _is_known_to_a_factor(self) -> "Respiration":
+        if self.known is not None and self.known.factor is None:
+            raise ValueError("known: an amplitude is known to a factor; say factor here")
+        if self.known is not None and not self.moves:
+            raise ValueError("known: nothing breathes that it could be about; give amplitude_mm")
         return self
 
     @property
@@ -148,6 +163,9 @@ class Respiration(Source):
         order = (first + np.arange(n_instants) * _scrambling_step(n_instants)) % n_instants
         share = (order + start[..., 1:]) / n_instants
         course = log_normal(numbers.normals(Stream.RESPIRATION_COURSE, 1), self.course_cv)
+        if self.known is not None:
+            (size,) = self.not_exact()
+            course = np.exp(size.draw(numbers, n_fractions)[0][:, :1])
         fraction = log_normal(numbers.normals(Stream.RESPIRATION_FRACTION, n_fractions), self.fraction_cv)
         breath = np.ones((numbers.n_courses, n_fractions, n_instants))
         if self.breath_cv:
@@ -160,6 +178,21 @@ class Respiration(Source):
             breath,
             period[:, 1:] * period[:, :1] / self.period_s,
         )
+
+    def not_exact(self) -> tuple[Shifts, ...]:
+        """The logarithm of the amplitude over the stated one.
+
+        Without a spread between courses, 40 % of the doubt's SD stand for one: else each course would belong to one amplitude
+        alone, and no other course would tell of it.
+        """
+        if self.known is None:
+            return ()
+        variance, log_sd = np.log1p(self.course_cv**2), self.known.log_sd
+        sd = np.sqrt(variance) if variance else _SPREAD_OF_DOUBT * log_sd
+        known = self.known if variance else Known(factor=self.known.factor ** np.sqrt(1 - _SPREAD_OF_DOUBT**2))
+        stated = ((-float(variance) / 2, 0.0, 0.0), (float(sd), 0.0, 0.0), (0.0, 0.0, 0.0))
+        streams = (Stream.RESPIRATION_COURSE, None, Stream.RESPIRATION_KNOWN)
+        return (LogSize("breathing", "log", stated, *streams, known=known),)
 
     def planned(self, waveform: Waveform) -> Breathing:
         """The planning cycle, as one course of one fraction."""
@@ -178,8 +211,9 @@ class Respiration(Source):
         else:
             what = f"Lujan cos^{2 * self.n} motion of the target, peak to peak {in_axes(self.amplitude_mm)} mm (LR, AP, SI)"
         factor = f" times {self.delivery_factor:g} at delivery" if self.delivery_factor != 1 else ""
+        known = f" {self.known.describe()}," if self.known else ""
         return (
-            f"Respiration: {what}{factor}, amplitude varying by {self.course_cv:.0%} between courses, "
+            f"Respiration: {what}{factor},{known} amplitude varying by {self.course_cv:.0%} between courses, "
             f"{self.fraction_cv:.0%} between fractions and {self.breath_cv:.0%} between breaths{others}."
         )
 

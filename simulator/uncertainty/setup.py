@@ -5,7 +5,9 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from simulator.conventions import Stream, Streams, in_axes
-from simulator.spec import Deg3, Field, Mm3, NonNegativeMm3, PositionMm3, SdDeg3, field_validator
+from simulator.spec import Deg3, Field, Mm3, NonNegativeMm3, PositionMm3, SdDeg3, field_validator, model_validator
+from simulator.uncertainty.knowledge import VARIANCE_SHAPE, Known, VarianceShape, restless
+from simulator.uncertainty.shifts import Shifts, root_of
 from simulator.uncertainty.source import RandomNumbers, Source, Spreads
 
 Correlation = Annotated[float, Field(ge=-1, le=1)]
@@ -22,8 +24,9 @@ class Setup(Source):
 
     streams: ClassVar[Streams] = {
         "setup, systematic": (Stream.SETUP_SYSTEMATIC,),
-        "setup, random": (Stream.SETUP_RANDOM,),
+        "setup, random": (Stream.SETUP_RANDOM, Stream.SETUP_SCALE),
         "rotation": (Stream.ROTATION_SYSTEMATIC, Stream.ROTATION_RANDOM),
+        "what is not known of setup": (Stream.SETUP_KNOWN,),
     }
     systematic_mm: NonNegativeMm3 = Field((0, 0, 0), description="Σ per axis (LR, AP, SI), one SD in mm")
     random_mm: NonNegativeMm3 = Field((0, 0, 0), description="σ per axis (LR, AP, SI), one SD in mm")
@@ -43,6 +46,10 @@ class Setup(Source):
         description="centre of rotation (x, y, z) in mm, DICOM patient coordinates; by default the isocentre of an imported "
         "plan, else the target's centre",
     )
+    patient_variance_shape: VarianceShape = VARIANCE_SHAPE
+    known: Known | None = Field(
+        None, description="what is known of Σ, σ and the means, of shifts and rotations; taken as exact when absent"
+    )
 
     @field_validator("correlation")
     @classmethod
@@ -51,6 +58,14 @@ class Setup(Source):
             raise ValueError(f"no three axes can have the correlations {list(value)}; lower one of them")
         return value
 
+    @model_validator(mode="after")
+    def _is_about_errors(self) -> "Setup":
+        if self.known is not None:
+            systematic, random = ((*self.systematic_mm, *self.systematic_deg), (*self.random_mm, *self.random_deg))
+            self.known.check(systematic, random, np.linalg.eigvalsh(_matrix(self.correlation)).tolist())
+            self.known.check_shape(self.patient_variance_shape)
+        return self
+
     @property
     def rotates(self) -> bool:
         """Whether any rotation occurs."""
@@ -58,12 +73,18 @@ class Setup(Source):
 
     def patient_mm(self, numbers: RandomNumbers, n_fractions: int) -> np.ndarray:
         """Displacement of the patient, float64 (course, fraction, 3) in mm."""
+        if self._shifts().is_drawn:
+            own, daily = self._shifts().draw(numbers, n_fractions)
+            return own[:, None, :] + daily
         course = self._correlated(numbers.normals(Stream.SETUP_SYSTEMATIC, 3)) * self.systematic_mm
         fraction = self._correlated(numbers.normals(Stream.SETUP_RANDOM, n_fractions, 3)) * self.random_mm
         return (np.asarray(self.mean_mm) + course)[:, None, :] + fraction
 
     def draw_rotation(self, numbers: RandomNumbers, n_fractions: int) -> np.ndarray:
         """Rotation of the patient about (LR, AP, SI), float64 (course, fraction, 3) in degrees."""
+        if self._turns().is_drawn:
+            own, daily = self._turns().draw(numbers, n_fractions)
+            return own[:, None, :] + daily
         course = np.asarray(self.mean_deg) + numbers.normals(Stream.ROTATION_SYSTEMATIC, 3) * self.systematic_deg
         fraction = numbers.normals(Stream.ROTATION_RANDOM, n_fractions, 3) * self.random_deg
         return course[:, None, :] + fraction
@@ -75,8 +96,38 @@ class Setup(Source):
     def _correlated(self, normals: np.ndarray) -> np.ndarray:
         if not any(self.correlation):
             return normals
-        variance, axes = np.linalg.eigh(_matrix(self.correlation))
-        return normals @ (axes * np.sqrt(np.maximum(variance, 0))).T
+        return normals @ root_of(_matrix(self.correlation)).T
+
+    def not_exact(self) -> tuple[Shifts, ...]:
+        """Shifts and rotations."""
+        return tuple(one for one in (self._shifts(), self._turns()) if one.is_uncertain)
+
+    def _shifts(self) -> Shifts:
+        return Shifts(
+            "setup",
+            "mm",
+            (self.mean_mm, self.systematic_mm, self.random_mm),
+            of_course=Stream.SETUP_SYSTEMATIC,
+            of_fraction=Stream.SETUP_RANDOM,
+            of_knowledge=Stream.SETUP_KNOWN,
+            of_scale=Stream.SETUP_SCALE,
+            known=self.known,
+            correlation=_matrix(self.correlation),
+            shape=self.patient_variance_shape,
+            parts=("setup, systematic", "setup, random"),
+        )
+
+    def _turns(self) -> Shifts:
+        return Shifts(
+            "rotation",
+            "deg",
+            (self.mean_deg, self.systematic_deg, self.random_deg),
+            of_course=Stream.ROTATION_SYSTEMATIC,
+            of_fraction=Stream.ROTATION_RANDOM,
+            of_knowledge=Stream.SETUP_KNOWN,
+            of_scale=Stream.SETUP_SCALE,
+            known=self.known,
+        )
 
     def describe(self) -> str:
         """One sentence for the report."""
@@ -89,6 +140,10 @@ class Setup(Source):
         if self.rotates:
             text += f"; rotations Σ = {in_axes(self.systematic_deg)}, σ = {in_axes(self.random_deg)} degrees"
             text += f", mean {in_axes(self.mean_deg)}" if any(self.mean_deg) else ""
+        if self.patient_variance_shape is not None:
+            text += f"; {restless(self.patient_variance_shape)}"
+        if self.known is not None:
+            text += f"; {self.known.describe()}"
         return text + "."
 
 

@@ -1,12 +1,15 @@
 """What every source of error is asked, and what it needs: random numbers of its own."""
 
 from abc import abstractmethod
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 
 from simulator.conventions import Stream, Streams
 from simulator.spec import Spec
+
+if TYPE_CHECKING:
+    from simulator.uncertainty.shifts import Shifts
 
 
 class RandomNumbers(Protocol):
@@ -75,6 +78,10 @@ class Source(Spec):
     def misdrawn_mm(self, numbers: RandomNumbers) -> np.ndarray:
         """The true target relative to the drawn one (course, 3), which no image shows."""
         return _NONE
+
+    def not_exact(self) -> "tuple[Shifts, ...]":
+        """Its errors of which only so much is known (`known`)."""
+        return ()
 
     def patient_sd_mm(self) -> Spreads:
         """Σ and σ per axis in mm of the whole patient when imaged, two (3,) arrays."""

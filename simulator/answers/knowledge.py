@@ -1,0 +1,202 @@
+"""What one does not know: probabilities under each of the errors that may be, from the same courses by weights."""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property, reduce
+
+import numpy as np
+
+from simulator.population.logistic import chance, logistic_coefficients, quadratic
+from simulator.population.reweighting import (
+    LEAST_EFFECTIVE,
+    TOO_FEW,
+    Weighted,
+    effective_courses,
+    is_enough,
+    together,
+    weighted,
+    weighted_means,
+)
+from simulator.problem.problem import Problem
+from simulator.sampling.streams import Draws
+from simulator.simulation.courses import course_draws
+from simulator.uncertainty.possible import Possible
+from simulator.uncertainty.shifts import NUMBERS, Shifts
+from simulator.uncertainty.source import RandomNumbers
+
+_N_POSSIBLE = 1024  # a power of two, for Sobol' points
+_N_MORE = 16384
+_MOST_VALUES = 20_000_000
+_MOST_SCATTER = 5.0
+_ENDS = (0.025, 0.975)
+_OTHER_SEED = 2**63 + 2**62  # seeds of studies are below 2^63, those of the uncertainty budget from there on
+
+Draw = Callable[[int, int], RandomNumbers]
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """One part of what is not known: Σ and the mean of an error, or its σ, or all of it.
+
+    Parameters
+    ----------
+    name : as the uncertainty budget says it. possible : draws of what the error may be, after them the stated one.
+    """
+
+    name: str
+    shifts: Shifts
+    possible: Possible
+    of_course: bool
+    of_fraction: bool
+
+    def weights(self, course: np.ndarray, fraction: np.ndarray) -> np.ndarray:
+        """Density of drawn shifts (course, 3) and (course, fraction, 3) under each possible error, and under the stated one,
+        over their mean; float32 (course, draw + 1)."""
+        log = np.zeros((1, 1), np.float32)
+        if self.of_course:
+            log = log + self.possible.log_of_course(course)
+        if self.of_fraction:
+            log = log + self.possible.log_of_fractions(fraction)
+        log -= log[:, :_N_POSSIBLE].max(axis=1, keepdims=True)
+        density = np.exp(log, out=log)
+        density /= density[:, :_N_POSSIBLE].mean(axis=1, keepdims=True)
+        return density
+
+
+@dataclass(frozen=True)
+class Interval:
+    """What is known of probabilities.
+
+    Parameters
+    ----------
+    low, high : 2.5 and 97.5 % over what errors may be; plug_in : if they were as stated. NaN where courses are too few.
+    effective : courses of equal weight that all but 5 % of the possible errors have.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    plug_in: np.ndarray
+    effective: float
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What is not known of a study's errors, and its courses.
+
+    Parameters
+    ----------
+    draws, more : random numbers of some of the courses, and of others that nobody simulates, given the first and how many.
+    """
+
+    shifts: tuple[Shifts, ...]
+    draws: Draw
+    more: Draw
+    n_fractions: int
+    _effective: dict[tuple[int, str], np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, problem: Problem) -> "Knowledge | None":
+        """That of a study; None where its errors are taken as exact."""
+        shifts = tuple(problem.setting.uncertainty.not_exact())
+        if not shifts:
+            return None
+        seed = problem.config.seed + _OTHER_SEED
+        return cls(
+            shifts,
+            lambda first, n: course_draws(problem, first, n),
+            lambda first, n: Draws(seed, first, n),
+            problem.setting.n_fractions,
+        )
+
+    @cached_property
+    def parts(self) -> tuple[Unknown, ...]:
+        """What the uncertainty budget tells apart."""
+        return tuple(part for whole in self._wholes for part in _parts(whole))
+
+    @cached_property
+    def _wholes(self) -> tuple[Unknown, ...]:
+        return tuple(_whole(shifts) for shifts in self.shifts)
+
+    def effective(self, n_courses: int, part: Unknown | None = None) -> np.ndarray:
+        """Courses of equal weight for each possible error, and for the stated one, (draw + 1,)."""
+        key = (n_courses, part.name if part else "")
+        if key not in self._effective:
+            parts = (part,) if part else self._wholes
+            self._effective[key] = effective_courses(lambda k, n: self._weights(parts, self.draws, k, n), n_courses)
+        return self._effective[key]
+
+    def interval(self, met: np.ndarray, part: Unknown | None = None) -> Interval:
+        """What is known of probabilities (...), from boolean (..., course).
+
+        Where too few courses count under all possible errors at once, those of each part alone are put together.
+
+        Parameters
+        ----------
+        part : alone is unknown, the rest being as likely as it is; all by default.
+        """
+        columns, at_once = met.reshape(-1, met.shape[-1]).T, max(1, _MOST_VALUES // met.shape[-1])
+        effective, pieces = [self.effective(len(columns), part)], [(part,) if part else self._wholes]
+        if part is None and not is_enough(effective[0][:_N_POSSIBLE]):
+            pieces = [(one,) for one in self.parts]
+            effective = [self.effective(len(columns), one) for one in self.parts]
+        found = []
+        for first in range(0, max(columns.shape[1], 1), at_once):
+            some = columns[:, first : first + at_once]
+            p = together([self._probabilities(some, piece) for piece in pieces])
+            found.append([*np.quantile(p[:_N_POSSIBLE], _ENDS, axis=0), p[_N_POSSIBLE]])
+        low, high, plug_in = (np.concatenate(ends).reshape(met.shape[:-1]) for ends in zip(*found, strict=True))
+        known = 1.0 if all(is_enough(one[:_N_POSSIBLE]) for one in effective) else np.nan
+        stated = 1.0 if all(one[_N_POSSIBLE] >= LEAST_EFFECTIVE for one in effective) else np.nan
+        fewest = min(float(np.quantile(one[:_N_POSSIBLE], TOO_FEW)) for one in effective)
+        return Interval(known * low, known * high, stated * plug_in, fewest)
+
+    def _weights(self, parts: tuple[Unknown, ...], draws: Draw, first: int, n: int) -> np.ndarray:
+        numbers = draws(first, n)
+        return reduce(np.multiply, (part.weights(*part.shifts.draw(numbers, self.n_fractions)) for part in parts))
+
+    def _probabilities(self, met: np.ndarray, parts: tuple[Unknown, ...]) -> np.ndarray:
+        """Probabilities (draw + 1, column) of columns (course, column): a smooth function of the shifts, averaged over many
+        more of them than were simulated, and how courses differ from it."""
+        features = self._features(self.draws(0, len(met)))
+        beta = logistic_coefficients(features, met)
+        left = weighted(met - chance(features, beta), lambda k, n: self._weights(parts, self.draws, k, n))
+        others = chance(self._features(self.more(0, _N_MORE)), beta)
+        expected = weighted_means(others, lambda k, n: self._weights(parts, self.more, k, n))
+        return Weighted(expected + left.mean, left.noise).without_noise()
+
+    def _features(self, numbers: RandomNumbers) -> np.ndarray:
+        """What outcomes may depend on: mean shifts of a course by source, and how much its days scatter."""
+        found = [np.ones((numbers.n_courses, 1))]
+        for shifts in self.shifts:
+            course, fraction = shifts.draw(numbers, self.n_fractions)
+            sd = np.sqrt(shifts.systematic**2 + shifts.random**2 / self.n_fractions)
+            moves, random = sd > 0, shifts.random > 0
+            found.append(quadratic((course + fraction.mean(axis=1) - shifts.mean)[:, moves] / sd[moves]))
+            if random.any() and self.n_fractions > 1:
+                days = (fraction - fraction.mean(axis=1, keepdims=True))[..., random] / shifts.random[random]
+                found.append(np.minimum(days.std(axis=(1, 2)), _MOST_SCATTER)[:, None])
+        return np.concatenate(found, axis=1)
+
+
+def _possible(shifts: Shifts) -> Possible:
+    """Scrambled Sobol' draws of what an error may be, after them the stated one."""
+    from scipy.stats import qmc  # a second to import, which other studies need not wait for
+
+    rng = np.random.default_rng(zlib.crc32(shifts.name.encode()))
+    uniforms = qmc.Sobol(NUMBERS, rng=rng).random(_N_POSSIBLE)[rng.permutation(_N_POSSIBLE)]
+    edge = 2.0**-40
+    return shifts.possible(np.clip(uniforms, edge, 1 - edge)).followed_by(shifts.stated())
+
+
+def _whole(shifts: Shifts) -> Unknown:
+    has_course, has_fraction = (bool(np.any(sd)) for sd in (shifts.systematic, shifts.random))
+    return Unknown(shifts.name, shifts, _possible(shifts), has_course, has_fraction)
+
+
+def _parts(whole: Unknown) -> list[Unknown]:
+    first, second = whole.shifts.part_names
+    if first == second:
+        return [replace(whole, name=first)]
+    parts = (replace(whole, name=first, of_fraction=False), replace(whole, name=second, of_course=False))
+    return [part for part in parts if part.of_course or part.of_fraction]
