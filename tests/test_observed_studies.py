@@ -38,7 +38,7 @@ SMALL = {"courses": 24, "numerics": {"instants": 4, "block_courses": 10, "max_po
 
 def observed_study(fractions=SEEN, delivered="none, 3 mm, none", strategies=PAIR, **changes):
     observed = {"delivered": delivered, "fractions": fractions, "bone_match_mm": 0.87}
-    return small_study(**SMALL | {"strategies": strategies, "observed": observed} | changes)
+    return small_study(**SMALL | {"subject": "patient", "strategies": strategies, "observed": observed} | changes)
 
 
 @pytest.fixture(scope="module")
@@ -257,6 +257,15 @@ WRONG = {
         {"delivered": "none, 4 mm, none"},
         "observed.delivered: 'none, 4 mm, none' is not a strategy of this study; did you mean 'none, 6 mm, none'?",
     ),
+    "a population": (
+        {"subject": "population"},
+        "observed: images are those of one patient; write `subject: patient`, or take observed out",
+    ),
+    "errors of which only so much is known": (
+        {"uncertainty": {"setup": {"systematic_mm": 2, "random_mm": 2, "known": {"patients": 15, "fractions": 75}}}},
+        "uncertainty.setup: beside observed images, errors of which only so much is known are not simulated; take what is "
+        "known of them, or observed, out",
+    ),
     "an uncertainty budget": (
         {"budget": {"courses": 50}},
         "budget: once fractions were observed, errors depend on each other and have no shares of their own; take budget out, "
@@ -268,7 +277,7 @@ WRONG = {
 @pytest.mark.parametrize("what", WRONG)
 def test_what_does_not_go_together_is_refused(what, tmp_path, capsys):
     changes, message = WRONG[what]
-    raw = small_study(strategies=GRID).model_dump(mode="json")
+    raw = small_study(strategies=GRID, subject="patient").model_dump(mode="json")
     observed = {"delivered": "none, 3 mm, none", "fractions": SEEN, "bone_match_mm": 0.87, "target_match_mm": None}
     observed |= {key: value for key, value in changes.items() if key in observed}
     raw |= {key: value for key, value in changes.items() if key not in observed} | {"observed": observed}

@@ -320,6 +320,15 @@ class StudyConfig(Readable, Spec):
                 f"observed.fractions: {treated.n_fractions} fractions lie behind, but prescription.fractions is "
                 f"{self.prescription.fractions}; correct one of them"
             )
+        if self.subject != "patient":
+            raise ValueError(
+                "observed: images are those of one patient; write `subject: patient`, or take observed out"
+            )
+        if doubted := [name for name, source in self.uncertainty.named_sources().items() if source.not_exact()]:
+            raise ValueError(
+                f"uncertainty.{doubted[0]}: beside observed images, errors of which only so much is known are not simulated; "
+                "take what is known of them, or observed, out"
+            )
         if self.budget is not None:
             raise ValueError(
                 "budget: once fractions were observed, errors depend on each other and have no shares of their own; take "
