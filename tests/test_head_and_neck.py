@@ -56,6 +56,7 @@ def compared(path):
     return found
 
 
+@pytest.mark.nightly
 def test_doses_of_a_clinical_plan_agree_with_brute_force(data_folder):
     """To 0.3 % of the prescription, at rest and displaced."""
     for label, (ours_gy, brute_gy) in compared(data_folder / "openkbp" / "pt_201.npz").items():

@@ -299,7 +299,7 @@ def test_the_plain_twins_are_the_vector_instructions(seed):
 
 
 @pytest.mark.skipif(MODE in os.environ, reason="runs the others")
-@pytest.mark.parametrize("mode", ["NUMBA_BOUNDSCHECK", "NUMBA_DISABLE_JIT"])
+@pytest.mark.parametrize("mode", [pytest.param("NUMBA_BOUNDSCHECK", marks=pytest.mark.nightly), "NUMBA_DISABLE_JIT"])
 def test_these_tests_pass_with_bounds_checked_and_with_compilation_off(mode, request):
     here = Path(__file__).parent
     files = [Path(__file__).name] + (

@@ -86,7 +86,7 @@ def test_the_margin_of_a_point_does_not_depend_on_the_points_before_it():
     np.testing.assert_allclose(backwards[is_met], forwards[is_met], atol=5e-3)
 
 
-@pytest.mark.parametrize("fractions", ["1", "3", "5"])
+@pytest.mark.parametrize("fractions", ["1", pytest.param("3", marks=pytest.mark.nightly), "5"])
 def test_gaussian_margins_of_a_sphere_are_those_of_quadrature(fractions, reference_folder):
     for row in rows(reference_folder / "validation_truth.csv", section="S1d", N_fractions=fractions):
         isodose, systematic, random = (float(row[k]) for k in ("isodose_at_PTV_edge", "Sigma_mm", "sigma_mm"))
