@@ -1,6 +1,7 @@
 """A head-and-neck plan against brute force: near-maximum doses of organs and edges of targets, at rest and displaced."""
 
 import numpy as np
+import pytest
 from brute_force import FineCells, LimitedSpline
 from scipy.special import ndtr
 
