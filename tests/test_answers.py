@@ -202,10 +202,8 @@ def test_places_along_a_chain_reach_as_far_as_the_ellipsoid_of_its_sides():
         np.testing.assert_allclose(chain.places(directions, np.array([reach]))[0], at, atol=0.01)
 
 
-@pytest.mark.parametrize(
-    ("fractions", "systematic", "random"),
-    [pytest.param("1", "2.0", "2.0", marks=pytest.mark.nightly), ("5", "2.0", "2.0")],
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize(("fractions", "systematic", "random"), [("1", "2.0", "2.0"), ("5", "2.0", "2.0")])
 def test_the_required_margin_of_the_sphere_is_that_of_quadrature(reference_folder, fractions, systematic, random):
     row = rows(
         reference_folder / "validation_truth.csv", section="S1d", N_fractions=fractions, Sigma_mm=systematic,

@@ -185,6 +185,7 @@ def test_what_a_mean_shift_costs_is_that_of_the_noncentral_law():
     assert abs(float(causes.sel(cause="not explained by these"))) < float(found["interpolation_mm"]) + 0.05
 
 
+@pytest.mark.nightly
 def test_a_plan_that_gives_the_wanted_dose_beyond_its_ptv_needs_less():
     """The prescription at 80 % on the PTV's surface, 95 % of it wanted."""
     found = run(1000, isodose_percent=80.0, margins_mm=(2, 3.5, 5, 6.5), goal="GTV Dmin >= 95%")

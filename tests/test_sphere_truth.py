@@ -167,7 +167,7 @@ def test_gated_sphere_planned_at_its_mean_position_in_the_gate(amplitude, window
             assert_probability(found, float(row["value"]), float(row["se"]))
 
 
-@pytest.mark.parametrize("fractions", ["1", nightly("2"), nightly("3"), "5"])
+@pytest.mark.parametrize("fractions", [nightly("1"), nightly("2"), nightly("3"), "5"])
 def test_margins_that_cover_ninety_percent(fractions, reference_folder):
     table = rows(reference_folder / "validation_truth.csv", section="S1d", N_fractions=fractions)
     assert len(table) >= 8
