@@ -65,7 +65,9 @@ def dose_gy(plan, density, points_mm, share_of_lung):
     return found * delivery.scale
 
 
-@pytest.mark.parametrize("site", ["mediastinal", "abdominal", "pelvic"])
+@pytest.mark.parametrize(
+    "site", ["mediastinal", *(pytest.param(s, marks=pytest.mark.nightly) for s in ("abdominal", "pelvic"))]
+)
 def test_doses_at_200_points_are_those_of_a_direct_evaluation(site):
     study = load_study(f"configs/{site}_node.yaml")
     study = study.model_copy(update={"plan": study.plan.model_copy(update={"passes": 1})})
