@@ -10,7 +10,8 @@ import xarray as xr
 import simulator
 from simulator.answers.goals import goals_group
 from simulator.answers.groups import answer_groups
-from simulator.answers.knowledge_group import knowledge_of
+from simulator.answers.knowledge import Interval
+from simulator.answers.knowledge_group import courses_wanted, knowledge_of
 from simulator.execution.study import run_study
 from simulator.problem.preparation import prepare
 from simulator.report.knowledge import knowledge_sentences
@@ -96,6 +97,13 @@ def test_required_margins_over_what_errors_may_be(results):
     low, high, plug_in = (known[f"required_{end}_mm"].values[0, 0] for end in ("low", "high", "plug_in"))
     assert 2 < low < plug_in < required < high < 8
     assert plug_in == pytest.approx(3.75, abs=0.2)
+
+
+def test_as_many_courses_are_wanted_as_say_it():
+    """Also where they just do; where they do not, a few more than in proportion."""
+    known, unknown = np.array([0.5]), np.array([np.nan])
+    assert courses_wanted(Interval(known, known, known, 410.0), 1500) == 1500
+    assert courses_wanted(Interval(unknown, unknown, known, 300.0), 1500) == 2100
 
 
 def test_too_few_courses_are_said_and_verdicts_stand_by_the_simulation_alone():
