@@ -104,6 +104,18 @@ def mark_own(folder: Path) -> None:
         ) from None
 
 
+def claim(folder: Path) -> None:
+    """Make a folder the simulator's own, or refuse it; see `require_own`."""
+    require_own(folder)
+    mark_own(folder)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file, text as UTF-8, which is there when all of it is."""
+    with whole_file(path) as partial:
+        partial.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+
+
 def refuse_existing(path: Path) -> None:
     """Raise `ConfigError` where a file, or a link to one, would be overwritten."""
     if path.exists() or path.is_symlink():

@@ -9,7 +9,7 @@ import numpy as np
 from simulator.case.entries import Section
 from simulator.case.traces import Trace, breathing_signal, one_record, read_trace
 from simulator.conventions import AXES
-from simulator.files import mark_own, require_own, whole_file, write_table
+from simulator.files import claim, write_table, write_whole
 from simulator.plots.breathing import breathing_records
 from simulator.plots.style import svg_bytes
 from simulator.records.breathing import BreathingRecord, Samples, breathing_record
@@ -221,10 +221,8 @@ def write_breathing(found: BreathingFound, folder: Path) -> None:
     ------
     ConfigError : the folder holds files of others.
     """
-    require_own(folder)
-    mark_own(folder)
-    with whole_file(folder / BLOCK) as partial:
-        partial.write_text(found.block, encoding="utf-8")
+    claim(folder)
+    write_whole(folder / BLOCK, found.block)
     columns = ("record", "patient", "start_s", "period_s", "amplitude_mm", "baseline_mm")
     rows = [
         (str(i + 1), str(found.patient[i] + 1), *(f"{v:.3f}" for v in breath))
@@ -240,8 +238,7 @@ def write_breathing(found: BreathingFound, folder: Path) -> None:
             ("time_s", "displacement_mm"),
             [(f"{t:.4f}", f"{d:.3f}") for t, d in samples],
         )
-    with whole_file(folder / FIGURE) as partial:
-        partial.write_bytes(svg_bytes(breathing_records(found.records, found.breaths)))
+    write_whole(folder / FIGURE, svg_bytes(breathing_records(found.records, found.breaths)))
 
 
 def _with_cv(values: np.ndarray) -> str:

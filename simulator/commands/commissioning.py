@@ -21,7 +21,7 @@ from scipy.special import chdtr, chdtri, ndtr, ndtri
 from simulator import __version__
 from simulator.commands.monte_carlo import static_fields
 from simulator.execution.study import run
-from simulator.files import mark_own, require_own, write_table
+from simulator.files import claim, write_table
 from simulator.population.intervals import clopper_pearson_interval, wilson_interval
 from simulator.problem.preparation import prepare
 from simulator.report import render_commissioning
@@ -61,8 +61,7 @@ class Check:
 
 def commission(out: Path, say: Callable[[str], None], *, quick: bool = False) -> list[Check]:
     """Run every check, or those that take less than half a minute, and write commissioning.html and commissioning.csv."""
-    require_own(out)
-    mark_own(out)
+    claim(out)
     began = time.monotonic()
     done: list[Check] = []
     groups = {group: some for group, some in _GROUPS.items() if not (quick and some in _SLOW)}

@@ -11,7 +11,7 @@ import xarray as xr
 from simulator.commands.export import export_course
 from simulator.conventions import AXES
 from simulator.execution.folder import COURSE_FILES, COURSES
-from simulator.files import mark_own, require_own, whole_file, write_table
+from simulator.files import claim, whole_file, write_table
 from simulator.results import results_file
 
 ERRORS, METRICS, DVHS, ALL, RTDOSE = COURSE_FILES
@@ -44,8 +44,7 @@ def write_course(
     ------
     ConfigError, CaseError : the folder holds files of others, or a reference that cannot be used.
     """
-    require_own(folder)
-    mark_own(folder)
+    claim(folder)
     write_table(folder / ERRORS, ("what", "unit", "fraction", *course["axis"].values, "total"), _error_rows(course))
     metrics = [str(name) for name in course["metric"].values]
     write_table(folder / METRICS, _metric_columns(course), _metric_rows(course, metrics))

@@ -7,7 +7,7 @@ import numpy as np
 
 from simulator import __version__
 from simulator.case.dicom_registrations import read_registrations
-from simulator.files import mark_own, require_own, whole_file, write_table
+from simulator.files import claim, whole_file, write_table, write_whole
 from simulator.plots.records import record_of_shifts
 from simulator.plots.style import svg_bytes
 from simulator.records.axes import CONVENTIONS
@@ -111,14 +111,11 @@ def write_errors(found: ErrorsFound, folder: Path) -> None:
     ------
     ConfigError : the folder holds files of others.
     """
-    require_own(folder)
-    mark_own(folder)
-    with whole_file(folder / BLOCK) as partial:
-        partial.write_text(found.block, encoding="utf-8")
+    claim(folder)
+    write_whole(folder / BLOCK, found.block)
     write_table(folder / TABLE, *rows_of(found))
     figure = record_of_shifts(found.record, found.shifts.classical, found.shifts.posterior)
-    with whole_file(folder / FIGURE) as partial:
-        partial.write_bytes(svg_bytes(figure))
+    write_whole(folder / FIGURE, svg_bytes(figure))
     with whole_file(folder / PAGE) as partial:
         render_errors(found, partial)
     data = found.shifts.posterior.dataset("mm")

@@ -10,7 +10,7 @@ from simulator.case.dicom_phases import DrawnPhase, read_phases
 from simulator.case.entries import Section, StructureEntry
 from simulator.case.motion import StructurePath, paths_of
 from simulator.conventions import AXES
-from simulator.files import mark_own, require_own, whole_file, write_table
+from simulator.files import claim, write_table, write_whole
 from simulator.plots.motion import paths_of_phases
 from simulator.plots.style import LINES_PER_PANEL, svg_bytes
 from simulator.spec import CaseError, ConfigError
@@ -189,10 +189,8 @@ def write_motion(found: MotionFound, folder: Path) -> None:
     ------
     ConfigError : the folder holds files of others.
     """
-    require_own(folder)
-    mark_own(folder)
-    with whole_file(folder / BLOCK) as partial:
-        partial.write_text(found.block, encoding="utf-8")
+    claim(folder)
+    write_whole(folder / BLOCK, found.block)
     columns = ("structure", "phase_percent", *(f"{axis}_mm" for axis in AXES), "volume_cc")
     rows = [
         (path.name, f"{percent:g}", *(f"{v + 0.0:.3f}" for v in np.round(place, 3)), f"{volume:.4g}")
@@ -200,8 +198,7 @@ def write_motion(found: MotionFound, folder: Path) -> None:
         for percent, place, volume in zip(found.percent, path.path_mm, path.volume_cc, strict=True)
     ]
     write_table(folder / TABLE, columns, rows)
-    with whole_file(folder / FIGURE) as partial:
-        partial.write_bytes(svg_bytes(paths_of_phases(found.paths, found.percent)))
+    write_whole(folder / FIGURE, svg_bytes(paths_of_phases(found.paths, found.percent)))
 
 
 def _shown(correlation: float) -> str:

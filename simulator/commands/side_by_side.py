@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from simulator.execution.checkpoint import changes_between, study_text
-from simulator.files import mark_own, require_own, whole_file, write_table
+from simulator.files import claim, whole_file, write_table, write_whole
 from simulator.plots import side_by_side, strategies_apart
 from simulator.plots.quantities import quantity_at
 from simulator.plots.style import svg_bytes
@@ -110,13 +110,11 @@ def write_comparison(studies: Mapping[str, xr.DataTree], out: Path) -> list[Path
     ------
     ConfigError : `out` is not new, empty or the simulator's own.
     """
-    require_own(out)
-    mark_own(out)
+    claim(out)
     table, figure = out / TABLE, out / FIGURE
     rows = [[name, *row] for name, results in studies.items() for row in summary_rows(results)]
     write_table(table, ("study", *SUMMARY_COLUMNS), rows)
-    with whole_file(figure) as partial:
-        partial.write_bytes(svg_bytes(side_by_side(studies)))
+    write_whole(figure, svg_bytes(side_by_side(studies)))
     page = out / PAGE
     first, *others = studies
     common = {name: common_courses(studies[first], studies[name]) for name in others}

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.files import reserve, whole_file, writer
+from simulator.files import reserve, write_whole, writer
 from simulator.spec import ConfigError
 from simulator.study_file.checked_yaml import parse_yaml, to_yaml
 from simulator.study_file.loading import map_paths
@@ -98,8 +98,7 @@ class BlockStore:
 
     def _write(self, path: Path, content: bytes) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as partial:
-            partial.write_bytes(content)
+        write_whole(path, content)
 
     def _payload(self, key: str) -> bytes | None:
         try:

@@ -18,7 +18,7 @@ from simulator.execution.checkpoint import (
     merged_inputs,
 )
 from simulator.execution.problems import problems_of
-from simulator.files import MARK, is_marked, whole_file
+from simulator.files import MARK, is_marked, write_whole
 from simulator.results import open_results, stored_study
 from simulator.spec import ConfigError
 from simulator.study_file.loading import dump_study, map_paths
@@ -28,8 +28,7 @@ COURSES, COURSE_FILES = "courses", ("errors.csv", "metrics.csv", "dvhs.csv", "co
 
 
 def _write_config(config: StudyConfig, folder: Path) -> None:
-    with whole_file(folder / CONFIG) as partial:
-        partial.write_text(dump_study(config), encoding="utf-8")
+    write_whole(folder / CONFIG, dump_study(config))
 
 
 def _has_results(folder: Path) -> bool:
