@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from simulator.execution.one_course import simulate_course as simulate_course
     from simulator.execution.study import run as run
     from simulator.problem.preparation import prepare as prepare
-    from simulator.results import open_results as open_results
+    from simulator.results.file import open_results as open_results
     from simulator.simulation.courses import course_draws as course_draws
     from simulator.simulation.courses import deliver_courses as deliver_courses
     from simulator.spec import SimulatorError as SimulatorError
@@ -47,7 +47,7 @@ _HOME = {
     "export_rtdose": "simulator.commands.export",
     "load_case": "simulator.case.loading",
     "load_study": "simulator.study_file.loading",
-    "open_results": "simulator.results",
+    "open_results": "simulator.results.file",
     "prepare": "simulator.problem.preparation",
     "rare_event_probability": "simulator.answers.rare",
     "run": "simulator.execution.study",

@@ -24,7 +24,7 @@ import psutil
 import yaml
 from slurm import single_node
 
-from simulator.results import open_results
+from simulator.results.file import open_results
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_S = 300.0

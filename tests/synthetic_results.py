@@ -16,7 +16,7 @@ from simulator.population.coverage import COVERAGE_VOLUMES
 from simulator.population.intervals import mean_interval, wilson_interval
 from simulator.problem.margins import PlanRequest, PtvRequest
 from simulator.problem.target import Target
-from simulator.results import DIRECTIONS, VARIABLES, group
+from simulator.results.registry import DIRECTIONS, VARIABLES, group
 from simulator.sampling.courses import Setting
 from simulator.strategy.session import Session
 from simulator.study_file.schema import DecisionRule, StrategyGrid

@@ -28,7 +28,7 @@ from simulator.population.required_margin import (
 )
 from simulator.population.verdicts import pareto_front
 from simulator.report.verdicts import first_sentence, sentences_of
-from simulator.results import joint_probability
+from simulator.results.views import joint_probability
 from simulator.strategy.margin import Spread, VanHerkMargin
 from simulator.study_file.schema import StudyConfig
 

@@ -27,7 +27,7 @@ from simulator.plan.quality import hottest_gy
 from simulator.plan.targets import planning_target
 from simulator.problem.preparation import prepare
 from simulator.problem.words import plans_in_words
-from simulator.results import open_results
+from simulator.results.file import open_results
 from simulator.spec import CaseError, ConfigError
 from simulator.strategy import Strategy
 from simulator.strategy.guidance import NoGuidance

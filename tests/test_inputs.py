@@ -13,7 +13,7 @@ from simulator.execution.folder import is_finished
 from simulator.execution.problems import identity_of
 from simulator.execution.study import run_study
 from simulator.problem.preparation import prepare
-from simulator.results import open_results
+from simulator.results.file import open_results
 from simulator.spec import ConfigError
 from simulator.study_file.loading import load_study
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from simulator.commands.cli import app
 from simulator.execution import executors
-from simulator.results import open_results
+from simulator.results.file import open_results
 from simulator.strategy.motion import NoMotionManagement
 from simulator.uncertainty import Setup, Uncertainty
 

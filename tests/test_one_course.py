@@ -17,7 +17,7 @@ from simulator.execution.study import run_study
 from simulator.population.bands import at_percentile
 from simulator.report import render_report
 from simulator.report.viewer_volumes import volumes_within_budget
-from simulator.results import open_results, write_results
+from simulator.results.file import open_results, write_results
 from simulator.sampling.by_source import errors_by_source, over_beam
 from simulator.sampling.courses import draw_courses
 from simulator.simulation.courses import course_draws, deliver_courses

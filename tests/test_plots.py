@@ -6,7 +6,7 @@ from synthetic_results import RX_GY, synthetic_results
 
 from simulator import plots
 from simulator.plots.margins import lines_against_margin
-from simulator.results import check_results
+from simulator.results.registry import check_results
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from simulator.metrics.goals import parse_goal
 from simulator.metrics.kinds import parse_metric
 from simulator.population.intervals import wilson_interval
 from simulator.population.prescriptions import ScaledMetric, crossing_scale, largest_scale, met_at
-from simulator.results import joint_probability
+from simulator.results.views import joint_probability
 from simulator.study_file.schema import StudyConfig
 
 RNG = np.random.default_rng(3)

@@ -16,7 +16,7 @@ from simulator.conventions import percent
 from simulator.report import render_report
 from simulator.report.choosing import chosen_strategies
 from simulator.report.text import significant
-from simulator.results import joint_probability
+from simulator.results.views import joint_probability
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

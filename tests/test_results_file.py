@@ -14,7 +14,7 @@ import yaml
 from test_folders import STUDY, simulator
 
 from simulator.execution.study import run_study
-from simulator.results import content_digest, open_results
+from simulator.results.file import content_digest, open_results
 from simulator.spec import SimulatorError
 from simulator.study_file.schema import StudyConfig
 
@@ -174,7 +174,7 @@ def mutated(content, rng):
 FUZZ = """
 import sys
 from pathlib import Path
-from simulator.results import open_results
+from simulator.results.file import open_results
 from simulator.spec import SimulatorError
 for path in sorted(Path(sys.argv[1]).glob("*.nc")):
     try:

@@ -11,7 +11,9 @@ import simulator
 from simulator.execution.folder import is_finished
 from simulator.execution.study import run_study
 from simulator.problem.preparation import prepare
-from simulator.results import SUMMARY_COLUMNS, VARIABLES, open_results
+from simulator.results.file import open_results
+from simulator.results.registry import VARIABLES
+from simulator.results.summary import SUMMARY_COLUMNS
 from simulator.sampling.courses import deliver, draw_courses
 from simulator.sampling.streams import Draws
 from simulator.simulation.plans import make_plan

@@ -19,7 +19,8 @@ from simulator.execution.study import run_study
 from simulator.plots.quantities import quantity, quantity_at
 from simulator.report import render_report
 from simulator.report.sweep import _smallest_required, sweep_table
-from simulator.results import joint_probability, open_results
+from simulator.results.file import open_results
+from simulator.results.views import joint_probability
 from simulator.spec import ConfigError
 from simulator.study_file.loading import load_study
 

@@ -12,7 +12,7 @@ from simulator.population.break_even import break_even
 from simulator.problem.preparation import prepare
 from simulator.report.verdicts import first_sentence, sentences_of
 from simulator.report.weights import weight_sentences, weights_table
-from simulator.results import check_results
+from simulator.results.registry import check_results
 from simulator.spec import ConfigError
 from simulator.study_file.schema import StudyConfig
 

@@ -18,7 +18,8 @@ from simulator.population.coverage import COVERAGE_VOLUMES
 from simulator.population.intervals import mean_interval
 from simulator.problem.problem import Problem
 from simulator.problem.words import study_in_words
-from simulator.results import DIRECTIONS, VARIABLES, group, result_hash
+from simulator.results.file import result_hash
+from simulator.results.registry import DIRECTIONS, VARIABLES, group
 from simulator.study_file.loading import dump_study
 
 _MEAN = ("mean", "mean_low", "mean_high")

@@ -16,7 +16,7 @@ from simulator.metrics.goals import Goal
 from simulator.parallel import Executor, in_order
 from simulator.population.sensitivity import Share, first_order, total
 from simulator.problem.problem import Problem
-from simulator.results import group
+from simulator.results.registry import group
 from simulator.sampling.streams import Draws, Exchanged
 from simulator.simulation.courses import COURSES_COMPARED, course_draws, deliver_courses, same_delivery
 from simulator.simulation.plans import make_plan

@@ -6,7 +6,7 @@ import xarray as xr
 from simulator.answers.joint import JOINT
 from simulator.population.comparison import compare_metric, distinguishable, paired_difference
 from simulator.problem.problem import Problem
-from simulator.results import group
+from simulator.results.registry import group
 
 
 def comparison_group(problem: Problem, values: np.ndarray, joint: np.ndarray, labels: list[str]) -> xr.Dataset:

@@ -11,7 +11,7 @@ from simulator.parallel import Executor, SerialExecutor, in_order
 from simulator.plan.quality import Plan
 from simulator.population.bands import at_percentile
 from simulator.problem.problem import Problem
-from simulator.results import group
+from simulator.results.registry import group
 from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.simulation.one_course import errors_of_course, values_by_fraction
 from simulator.simulation.work import prepare_work

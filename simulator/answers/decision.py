@@ -9,7 +9,7 @@ from simulator.answers.knowledge_group import contains, of_conditions
 from simulator.population.intervals import wilson_interval
 from simulator.population.verdicts import HOLDS, NOT_KNOWN, YES, courses_to_decide, decide, holds, pareto_front, widened
 from simulator.problem.problem import Problem
-from simulator.results import group
+from simulator.results.registry import group
 from simulator.sampling.quasi import N_RANDOMISATIONS
 
 

@@ -10,7 +10,7 @@ from simulator.metrics.goals import Goal
 from simulator.population.intervals import mean_interval, quantile_interval
 from simulator.population.verdicts import HOLDS, holds, widened
 from simulator.problem.problem import Problem
-from simulator.results import group
+from simulator.results.registry import group
 
 _SHIFT = 1.0
 

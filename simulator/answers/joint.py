@@ -5,7 +5,7 @@ import xarray as xr
 
 from simulator.metrics.goals import Goal
 from simulator.problem.problem import Problem
-from simulator.results import group
+from simulator.results.registry import group
 
 JOINT = ("wanted coverage", "all target goals", "all organ goals", "all goals")
 

@@ -8,7 +8,7 @@ from simulator.answers.goals import asked_of
 from simulator.answers.knowledge_group import contains, of_conditions
 from simulator.population.verdicts import NOT_KNOWN, holds, widened
 from simulator.problem.problem import Problem
-from simulator.results import group
+from simulator.results.registry import group
 
 _MOST_RECORD = 10_000
 

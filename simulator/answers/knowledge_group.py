@@ -11,7 +11,7 @@ from simulator.population.required_margin import along_chain
 from simulator.population.reweighting import LEAST_EFFECTIVE
 from simulator.population.verdicts import NOT_KNOWN, holds
 from simulator.problem.problem import Problem
-from simulator.results import DIRECTIONS, group
+from simulator.results.registry import DIRECTIONS, group
 
 _ENDS = ("plug_in", "low", "high")
 _PLACES = 61

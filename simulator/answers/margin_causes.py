@@ -20,7 +20,7 @@ from simulator.population.required_margin import Chain, required_margin
 from simulator.problem.margins import margin_spread
 from simulator.problem.problem import Problem
 from simulator.problem.target import Target
-from simulator.results import VARIABLES
+from simulator.results.registry import VARIABLES
 from simulator.sampling.courses import TissueMotion, deliver, draw_courses
 from simulator.simulation.courses import course_draws
 

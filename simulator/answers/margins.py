@@ -17,7 +17,7 @@ from simulator.population.required_margin import (
 from simulator.problem.margins import margin_spread
 from simulator.problem.problem import Problem
 from simulator.problem.target import Target
-from simulator.results import DIRECTIONS, group
+from simulator.results.registry import DIRECTIONS, group
 from simulator.strategy.margin import Margin, MarginRecipe, published_recipes
 
 

@@ -10,7 +10,7 @@ from simulator.metrics.metric import SCALES
 from simulator.population.prescriptions import ScaledMetric, crossing_scale, largest_scale, met_at
 from simulator.population.verdicts import YES, decide, holds, widened
 from simulator.problem.problem import Problem
-from simulator.results import group
+from simulator.results.registry import group
 
 _GRID = np.round(np.arange(0.4, 1.4005, 0.005), 3)
 _EVERY = 10

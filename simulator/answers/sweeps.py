@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from simulator.results import result_hash
+from simulator.results.file import result_hash
 from simulator.study_file.loading import dump_study
 from simulator.study_file.schema import StudyConfig
 from simulator.study_file.sweep import Axis

@@ -8,7 +8,7 @@ from simulator.population.break_even import break_even
 from simulator.population.intervals import mean_interval
 from simulator.problem.problem import Problem
 from simulator.problem.weighed import weighed_goals
-from simulator.results import group
+from simulator.results.registry import group
 
 _ENDS = ("", "_low", "_high")
 

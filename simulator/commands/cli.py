@@ -195,7 +195,8 @@ def report(folder: Annotated[Path, typer.Argument(help="results folder", metavar
     from simulator.execution.folder import is_run_folder
     from simulator.files import refuse_existing
     from simulator.report import render_report, render_summary
-    from simulator.results import open_results, sweep_axes
+    from simulator.results.file import open_results
+    from simulator.results.views import sweep_axes
 
     place = folder.parent if folder.is_file() else folder
     page, summary = place / "report.html", place / "summary.pdf"
@@ -222,7 +223,7 @@ def export(
     """Write a dose map as DICOM RTDOSE for a planning system."""
     from simulator.commands.export import export_rtdose
     from simulator.files import refuse_existing
-    from simulator.results import open_results
+    from simulator.results.file import open_results
 
     refuse_existing(out)
     with open_results(folder) as results:
@@ -259,7 +260,7 @@ def course(
     from simulator.commands.course import course_folder, tables_of_course, write_course
     from simulator.execution.one_course import simulate_course
     from simulator.files import require_own
-    from simulator.results import open_results
+    from simulator.results.file import open_results
 
     with open_results(folder) as results:
         if out is not None:
@@ -478,7 +479,7 @@ def _load(config: Path, assignments: list[str] | None, **replaced: Any) -> Any:
 def _answer(folder: Path, no_report: bool) -> None:
     """Write the report, unless it is not wanted, and print the answer."""
     from simulator.commands.overview import answer_table, recommendation
-    from simulator.results import open_results
+    from simulator.results.file import open_results
 
     with open_results(folder) as results:
         if not no_report:

@@ -12,7 +12,7 @@ from simulator.commands.export import export_course
 from simulator.conventions import AXES
 from simulator.execution.folder import COURSE_FILES, COURSES
 from simulator.files import claim, whole_file, write_table
-from simulator.results import results_file
+from simulator.results.file import results_file
 
 ERRORS, METRICS, DVHS, ALL, RTDOSE = COURSE_FILES
 

@@ -12,15 +12,10 @@ from simulator.plots import side_by_side, strategies_apart
 from simulator.plots.quantities import quantity_at
 from simulator.plots.style import svg_bytes
 from simulator.report import render_comparison
-from simulator.results import (
-    JOINT_SHOWN,
-    SUMMARY_COLUMNS,
-    joint_probability,
-    open_results,
-    summary_rows,
-    sweep_axes,
-    sweep_points,
-)
+from simulator.results.file import open_results
+from simulator.results.registry import JOINT_SHOWN
+from simulator.results.summary import SUMMARY_COLUMNS, summary_rows
+from simulator.results.views import joint_probability, sweep_axes, sweep_points
 from simulator.spec import ConfigError
 from simulator.study_file.checked_yaml import parse_yaml
 

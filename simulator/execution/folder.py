@@ -19,7 +19,7 @@ from simulator.execution.checkpoint import (
 )
 from simulator.execution.problems import problems_of
 from simulator.files import MARK, is_marked, write_whole
-from simulator.results import open_results, stored_study
+from simulator.results.file import open_results, stored_study
 from simulator.spec import ConfigError
 from simulator.study_file.loading import dump_study, map_paths
 from simulator.study_file.schema import StudyConfig

@@ -21,7 +21,9 @@ from simulator.plan.quality import PlanQuality
 from simulator.population.bands import DOSE_BINS, VOLUME_LEVELS, band_quantiles
 from simulator.population.coverage import dose_volume_coverage
 from simulator.problem.problem import Problem
-from simulator.results import group, write_results, write_summary
+from simulator.results.file import write_results
+from simulator.results.registry import group
+from simulator.results.summary import write_summary
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from simulator.parallel import SerialExecutor
 from simulator.plan.quality import Plan
 from simulator.population.bands import at_percentile
 from simulator.problem.problem import Problem
-from simulator.results import sweep_axes
+from simulator.results.views import sweep_axes
 from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.simulation.one_course import doses_of_course, errors_of_course
 from simulator.simulation.plans import in_turn, make_plans

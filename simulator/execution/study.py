@@ -29,7 +29,8 @@ from simulator.execution.watching import task_log, watched
 from simulator.files import mark_own, require_own
 from simulator.parallel import Executor, local_executor
 from simulator.problem.problem import Problem
-from simulator.results import open_results, write_results, write_summary
+from simulator.results.file import open_results, write_results
+from simulator.results.summary import write_summary
 from simulator.simulation.courses import twins
 from simulator.spec import SimulatorError
 from simulator.study_file.schema import StudyConfig

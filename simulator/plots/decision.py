@@ -5,7 +5,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from simulator.plots.style import LETTER, MARKERS, PALETTE, enlarge, legend_below, light_grid, panels, styled
-from simulator.results import JOINT_SHOWN
+from simulator.results.registry import JOINT_SHOWN
 
 _MOST_METRICS = 4
 _LEAST_SHOWN = 0.01

@@ -7,7 +7,8 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from simulator.plots.style import LETTER, MARKERS, PALETTE, enlarge, legend_below, light_grid, panels, styled
-from simulator.results import JOINT_SHOWN, joint_probability
+from simulator.results.registry import JOINT_SHOWN
+from simulator.results.views import joint_probability
 
 _ROW = 0.17  # height of a study in a strategy, inches
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from simulator.plots.quantities import quantity
 from simulator.plots.style import LETTER, LINES_PER_PANEL, MARKERS, PALETTE, legend_below, light_grid, panels, styled
-from simulator.results import joint_probability, sweep_axes
+from simulator.results.views import joint_probability, sweep_axes
 
 _MOST_COLUMNS = 4
 _LABELS = {"wanted coverage": "wanted coverage (%)", "all organ goals": "all organ goals met (%)"}

@@ -15,7 +15,8 @@ from simulator.report.decision import sides_mm, signed, verdict_in_words
 from simulator.report.figures import svg_uri
 from simulator.report.page import page_of
 from simulator.report.text import cell, significant
-from simulator.results import JOINT_SHOWN, joint_probability
+from simulator.results.registry import JOINT_SHOWN
+from simulator.results.views import joint_probability
 
 Studies = Mapping[str, xr.DataTree]
 

@@ -10,7 +10,8 @@ from simulator.plots.style import readable
 from simulator.report.knowledge import known_of_source
 from simulator.report.text import cell, significant
 from simulator.report.verdicts import answer_of, remarks_on
-from simulator.results import JOINT_SHOWN, joint_probability, observed_remark
+from simulator.results.registry import JOINT_SHOWN
+from simulator.results.views import joint_probability, observed_remark
 
 # What the table of strategies can be filtered by, and where the results say it.
 FILTERED = {"motion": "motion", "margin": "margin_label", "guidance": "guidance"}

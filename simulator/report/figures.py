@@ -7,7 +7,7 @@ import xarray as xr
 
 from simulator import plots
 from simulator.plots.style import readable
-from simulator.results import joint_probability
+from simulator.results.views import joint_probability
 
 _MOST_COVERAGE = 3
 

@@ -5,7 +5,7 @@ import xarray as xr
 
 from simulator.conventions import percent
 from simulator.metrics.goals import parse_goal
-from simulator.results import observed_remark
+from simulator.results.views import observed_remark
 
 
 def help_for(results: xr.DataTree, strategy: str) -> list[str]:

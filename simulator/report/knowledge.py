@@ -8,7 +8,8 @@ import xarray as xr
 from simulator.conventions import percent
 from simulator.plots.style import readable
 from simulator.report.text import cell
-from simulator.results import JOINT_SHOWN, joint_probability
+from simulator.results.registry import JOINT_SHOWN
+from simulator.results.views import joint_probability
 
 _MOST_NAMED = 3
 _ENDS = ("plug_in", "low", "high")

@@ -17,7 +17,7 @@ from simulator.report.decision import FILTERED
 from simulator.report.live_data import VERDICT_WORDS, curves, dvhs, goal_metrics, goal_points, populations
 from simulator.report.live_figures import MARKERS, SIGNS, colour_of, dvh_figure, front_figure, population_figure
 from simulator.report.viewer import dose_viewer
-from simulator.results import joint_probability
+from simulator.results.views import joint_probability
 
 _SCRIPTS = ("numbers.js", "tables.js", "figures.js", "page.js")
 

@@ -10,7 +10,8 @@ from simulator.metrics.goals import Goal, parse_goal
 from simulator.metrics.metric import SCALES, Metric
 from simulator.plots.style import readable
 from simulator.population.verdicts import VERDICTS
-from simulator.results import JOINT_SHOWN, joint_probability
+from simulator.results.registry import JOINT_SHOWN
+from simulator.results.views import joint_probability
 
 _EVERY = 2  # scales of the results for one of the page: one percent
 _SHOWN_PERCENT = 0.1

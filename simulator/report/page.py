@@ -19,7 +19,7 @@ from simulator.report.quality import numerics, plan_quality
 from simulator.report.sweep import sweep_page
 from simulator.report.text import on_paper
 from simulator.report.weights import weights_table
-from simulator.results import sweep_axes
+from simulator.results.views import sweep_axes
 
 
 def render_report(results: xr.DataTree, path: Path) -> None:
@@ -27,7 +27,7 @@ def render_report(results: xr.DataTree, path: Path) -> None:
 
     Parameters
     ----------
-    results : tree as described by `simulator.results.VARIABLES`; without `/dose` there are no plan pictures.
+    results : tree as described by `simulator.results.registry.VARIABLES`; without `/dose` there are no plan pictures.
     """
     page = _sweep(results) if sweep_axes(results) else _study(results)
     path.write_text(page, encoding="utf-8")

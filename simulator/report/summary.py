@@ -12,7 +12,7 @@ from simulator.report.decision import decision_table
 from simulator.report.limits import model_limits
 from simulator.report.text import cell
 from simulator.report.verdicts import limits_of
-from simulator.results import sweep_axes
+from simulator.results.views import sweep_axes
 
 
 def render_summary(results: xr.DataTree, path: Path) -> None:

@@ -12,7 +12,8 @@ from simulator.plots.style import LINES_PER_PANEL, readable
 from simulator.report.decision import bounded, interval_mm
 from simulator.report.figures import svg_uri
 from simulator.report.text import cell
-from simulator.results import JOINT_SHOWN, joint_probability, lost_targets, sweep_axes, sweep_points
+from simulator.results.registry import JOINT_SHOWN
+from simulator.results.views import joint_probability, lost_targets, sweep_axes, sweep_points
 
 _MOST_NAMED = 2
 

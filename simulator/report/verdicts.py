@@ -7,7 +7,8 @@ from simulator.conventions import percent
 from simulator.report.helps import help_for
 from simulator.report.knowledge import knowledge_sentences, known_in_words
 from simulator.report.weights import weight_sentences
-from simulator.results import JOINT_SHOWN, joint_probability, lost_targets, observed_remark
+from simulator.results.registry import JOINT_SHOWN
+from simulator.results.views import joint_probability, lost_targets, observed_remark
 
 _MOST_NAMED = 3
 

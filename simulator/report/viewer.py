@@ -30,7 +30,7 @@ def dose_viewer(results: xr.DataTree) -> LayoutDOM | None:
 
     Parameters
     ----------
-    results : tree as described by `simulator.results.VARIABLES`, without the dimensions of a sweep.
+    results : tree as described by `simulator.results.registry.VARIABLES`, without the dimensions of a sweep.
     """
     if "dose" not in results.children:
         return None

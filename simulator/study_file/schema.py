@@ -16,7 +16,7 @@ from simulator.plan.inverse_arc import InverseArc
 from simulator.plan.penumbra import Penumbra
 from simulator.plan.prescription import Prescription
 from simulator.readable import Readable
-from simulator.results import VARIABLES
+from simulator.results.registry import VARIABLES
 from simulator.sampling.quasi import allowed_courses
 from simulator.spec import ConfigError, Discriminator, Field, Spec, Tag, did_you_mean, field_validator, model_validator
 from simulator.strategy import PrvMargin, Strategy

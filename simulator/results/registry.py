@@ -1,17 +1,12 @@
-"""Results: the table of result variables, checked on write and on read, and the netCDF file."""
+"""The table of result variables: dimensions, units and meanings, and the check of results against it."""
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import xarray as xr
 
-from simulator import __version__
-from simulator.files import whole_file, write_table
 from simulator.spec import SimulatorError
 
 
@@ -343,48 +338,7 @@ VARIABLES: dict[str, dict[str, Variable]] = {
     },
 }
 
-_DIGEST = "content_digest"
-_BOOK_KEEPING = {_DIGEST, "DIMENSION_LIST", "REFERENCE_LIST"}  # the latter two hold places in the file
-
 _OPTIONAL = ("dose", "knowledge", "budget", "weights", "courses", "leaves", "dose/sd", "dose/percentile")
-
-SUMMARY_COLUMNS = (
-    "strategy",
-    "goal",
-    "structure",
-    "probability",
-    "ci_low",
-    "ci_high",
-    "n_courses",
-    "nominal",
-    "median",
-    "p05",
-    "p95",
-    "verdict",
-    "excess_mean",
-    "excess_p95",
-    "unit",
-    "mean",
-    "mean_low",
-    "mean_high",
-)
-
-KNOWLEDGE_COLUMNS = {"plug_in": "plug_in", "knowledge_low": "low", "knowledge_high": "high"}
-
-_SUMMARY_NUMBERS = (
-    "excess_mean",
-    "excess_p95",
-    "probability",
-    "ci_low",
-    "ci_high",
-    "nominal",
-    "median",
-    "p05",
-    "p95",
-    "mean",
-    "mean_low",
-    "mean_high",
-)
 
 DIRECTIONS = ("right", "left", "anterior", "posterior", "inferior", "superior")
 
@@ -412,176 +366,3 @@ def check_results(results: xr.DataTree) -> None:
                 continue
             if key not in dataset or dataset[key].dims[dataset[key].ndim - len(variable.dims) :] != variable.dims:
                 raise SimulatorError(f"results: /{name}/{key} has to have dimensions {variable.dims}")
-
-
-def result_hash(results: xr.DataTree) -> str:
-    """SHA-256 of the numbers alone: metrics of every course and the DVH bands."""
-    digest = hashlib.sha256()
-    for array in (results["metrics/value"], results["metrics/nominal"], results["dvh/volume_percent"]):
-        digest.update(np.ascontiguousarray(array.values).data)
-    return digest.hexdigest()
-
-
-def content_digest(file: h5py.File) -> str:
-    """SHA-256 of every variable and attribute of results.nc, but for this digest itself."""
-    digest = hashlib.sha256()
-
-    def add(*values: Any) -> None:
-        for value in values:
-            array = np.asarray(value)
-            text = str(array.tolist()).encode() if array.dtype.kind in "OUS" else array.tobytes()
-            digest.update(f"{array.dtype} {array.shape} {len(text)} ".encode() + text)
-
-    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
-        add(name)
-        for key in sorted(set(item.attrs) - _BOOK_KEEPING):
-            value = item.attrs[key]
-            add(key, "" if isinstance(value, h5py.Empty) else value)
-        if isinstance(item, h5py.Dataset):
-            add(item.dtype.str, item[()])
-
-    visit("", file)
-    file.visititems(visit)
-    return digest.hexdigest()
-
-
-def write_results(results: xr.DataTree, path: Path) -> None:
-    """Write results.nc, which is there when all of it is."""
-    check_results(results)
-    packed = {"zlib": True, "complevel": 1, "shuffle": True}
-    curves = dict.fromkeys(("probability", "ci_low", "ci_high"), packed)
-    encoding = {
-        "/dvh": {"coverage": packed},
-        "/prescription": curves,
-        "/comparison": dict.fromkeys(VARIABLES["comparison"], packed),
-    }
-    if "courses" in results.children:
-        encoding["/courses"] = {"dose_gy": packed}
-    if "dose" in results.children:
-        encoding["/dose"] = {str(key): packed for key in results["dose"].data_vars}
-    with whole_file(path) as partial:
-        results.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
-        with h5py.File(partial, "r+") as file:
-            file.attrs[_DIGEST] = content_digest(file)
-
-
-def open_results(path: str | Path) -> xr.DataTree:
-    """Open the results of a finished study, given results.nc or its folder.
-
-    Raises
-    ------
-    SimulatorError : there is no such file, it is not one of ours, or it was damaged or changed.
-    """
-    file = results_file(path)
-    if not file.is_file():
-        raise SimulatorError(f"{file}: no results here; a finished `simulator run` writes results.nc")
-    results = None
-    try:
-        _require_unchanged(file)
-        results = xr.open_datatree(file, engine="h5netcdf")
-        check_results(results)
-        if result_hash(results) != results.attrs["result_hash"]:
-            raise SimulatorError("its numbers are not those that were written")
-    except Exception as error:
-        if results is not None:
-            results.close()
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise SimulatorError(
-            f"{file}: damaged, changed or not written by this version ({error}); take it from a copy, or run the study again"
-        ) from None
-    return results
-
-
-def results_file(path: str | Path) -> Path:
-    """results.nc, given itself or its folder."""
-    return Path(path) / "results.nc" if Path(path).is_dir() else Path(path)
-
-
-def _require_unchanged(path: Path) -> None:
-    """Compare the stored digest with the content; results of earlier versions have none."""
-    with h5py.File(path, "r") as file:
-        if "result_hash" not in file.attrs:
-            raise SimulatorError("no run wrote it")
-        stored = file.attrs.get(_DIGEST)
-        if stored is None and file.attrs.get("simulator_version") != __version__:
-            return
-        if stored != content_digest(file):
-            raise SimulatorError("its content is not what was written")
-
-
-def stored_study(path: Path) -> str | None:
-    """The study in a results.nc of any version, as YAML text; None where there is none."""
-    try:
-        with h5py.File(path, "r") as file:
-            return str(file.attrs["config"]) if "result_hash" in file.attrs else None
-    except (OSError, KeyError, RuntimeError):
-        return None
-
-
-def sweep_axes(results: xr.DataTree) -> list[str]:
-    """Names of the dimensions that a sweep put in front; none without one."""
-    return [str(dim) for dim in results["goals/probability"].dims if dim not in _SG]
-
-
-def sweep_points(results: xr.DataTree) -> list[dict[str, int]]:
-    """Position on each axis of every point of a sweep; one empty position without one."""
-    axes = sweep_axes(results)
-    sizes = [results["goals/probability"].sizes[axis] for axis in axes]
-    return [dict(zip(axes, (int(i) for i in at), strict=True)) for at in np.ndindex(*sizes)]
-
-
-def lost_targets(results: xr.DataTree) -> str:
-    """A sentence about courses without a true target, the most of any point of a sweep; empty if there are none."""
-    n = int(results["metrics/n_without_target"].max())
-    if not n:
-        return ""
-    return (
-        f"In {n} of {results.attrs['n_courses']} courses the delineation error leaves nothing of the true target; they count "
-        "as not covered, with 0 Gy to the target. Is the error meant to be as large as the target?"
-    )
-
-
-def observed_remark(results: xr.DataTree) -> str:
-    """A sentence about fractions that lie behind; empty where there are none."""
-    return str(results.attrs.get("observed", ""))
-
-
-def joint_probability(results: xr.DataTree, name: str) -> xr.Dataset:
-    """A joint probability with its interval; NaN where it has no members, since a goal that is not set is not met either."""
-    joint = results["joint"].to_dataset().sel(joint=name)
-    numbers = joint[["probability", "ci_low", "ci_high"]]
-    return numbers.where(joint["members"].astype(str) != "").assign(members=joint["members"])
-
-
-def summary_rows(results: xr.DataTree) -> Iterator[list[Any]]:
-    """For every point of a sweep, strategy and goal its place on the axes, then `SUMMARY_COLUMNS` and, where errors are not
-    exact, `KNOWLEDGE_COLUMNS`."""
-    axes = sweep_axes(results)
-    goals = results["goals"].to_dataset().load()
-    known = results["knowledge"].to_dataset().load() if "knowledge" in results.children else goals
-    n_courses = results["metrics/value"].notnull().any("metric").sum("course").load()
-    for at in sweep_points(results):
-        here = goals.isel(at)
-        place = [here[axis].item() for axis in axes]
-        column = {key: here[key].values for key in SUMMARY_COLUMNS if key in here}
-        verdicts = results["decision"].to_dataset()["verdict"].isel(at).values
-        counts = n_courses.isel(at).sel(strategy=here["strategy"]).values
-        for i, j in np.argwhere(~np.isnan(column["probability"])):
-            number = {key: f"{column[key][i, j]:.6g}" for key in _SUMMARY_NUMBERS}
-            texts = {key: str(column[key][j]) for key in ("goal", "structure", "unit")}
-            row = number | texts | {"strategy": str(column["strategy"][i]), "n_courses": counts[i]}
-            row["verdict"] = str(verdicts[i])
-            doubt = [f"{known[key].isel(at).values[i, j]:.6g}" for key in _doubted(results).values()]
-            yield [*place, *(row[key] for key in SUMMARY_COLUMNS), *doubt]
-
-
-def write_summary(results: xr.DataTree, path: Path) -> None:
-    """Write summary.csv: one row per strategy and goal, for every point of a sweep."""
-    columns = (*sweep_axes(results), *SUMMARY_COLUMNS, *_doubted(results))
-    write_table(path, columns, summary_rows(results))
-
-
-def _doubted(results: xr.DataTree) -> dict[str, str]:
-    """Columns of what is not known of the errors, and their variables; none where errors are exact."""
-    return KNOWLEDGE_COLUMNS if "knowledge" in results.children else {}
