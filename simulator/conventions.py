@@ -77,6 +77,12 @@ class Stream(IntEnum):
     REGISTRATION_KNOWN = 56
     ISOCENTRE_KNOWN = 57
     RESPIRATION_KNOWN = 58
+    DRIFT_SIZE = 59
+    DRIFT_KNOWN = 60
+    DELINEATION_SIZE = 61
+    DELINEATION_KNOWN = 62
+    ORGAN_SIZE = 63
+    ORGAN_KNOWN = 64
 
 
 Streams = Mapping[str, tuple[Stream, ...]]

@@ -183,7 +183,7 @@ def test_an_amplitude_known_to_a_factor():
     exact = Respiration(amplitude_mm=(0, 0, 10), course_cv=0.3)
     z = Draws(2, 0, 9).normals(Stream.RESPIRATION_COURSE, 1)
     assert np.array_equal(exact.draw(Draws(2, 0, 9), exact.waveform("GTV"), 1, 4).size, log_normal(z, 0.3))
-    for wrong, message in (({"patients": 9}, "say factor here"), ({"factor": 2}, "nothing breathes")):
+    for wrong, message in (({"patients": 9}, "say factor here"), ({"factor": 2}, "the amplitude is zero")):
         moves = {"amplitude_mm": (0, 0, 10)} if "patients" in wrong else {}
         with pytest.raises(ValidationError, match=message):
             Respiration.model_validate(moves | {"known": wrong})

@@ -78,8 +78,8 @@ def check_goal_probabilities(config: StudyConfig, goals: tuple[Goal, ...]) -> No
 
 def check_posteriors(config: StudyConfig) -> None:
     """Refuse posterior files that are not there, or that do not belong to the errors beside them."""
-    for name, source in config.uncertainty.named_sources().items():
-        for shifts in source.not_exact():
+    for name, doubted in config.uncertainty.not_exact_by_key().items():
+        for shifts in doubted:
             try:
                 shifts.check()
             except ConfigError as error:

@@ -324,7 +324,7 @@ class StudyConfig(Readable, Spec):
             raise ValueError(
                 "observed: images are those of one patient; write `subject: patient`, or take observed out"
             )
-        if doubted := [name for name, source in self.uncertainty.named_sources().items() if source.not_exact()]:
+        if doubted := list(self.uncertainty.not_exact_by_key()):
             raise ValueError(
                 f"uncertainty.{doubted[0]}: beside observed images, errors of which only so much is known are not simulated; "
                 "take what is known of them, or observed, out"

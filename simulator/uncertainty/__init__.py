@@ -42,7 +42,13 @@ class Uncertainty(Spec):
 
     def not_exact(self) -> list[Shifts]:
         """Errors of which only so much is known."""
-        return [shifts for source in self.sources() for shifts in source.not_exact()]
+        return [shifts for some in self.not_exact_by_key().values() for shifts in some]
+
+    def not_exact_by_key(self) -> dict[str, tuple[Shifts, ...]]:
+        """The same by key of the source."""
+        found = {name: source.not_exact() for name, source in self.named_sources().items()}
+        found |= {f"organs.{name}": organ.not_exact(name) for name, organ in self.organs.items()}
+        return {name: shifts for name, shifts in found.items() if shifts}
 
     def streams(self) -> Streams:
         """The random streams of those that the study has, by name in the uncertainty budget."""

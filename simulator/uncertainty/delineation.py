@@ -7,7 +7,9 @@ import numpy as np
 from scipy.special import sph_harm_y, spherical_in
 
 from simulator.conventions import Stream, Streams
-from simulator.spec import Field
+from simulator.spec import Field, model_validator
+from simulator.uncertainty.knowledge import Known
+from simulator.uncertainty.shifts import LogSize
 from simulator.uncertainty.source import RandomNumbers, Source
 
 _VARIANCE_KEPT = 0.9995
@@ -65,7 +67,10 @@ class Delineation(Source):
     from the target's centre, constant in a course. The anatomy stays as drawn and guidance aligns what was drawn.
     """
 
-    streams: ClassVar[Streams] = {"delineation": (Stream.DELINEATION,)}
+    streams: ClassVar[Streams] = {
+        "delineation": (Stream.DELINEATION, Stream.DELINEATION_SIZE),
+        "what is not known of delineation": (Stream.DELINEATION_KNOWN,),
+    }
     sd_mm: Annotated[float, Field(ge=0, le=20)] = Field(0.0, description="SD of the distance in mm")
     correlation_deg: Annotated[float, Field(ge=10, le=180)] | None = Field(
         None, description="angular correlation length in degrees; absent: the whole surface expands or shrinks"
@@ -74,14 +79,32 @@ class Delineation(Source):
         0.0, description="mean distance in mm; above zero the target was drawn too small"
     )
 
+    known: Known | None = Field(
+        None, description="`factor` alone: within what factor the SD is known; exact when absent"
+    )
+
+    @model_validator(mode="after")
+    def _is_known_to_a_factor(self) -> "Delineation":
+        if self.known is not None:
+            self.known.check_factor("the SD of the distance", self.sd_mm > 0)
+        return self
+
     @property
     def farthest_mm(self) -> float:
-        """Largest distance that is simulated, 3.5 SD beyond the mean; fields are cut off there."""
-        return abs(self.mean_mm) + _FARTHEST_SD * self.sd_mm
+        """Largest distance that is simulated, 3.5 SD (the largest that is likely) beyond the mean; fields are cut off there."""
+        largest = (self.known.factor or 1.0) if self.known else 1.0
+        return abs(self.mean_mm) + _FARTHEST_SD * largest * self.sd_mm
 
     def draw(self, numbers: RandomNumbers, correlation_terms: int) -> np.ndarray:
-        """Coefficients of the surface field, float32 (course, term)."""
-        return numbers.normals(Stream.DELINEATION, correlation_terms).astype(np.float32)
+        """Coefficients of the surface field, float32 (course, term), for the SD as stated."""
+        coefficients = numbers.normals(Stream.DELINEATION, correlation_terms)
+        for size in self.not_exact():
+            coefficients = coefficients * size.factor(numbers)[:, None]
+        return coefficients.astype(np.float32)
+
+    def not_exact(self) -> tuple[LogSize, ...]:
+        """The logarithm of the SD over the stated one."""
+        return LogSize.of("delineation", self.known, Stream.DELINEATION_SIZE, Stream.DELINEATION_KNOWN)
 
     def describe(self) -> str:
         """One sentence for the report."""
@@ -91,4 +114,5 @@ class Delineation(Source):
             else (f"correlated over {self.correlation_deg:g} degrees of the surface")
         )
         mean = f", mean {self.mean_mm:g} mm" if self.mean_mm else ""
-        return f"Delineation of the target: SD {self.sd_mm:g} mm{mean}, {length}."
+        known = f", {self.known.describe()}" if self.known else ""
+        return f"Delineation of the target: SD {self.sd_mm:g} mm{mean}, {length}{known}."

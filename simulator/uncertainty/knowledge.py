@@ -128,6 +128,18 @@ class Known(Spec):
         if self.posterior is not None and shape is not None:
             raise ValueError("patient_variance_shape: the posterior file knows it; leave it out")
 
+    def check_factor(self, what: str, there: bool) -> None:
+        """Refuse knowledge of a size that is not a factor, or of a size that is zero.
+
+        Raises
+        ------
+        ValueError : what is wrong.
+        """
+        if self.factor is None:
+            raise ValueError(f"known: {what} is known to a factor; say factor here")
+        if not there:
+            raise ValueError(f"known: {what} is zero; write it, or leave known out")
+
     @property
     def log_sd(self) -> float:
         """SD of the logarithm of what is known to a factor."""

@@ -7,7 +7,9 @@ import numpy as np
 from scipy.special import ndtr, stdtrit
 
 from simulator.conventions import Stream, Streams, in_axes, log_normal
-from simulator.spec import Field, Mm3, NonNegativeMm3, Spec
+from simulator.spec import Field, Mm3, NonNegativeMm3, Spec, model_validator
+from simulator.uncertainty.knowledge import Known
+from simulator.uncertainty.shifts import LogSize
 from simulator.uncertainty.source import RandomNumbers
 
 _SECONDS_PER_MINUTE = 60.0
@@ -68,7 +70,9 @@ class OrganMotion(Spec):
             Stream.ORGAN_PERISTALSIS,
             Stream.FILLING_COURSE,
             Stream.FILLING_FRACTION,
-        )
+            Stream.ORGAN_SIZE,
+        ),
+        "what is not known of organ motion": (Stream.ORGAN_KNOWN,),
     }
     mean_mm: Mm3 = Field((0, 0, 0), description="mean shift per axis (LR, AP, SI) in mm, LPS signs")
     systematic_mm: NonNegativeMm3 = Field((0, 0, 0), description="Σ of the shift per axis, one SD in mm")
@@ -97,6 +101,23 @@ class OrganMotion(Spec):
         0.0, description="growth of the volume during the session in cc/min"
     )
 
+    known: Known | None = Field(
+        None,
+        description="`factor` alone: within what factor Σ, σ and peristalsis together are known; exact when absent",
+    )
+
+    @model_validator(mode="after")
+    def _is_known_to_a_factor(self) -> "OrganMotion":
+        if self.known is not None:
+            there = (*self.systematic_mm, *self.random_mm, *self.peristalsis_mm)
+            self.known.check_factor("the organ's motion", any(there))
+        return self
+
+    def not_exact(self, name: str) -> tuple[LogSize, ...]:
+        """The logarithm of the motion of the organ `name` over the stated one."""
+        streams = (Stream.ORGAN_SIZE, Stream.ORGAN_KNOWN)
+        return LogSize.of(f"motion of {name}", self.known, *streams, structure=name)
+
     def draw(
         self,
         numbers: RandomNumbers,
@@ -123,6 +144,10 @@ class OrganMotion(Spec):
         steps = None
         if any(self.peristalsis_mm):
             steps = numbers.normals(Stream.ORGAN_PERISTALSIS, n_fractions, n_instants, 3, of=name)
+        for size in self.not_exact(name):
+            factor = size.factor(numbers)[:, None, None]
+            shift = self.mean_mm + (shift - self.mean_mm) * factor
+            steps = None if steps is None else steps * factor[..., None]
         volume = None
         if self.filling_course_cv or self.filling_fraction_cv or self.filling_cc_per_min:
             volume = log_normal(
@@ -164,6 +189,8 @@ class OrganMotion(Spec):
                 f"volume varying by {self.filling_course_cv:.0%} between courses and {self.filling_fraction_cv:.0%} "
                 "between fractions"
             )
+        if self.known:
+            parts.append(self.known.describe())
         if self.filling_cc_per_min:
             parts.append(f"filling by {self.filling_cc_per_min:g} cc/min")
         return f"{name} moves on its own: {'; '.join(parts) or 'not at all'}."

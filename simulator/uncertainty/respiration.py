@@ -9,12 +9,11 @@ from simulator.conventions import Stream, Streams, in_axes, log_normal
 from simulator.spec import Deg3, Field, Mm3, NonNegativeMm3, Spec, field_validator, model_validator
 from simulator.uncertainty.breathing import Breathing, LujanWave, PhaseWave, TraceWave, Waveform
 from simulator.uncertainty.knowledge import Known
-from simulator.uncertainty.shifts import LogSize, Shifts
+from simulator.uncertainty.shifts import LogSize
 from simulator.uncertainty.source import RandomNumbers, Source
 
 _PLANNING_PHASES = 40
 _DEGREES = 360.0
-_SPREAD_OF_DOUBT = 0.4
 _Cv = Annotated[float, Field(ge=0, le=2)]
 
 
@@ -111,10 +110,8 @@ class Respiration(Source):
 
     @model_validator(mode="after")
     def _is_known_to_a_factor(self) -> "Respiration":
-        if self.known is not None and self.known.factor is None:
-            raise ValueError("known: an amplitude is known to a factor; say factor here")
-        if self.known is not None and not self.moves:
-            raise ValueError("known: nothing breathes that it could be about; give amplitude_mm")
+        if self.known is not None:
+            self.known.check_factor("the amplitude", self.moves)
         return self
 
     @property
@@ -163,9 +160,8 @@ class Respiration(Source):
         order = (first + np.arange(n_instants) * _scrambling_step(n_instants)) % n_instants
         share = (order + start[..., 1:]) / n_instants
         course = log_normal(numbers.normals(Stream.RESPIRATION_COURSE, 1), self.course_cv)
-        if self.known is not None:
-            (size,) = self.not_exact()
-            course = np.exp(size.draw(numbers, n_fractions)[0][:, :1])
+        for size in self.not_exact():
+            course = size.factor(numbers)[:, None]
         fraction = log_normal(numbers.normals(Stream.RESPIRATION_FRACTION, n_fractions), self.fraction_cv)
         breath = np.ones((numbers.n_courses, n_fractions, n_instants))
         if self.breath_cv:
@@ -179,20 +175,11 @@ class Respiration(Source):
             period[:, 1:] * period[:, :1] / self.period_s,
         )
 
-    def not_exact(self) -> tuple[Shifts, ...]:
-        """The logarithm of the amplitude over the stated one.
-
-        Without a spread between courses, 40 % of the doubt's SD stand for one: else each course would belong to one amplitude
-        alone, and no other course would tell of it.
-        """
-        if self.known is None:
-            return ()
-        variance, log_sd = np.log1p(self.course_cv**2), self.known.log_sd
-        sd = np.sqrt(variance) if variance else _SPREAD_OF_DOUBT * log_sd
-        known = self.known if variance else Known(factor=self.known.factor ** np.sqrt(1 - _SPREAD_OF_DOUBT**2))
-        stated = ((-float(variance) / 2, 0.0, 0.0), (float(sd), 0.0, 0.0), (0.0, 0.0, 0.0))
-        streams = (Stream.RESPIRATION_COURSE, None, Stream.RESPIRATION_KNOWN)
-        return (LogSize("breathing", "log", stated, *streams, known=known),)
+    def not_exact(self) -> tuple[LogSize, ...]:
+        """The logarithm of the amplitude over the stated one."""
+        return LogSize.of(
+            "breathing", self.known, Stream.RESPIRATION_COURSE, Stream.RESPIRATION_KNOWN, cv=self.course_cv
+        )
 
     def planned(self, waveform: Waveform) -> Breathing:
         """The planning cycle, as one course of one fraction."""

@@ -13,6 +13,7 @@ from simulator.uncertainty.source import RandomNumbers
 
 NUMBERS = 10  # uniform numbers of a draw: 3 for Σ, 3 for σ, 3 for the mean, 1 for a place in a posterior file
 _AXES = 3
+_SPREAD_OF_DOUBT = 0.4
 
 Three = tuple[float, float, float]
 Stated = tuple[Three, Three, Three]
@@ -32,6 +33,7 @@ class Shifts:
     correlation : (3, 3) of the axes, for Σ and σ alike.
     shape : a of the scales s, inverse gamma (a, a - 1); None where s is 1.
     parts : names of the errors of courses and of fractions in the uncertainty budget; None where it has one for both.
+    structure : whose own random numbers they are; the source's where empty.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Shifts:
     correlation: np.ndarray = field(default_factory=lambda: np.eye(_AXES))
     shape: float | None = None
     parts: tuple[str, str] | None = None
+    structure: str = ""
 
     @property
     def mean(self) -> np.ndarray:
@@ -79,7 +82,7 @@ class Shifts:
     def draw(self, numbers: RandomNumbers, n_fractions: int) -> tuple[np.ndarray, np.ndarray]:
         """The systematic shift (course, 3) and what each fraction adds to it (course, fraction, 3)."""
         errors = self.possible(numbers.uniforms(self.of_knowledge, NUMBERS, of=self.name))
-        normal = numbers.normals(self.of_course, _AXES)
+        normal = numbers.normals(self.of_course, _AXES, of=self.structure)
         course = errors.mean + np.einsum("cij,cj->ci", errors.systematic, normal)
         if self.of_fraction is None or self.of_scale is None:
             return course, np.zeros((numbers.n_courses, n_fractions, _AXES))
@@ -157,6 +160,35 @@ class Shifts:
 class LogSize(Shifts):
     """Logarithm of a factor on the first axis, N(M, Σ²) per course, of which M is known to a factor."""
 
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        known: Known | None,
+        of_course: Stream,
+        of_knowledge: Stream,
+        *,
+        cv: float = 0.0,
+        structure: str = "",
+    ) -> "tuple[LogSize, ...]":
+        """That of an error whose size is known to a factor; none where it is exact.
+
+        Without a spread `cv` between courses, 40 % of the doubt's SD stand for one: else each course would belong to one
+        size alone, and no other course would tell of it.
+        """
+        if known is None:
+            return ()
+        assert known.factor is not None
+        variance, log_sd = np.log1p(cv**2), known.log_sd
+        sd = np.sqrt(variance) if variance else _SPREAD_OF_DOUBT * log_sd
+        own = known if variance else Known(factor=known.factor ** np.sqrt(1 - _SPREAD_OF_DOUBT**2))
+        stated = ((-float(variance) / 2, 0.0, 0.0), (float(sd), 0.0, 0.0), (0.0, 0.0, 0.0))
+        return (cls(name, "log", stated, of_course, None, of_knowledge, known=own, structure=structure),)
+
+    def factor(self, numbers: RandomNumbers) -> np.ndarray:
+        """Size over the stated one, (course,)."""
+        return np.exp(self.draw(numbers, 1)[0][:, 0])
+
     def possible(self, uniforms: np.ndarray) -> Possible:
         """M from the seventh of the uniform numbers (draw, 10)."""
         assert self.known is not None
@@ -165,7 +197,7 @@ class LogSize(Shifts):
         return Possible(stated.mean + off, stated.systematic, stated.random, stated.shape)
 
     def record(self) -> tuple[float, float]:
-        """No record: an amplitude is measured."""
+        """No record: a size is measured, or judged."""
         return np.nan, np.nan
 
 
