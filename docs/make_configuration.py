@@ -1,4 +1,4 @@
-"""Write configuration.md from the schema of the study file: `python docs/make_configuration.py`."""
+"""Write reference/configuration.md from the schema of the study file: `python docs/make_configuration.py`."""
 
 import types
 import typing
@@ -132,4 +132,4 @@ def configuration_page() -> str:
 
 
 if __name__ == "__main__":
-    (Path(__file__).parent / "configuration.md").write_text(configuration_page(), encoding="utf-8")
+    (Path(__file__).parent / "reference" / "configuration.md").write_text(configuration_page(), encoding="utf-8")

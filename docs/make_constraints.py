@@ -1,4 +1,4 @@
-"""Write constraints.md from the goal libraries: `python docs/make_constraints.py`."""
+"""Write reference/constraints.md from the goal libraries: `python docs/make_constraints.py`."""
 
 from importlib import resources
 from pathlib import Path
@@ -95,4 +95,4 @@ def constraints_page() -> str:
 
 
 if __name__ == "__main__":
-    (Path(__file__).parent / "constraints.md").write_text(constraints_page(), encoding="utf-8")
+    (Path(__file__).parent / "reference" / "constraints.md").write_text(constraints_page(), encoding="utf-8")

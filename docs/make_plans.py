@@ -1,4 +1,4 @@
-"""Write docs/plans.md and its pictures: conformal arcs beside inverse-planned ones, three sites and three margins."""
+"""Write explanation/plans.md and its pictures: conformal arcs beside inverse-planned ones, three sites and three margins."""
 
 from pathlib import Path
 
@@ -110,13 +110,13 @@ def main() -> None:
         rx = problem.config.prescription
         page += [
             f"## {site.capitalize()}: {rx.describe()}\n",
-            f"![Isodoses of conformal and inverse-planned arcs](images/plans-{site}.png)\n",
+            f"![Isodoses of conformal and inverse-planned arcs](../images/plans-{site}.png)\n",
             "| " + " | ".join(COLUMNS) + " |",
             "|---" * len(COLUMNS) + "|",
             *lines,
             "",
         ]
-    (HERE / "plans.md").write_text("\n".join(page), encoding="utf-8")
+    (HERE / "explanation" / "plans.md").write_text("\n".join(page), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Break runs on purpose, many times, and check that the same numbers come out: `python tests/faults.py --times 5 [FAULT ...]`.
 
-Prints the table of docs/reliability.md. A fault strikes a small sweep once some of its blocks are finished; then the same
-command is given again, if it ended. What the fault cost is the number of courses that were finished before and simulated again.
+Prints the table of docs/explanation/reliability.md. A fault strikes a small sweep once some of its blocks are finished; then
+the same command is given again, if it ended. What the fault cost is the number of courses finished before and simulated again.
 """
 
 import argparse

@@ -15,7 +15,7 @@ import simulator
 from simulator import plots
 
 ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
 ROWS = dict(re.findall(r"^\| `(\w+)(\(.*?\))?` \|", PAGE, re.MULTILINE))
 
 
@@ -50,7 +50,7 @@ def test_public_names_are_imported_when_they_are_used():
 def code_of_the_documents() -> list[str]:
     notebooks = [json.loads(p.read_text(encoding="utf-8"))["cells"] for p in (ROOT / "notebooks").glob("*.ipynb")]
     cells = ["".join(c["source"]) for cells in notebooks for c in cells if c["cell_type"] == "code"]
-    pages = [p.read_text(encoding="utf-8") for p in (*(ROOT / "docs").glob("*.md"), ROOT / "README.md")]
+    pages = [p.read_text(encoding="utf-8") for p in (*(ROOT / "docs").rglob("*.md"), ROOT / "README.md")]
     return cells + [
         block for page in pages for block in re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     ]

@@ -60,7 +60,7 @@ def imported(path: Path) -> set[str]:
 def floor_of(room: str) -> int:
     """The floor on which a room lies."""
     floors = [n for n, rooms in enumerate(FLOORS) if room in rooms]
-    assert floors, f"{room} has no place in the picture of docs/design.md"
+    assert floors, f"{room} has no place in the picture of docs/explanation/design.md"
     return floors[0]
 
 

@@ -1,4 +1,4 @@
-"""One dose for each strategy: which it is, what is refused, and docs/imported_plans.md from export to answer."""
+"""One dose for each strategy: which it is, what is refused, and docs/how-to/imported_plans.md from export to answer."""
 
 import re
 from pathlib import Path
@@ -38,7 +38,7 @@ from simulator.study_file.own_plans import margin_in, motion_in, own_plans
 from simulator.study_file.schema import StudyConfig
 from simulator.study_file.starter import starter_study
 
-PAGE = (Path(__file__).parents[1] / "docs" / "imported_plans.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "docs" / "how-to" / "imported_plans.md").read_text(encoding="utf-8")
 RX = Prescription(dose_gy=50, fractions=5, isodose_percent=80)
 
 

@@ -188,7 +188,7 @@ def test_a_symmetric_patient_gets_a_symmetric_dose(passes, percent):
     """But for the places of points; two apertures can share a field in many ways, and end in ones that differ.
 
     With edges that the points resolve: those of the default source (1.5 mm) leave leaves free between them, and one aperture
-    is symmetric to 1.3 % there, two to 4 % (docs/model.md).
+    is symmetric to 1.3 % there, two to 4 % (docs/explanation/model.md).
     """
     plan = planned(InverseArc(passes=passes, source_sd_mm=3.0), case_with(Sphere((0, 0, 0), 9.0)))
     points = np.random.default_rng(4).uniform(-25, 25, (2000, 3))

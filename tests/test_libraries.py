@@ -183,5 +183,5 @@ def test_spinal_cord_maximum_is_the_risk_based_one(fractions: int):
 
 
 def test_constraints_page_is_in_step_with_the_libraries():
-    page = (DOCS / "constraints.md").read_text(encoding="utf-8")
+    page = (DOCS / "reference" / "constraints.md").read_text(encoding="utf-8")
     assert page == MAKE["constraints_page"](), "run: python docs/make_constraints.py"

@@ -320,7 +320,7 @@ def test_the_figure_shows_closed_paths(found, tmp_path):
 
 
 def test_the_page_shows_what_the_command_says(found):
-    page = (Path(__file__).parents[1] / "docs" / "motion.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[1] / "docs" / "how-to" / "motion.md").read_text(encoding="utf-8")
     table = page.split("<!-- table: begin -->")[1].split("<!-- table: end -->")[0].strip().splitlines()
     ((_, columns, rows),) = found.tables
     shown = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in table]

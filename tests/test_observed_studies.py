@@ -187,7 +187,7 @@ EXAMPLE = ROOT / "configs" / "after_two_fractions.yaml"
 
 
 def test_the_how_to_is_about_the_shipped_study():
-    page = (ROOT / "docs" / "after_fractions.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how-to" / "after_fractions.md").read_text(encoding="utf-8")
     shown = yaml.safe_load(re.search(r"```yaml\n(.*?)```", page, re.DOTALL).group(1))
     assert shown["observed"] == yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))["observed"]
     problem = simulator.prepare(simulator.load_study(EXAMPLE))

@@ -45,7 +45,7 @@ def errors_found(
     for name, value, known in (("convention", convention, tuple(CONVENTIONS)), ("measured", measured, MEASURED)):
         if value not in known:
             wrong = f"{value!r} is none" if value else "which way is plus"
-            raise ConfigError(f"--{name}: {wrong}? say {' or '.join(known)} (docs/errors.md explains them)")
+            raise ConfigError(f"--{name}: {wrong}? say {' or '.join(known)} (docs/how-to/errors.md explains them)")
     if unit not in (None, "mm", "cm"):
         raise ConfigError(f"--unit: {unit!r} is none? say mm or cm")
     signs = CONVENTIONS[str(convention)]

@@ -179,7 +179,7 @@ class VanHerkMargin(PerAxisMargin):
 class FiniteFractionMargin(VanHerkMargin):
     """The van Herk recipe with the errors of a course of F fractions: Σ² + σ²/F and (1 - 1/F) σ².
 
-    It still overstates coverage where random errors dominate, by up to 19 points (docs/model.md).
+    It still overstates coverage where random errors dominate, by up to 19 points (docs/explanation/model.md).
 
     Source: van Herk 2003 and Gordon & Siebers 2007 (as quoted in the reference sheet).
     """

@@ -200,7 +200,9 @@ def _explain(problem: Any, path: KeyPath) -> str:
     got = f"got {_shown(given)}"
     if kind == "extra_forbidden":
         others = [key for spec in _every_spec() for key in spec.model_fields if key != path[-1]]
-        return "unknown key" + (did_you_mean(str(path[-1]), sorted(set(others)), 0.5) or "; see docs/configuration.md")
+        return "unknown key" + (
+            did_you_mean(str(path[-1]), sorted(set(others)), 0.5) or "; see docs/reference/configuration.md"
+        )
     if kind == "missing":
         return "this key is missing"
     if kind in ("model_type", "model_attributes_type", "dict_type"):

@@ -228,7 +228,7 @@ class StudyConfig(Readable, Spec):
     subject: Literal["population", "patient"] = Field(
         "population",
         description="whom the study is about: patients in general who have this anatomy, or one patient, of whom what was "
-        "measured is known; it says what spreads mean (docs/motion.md), and changes no number",
+        "measured is known; it says what spreads mean (docs/how-to/motion.md), and changes no number",
     )
     case: CaseSource = Field(description="the anatomy: a phantom, a DICOM-RT folder or a case file")
     prescription: Prescription = Field(description="dose, fractions and prescription isodose")

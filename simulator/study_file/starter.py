@@ -53,7 +53,7 @@ _POPULATION = _Subject(
     "its spread between patients",
 )
 _PATIENT = _Subject(
-    "patient           # this one: what is measured of him is known (docs/motion.md); `population`: patients in general",
+    "patient           # this one: what is measured of him is known (docs/how-to/motion.md); `population`: patients in general",
     """# systematic: between patients of the clinic, of whom he is one, so that his own
                            # is drawn anew in each course; random: from fraction to fraction""",
     ", usual at the site; his own by `simulator motion FOLDER` (4DCT)",
@@ -104,7 +104,7 @@ _PLAN = """  model: conformal-arc     # or your own plan for each margin, by fil
 _MARGINS = "[0, 3, 5, 8] # also [5, 5, 8] per axis, or van-herk"
 
 _STUDY = """# A study: what can go wrong, what is done about it, what counts as success.
-# Every key is explained in docs/configuration.md. Next: simulator check THIS_FILE
+# Every key is explained in docs/reference/configuration.md. Next: simulator check THIS_FILE
 name: {study}
 subject: {subject.line}
 
