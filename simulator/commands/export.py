@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from simulator.case.dicom_identity import within_long_string
 from simulator.case.dicom_write import write_rtdose
 from simulator.case.geometry import Grid
 from simulator.spec import ConfigError, did_you_mean
@@ -45,15 +46,17 @@ def export_rtdose(
         path,
         reference,
         kind="ERROR" if map_name == "sd" else "PHYSICAL",
-        summation="PLAN" if map_name == "nominal" else "MULTI_PLAN",
-        description=f"{map_name}: {strategy}, {results.attrs['n_courses']} courses, research use only",
+        what="nominal, without errors"
+        if map_name == "nominal"
+        else f"{map_name} of {results.attrs['n_courses']} courses",
+        strategy=strategy,
     )
 
 
 def export_course(results: xr.DataTree, course: xr.Dataset, path: Path, reference: Path | None = None) -> None:
     """Write the dose of one course (`simulator.simulate_course`) of the results as RTDOSE; see `export_rtdose`."""
-    description = f"course {course.attrs['course']}: {course.attrs['strategy']}, research use only"
-    _write(course["dose"], results, path, reference, kind="PHYSICAL", summation="PLAN", description=description)
+    what, strategy = f"course {course.attrs['course']} of {results.attrs['n_courses']}", str(course.attrs["strategy"])
+    _write(course["dose"], results, path, reference, kind="PHYSICAL", what=what, strategy=strategy)
 
 
 def _write(
@@ -63,8 +66,8 @@ def _write(
     reference: str | Path | None,
     *,
     kind: str,
-    summation: str,
-    description: str,
+    what: str,
+    strategy: str,
 ) -> None:
     axes = [dose[a].values.astype(float) for a in "xyz"]
     x, y, z = (float(a[0]) for a in axes)
@@ -78,8 +81,8 @@ def _write(
         dose.values,
         Grid((x, y, z), (dx, dy, dz), (nz, ny, nx)),
         kind=kind,
-        summation=summation,
-        description=description,
+        description=within_long_string(f"{what}: ", strategy, ""),
+        comment=f"{what}, not a plan's dose; research use only",
         pseudonym=str(about["name"]),
         reference=None if reference is None else Path(reference),
         frame_digest=str(about.get("frame_digest", "")),
