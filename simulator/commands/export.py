@@ -74,8 +74,7 @@ def _write(
     dx, dy, dz = (float(a[1] - a[0]) for a in axes)
     nz, ny, nx = dose.shape
     about = results.attrs
-    if reference is not None and "phantom" in parse_yaml(about["config"], "config")[0].get("case", ()):
-        raise ConfigError("export: these results are of a phantom, which is no patient; leave --reference out")
+    refuse_patient_for_phantom(results, reference)
     write_rtdose(
         Path(path),
         dose.values,
@@ -87,6 +86,12 @@ def _write(
         reference=None if reference is None else Path(reference),
         frame_digest=str(about.get("frame_digest", "")),
     )
+
+
+def refuse_patient_for_phantom(results: xr.DataTree, reference: str | Path | None) -> None:
+    """Refuse a reference for the results of a phantom with a `ConfigError`."""
+    if reference is not None and "phantom" in parse_yaml(results.attrs["config"], "config")[0].get("case", ()):
+        raise ConfigError("export: these results are of a phantom, which is no patient; leave --reference out")
 
 
 def _map(maps: xr.Dataset, name: str) -> xr.DataArray:
