@@ -14,6 +14,7 @@ from scipy.stats import beta
 from simulator.spec import ConfigError
 
 _SMALLEST_SD_MM = 0.02
+_LEAST_LEFT = 0.1
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,14 @@ def ellipsoid_that_holds(errors: SystematicErrors, probability: float) -> HeldSh
         wanted = max(20, int(np.ceil(probability / (1 - probability) - 1e-9)))
         raise ConfigError(f"export: {n} courses cannot show a probability of {probability:g}; run {wanted} or more")
     low, high = beta.ppf([0.025, 0.975], rank, n + 1 - rank)
-    return HeldShare(
-        Ellipsoid.of_covariance(errors.centre_mm, errors.covariance_mm2, float(scales[rank - 1])), low, high
-    )
+    scale = _seen_by_the_others(float(scales[rank - 1]), n)
+    return HeldShare(Ellipsoid.of_covariance(errors.centre_mm, errors.covariance_mm2, scale), low, high)
+
+
+def _seen_by_the_others(scale: float, n: int) -> float:
+    """The Mahalanobis distance of one of n courses from the mean, by the covariance, of all others.
+
+    Its own displacement is in the mean and the covariance that it is measured by, and few courses would hold too few unseen ones.
+    """
+    share = scale**2 / (n - 1)
+    return n / (n - 1) * float(np.sqrt((n - 2) * share / max(1 - n * share / (n - 1), _LEAST_LEFT)))
