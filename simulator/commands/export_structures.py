@@ -1,6 +1,7 @@
 """Planning volumes of finished results as DICOM RTSTRUCT: planning target, PTV, and the PTV for a stated probability."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,12 @@ from simulator.commands.planning_volumes import (
     with_own_names,
 )
 from simulator.execution.unchanged import place_of, refuse_sweep, unchanged_problem
-from simulator.plan.outlines import outlines
+from simulator.plan.outlines import outlines, slab_edges
 from simulator.simulation.probable_ptv import ProbablePtv, probable_ptv
 from simulator.spec import CaseError
 
 _OWN_SLICES_MM = 1.0
+_BEYOND_MM = 0.5
 _COLOURS = {"GTV": (255, 0, 0), "CTV": (255, 165, 0), "PTV": (0, 0, 255)}
 _COLOUR_OF_PROBABLE = (0, 200, 200)
 _WORTH_A_NOTE = 0.005
@@ -134,15 +136,14 @@ def _own_slices(volumes: list[NamedVolume]) -> ImageSlices:
 
 def _drawn(named: NamedVolume, colour: tuple[int, int, int], slices: ImageSlices) -> DrawnRoi:
     """A volume on slices, which have to reach around it."""
-    volume, z_mm = named.volume, slices.z_mm
+    volume, edges = named.volume, slab_edges(slices.z_mm)
     filled = np.flatnonzero(volume.mask.any(axis=(1, 2)))
-    low, high = volume.lattice.origin_mm[2] + volume.lattice.spacing_mm[2] * filled[[0, -1]]
-    step = float(np.median(np.diff(z_mm))) if len(z_mm) > 1 else 0.0
-    polygons = {k: found for k, z in enumerate(z_mm) if (found := outlines(volume, float(z)))}
-    if low < z_mm[0] - step or high > z_mm[-1] + step or not polygons:
+    low, high = volume.lattice.origin_mm[2] + volume.lattice.spacing_mm[2] * (filled[[0, -1]] + [-0.5, 0.5])
+    polygons = {k: found for k, slab in enumerate(pairwise(edges)) if (found := outlines(volume, *slab))}
+    if low < edges[0] - _BEYOND_MM or high > edges[-1] + _BEYOND_MM or not polygons:
         raise CaseError(
-            f"export: {named.name} reaches from z = {low:.1f} to {high:.1f} mm, the slices of the reference from {z_mm[0]:g} "
-            f"to {z_mm[-1]:g} mm; give a file that lies beside the whole planning CT"
+            f"export: {named.name} reaches from z = {low:.1f} to {high:.1f} mm, the slices of the reference from {edges[0]:g} "
+            f"to {edges[-1]:g} mm; give a file that lies beside the whole planning CT"
         )
     return DrawnRoi(named.name, named.kind, f"{named.what}; simulated, research use only", colour, polygons)
 

@@ -185,7 +185,7 @@ class ImportedDoses(PlanModelKind):
     def ptv(self, order: Order) -> TargetVolume:
         """The PTV as drawn or, where none is named, the planning target grown by the margin; for what `of` gives."""
         (entry,) = self.doses
-        return entry.ptv_in(order.case, order.target, order.expansion)
+        return order.ptv if entry.ptv is None else entry.ptv_in(order.case, order.target, order.expansion)
 
     @property
     def planning_volumes(self) -> frozenset[str]:

@@ -117,7 +117,8 @@ def ellipsoid_that_holds(errors: SystematicErrors, probability: float) -> HeldSh
 def _seen_by_the_others(scale: float, n: int) -> float:
     """The Mahalanobis distance of one of n courses from the mean, by the covariance, of all others.
 
-    Its own displacement is in the mean and the covariance that it is measured by, and few courses would hold too few unseen ones.
+    Measured by a mean and a covariance that hold its own displacement it would look nearer, and few courses would hold too
+    few unseen ones.
     """
     share = scale**2 / (n - 1)
     return n / (n - 1) * float(np.sqrt((n - 2) * share / max(1 - n * share / (n - 1), _LEAST_LEFT)))
