@@ -15,7 +15,6 @@ from dicom_factory import (
     ROOT,
     STUDY,
     Z_MM,
-    phantom_structures,
     write_phantom_dicom,
 )
 from test_check import exit_code
@@ -164,9 +163,14 @@ def test_without_a_ct_structures_lie_where_the_structure_set_is_drawn(tmp_path):
         reference_slices(two / "rs_1.dcm", digest_of_uid(FRAME))
 
 
+def test_the_study_s_own_folder_has_the_ct_where_the_reference_lies_alone(patient, tmp_path):
+    shutil.copy(patient / "rp_1.dcm", tmp_path)
+    slices = reference_slices(tmp_path / "rp_1.dcm", digest_of_uid(FRAME), patient)
+    assert slices.uids[0] == f"{ROOT}.6.0"
+
+
 def test_slices_that_do_not_reach_around_a_volume_are_refused(results, tmp_path):
-    kind, gtv = phantom_structures()["GTV"]
-    few = write_phantom_dicom(tmp_path / "few", ct_z=(), doses=(), structures={"GTV": (kind, gtv)})
+    few = write_phantom_dicom(tmp_path / "few", ct_z=range(-3, 16, 3), doses=())
     with pytest.raises(
         CaseError, match=r"the slices of the reference from -4.5 to 16.5 mm; give a file that lies beside"
     ):

@@ -61,8 +61,8 @@ def _series_drawn_on(structure_set: DicomFile) -> set[str]:
     } | {str(structure_set.header.get("SeriesInstanceUID", "")) if structure_set.kind == "CT" else ""} - {""}
 
 
-def reference_slices(reference: Path, frame_digest: str) -> ImageSlices:
-    """The slices of the CT in the folder of a file of the patient; without a CT there, those that an RTSTRUCT is drawn on.
+def reference_slices(reference: Path, frame_digest: str, *folders: Path) -> ImageSlices:
+    """The slices of the CT beside a file of the patient or in some folders, else those that an RTSTRUCT is drawn on.
 
     Raises
     ------
@@ -72,9 +72,9 @@ def reference_slices(reference: Path, frame_digest: str) -> ImageSlices:
     reference_header(reference, frame_digest)
     own = read_file(reference, reference.name)
     assert own is not None
-    found = ct_series(scan(reference.parent), own)
-    if found:
-        return _of_images(found)
+    for folder in (reference.parent, *folders):
+        if found := ct_series(scan(folder), own):
+            return _of_images(found)
     if own.kind == "RTSTRUCT":
         return _of_contours(own)
     raise CaseError(

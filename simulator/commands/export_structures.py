@@ -10,6 +10,7 @@ import xarray as xr
 from simulator.case.dicom_identity import within_long_string
 from simulator.case.dicom_slices import ImageSlices, reference_slices
 from simulator.case.dicom_structure_set import DrawnRoi, write_rtstruct
+from simulator.case.sources import DicomCase
 from simulator.commands.export import refuse_patient_for_phantom
 from simulator.commands.planning_volumes import (
     NamedVolume,
@@ -97,8 +98,10 @@ def export_rtstruct(
     )
     refuse_patient_for_phantom(results, reference)
     frames = str(results.attrs.get("frame_digest", ""))
-    slices = None if reference is None else reference_slices(Path(reference), frames)
     problem = unchanged_problem(results, "export")
+    case = problem.config.case
+    folders = [Path(case.dicom)] if isinstance(case, DicomCase) else []
+    slices = None if reference is None else reference_slices(Path(reference), frames, *folders)
     own, request, (target,) = problem.strategies[place], problem.requests[place], problem.targets
     p = problem.config.decision.probability if probability is None else probability
     n = int(results.attrs["n_courses"])
