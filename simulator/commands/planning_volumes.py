@@ -69,17 +69,18 @@ def with_own_names(volumes: list[NamedVolume]) -> list[NamedVolume]:
 def recipes_for(
     probability: float, problem: Problem, strategy: Strategy, request: PlanRequest, target: Target
 ) -> list[NamedVolume]:
-    """PTVs by published recipes for the same coverage and isodose, around the planning target of a strategy."""
+    """PTVs by published recipes for the same coverage and isodose, around a strategy's planning target; each margin once."""
     (order,) = problem.orders([request])
     spread = margin_spread(problem.setting, strategy, target.name)
-    found = []
+    found: dict[str, NamedVolume] = {}
     for name, (_, recipe) in published_recipes(100 * probability, isodose_percent(target)).items():
-        if recipe is not None:
-            margin = recipe.directions(spread)
-            what = f"margin recipe, {in_axes_mm(margin[:, 0])} (LR, AP, SI)"
-            volume = expand(order.target, Expansion(margin[:, 0], margin[:, 1]))
-            found.append(NamedVolume(name, "PTV", what, volume))
-    return found
+        if recipe is None:
+            continue
+        margin = recipe.directions(spread)
+        what = f"margin recipe, {in_axes_mm(margin[:, 0])} (LR, AP, SI)"
+        if what not in found:
+            found[what] = NamedVolume(name, "PTV", what, expand(order.target, Expansion(margin[:, 0], margin[:, 1])))
+    return list(found.values())
 
 
 def in_axes_mm(vector_mm: np.ndarray) -> str:
