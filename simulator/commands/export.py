@@ -29,17 +29,7 @@ def export_rtdose(
     ConfigError : unknown strategy or map, or a reference for a phantom.
     CaseError : a reference that cannot be used, or is another patient's.
     """
-    if "dose" not in results.children:
-        raise ConfigError("export: these results hold no dose maps")
-    maps = results["dose"].to_dataset()
-    names = [str(s) for s in maps["strategy"].values]
-    if strategy not in names:
-        raise ConfigError(f"export: no strategy {strategy!r} in these results{did_you_mean(strategy, names, 0.1)}")
-    dose = _map(maps.sel(strategy=strategy), map_name).transpose("z", "y", "x")
-    if not np.isfinite(dose.values).all():
-        raise ConfigError(
-            f"export: {map_name} was not made for {strategy!r}; name it under maps.strategies and run the study again"
-        )
+    dose = map_of(results, strategy, map_name)
     _write(
         dose,
         results,
@@ -51,6 +41,31 @@ def export_rtdose(
         else f"{map_name} of {results.attrs['n_courses']} courses",
         strategy=strategy,
     )
+
+
+def map_of(results: xr.DataTree, strategy: str, map_name: str) -> xr.DataArray:
+    """One dose map of the results (z, y, x) in Gy; see `export_rtdose`."""
+    if "dose" not in results.children:
+        raise ConfigError("export: these results hold no dose maps")
+    maps = results["dose"].to_dataset()
+    names = [str(s) for s in maps["strategy"].values]
+    if strategy not in names:
+        raise ConfigError(f"export: no strategy {strategy!r} in these results{did_you_mean(strategy, names, 0.1)}")
+    dose = _map(maps.sel(strategy=strategy), map_name).transpose("z", "y", "x")
+    if not np.isfinite(dose.values).all():
+        raise ConfigError(
+            f"export: {map_name} was not made for {strategy!r}; name it under maps.strategies and run the study again"
+        )
+    return dose
+
+
+def grid_of(dose: xr.DataArray) -> Grid:
+    """The grid of a dose map (z, y, x)."""
+    axes = [dose[a].values.astype(float) for a in "xyz"]
+    x, y, z = (float(a[0]) for a in axes)
+    dx, dy, dz = (float(a[1] - a[0]) for a in axes)
+    nz, ny, nx = dose.shape
+    return Grid((x, y, z), (dx, dy, dz), (nz, ny, nx))
 
 
 def export_course(results: xr.DataTree, course: xr.Dataset, path: Path, reference: Path | None = None) -> None:
@@ -69,16 +84,12 @@ def _write(
     what: str,
     strategy: str,
 ) -> None:
-    axes = [dose[a].values.astype(float) for a in "xyz"]
-    x, y, z = (float(a[0]) for a in axes)
-    dx, dy, dz = (float(a[1] - a[0]) for a in axes)
-    nz, ny, nx = dose.shape
     about = results.attrs
     refuse_patient_for_phantom(results, reference)
     write_rtdose(
         Path(path),
         dose.values,
-        Grid((x, y, z), (dx, dy, dz), (nz, ny, nx)),
+        grid_of(dose),
         kind=kind,
         description=within_long_string(f"{what}: ", strategy, ""),
         comment=f"{what}, not a plan's dose; research use only",

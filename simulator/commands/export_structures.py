@@ -1,5 +1,6 @@
 """Planning volumes of finished results as DICOM RTSTRUCT: planning target, PTV, and the PTV for a stated probability."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,7 @@ from simulator.commands.planning_volumes import (
 )
 from simulator.execution.unchanged import place_of, refuse_sweep, unchanged_problem
 from simulator.plan.outlines import outlines, slab_edges
+from simulator.problem.problem import Problem
 from simulator.simulation.probable_ptv import ProbablePtv, probable_ptv
 from simulator.spec import CaseError
 
@@ -92,22 +94,12 @@ def export_rtstruct(
     ConfigError : unknown strategy, a sweep, changed files, a reference for a phantom, or too few courses for the probability.
     CaseError : a reference that cannot be used or is another patient's, or slices that do not reach around the volumes.
     """
-    refuse_sweep(results, "export")
-    place = place_of(
-        "strategy", strategy, [str(s) for s in results["metrics"].to_dataset()["strategy"].values], "export"
-    )
     refuse_patient_for_phantom(results, reference)
+    planned = planned_volumes(results, strategy, probability)
+    volumes, case = planned.volumes, planned.problem.config.case
     frames = str(results.attrs.get("frame_digest", ""))
-    problem = unchanged_problem(results, "export")
-    case = problem.config.case
     folders = [Path(case.dicom)] if isinstance(case, DicomCase) else []
-    slices = None if reference is None else reference_slices(Path(reference), frames, *folders)
-    own, request, (target,) = problem.strategies[place], problem.requests[place], problem.targets
-    p = problem.config.decision.probability if probability is None else probability
-    n = int(results.attrs["n_courses"])
-    probable = probable_ptv(problem, own, target, n, p)
-    volumes = with_own_names([*volumes_of_plan(problem, own, request, target), volume_for(p, probable, n, target)])
-    slices = slices or _own_slices(volumes)
+    slices = _own_slices(volumes) if reference is None else reference_slices(Path(reference), frames, *folders)
     colours = [_COLOURS[v.kind] for v in volumes[:-1]] + [_COLOUR_OF_PROBABLE]
     rois = [_drawn(v, colour, slices) for v, colour in zip(volumes, colours, strict=True)]
     write_rtstruct(
@@ -120,14 +112,40 @@ def export_rtstruct(
         reference=None if reference is None else Path(reference),
         frame_digest=frames,
     )
-    written = [
-        ExportedVolume(v.name, v.what, v.volume.volume_cc, roi.volume_cc(slices.z_mm))
-        for v, roi in zip(volumes, rois, strict=True)
-    ]
-    recipes = [
-        ExportedVolume(v.name, v.what, v.volume.volume_cc) for v in recipes_for(p, problem, own, request, target)
-    ]
-    return ExportedStructures((*written, *recipes), _notes(volumes[0], volumes[-1], probable))
+    return planned.exported([roi.volume_cc(slices.z_mm) for roi in rois])
+
+
+@dataclass(frozen=True)
+class PlannedVolumes:
+    """The volumes of a strategy of some results, the PTV for a stated probability last, recipes beside them, and notes."""
+
+    problem: Problem
+    volumes: list[NamedVolume]
+    recipes: list[NamedVolume]
+    notes: tuple[str, ...]
+
+    def exported(self, drawn_cc: Sequence[float]) -> ExportedStructures:
+        """What to tell of them once they are written with these volumes."""
+        written = [
+            ExportedVolume(v.name, v.what, v.volume.volume_cc, cc) for v, cc in zip(self.volumes, drawn_cc, strict=True)
+        ]
+        recipes = [ExportedVolume(v.name, v.what, v.volume.volume_cc) for v in self.recipes]
+        return ExportedStructures((*written, *recipes), self.notes)
+
+
+def planned_volumes(results: xr.DataTree, strategy: str, probability: float | None) -> PlannedVolumes:
+    """The volumes of a strategy, and for a probability (by default the study's wanted coverage)."""
+    refuse_sweep(results, "export")
+    names = [str(s) for s in results["metrics"].to_dataset()["strategy"].values]
+    place = place_of("strategy", strategy, names, "export")
+    problem = unchanged_problem(results, "export")
+    own, request, (target,) = problem.strategies[place], problem.requests[place], problem.targets
+    p = problem.config.decision.probability if probability is None else probability
+    n = int(results.attrs["n_courses"])
+    probable = probable_ptv(problem, own, target, n, p)
+    volumes = with_own_names([*volumes_of_plan(problem, own, request, target), volume_for(p, probable, n, target)])
+    recipes = recipes_for(p, problem, own, request, target)
+    return PlannedVolumes(problem, volumes, recipes, _notes(volumes[0], volumes[-1], probable))
 
 
 def _own_slices(volumes: list[NamedVolume]) -> ImageSlices:
