@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from simulator.answers.rare import rare_event_probability as rare_event_probability
     from simulator.case.loading import load_case as load_case
     from simulator.commands.export import export_rtdose as export_rtdose
+    from simulator.commands.export_structures import export_rtstruct as export_rtstruct
     from simulator.execution.executors import executor_with as executor_with
     from simulator.execution.one_course import simulate_course as simulate_course
     from simulator.execution.study import run as run
@@ -29,6 +30,7 @@ __all__ = [
     "deliver_courses",
     "executor_with",
     "export_rtdose",
+    "export_rtstruct",
     "load_case",
     "load_study",
     "open_results",
@@ -45,6 +47,7 @@ _HOME = {
     "deliver_courses": "simulator.simulation.work",
     "executor_with": "simulator.execution.executors",
     "export_rtdose": "simulator.commands.export",
+    "export_rtstruct": "simulator.commands.export_structures",
     "load_case": "simulator.case.loading",
     "load_study": "simulator.study_file.loading",
     "open_results": "simulator.results.file",

@@ -29,6 +29,7 @@ HOMES = {
     "dask_jobqueue": ("execution/clusters",),
     "pydicom": ("case/dicom",),
     "nrrd": ("case/archive", "case/inventory"),
+    "nibabel": ("case/nifti",),
     "matplotlib": ("plots",),
     "jinja2": ("report",),
     "bokeh": ("report/",),

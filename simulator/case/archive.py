@@ -8,6 +8,9 @@ open-kbp : `ct` (HU + 1024), `dose`, `voxel_mm`, `names`, `masks` (packed bits).
     inferior (seen from the organs in it); they are turned into (z, y, x), and the first voxel is put at the origin.
 contours : `names`, `points` (n, 3) in LPS mm, `offsets`, `roi` (structure of each contour), with the dose in a file
     `<same beginning>_Dose.nrrd` beside it.
+
+A folder of NIfTI files is a case too: `ct` in HU and `dose` in Gy where wanted, and a mask of 0 and 1 for each structure, each
+under its name (`GTV.nii.gz`), on grids of their own.
 """
 
 import math
@@ -25,8 +28,9 @@ from simulator.case.anatomy import Case, ImportedDose, flaw_of_dose
 from simulator.case.cells import Region, sub_voxel_moments
 from simulator.case.contours import ContourRegion, EndCaps, slice_spacing
 from simulator.case.density import density_of_hu
-from simulator.case.geometry import Grid, Volume, in_house_axes
+from simulator.case.geometry import Grid, Volume, cropped, in_house_axes
 from simulator.case.naming import StructureNames, select_structures
+from simulator.case.nifti import nifti_files, read_nifti
 from simulator.case.shapes import Ball
 from simulator.case.structures import Structure
 from simulator.files import digest_of
@@ -125,9 +129,13 @@ def read_archive(path: str | Path, end_caps: EndCaps = "half-slice") -> Archive:
     CaseError : no such file, or arrays that follow none of the known layouts.
     """
     file = Path(path)
+    if file.is_dir() and (volumes := nifti_files(file)):
+        return _read_nifti_folder(volumes)
     if not file.is_file():
-        what = "is a folder, not a file" if file.is_dir() else "does not exist"
-        raise CaseError(f"case file {path} {what}; case.file names an .npz file, relative to the study file")
+        what = "is a folder without NIfTI files" if file.is_dir() else "does not exist"
+        raise CaseError(
+            f"case file {path} {what}; case.file names an .npz file or a folder of NIfTI files, relative to the study file"
+        )
     with reading(f"case file {path}", "save it anew with numpy.savez"):
         arrays = _arrays(file)
         layout = next((name for name, keys in _LAYOUTS.items() if keys <= arrays.keys()), None)
@@ -307,6 +315,33 @@ def _read_nrrd(path: str | Path) -> Volume:
     return _dose(_plausible(grid), house)
 
 
+def _read_nifti_folder(files: Mapping[str, Path]) -> Archive:
+    """CT, dose and masks by the names of their files; masks are cropped to what they fill."""
+    regions: dict[str, Region] = {}
+    problems: dict[str, str] = {}
+    for name in files.keys() - {"ct", "dose"}:
+        volume = read_nifti(files[name])
+        if not np.isin(volume.values, (0, 1)).all():
+            raise CaseError(f"{files[name]}: a mask of 0 and 1 is wanted, one file for each structure")
+        filled = np.argwhere(volume.values)
+        if not len(filled):
+            problems[name] = f"structure {name!r} is empty: its mask has no voxel"
+            continue
+        grid = _plausible(volume.grid)
+        box = cropped(
+            Volume(grid, volume.values), grid.points_mm(filled.min(axis=0)), grid.points_mm(filled.max(axis=0))
+        )
+        regions[name] = MaskRegion(box.grid, box.values.astype(bool))
+    ct, dose = (read_nifti(files[name]) if name in files else None for name in ("ct", "dose"))
+    return Archive(
+        "nifti",
+        {name: regions[name] for name in files if name in regions},
+        problems,
+        None if ct is None else Volume(_plausible(ct.grid), ct.values.astype(np.float32)),
+        None if dose is None else _dose(_plausible(dose.grid), dose.values.astype(np.float32)),
+    )
+
+
 def load_archive(
     path: str | Path,
     *,
@@ -320,7 +355,7 @@ def load_archive(
 
     Parameters
     ----------
-    path : .npz file.
+    path : .npz file, or folder of NIfTI files.
     target : name of the target structure; None leaves the case without one.
     ball : centre (x, y, z) and radius in mm of a spherical target, for an anatomy that has none.
     structures : the ones to keep besides the target; all when None. Names ignore case.
@@ -363,6 +398,8 @@ def load_archive(
 
 def _inputs(file: Path, dose_file: Path | None) -> dict[str, str]:
     """Digest of every file that the case was made of."""
+    if file.is_dir():
+        return {path.name: f"case file {digest_of(path)}" for path in nifti_files(file).values()}
     of_dose = {dose_file.name: f"dose {digest_of(dose_file)}"} if dose_file else {}
     return {file.name: f"case file {digest_of(file)}"} | of_dose
 

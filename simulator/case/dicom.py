@@ -20,6 +20,7 @@ from simulator.case.dicom_grids import ct_heights, dose_header, has_grid, read_c
 from simulator.case.dicom_planes import with_whole_doses
 from simulator.case.dicom_plans import choose_plan_and_structures, misfit, plan_facts, refuse_misfit
 from simulator.case.dicom_rois import Roi, elsewhere, namesakes, rois_of
+from simulator.case.dicom_slices import ct_series
 from simulator.case.geometry import Grid, Volume, cropped
 from simulator.case.naming import StructureNames, select_structures
 from simulator.case.sources import DicomCase, DoseIs
@@ -45,7 +46,7 @@ def load_dicom(asked: DicomCase) -> Case:
     facts = plan_facts(plan) if plan else None
     by_plan = _plans_of_doses(plans, structure_set, dose_files)
     doses = _read_doses(dose_files, facts, by_plan, asked.dose_is)
-    ct_slices = _ct_series(files, structure_set)
+    ct_slices = ct_series(files, structure_set)
     drawn = _Drawn.on(structure_set, ct_heights(ct_slices), _frames_used(dose_files, ct_slices, plan), asked)
     names = drawn.names
     kept = select_structures(drawn.regions, drawn.kinds, drawn.problems, names, asked.target, asked.structures)
@@ -319,30 +320,6 @@ def _extent(lower: Sequence[float] | np.ndarray, upper: Sequence[float] | np.nda
         ", ".join(f"{axis} {low:.1f} to {high:.1f}" for axis, low, high in zip("xyz", lower, upper, strict=True))
         + " mm"
     )
-
-
-def _ct_series(files: Sequence[DicomFile], structure_set: DicomFile) -> list[DicomFile]:
-    """Slices of the series that the structure set was drawn on, else of the only one in its frame of reference."""
-    frames = structure_set.frame_uids
-    series: dict[str, list[DicomFile]] = {}
-    for f in of_kind(files, "CT"):
-        if not frames or not f.frame_uids or f.frame_uids & frames:
-            series.setdefault(str(f.header.get("SeriesInstanceUID", "")), []).append(f)
-    referenced = {
-        str(s.get("SeriesInstanceUID", ""))
-        for frame in items(structure_set.header, "ReferencedFrameOfReferenceSequence")
-        for study in items(frame, "RTReferencedStudySequence")
-        for s in items(study, "RTReferencedSeriesSequence")
-    }
-    drawn_on = [slices for uid, slices in series.items() if uid in referenced] or list(series.values())
-    if len(drawn_on) > 1:
-        drawn_on = [slices for slices in drawn_on if len(slices) > 1] or drawn_on
-    if len(drawn_on) > 1:
-        raise CaseError(
-            f"{len(drawn_on)} CT series share the structure set's frame of reference and it does not say on which it "
-            "was drawn; keep one series in the folder"
-        )
-    return drawn_on[0] if drawn_on else []
 
 
 def _density(

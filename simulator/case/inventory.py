@@ -31,6 +31,7 @@ from simulator.case.entries import (
     volume_in_words,
 )
 from simulator.case.geometry import Grid, Volume
+from simulator.case.nifti import nifti_files
 from simulator.case.traces import Trace, one_record, read_trace
 from simulator.conventions import CC_PER_MM3
 from simulator.reading import reading
@@ -53,13 +54,18 @@ def inventory(path: str | Path) -> Inventory:
     single = read_file(root, root.name) if root.is_file() else None
     found.dicom(with_whole_doses(scan(root)) if root.is_dir() else [single] if single else [])
     seen = found.dicom_paths
+    if root.is_dir() and (volumes := nifti_files(root)):
+        seen = seen | set(volumes.values())
+        found.nifti(root)
     for file in [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file()):
         if file not in seen:
             found.file(file, file.name if root.is_file() else file.relative_to(root).as_posix())
     result = found.result(str(path))
     if not (result.images or result.structures or result.doses or result.plans or result.traces):
         why = "\n".join(["", *found.problems])
-        raise CaseError(f"{path}: nothing found that can be read (DICOM-RT, .npz case, .nrrd dose, motion trace){why}")
+        raise CaseError(
+            f"{path}: nothing found that can be read (DICOM-RT, .npz case, NIfTI, .nrrd dose, motion trace){why}"
+        )
     return result
 
 
@@ -110,6 +116,10 @@ class _Found:
                 self.traces.append(_trace_entry(name, trace))
             else:
                 self.other_files.append(name)
+
+    def nifti(self, folder: Path) -> None:
+        with self._noting(folder.name):
+            self._archive(folder, folder.name)
 
     def dicom(self, files: Sequence[DicomFile]) -> None:
         self.dicom_paths = {path for f in files for path in f.paths}

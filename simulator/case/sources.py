@@ -56,9 +56,12 @@ class BallTarget(Spec):
 
 
 class ArchiveCase(Spec):
-    """A case file (.npz with CT, label masks and, where wanted, dose)."""
+    """A case file (.npz with CT, label masks and, where wanted, dose), or a folder of NIfTI files."""
 
-    file: str = Field(description="path, relative to the study file")
+    file: str = Field(
+        description="path of an .npz file, or of a folder of NIfTI files (`ct`, `dose`, a mask for each structure), relative "
+        "to the study file"
+    )
     target: str = Field("GTV", description="name of the target structure")
     ball: BallTarget | None = Field(None, description="a spherical target, for an anatomy that has none")
     structures: tuple[str, ...] | None = Field(None, description="structures to evaluate; all of them when absent")

@@ -214,24 +214,55 @@ def report(folder: Annotated[Path, typer.Argument(help="results folder", metavar
 def export(
     folder: Annotated[Path, typer.Argument(help="results folder", metavar="DIR")],
     strategy: Annotated[str, typer.Option(help="strategy, as named in the results")],
-    out: Annotated[Path, typer.Option(help="RTDOSE file to write")],
-    map_name: Annotated[str, typer.Option("--map", help="nominal, mean, sd, or a percentile such as p95")] = "mean",
+    out: Annotated[Path, typer.Option(help="RTDOSE or RTSTRUCT file to write")],
+    map_name: Annotated[
+        str | None, typer.Option("--map", help="nominal, mean (the default), sd, or a percentile such as p95")
+    ] = None,
+    ptv: Annotated[
+        bool,
+        typer.Option("--ptv", help="structures in place of a map: planning target, PTV, and PTV for a probability"),
+    ] = False,
+    probability: Annotated[
+        float | None, typer.Option(help="of the latter, such as 0.9 (default: the study's wanted coverage)")
+    ] = None,
     reference: Annotated[
-        Path | None, typer.Option(help="DICOM file of the patient whose identity and frame of reference the map takes")
+        Path | None,
+        typer.Option(help="DICOM file of the patient whose identity, frame of reference and CT slices the file takes"),
     ] = None,
 ) -> None:
-    """Write a dose map as DICOM RTDOSE for a planning system."""
+    """Write a dose map as DICOM RTDOSE, or PTVs as RTSTRUCT, for a planning system; either as NIfTI where --out is .nii.gz."""
+    from simulator.case.nifti import is_nifti
     from simulator.commands.export import export_rtdose
+    from simulator.commands.export_nifti import export_map, export_masks
+    from simulator.commands.export_structures import export_rtstruct
     from simulator.files import refuse_existing
     from simulator.results.file import open_results
+    from simulator.spec import ConfigError
 
+    if (ptv and map_name is not None) or (probability is not None and not ptv):
+        raise ConfigError(
+            "export: --map is for a dose map, --ptv and its --probability for structures; give one of them"
+        )
+    if is_nifti(out) and reference is not None:
+        raise ConfigError("export: NIfTI says nothing of a patient; leave --reference out, or name a .dcm file")
     refuse_existing(out)
     with open_results(folder) as results:
-        export_rtdose(results, strategy, map_name, out, reference)
-    say(f"wrote {out}")
-    if reference is None:
+        if ptv:
+            if is_nifti(out):
+                found = export_masks(results, strategy, out, probability=probability)
+            else:
+                found = export_rtstruct(results, strategy, out, reference, probability=probability)
+            console().print(text_table("Volumes", *found.rows()))
+            for note in found.notes:
+                tell(f"note: {note}")
+        elif is_nifti(out):
+            export_map(results, strategy, map_name or "mean", out)
+        else:
+            export_rtdose(results, strategy, map_name or "mean", out, reference)
+    say(f"wrote {out}" if not (ptv and is_nifti(out)) else f"wrote a mask for each volume beside {out}")
+    if reference is None and not is_nifti(out):
         say(
-            "note: without --reference the map has a frame of reference of its own, and does not register with any image"
+            "note: without --reference the file has a frame of reference of its own, and does not register with any image"
         )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from simulator.case.dicom_identity import within_long_string
 from simulator.case.dicom_write import write_rtdose
 from simulator.case.geometry import Grid
 from simulator.spec import ConfigError, did_you_mean
@@ -28,6 +29,22 @@ def export_rtdose(
     ConfigError : unknown strategy or map, or a reference for a phantom.
     CaseError : a reference that cannot be used, or is another patient's.
     """
+    dose = map_of(results, strategy, map_name)
+    _write(
+        dose,
+        results,
+        path,
+        reference,
+        kind="ERROR" if map_name == "sd" else "PHYSICAL",
+        what="nominal, without errors"
+        if map_name == "nominal"
+        else f"{map_name} of {results.attrs['n_courses']} courses",
+        strategy=strategy,
+    )
+
+
+def map_of(results: xr.DataTree, strategy: str, map_name: str) -> xr.DataArray:
+    """One dose map of the results (z, y, x) in Gy; see `export_rtdose`."""
     if "dose" not in results.children:
         raise ConfigError("export: these results hold no dose maps")
     maps = results["dose"].to_dataset()
@@ -39,21 +56,22 @@ def export_rtdose(
         raise ConfigError(
             f"export: {map_name} was not made for {strategy!r}; name it under maps.strategies and run the study again"
         )
-    _write(
-        dose,
-        results,
-        path,
-        reference,
-        kind="ERROR" if map_name == "sd" else "PHYSICAL",
-        summation="PLAN" if map_name == "nominal" else "MULTI_PLAN",
-        description=f"{map_name}: {strategy}, {results.attrs['n_courses']} courses, research use only",
-    )
+    return dose
+
+
+def grid_of(dose: xr.DataArray) -> Grid:
+    """The grid of a dose map (z, y, x)."""
+    axes = [dose[a].values.astype(float) for a in "xyz"]
+    x, y, z = (float(a[0]) for a in axes)
+    dx, dy, dz = (float(a[1] - a[0]) for a in axes)
+    nz, ny, nx = dose.shape
+    return Grid((x, y, z), (dx, dy, dz), (nz, ny, nx))
 
 
 def export_course(results: xr.DataTree, course: xr.Dataset, path: Path, reference: Path | None = None) -> None:
     """Write the dose of one course (`simulator.simulate_course`) of the results as RTDOSE; see `export_rtdose`."""
-    description = f"course {course.attrs['course']}: {course.attrs['strategy']}, research use only"
-    _write(course["dose"], results, path, reference, kind="PHYSICAL", summation="PLAN", description=description)
+    what, strategy = f"course {course.attrs['course']} of {results.attrs['n_courses']}", str(course.attrs["strategy"])
+    _write(course["dose"], results, path, reference, kind="PHYSICAL", what=what, strategy=strategy)
 
 
 def _write(
@@ -63,27 +81,28 @@ def _write(
     reference: str | Path | None,
     *,
     kind: str,
-    summation: str,
-    description: str,
+    what: str,
+    strategy: str,
 ) -> None:
-    axes = [dose[a].values.astype(float) for a in "xyz"]
-    x, y, z = (float(a[0]) for a in axes)
-    dx, dy, dz = (float(a[1] - a[0]) for a in axes)
-    nz, ny, nx = dose.shape
     about = results.attrs
-    if reference is not None and "phantom" in parse_yaml(about["config"], "config")[0].get("case", ()):
-        raise ConfigError("export: these results are of a phantom, which is no patient; leave --reference out")
+    refuse_patient_for_phantom(results, reference)
     write_rtdose(
         Path(path),
         dose.values,
-        Grid((x, y, z), (dx, dy, dz), (nz, ny, nx)),
+        grid_of(dose),
         kind=kind,
-        summation=summation,
-        description=description,
+        description=within_long_string(f"{what}: ", strategy, ""),
+        comment=f"{what}, not a plan's dose; research use only",
         pseudonym=str(about["name"]),
         reference=None if reference is None else Path(reference),
         frame_digest=str(about.get("frame_digest", "")),
     )
+
+
+def refuse_patient_for_phantom(results: xr.DataTree, reference: str | Path | None) -> None:
+    """Refuse a reference for the results of a phantom with a `ConfigError`."""
+    if reference is not None and "phantom" in parse_yaml(results.attrs["config"], "config")[0].get("case", ()):
+        raise ConfigError("export: these results are of a phantom, which is no patient; leave --reference out")
 
 
 def _map(maps: xr.Dataset, name: str) -> xr.DataArray:

@@ -7,21 +7,17 @@ import numpy as np
 import xarray as xr
 
 from simulator.answers.one_course import course_dataset
-from simulator.execution.checkpoint import changes_between, identity_text
-from simulator.execution.folder import inputs_of
-from simulator.execution.problems import identity_of, problem_of
 from simulator.execution.splitting import Task
+from simulator.execution.unchanged import place_of, refuse_sweep, unchanged_problem
 from simulator.parallel import SerialExecutor
 from simulator.plan.quality import Plan
 from simulator.population.bands import at_percentile
 from simulator.problem.problem import Problem
-from simulator.results.views import sweep_axes
 from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.simulation.one_course import doses_of_course, errors_of_course
 from simulator.simulation.plans import in_turn, make_plans
 from simulator.simulation.work import prepare_work
-from simulator.spec import ConfigError, SimulatorError, did_you_mean
-from simulator.study_file.loading import parse_study
+from simulator.spec import ConfigError, SimulatorError
 
 
 def simulate_course(
@@ -50,13 +46,12 @@ def simulate_course(
     ConfigError : no such strategy, course or metric, a sweep, or a file that the study was made of has changed.
     SimulatorError : the course has other metrics than the results, as on a processor that rounds differently.
     """
-    if sweep_axes(results):
-        raise ConfigError("course: these are the results of a sweep; name one of its points, such as points/00000")
+    refuse_sweep(results, "course")
     metrics = results["metrics"].to_dataset()
-    place = _place("strategy", strategy, [str(s) for s in metrics["strategy"].values])
+    place = place_of("strategy", strategy, [str(s) for s in metrics["strategy"].values], "course")
     stored = metrics["value"].isel(strategy=place)
     number = _number(results, stored, course, percentile, of)
-    problem = _unchanged_problem(results)
+    problem = unchanged_problem(results, "course")
     task, first, n = _where_simulated(results, problem, place, number)
     own, at = problem.strategies[place], number - first
     runs = task.blocks(problem.config.numerics.block_courses).values()
@@ -69,12 +64,6 @@ def simulate_course(
     errors = errors_of_course(problem, own, draws, delivery, at)
     about = {"strategy": strategy, "course": number, "name": results.attrs["name"], "target": problem.targets[0].name}
     return course_dataset(results, problem, place, number, errors, doses).assign_attrs(about)
-
-
-def _place(what: str, name: str, names: list[str]) -> int:
-    if name not in names:
-        raise ConfigError(f"course: no {what} {name!r} in these results{did_you_mean(name, names, 0.1)}")
-    return names.index(name)
 
 
 def _number(
@@ -92,7 +81,9 @@ def _number(
         return course
     if percentile is None or not (math.isfinite(percentile) and 0 <= percentile <= 100):
         raise ConfigError(f"course: a percentile lies within 0 and 100, not at {percentile:g}")
-    metric = _place("metric", of or str(_looked_at(results).attrs["metric"]), [str(m) for m in stored["metric"].values])
+    metric = place_of(
+        "metric", of or str(_looked_at(results).attrs["metric"]), [str(m) for m in stored["metric"].values], "course"
+    )
     return at_percentile(stored.isel(metric=metric).values, percentile)
 
 
@@ -100,20 +91,6 @@ def _looked_at(results: xr.DataTree) -> xr.Dataset:
     if "courses" not in results.children:
         raise ConfigError("course: these results do not say how their courses were simulated; run the study again")
     return results["courses"].to_dataset()
-
-
-def _unchanged_problem(results: xr.DataTree) -> Problem:
-    """The study of the results with its anatomy, made of the very files that it was made of."""
-    about = results.attrs
-    problem = problem_of(parse_study(about["config"], "results.nc"))
-    earlier = identity_text(about["simulator_version"], about["config"], inputs_of(results))
-    changed = changes_between(earlier, identity_of(problem))
-    if changed:
-        raise ConfigError(
-            f"course: the study is not what it was when these results were made ({changed}); put back what it was, or run "
-            "the study again"
-        )
-    return problem
 
 
 def _where_simulated(results: xr.DataTree, problem: Problem, place: int, number: int) -> tuple[Task, int, int]:

@@ -182,6 +182,11 @@ class ImportedDoses(PlanModelKind):
         itv = self.planning_structure
         return super().planning_target(case, target, path_mm) if itv is None else drawn(case, "itv", itv)
 
+    def ptv(self, order: Order) -> TargetVolume:
+        """The PTV as drawn or, where none is named, the planning target grown by the margin; for what `of` gives."""
+        (entry,) = self.doses
+        return order.ptv if entry.ptv is None else entry.ptv_in(order.case, order.target, order.expansion)
+
     @property
     def planning_volumes(self) -> frozenset[str]:
         """PTVs, ITVs and planning-risk volumes as drawn."""
@@ -209,7 +214,7 @@ class ImportedDoses(PlanModelKind):
     def _dose_and_ptv(self, order: Order) -> tuple[ImportedDose, TargetVolume]:
         (entry,) = self.doses
         case, expansion = order.case, order.expansion
-        imported, ptv = entry.dose_in(case), entry.ptv_in(case, order.target, expansion)
+        imported, ptv = entry.dose_in(case), self.ptv(order)
         if not imported.dose_gy.grid.contains(ptv.surface_mm).all():
             which = f"the PTV of margin {_words_of(expansion)}" if entry.ptv is None else f"its PTV {entry.ptv!r}"
             raise CaseError(

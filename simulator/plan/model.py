@@ -139,6 +139,10 @@ class PlanModelKind(Spec):
         """What margins are added to: a target at every position (n, 3) of a path, or what was drawn in its place."""
         return planning_target(target.region, path_mm)
 
+    def ptv(self, order: Order) -> TargetVolume:
+        """What a plan of the order covers: the planning target grown by the margin, or what was drawn in its place."""
+        return order.ptv
+
     @property
     def planning_volumes(self) -> frozenset[str]:
         """Structures that were drawn for planning, and are no tissue of their own."""
