@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from simulator.simulation.courses import deliver_courses as deliver_courses
     from simulator.spec import SimulatorError as SimulatorError
     from simulator.study_file.loading import load_study as load_study
+    from simulator.study_file.shipped import example as example
 
     __version__: str
 
@@ -27,6 +28,7 @@ __all__ = [
     "__version__",
     "course_draws",
     "deliver_courses",
+    "example",
     "executor_with",
     "export_rtdose",
     "load_case",
@@ -43,6 +45,7 @@ _HOME = {
     "SimulatorError": "simulator.spec",
     "course_draws": "simulator.simulation.courses",
     "deliver_courses": "simulator.simulation.work",
+    "example": "simulator.study_file.shipped",
     "executor_with": "simulator.execution.executors",
     "export_rtdose": "simulator.commands.export",
     "load_case": "simulator.case.loading",
