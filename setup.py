@@ -1,10 +1,12 @@
-"""The shipped studies live in configs/ and are simulator/configs in a wheel; everything else stands in pyproject.toml."""
+"""The shipped studies and their filed results are part of a wheel; everything else stands in pyproject.toml."""
 
 import shutil
 from pathlib import Path
 
 from setuptools import setup
 from setuptools.command.build_py import build_py
+
+BESIDE = {"configs": "configs", "results/reference": "reference"}  # in the checkout: in the package
 
 
 class WithStudies(build_py):
@@ -14,7 +16,9 @@ class WithStudies(build_py):
         """Build."""
         super().run()
         if not self.editable_mode:
-            shutil.copytree("configs", Path(self.build_lib) / "simulator" / "configs", dirs_exist_ok=True)
+            for source, target in BESIDE.items():
+                place = Path(self.build_lib) / "simulator" / target
+                shutil.copytree(source, place, ignore=shutil.ignore_patterns("*.py"), dirs_exist_ok=True)
 
 
 setup(cmdclass={"build_py": WithStudies})

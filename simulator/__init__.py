@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from simulator import plots as plots
     from simulator.answers.rare import rare_event_probability as rare_event_probability
+    from simulator.case.dicom_invented import invented_patient as invented_patient
     from simulator.case.loading import load_case as load_case
+    from simulator.commands.errors import errors_found as errors_found
     from simulator.commands.export import export_rtdose as export_rtdose
     from simulator.execution.executors import executor_with as executor_with
     from simulator.execution.one_course import simulate_course as simulate_course
@@ -28,9 +30,11 @@ __all__ = [
     "__version__",
     "course_draws",
     "deliver_courses",
+    "errors_found",
     "example",
     "executor_with",
     "export_rtdose",
+    "invented_patient",
     "load_case",
     "load_study",
     "open_results",
@@ -45,9 +49,11 @@ _HOME = {
     "SimulatorError": "simulator.spec",
     "course_draws": "simulator.simulation.courses",
     "deliver_courses": "simulator.simulation.work",
+    "errors_found": "simulator.commands.errors",
     "example": "simulator.study_file.shipped",
     "executor_with": "simulator.execution.executors",
     "export_rtdose": "simulator.commands.export",
+    "invented_patient": "simulator.case.dicom_invented",
     "load_case": "simulator.case.loading",
     "load_study": "simulator.study_file.loading",
     "open_results": "simulator.results",

@@ -6,15 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pydicom
 import pytest
 from typer.testing import CliRunner
 
 import simulator
+from simulator.case.dicom_invented import MARGINS_MM, RADIUS_MM, dose_gy
 from simulator.commands.cli import app
 from simulator.spec import ConfigError
 from simulator.study_file.json_schema import FILE
 from simulator.study_file.loading import load_study
 from simulator.study_file.shipped import examples
+from simulator.study_file.starter import starter_study
 
 ROOT = Path(__file__).parents[1]
 RUN = CliRunner().invoke
@@ -23,7 +26,7 @@ RUN = CliRunner().invoke
 def test_every_shipped_study_is_listed_with_what_it_is_and_needs():
     files = [*(ROOT / "configs").glob("*.yaml"), *(ROOT / "configs").glob("*.csv")]
     rows = {name: (what, needs) for name, what, needs in examples()}
-    assert sorted(rows) == sorted(path.stem for path in files)
+    assert sorted(rows) == sorted(["invented_patient", *(path.stem for path in files)])
     assert all(what.endswith((".", "?", ")")) and len(what) > 30 for what, _ in rows.values()), rows
     assert {name for name, (_, needs) in rows.items() if needs} == {"dicom_lung_sbrt", "dicom_pelvis_rtdose"}
     listed = RUN(app, ["examples"]).stdout
@@ -48,6 +51,28 @@ def test_a_copy_is_the_study_with_the_schema_that_it_names(tmp_path, monkeypatch
     assert (tmp_path / "shift_log.csv").read_bytes() == (ROOT / "configs" / "shift_log.csv").read_bytes()
     again = RUN(app, ["examples", "pelvic_node", "--out", "mine.yaml"])
     assert str(again.exception) == "mine.yaml: exists already; choose another file with --out"
+
+
+def test_an_invented_patient_is_a_folder_that_a_study_starts_from(tmp_path):
+    place = tmp_path / "patient"
+    for _ in "twice":
+        assert RUN(app, ["examples", "invented_patient", "--out", str(place)]).exit_code == 0
+    assert len(list(place.glob("*.dcm"))) == 7
+    starter = starter_study("mediastinal", place)
+    assert "margins_mm: [3, 5, 8]   # those of the doses" in starter
+    case = simulator.load_case(place, rtdoses=["RD.PTV_5mm.dcm"])
+    assert case.gtv.volume_cc == pytest.approx(3.05, rel=0.03)
+    with pytest.raises(ConfigError, match="holds files that the simulator did not write"):
+        simulator.invented_patient(ROOT / "docs")
+
+
+def test_the_dose_of_an_invented_plan_is_the_prescription_at_the_edge_of_its_ptv(tmp_path):
+    for margin_mm in MARGINS_MM:
+        assert dose_gy(RADIUS_MM + margin_mm, margin_mm) == pytest.approx(50)
+    data = pydicom.dcmread(simulator.invented_patient(tmp_path / "p") / "RD.PTV_5mm.dcm")
+    gray = data.pixel_array * float(data.DoseGridScaling)
+    assert gray[20, 20, 20] == pytest.approx(dose_gy(0, 5), abs=1e-3)
+    assert gray[20, 20, 26] == pytest.approx(dose_gy(15, 5), abs=1e-3)
 
 
 def test_a_starter_study_names_the_schema_beside_it(tmp_path):

@@ -193,11 +193,15 @@ def compare(
 def validate(
     out: Annotated[Path, typer.Option(help="folder for commissioning.html and commissioning.csv")] = Path("validation"),
     quick: Annotated[bool, typer.Option("--quick", help="leave out the checks that take long")] = False,
+    studies: Annotated[
+        bool, typer.Option("--studies", help="in place of them, compare the shipped studies with their filed results")
+    ] = False,
 ) -> None:
     """Commission the simulator here: simulated against closed forms and published values. Takes a minute or two."""
     from simulator.commands.commissioning import commission
+    from simulator.commands.reference_studies import reference_groups
 
-    done = commission(out, say, quick=quick)
+    done = commission(out, say, quick=quick, others=reference_groups(quick=quick) if studies else None)
     rows = [
         (
             c.group,

@@ -4,12 +4,14 @@ import shutil
 from pathlib import Path
 
 import simulator
+from simulator.case.dicom_invented import invented_patient
 from simulator.files import refuse_existing
 from simulator.spec import ConfigError, did_you_mean
 from simulator.study_file.json_schema import FILE, write_schema
 
 _PACKAGE = Path(simulator.__file__).parent
 _OF_OWN_DATA = ("dicom:", "file:")
+_PATIENT = "invented_patient"
 
 
 def example(name: str) -> Path:
@@ -25,7 +27,9 @@ def example(name: str) -> Path:
     """
     known = _shipped()
     if name not in known:
-        raise ConfigError(f"no example is called {name!r}; they are {', '.join(known)}{did_you_mean(name, known)}")
+        raise ConfigError(
+            f"no example is called {name!r}; they are {', '.join([*known, _PATIENT])}{did_you_mean(name, known)}"
+        )
     return known[name]
 
 
@@ -39,16 +43,25 @@ def examples() -> list[tuple[str, str, str]]:
             continue
         needs = "your own data" if any(line.strip().startswith(_OF_OWN_DATA) for line in lines) else ""
         rows.append((name, lines[0].removeprefix("# "), needs))
-    return rows
+    return [
+        *rows,
+        (
+            _PATIENT,
+            "A folder of DICOM-RT files of nobody: a node, two organs, and a plan for each of three margins.",
+            "",
+        ),
+    ]
 
 
 def copy_example(name: str, out: Path | None = None) -> Path:
-    """Copy an example to a file, by default of its own name here; beside a study the schema that its first line names.
+    """Copy an example to a file or folder, by default of its own name here; beside a study the schema of its first line.
 
     Raises
     ------
     ConfigError : unknown name, or a file that is there already.
     """
+    if name == _PATIENT:
+        return invented_patient(out or Path(name))
     source = example(name)
     path = out or Path(source.name)
     refuse_existing(path)
@@ -58,8 +71,18 @@ def copy_example(name: str, out: Path | None = None) -> Path:
     return path
 
 
+def reference(name: str) -> Path:
+    """Path of the filed summary of a shipped study."""
+    return _folder("reference", "results/reference") / f"{name}.csv"
+
+
 def _shipped() -> dict[str, Path]:
-    """Files by name: in the package, or in the checkout that it is run from."""
-    folders = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
-    folder = next((f for f in folders if f.is_dir()), folders[0])
-    return {path.stem: path for path in sorted(folder.glob("*.*")) if path.suffix in (".yaml", ".csv")}
+    """Studies and tables by name."""
+    paths = sorted(_folder("configs", "configs").glob("*.*"))
+    return {path.stem: path for path in paths if path.suffix in (".yaml", ".csv")}
+
+
+def _folder(in_package: str, in_checkout: str) -> Path:
+    """Of the installed package, or of the checkout that it is run from."""
+    installed = _PACKAGE / in_package
+    return installed if installed.is_dir() else _PACKAGE.parent / in_checkout
