@@ -1,4 +1,4 @@
-"""Write docs/shift_log.csv, the record of an invented clinic as spreadsheets with decimal commas export it, and its picture."""
+"""Write configs/shift_log.csv, an invented clinic's record as spreadsheets with decimal commas export it, and its picture."""
 
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ SYSTEMATIC_MM, RANDOM_MM, SHAPE = (1.5, 2.0, 2.5), (1.5, 1.5, 2.0), 4.0
 FRACTIONS = (3, 5, 5, 5, 8)
 HEADER = ("Patient ID", "Fx", "Date", "Lat (cm)", "Lng (cm)", "Vrt (cm)")
 HERE = Path(__file__).parent
+TABLE = HERE.parent / "configs" / "shift_log.csv"
 
 
 def shift_log() -> str:
@@ -40,7 +41,7 @@ def shift_log() -> str:
 
 
 if __name__ == "__main__":
-    (HERE / "shift_log.csv").write_text(shift_log(), encoding="utf-8")
-    found = errors_found(HERE / "shift_log.csv", "iec61217")
+    TABLE.write_text(shift_log(), encoding="utf-8")
+    found = errors_found(TABLE, "iec61217")
     figure = record_of_shifts(found.record, found.shifts.classical, found.shifts.posterior)
     figure.savefig(HERE / "images" / "errors.png", dpi=90)

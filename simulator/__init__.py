@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from simulator import plots as plots
     from simulator.answers.rare import rare_event_probability as rare_event_probability
+    from simulator.case.dicom_invented import invented_patient as invented_patient
     from simulator.case.loading import load_case as load_case
+    from simulator.commands.errors import errors_found as errors_found
     from simulator.commands.export import export_rtdose as export_rtdose
     from simulator.commands.export_structures import export_rtstruct as export_rtstruct
     from simulator.execution.executors import executor_with as executor_with
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from simulator.simulation.courses import deliver_courses as deliver_courses
     from simulator.spec import SimulatorError as SimulatorError
     from simulator.study_file.loading import load_study as load_study
+    from simulator.study_file.shipped import example as example
 
     __version__: str
 
@@ -28,9 +31,12 @@ __all__ = [
     "__version__",
     "course_draws",
     "deliver_courses",
+    "errors_found",
+    "example",
     "executor_with",
     "export_rtdose",
     "export_rtstruct",
+    "invented_patient",
     "load_case",
     "load_study",
     "open_results",
@@ -45,9 +51,12 @@ _HOME = {
     "SimulatorError": "simulator.spec",
     "course_draws": "simulator.simulation.courses",
     "deliver_courses": "simulator.simulation.work",
+    "errors_found": "simulator.commands.errors",
+    "example": "simulator.study_file.shipped",
     "executor_with": "simulator.execution.executors",
     "export_rtdose": "simulator.commands.export",
     "export_rtstruct": "simulator.commands.export_structures",
+    "invented_patient": "simulator.case.dicom_invented",
     "load_case": "simulator.case.loading",
     "load_study": "simulator.study_file.loading",
     "open_results": "simulator.results.file",

@@ -127,8 +127,22 @@ _Length = Annotated[float, Field(ge=0, le=50)]
 _Position = Annotated[float, Field(ge=-5000, le=5000)]
 _Angle = Annotated[float, Field(ge=-360, le=360)]
 _Turn = Annotated[float, Field(ge=0, le=20)]
-Mm3 = Annotated[tuple[_Shift, _Shift, _Shift], BeforeValidator(_three_axes)]
-NonNegativeMm3 = Annotated[tuple[_Length, _Length, _Length], BeforeValidator(_three_axes)]
-PositionMm3 = Annotated[tuple[_Position, _Position, _Position], BeforeValidator(_three_axes)]
-Deg3 = Annotated[tuple[_Angle, _Angle, _Angle], BeforeValidator(_three_axes)]
-SdDeg3 = Annotated[tuple[_Turn, _Turn, _Turn], BeforeValidator(_three_axes)]
+Mm3 = Annotated[
+    tuple[_Shift, _Shift, _Shift],
+    BeforeValidator(_three_axes, json_schema_input_type=_Shift | tuple[_Shift, _Shift, _Shift]),
+]
+NonNegativeMm3 = Annotated[
+    tuple[_Length, _Length, _Length],
+    BeforeValidator(_three_axes, json_schema_input_type=_Length | tuple[_Length, _Length, _Length]),
+]
+PositionMm3 = Annotated[
+    tuple[_Position, _Position, _Position],
+    BeforeValidator(_three_axes, json_schema_input_type=_Position | tuple[_Position, _Position, _Position]),
+]
+Deg3 = Annotated[
+    tuple[_Angle, _Angle, _Angle],
+    BeforeValidator(_three_axes, json_schema_input_type=_Angle | tuple[_Angle, _Angle, _Angle]),
+]
+SdDeg3 = Annotated[
+    tuple[_Turn, _Turn, _Turn], BeforeValidator(_three_axes, json_schema_input_type=_Turn | tuple[_Turn, _Turn, _Turn])
+]

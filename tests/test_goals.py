@@ -24,6 +24,7 @@ from simulator.spec import ConfigError
         ("Liver CV19.1Gy >= 700 cc", "Liver CV19.1Gy", "cc", ">=", 700),
         ("PTV V95% >= 99", "PTV V95%", "%", ">=", 99),
         ("Heart gEUD(a=8) <= 12", "Heart gEUD(a=8)", "Gy", "<=", 12),
+        ("GTV DC0.035cc >= 95%", "GTV DC0.035cc", "%", ">=", 95),
         ("GTV Dmin > 45", "GTV Dmin", "Gy", ">", 45),
     ],
 )
@@ -41,6 +42,7 @@ def test_goals_are_read_as_physicists_write_them(text, metric, unit, operator, l
         ("Tumor Bed D98% >= 95%", "a structure whose name has blanks needs another name, by case.aliases"),
         ("SpinalCord D0.035 <= 20 Gy", "SpinalCord D0.035: say of what, D0.035cc or D0.035%"),
         ("GTV D0cc >= 95%", "larger than 0 cc"),
+        ("GTV DC0cc >= 95%", "larger than 0 cc"),
         ("GTV D120% >= 95%", "lies in 0-100"),
         ("Lungs V20Gy <= 30 Gy", "its limit is in % or cc, not in Gy"),
         ("Liver CV19Gy >= 700 Gy", "its limit is in cc or %, not in Gy"),
@@ -92,6 +94,21 @@ def test_metrics_of_a_known_distribution():
     np.testing.assert_allclose(values, [30, 10, 40, 90, 70, d4, np.sqrt(1000), 7, 3, 30], rtol=1e-6)
 
 
+def test_the_dose_outside_the_coldest_cc_is_that_of_the_rest():
+    """2 of 10 cc are cold, whichever they are; where courses differ in volume, of each its own; a whole target may be cold."""
+    dose = np.array([[10.0, 20.0, 30.0, 40.0], [40.0, 30.0, 20.0, 10.0]], np.float32)
+    metrics = [parse_metric("X", name) for name in ("DC2cc", "D80%", "D8cc", "DC15cc")]
+    volume = np.array([1.0, 2.0, 3.0, 4.0])
+    values = evaluate_metrics(metrics, dose, volume, 50.0)
+    np.testing.assert_array_equal(values[:, 0], values[:, 1])
+    np.testing.assert_array_equal(values[:, 0], values[:, 2])
+    np.testing.assert_array_equal(values[:, 3], [40, 40])
+    smaller = evaluate_metrics(metrics[:2], dose, np.stack([volume, volume / 5]), 50.0)
+    np.testing.assert_array_equal(smaller, [[20, 20], [40, 10]])
+    with pytest.raises(ConfigError, match=r"goal on 'X DC2cc': X has only 1\.5 cc"):
+        metrics[0].check_volume(1.5)
+
+
 @pytest.mark.parametrize(("a", "expected"), [(1000, 40.0), (-1000, 10.0), (-10, 10.0), (0.001, 22.1)])
 def test_geud_is_finite_for_every_exponent(a, expected):
     """Near the maximum for large a, near the minimum for small ones, the geometric mean near 0; never inf."""
@@ -140,6 +157,9 @@ def test_goals_are_told_from_libraries_and_files():
         ("Cord D0.1cc >= 20 Gy", "Cord D0.035cc <= 10 Gy"),
         ("Heart Dmean >= 20 Gy", "Heart Dmax <= 10 Gy"),
         ("Heart Dmean <= 20 Gy", "Heart Dmin >= 30 Gy"),
+        ("GTV Dmin >= 95%", "GTV DC0.035cc <= 90%"),
+        ("GTV DC0.035cc >= 95%", "GTV DC0.1cc <= 90%"),
+        ("GTV DC0.035cc >= 60 Gy", "GTV Dmax <= 55 Gy"),
         ("GTV V95% >= 98%", "GTV V40Gy <= 90%"),
         ("Liver CV19Gy >= 700 cc", "Liver CV20Gy <= 600 cc"),
         ("GTV EQD2(3):D98% >= 60 Gy", "GTV EQD2(3):D2% <= 50 Gy"),
@@ -153,6 +173,7 @@ def test_goals_that_no_dose_can_meet_together_are_refused(texts):
 
 def test_goals_that_can_be_met_together_are_not_refused():
     texts = ["GTV D98% >= 95%", "GTV D98% >= 100%", "GTV D2% <= 125%", "GTV D99% <= 90%", "GTV Dmax >= 60 Gy",
+             "GTV DC0.035cc <= 90%", "GTV DC0.1cc >= 95%",
              "Heart D98% <= 5 Gy", "Heart V20Gy <= 10%", "Heart V20Gy >= 50 cc", "GTV BED(10):D98% <= 10 Gy",
              "Liver Dmean >= 20 Gy", "Liver Dmin <= 5 Gy", "Cord Dmax >= 30 Gy", "Cord Dmean <= 10 Gy"]  # fmt: skip
     check_goals([parse_goal(text) for text in texts], 50.0)
@@ -187,10 +208,10 @@ def test_points_left_out_count_where_their_doses_are():
     """Points of 30 and 20 Gy, 1 cc each, known alone of 10 cc: 2 cc are hotter and 6 cc colder."""
     dose, volume = np.array([[30.0, 20.0]], np.float32), np.ones(2)
     metrics = [parse_metric("X", "V25Gy", "cc"), parse_metric("X", "V25Gy"), parse_metric("X", "CV25Gy")]
-    metrics += [parse_metric("X", "D3cc"), parse_metric("X", "D35%")]
-    left_out = LeftOut(8.0, np.full(5, 2.0))
+    metrics += [parse_metric("X", "D3cc"), parse_metric("X", "D35%"), parse_metric("X", "DC7cc")]
+    left_out = LeftOut(8.0, np.full(6, 2.0))
     values = evaluate_metrics(metrics, dose, volume, 50.0, left_out=left_out)[0]
-    np.testing.assert_allclose(values, [3, 30, 7, 25, 20], rtol=1e-6)
+    np.testing.assert_allclose(values, [3, 30, 7, 25, 20, 25], rtol=1e-6)
 
 
 def test_extremes_are_those_of_the_surface_or_where_volumes_differ_of_the_points_inside():

@@ -135,11 +135,41 @@ def init(
 ) -> None:
     """Write a commented starter study."""
     from simulator.files import refuse_existing
+    from simulator.study_file.json_schema import FILE, write_schema
     from simulator.study_file.starter import starter_study
 
     refuse_existing(out)
-    out.write_text(starter_study(site, dicom), encoding="utf-8")
+    text = starter_study(site, dicom)
+    write_schema(out.with_name(FILE))
+    out.write_text(text, encoding="utf-8")
     say(f"wrote {out} for a {site} node (--site changes that); next: simulator check {out}")
+
+
+@app.command()
+def examples(
+    name: Annotated[str | None, typer.Argument(help="one of them, to copy", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="file to write (default: its own name, here)")] = None,
+) -> None:
+    """List the studies and invented data that come with the simulator, or copy one."""
+    from simulator.study_file.shipped import copy_example
+    from simulator.study_file.shipped import examples as shipped
+
+    if name is None:
+        console().print(text_table("simulator examples NAME copies one", ("name", "what", "needs"), shipped()))
+    else:
+        say(f"wrote {copy_example(name, out)}")
+
+
+@app.command()
+def schema(out: Annotated[Path | None, typer.Option(help="file to write (default: print it)")] = None) -> None:
+    """Print the JSON Schema of a study file, by which editors complete and check it."""
+    from simulator.study_file.json_schema import schema_text, write_schema
+
+    if out is None:
+        print(schema_text(), end="")
+    else:
+        write_schema(out)
+        say(f"wrote {out}")
 
 
 @app.command()
@@ -163,11 +193,15 @@ def compare(
 def validate(
     out: Annotated[Path, typer.Option(help="folder for commissioning.html and commissioning.csv")] = Path("validation"),
     quick: Annotated[bool, typer.Option("--quick", help="leave out the checks that take long")] = False,
+    studies: Annotated[
+        bool, typer.Option("--studies", help="in place of them, compare the shipped studies with their filed results")
+    ] = False,
 ) -> None:
     """Commission the simulator here: simulated against closed forms and published values. Takes a minute or two."""
     from simulator.commands.commissioning import commission
+    from simulator.commands.reference_studies import reference_groups
 
-    done = commission(out, say, quick=quick)
+    done = commission(out, say, quick=quick, others=reference_groups(quick=quick) if studies else None)
     rows = [
         (
             c.group,

@@ -25,8 +25,8 @@ BLOCK, TABLE, FIGURE, PAGE, DRAWS = "errors.yaml", "errors.csv", "errors.svg", "
 
 
 def errors_found(
-    path: Path,
-    convention: str | None,
+    path: str | Path,
+    convention: str | None = None,
     *,
     unit: str | None = None,
     measured: str = "before",
@@ -37,10 +37,23 @@ def errors_found(
 ) -> ErrorsFound:
     """Read a table of shifts, or a folder of spatial registrations, and estimate its errors.
 
+    Parameters
+    ----------
+    path : the table (CSV), or a folder of DICOM spatial registrations.
+    convention : signs and axes of a table, iec61217 or dicom. unit : mm or cm, where no column's name says it.
+    measured : when images were made: before correction, residual after it, or during the beam.
+    corrections : whether the table holds couch movements, which are minus the errors.
+    isocentre, image_isocentre : of a folder, "X,Y,Z" in mm. seed : of the sampler.
+
+    Returns
+    -------
+    `block` is the study's `uncertainty` as YAML text, `shifts.posterior` the draws, `shifts.classical` the usual estimates.
+
     Raises
     ------
     ConfigError, CaseError : a setting that is none of those named, or a record that cannot be used.
     """
+    path = Path(path)
     convention = convention or ("dicom" if path.is_dir() else None)
     for name, value, known in (("convention", convention, tuple(CONVENTIONS)), ("measured", measured, MEASURED)):
         if value not in known:

@@ -52,7 +52,7 @@ class MinimumDose(ExtremeDose):
 
     def axes(self, prescription_gy: float) -> dict[Hashable, float]:
         """At most the dose at any volume."""
-        return {"dose at percent": 100.0, "mean": 2.0}
+        return {"dose at percent": 100.0, "dose outside cold cc": 0.0, "mean": 2.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class MaximumDose(ExtremeDose):
 
     def axes(self, prescription_gy: float) -> dict[Hashable, float]:
         """At least the dose at any volume."""
-        return {"dose at percent": 0.0, "dose at cc": 0.0, "mean": 0.0}
+        return {"dose at percent": 0.0, "dose at cc": 0.0, "dose outside cold cc": -np.inf, "mean": 0.0}
 
 
 @dataclass(frozen=True, kw_only=True)

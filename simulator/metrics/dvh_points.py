@@ -77,6 +77,34 @@ class DoseAtCc(DoseAtVolume):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DoseOutsideColdCc(DoseAtVolume):
+    """Least dose to all but the coldest cc of the volume; DC0.035cc is the near-minimum of a target below 2 cc (ICRU 91).
+
+    Written D(V - 35 mm³) too; DC is the dose complement of planning systems.
+    """
+
+    spelling = "DC{cc:g}cc"
+    example = "DC0.035cc"
+    cc: float
+
+    def fault(self) -> str:
+        """None of the volume."""
+        return "" if self.cc > 0 else "the volume has to be larger than 0 cc"
+
+    def fits(self, volume_cc: float) -> bool:
+        """Some of the volume has to be left."""
+        return self.cc < volume_cc
+
+    def axes(self, prescription_gy: float) -> dict[Hashable, float]:
+        """The larger the cold part, the higher the least dose to the rest."""
+        return {"dose outside cold cc": -self.cc}
+
+    def hot_cc(self, total_cc: np.ndarray) -> np.ndarray:
+        """What the cold part leaves; a true target that is no larger has only its hottest point."""
+        return np.maximum(total_cc - self.cc, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class VolumeAtDose(Metric):
     """A volume above or below a dose, in percent or in cc."""
 

@@ -7,7 +7,14 @@ from typing import Literal
 
 from simulator.metrics.biology import BiologicalDose
 from simulator.metrics.dose_summaries import GeneralisedMeanDose, MaximumDose, MeanDose, MinimumDose
-from simulator.metrics.dvh_points import ColdVolumeAtGy, DoseAtCc, DoseAtPercent, VolumeAtGy, VolumeAtPercent
+from simulator.metrics.dvh_points import (
+    ColdVolumeAtGy,
+    DoseAtCc,
+    DoseAtPercent,
+    DoseOutsideColdCc,
+    VolumeAtGy,
+    VolumeAtPercent,
+)
 from simulator.metrics.metric import NUMBER, Metric
 from simulator.metrics.responses import ComplicationProbability, TumourControlProbability
 from simulator.spec import ConfigError
@@ -15,6 +22,7 @@ from simulator.spec import ConfigError
 KINDS: tuple[type[Metric], ...] = (
     DoseAtPercent,
     DoseAtCc,
+    DoseOutsideColdCc,
     MeanDose,
     MinimumDose,
     MaximumDose,

@@ -20,7 +20,9 @@ def _every_axis(value: Any) -> Any:
 
 
 _Shift = Annotated[float, Field(ge=-100, le=100)]
-_Found = Annotated[tuple[_Shift, _Shift, _Shift], BeforeValidator(_every_axis)]
+_Found = Annotated[
+    tuple[_Shift, _Shift, _Shift], BeforeValidator(_every_axis, json_schema_input_type=tuple[_Shift, _Shift, _Shift])
+]
 
 
 class ObservedFraction(Spec):

@@ -12,6 +12,7 @@ from simulator.case.inventory import inventory
 from simulator.case.tg263 import is_organ, standard_names
 from simulator.spec import ConfigError
 from simulator.study_file.checked_yaml import to_scalar
+from simulator.study_file.json_schema import FILE
 from simulator.study_file.own_plans import OwnPlan, entries, is_grid, margins_of, motions_of, own_plans
 from simulator.study_file.published import library_names
 
@@ -103,7 +104,9 @@ _PLAN = """  model: conformal-arc     # or your own plan for each margin, by fil
 
 _MARGINS = "[0, 3, 5, 8] # also [5, 5, 8] per axis, or van-herk"
 
-_STUDY = """# A study: what can go wrong, what is done about it, what counts as success.
+_STUDY = (
+    f"# yaml-language-server: $schema={FILE}\n"
+    """# A study: what can go wrong, what is done about it, what counts as success.
 # Every key is explained in docs/reference/configuration.md. Next: simulator check THIS_FILE
 name: {study}
 subject: {subject.line}
@@ -141,6 +144,7 @@ goals:
 courses: 2000
 seed: 1
 """
+)
 
 
 def starter_study(site: str, dicom: Path | None = None) -> str:

@@ -93,7 +93,7 @@ class Respiration(Source):
         None, description="`factor` alone: within what factor the amplitude at delivery is known; exact when absent"
     )
 
-    @field_validator("structures", mode="before")
+    @field_validator("structures", mode="before", json_schema_input_type=dict[str, TiedStructure | NonNegativeMm3])
     @classmethod
     def _accept_amplitudes(cls, value: Any) -> Any:
         if not isinstance(value, dict):
