@@ -49,6 +49,7 @@ def value_of(annotation: object) -> str:
 
 def section(name: str, command: typer.core.TyperCommand) -> list[str]:
     """Heading, purpose, example, arguments and options of one command."""
+    assert name in EXAMPLES, f"simulator {name} wants an example in docs/make_commands.py"
     hints = typing.get_type_hints(command.callback)
     arguments = [p for p in command.params if isinstance(p, typer.core.TyperArgument)]
     usage = " ".join((p.metavar or p.name).upper() for p in arguments)

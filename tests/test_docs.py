@@ -1,5 +1,6 @@
 """Documents that follow from the code are in step with it, and every key of a study has an example that is valid."""
 
+import re
 import runpy
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,12 @@ def test_every_key_of_a_study_is_explained():
     page = (DOCS / "reference" / "configuration.md").read_text(encoding="utf-8")
     unexplained = [line for line in page.splitlines() if line.startswith("| `") and line.endswith("|  |")]
     assert unexplained == []
+
+
+@pytest.mark.parametrize("section", ["tutorials", "how-to", "reference", "explanation"])
+def test_the_first_page_of_a_section_leads_to_all_others(section):
+    linked = set(re.findall(r"\]\(([\w-]+\.md)", (DOCS / section / "index.md").read_text(encoding="utf-8")))
+    assert {path.name for path in (DOCS / section).glob("*.md")} - {"index.md"} - linked == set()
 
 
 def specs_within(value: object) -> Iterator[Spec]:
