@@ -1,30 +1,26 @@
 """Write reference/configuration.md from the schema of the study file: `python docs/make_configuration.py`."""
 
+import re
 import types
 import typing
 from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
-from simulator.metrics.kinds import KINDS
 from simulator.spec import Spec
-from simulator.study_file.published import library_names
 from simulator.study_file.schema import StudyConfig
 
-HEAD = """# Configuration
+HERE = Path(__file__).parent
+HEAD = """# The study file
 
-Written by `docs/make_configuration.py` from the schema; a test keeps it in step. A study is a YAML file; unknown keys are
-errors. Lengths are in mm, doses in Gy, angles in degrees; per-axis values are (LR, AP, SI), and one number stands for all
-three. Numbers have bounds beyond which no clinic is; what lies outside is an error. Relative paths start from the study
-file's folder.
+Written by `docs/make_configuration.py` from the schema and the examples of `docs/keys.yaml`; a test keeps it in step. A study
+is a YAML file; unknown keys are errors that suggest the nearest known one. Lengths are in mm, doses in Gy, angles in degrees;
+per-axis values are (LR, AP, SI), and one number stands for all three. Numbers have bounds beyond which no clinic is; what
+lies outside is an error. Relative paths start from the study file's folder. How goals are written: [goals](goals.md).
 
-Goal libraries: {libraries}. A goal is written `STRUCTURE METRIC OP VALUE [unit]`; a dose limit in `%` is of the
-prescription. A metric of the dose may be taken of a biological dose, with the α/β in Gy: `EQD2(2):D0.035cc`, `BED(10):D98%`;
-dose limits are then in Gy. `TCP` and `NTCP` have their parameters under `biology`.
+Each section shows its keys as they stand in a study; values are examples, not recommendations.
 
-| metric | limit in | meaning |
-|---|---|---|
-{metrics}
+{contents}
 """
 
 
@@ -97,10 +93,18 @@ def shorten(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def examples() -> list[tuple[str, str]]:
+    """Name of a parameter object, and a part of a study that has one, of every example in keys.yaml."""
+    parts = re.split(r"^--- # (\w+)\n", (HERE / "keys.yaml").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
 def section(spec: type[Spec]) -> list[str]:
-    """Heading, first docstring paragraphs and table of one parameter object."""
+    """Heading, docstring, examples and table of one parameter object."""
     doc = (spec.__doc__ or "").strip()
     lines = [f"## {spec.__name__}", "", "\n".join(line.strip() for line in doc.splitlines()), ""]
+    for text in (text for name, text in examples() if name == spec.__name__):
+        lines += ["```yaml", text.rstrip(), "```", ""]
     lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
     for name, field in spec.model_fields.items():
         meaning = (field.description or "").replace("|", "\\|")
@@ -111,25 +115,39 @@ def section(spec: type[Spec]) -> list[str]:
     return [*lines, ""]
 
 
+def parameter_objects() -> list[type[Spec]]:
+    """Every parameter object of a study, the study first."""
+    found: list[type[Spec]] = [StudyConfig]
+    for spec in found:
+        for field in spec.model_fields.values():
+            found += [inner for inner in dict.fromkeys(specs_in(field.annotation)) if inner not in found]
+    return found
+
+
+def specs_below(annotation: object) -> list[type[Spec]]:
+    """Every parameter object that a type mentions, and those within them."""
+    found = specs_in(annotation)
+    for spec in found:
+        found += [s for f in spec.model_fields.values() for s in specs_in(f.annotation) if s not in found]
+    return list(dict.fromkeys(found))
+
+
+def contents() -> str:
+    """Under each key of a study the parameter objects that it may hold."""
+    keys = {key: specs_below(field.annotation) for key, field in StudyConfig.model_fields.items()}
+    lines = [
+        f"- `{key}`: " + " · ".join(f"[{s.__name__}](#{s.__name__.lower()})" for s in specs)
+        for key, specs in keys.items()
+        if specs
+    ]
+    return "\n".join(["[StudyConfig](#studyconfig) is the whole study. Under its keys:", "", *lines])
+
+
 def configuration_page() -> str:
     """The whole page."""
-    libraries = ", ".join(f"`{name}`" for name in library_names())
-    metrics = "\n".join(
-        f"| `{kind.example}` | {' or '.join(kind.limit_units)} | {(kind.__doc__ or '').splitlines()[0].rstrip('.')} |"
-        for kind in KINDS
-    )
-    lines = [HEAD.format(libraries=libraries, metrics=metrics)]
-    pending, seen = [StudyConfig], set()
-    while pending:
-        spec = pending.pop(0)
-        if spec in seen:
-            continue
-        seen.add(spec)
-        lines += section(spec)
-        for field in spec.model_fields.values():
-            pending += specs_in(field.annotation)
-    return "\n".join(lines)
+    lines = [line for spec in parameter_objects() for line in section(spec)]
+    return "\n".join([HEAD.format(contents=contents()), *lines])
 
 
 if __name__ == "__main__":
-    (Path(__file__).parent / "reference" / "configuration.md").write_text(configuration_page(), encoding="utf-8")
+    (HERE / "reference" / "configuration.md").write_text(configuration_page(), encoding="utf-8")

@@ -2,9 +2,11 @@
 
 import io
 import random
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -15,6 +17,7 @@ from test_folders import STUDY, simulator
 
 from simulator.execution.study import run_study
 from simulator.results.file import content_digest, open_results
+from simulator.results.layout import SCHEMA_VERSION
 from simulator.spec import SimulatorError
 from simulator.study_file.schema import StudyConfig
 
@@ -140,6 +143,37 @@ def test_results_of_an_earlier_version_open_without_a_digest_but_not_with_other_
     _edit(file, "metrics/value", _one_more)
     with pytest.raises(SimulatorError, match="its numbers are not those that were written"):
         open_results(file)
+
+
+def test_every_attribute_of_the_file_is_explained(folders):
+    page = (Path(__file__).parents[1] / "docs" / "reference" / "results_file.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"`(\w+)`", page.split("## Attributes of the file")[1].split("## Dimensions")[0]))
+    with open_results(folders / "r") as results:
+        assert set(results.attrs) - explained == set()
+
+
+def test_results_of_a_newer_layout_are_refused_and_of_a_later_minor_one_opened(folders, tmp_path):
+    file = copied(folders, tmp_path)
+
+    def state(version):
+        def change(stored, where):
+            stored.attrs["schema_version"] = version
+            stored.attrs["content_digest"] = content_digest(stored)
+
+        _edit(file, "/", change)
+
+    with open_results(file) as results:
+        assert results.attrs["schema_version"] == SCHEMA_VERSION
+    own = int(SCHEMA_VERSION.split(".")[0])
+    state(f"{own}.99")
+    open_results(file).close()
+    state(f"{own + 1}.0")
+    with pytest.raises(SimulatorError) as refused:
+        open_results(file)
+    assert str(refused.value) == (
+        f"{file}: the layout of these results is version {own + 1}.0, and this simulator reads versions up to {own}.x; "
+        "open them with a newer simulator"
+    )
 
 
 def test_the_digest_does_not_depend_on_how_the_file_is_packed(folders):

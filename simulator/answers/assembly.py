@@ -19,6 +19,7 @@ from simulator.population.intervals import mean_interval
 from simulator.problem.problem import Problem
 from simulator.problem.words import study_in_words
 from simulator.results.file import result_hash
+from simulator.results.layout import SCHEMA_VERSION
 from simulator.results.registry import DIRECTIONS, VARIABLES, group
 from simulator.study_file.loading import dump_study
 
@@ -105,6 +106,7 @@ def assemble(
     tree["dose"].attrs["target_centre_mm"] = target.structure.centroid_mm
     tree.attrs.update(
         simulator_version=__version__,
+        schema_version=SCHEMA_VERSION,
         config=dump_study(config),
         name=config.name,
         subject=config.subject,

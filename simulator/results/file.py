@@ -10,6 +10,7 @@ import xarray as xr
 
 from simulator import __version__
 from simulator.files import whole_file
+from simulator.results.layout import NewerLayoutError, require_known_layout
 from simulator.results.registry import VARIABLES, check_results
 from simulator.spec import SimulatorError
 
@@ -73,7 +74,7 @@ def open_results(path: str | Path) -> xr.DataTree:
 
     Raises
     ------
-    SimulatorError : there is no such file, it is not one of ours, or it was damaged or changed.
+    SimulatorError : there is no such file, it is not one of ours, it is of a newer layout, or it was damaged or changed.
     """
     file = results_file(path)
     if not file.is_file():
@@ -85,6 +86,8 @@ def open_results(path: str | Path) -> xr.DataTree:
         check_results(results)
         if result_hash(results) != results.attrs["result_hash"]:
             raise SimulatorError("its numbers are not those that were written")
+    except NewerLayoutError as error:
+        raise NewerLayoutError(f"{file}: {error}") from None
     except Exception as error:
         if results is not None:
             results.close()
@@ -106,6 +109,7 @@ def _require_unchanged(path: Path) -> None:
     with h5py.File(path, "r") as file:
         if "result_hash" not in file.attrs:
             raise SimulatorError("no run wrote it")
+        require_known_layout(file.attrs.get("schema_version"))
         stored = file.attrs.get(_DIGEST)
         if stored is None and file.attrs.get("simulator_version") != __version__:
             return

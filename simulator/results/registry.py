@@ -338,7 +338,7 @@ VARIABLES: dict[str, dict[str, Variable]] = {
     },
 }
 
-_OPTIONAL = ("dose", "knowledge", "budget", "weights", "courses", "leaves", "dose/sd", "dose/percentile")
+OPTIONAL = ("dose", "knowledge", "budget", "weights", "courses", "leaves", "dose/sd", "dose/percentile")
 
 DIRECTIONS = ("right", "left", "anterior", "posterior", "inferior", "superior")
 
@@ -357,12 +357,12 @@ def check_results(results: xr.DataTree) -> None:
     """Raise `SimulatorError` unless every variable is there with its dimensions (optional groups may be absent)."""
     for name, table in VARIABLES.items():
         if name not in results.children:
-            if name in _OPTIONAL:
+            if name in OPTIONAL:
                 continue
             raise SimulatorError(f"results have no group {name!r}: not a results.nc of this version")
         dataset = results[name].to_dataset()
         for key, variable in table.items():
-            if key not in dataset and f"{name}/{key}" in _OPTIONAL:
+            if key not in dataset and f"{name}/{key}" in OPTIONAL:
                 continue
             if key not in dataset or dataset[key].dims[dataset[key].ndim - len(variable.dims) :] != variable.dims:
                 raise SimulatorError(f"results: /{name}/{key} has to have dimensions {variable.dims}")
