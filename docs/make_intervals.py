@@ -56,7 +56,8 @@ def of_knowledge(axes: Axes) -> None:
     axes.set_xlabel("courses")
     for colour, name in zip(PALETTE, ("simulation", "knowledge"), strict=False):
         axes.plot([], [], color=colour, linewidth=5, label=name)
-    axes.legend(loc="lower right")
+    axes.set_ylim(40, 95)
+    axes.legend(loc="upper center", ncols=2)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from simulator.strategy import Strategy
 from simulator.study_file.schema import StudyConfig
 
 HERE = Path(__file__).parent
-N_FRACTIONS, N_COURSES, COURSE, SI = 8, 2000, 1, 2
+N_FRACTIONS, N_COURSES, COURSE, PATIENT, SI = 8, 2000, 1, 31, 2
 GUIDANCE = [
     "none",
     {"kind": "nal", "measured_fractions": 3},
@@ -82,7 +82,7 @@ def motion_management() -> plt.Figure:
     setting = problem.setting
     figure, row = plt.subplots(1, len(motion), figsize=(11.5, 2.7), sharey=True, constrained_layout=True)
     for axes, strategy in zip(row, problem.strategies, strict=True):
-        mm, weight = positions_mm(problem, strategy, COURSE, 1)
+        mm, weight = positions_mm(problem, strategy, PATIENT, 1)
         minutes = strategy_timeline(strategy, setting).time_min
         on = weight[0, 0] > 0
         target = problem.targets[0].name
