@@ -1,7 +1,7 @@
 """Walk five questions: a fresh environment, the one page that answers each, its commands as they stand, and their minutes.
 
-`python tests/walk.py [--courses 200] [--out docs/how-to/five_questions.md]` installs the checkout anew and writes the page. What a page
-calls path/to/... is invented data of the tests.
+`python tests/walk.py [--courses 200] [--out FILE]` installs the checkout anew and writes docs/how-to/five_questions.md. What a
+page calls path/to/... is invented data of the tests.
 """
 
 import argparse
@@ -21,11 +21,11 @@ INSTALL = "python -m pip install -c constraints.txt ."
 BLOCK = re.compile(r'^( *)```(sh|python|yaml title="([^"]+)")\n(.*?)^ *```', re.MULTILINE | re.DOTALL)
 HEAD = """# Five questions, walked
 
-`python tests/walk.py` follows the one page that answers each question in a fresh environment, with its commands as they stand{courses}. Minutes are of the
-wall clock on {processors} processors that had other work too. Installing took {install:.1f} minutes.
+`python tests/walk.py` follows the one page that answers each question in a fresh environment, with its commands as they stand{courses}.
+Minutes are of the clock, on {processors} processors that other work shared, and of the processors. Installing took {install[0]:.1f} ({install[1]:.1f}) minutes.
 
-| question | page | command | minutes |
-|---|---|---|---|
+| question | page | command | minutes, clock | processor |
+|---|---|---|---|---|
 """
 
 
@@ -69,19 +69,21 @@ def steps(question: Question, folder: Path) -> list[str]:
     return found
 
 
-def minutes_of(command: str, folder: Path, environment: Path) -> float:
-    """Run a command in a folder with an environment, and say how long it took."""
+def minutes_of(command: str, folder: Path, environment: Path) -> tuple[float, float]:
+    """Run a command in a folder with an environment, and say how long it took, on the clock and on the processors."""
     path = f"{environment / ('Scripts' if os.name == 'nt' else 'bin')}{os.pathsep}{os.environ['PATH']}"
-    began = time.monotonic()
+    began, before = time.monotonic(), os.times()
     done = subprocess.run(
         command, shell=True, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True
     )
     if done.returncode:
         sys.exit(f"{command}\n{done.stdout}{done.stderr}")
-    return (time.monotonic() - began) / 60
+    after = os.times()
+    busy = after.children_user + after.children_system - before.children_user - before.children_system
+    return (time.monotonic() - began) / 60, busy / 60
 
 
-def walked(question: Question, environment: Path, courses: int | None) -> list[tuple[str, float]]:
+def walked(question: Question, environment: Path, courses: int | None) -> list[tuple[str, float, float]]:
     """Every command of the page that answers a question, with its minutes."""
     folder = Path(tempfile.mkdtemp(prefix="walk-"))
     for name in ("configs", "docs"):
@@ -91,7 +93,7 @@ def walked(question: Question, environment: Path, courses: int | None) -> list[t
     rows = []
     for command in steps(question, folder):
         fewer = f" --courses {courses}" if courses and command.startswith("simulator run") else ""
-        rows.append((command, minutes_of(command + fewer, folder, environment)))
+        rows.append((command, *minutes_of(command + fewer, folder, environment)))
         print(f"{rows[-1][1]:6.1f} min  {command}", flush=True)
     return rows
 
@@ -109,9 +111,9 @@ def main() -> None:
     lines = [HEAD.format(courses=fewer, processors=os.cpu_count(), install=install)]
     for question in QUESTIONS:
         page = f"[{Path(question.page).stem}]({os.path.relpath(ROOT / 'docs' / question.page, asked.out.parent)})"
-        for i, (command, minutes) in enumerate(walked(question, environment, asked.courses)):
+        for i, (command, clock, busy) in enumerate(walked(question, environment, asked.courses)):
             first = (question.asked, page) if i == 0 else ("", "")
-            lines.append(f"| {first[0]} | {first[1]} | `{command}` | {minutes:.1f} |\n")
+            lines.append(f"| {first[0]} | {first[1]} | `{command}` | {clock:.1f} | {busy:.1f} |\n")
     asked.out.write_text("".join(lines), encoding="utf-8")
 
 
