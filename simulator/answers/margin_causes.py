@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from simulator.answers.margins import margin_families, recipes_of
+from simulator.answers.plan_edge import edge_of_dose, few_instants, part_percent, wanted_dose_gy
 from simulator.case.geometry import Grid, Volume
 from simulator.conventions import CC_PER_MM3
 from simulator.metrics.goals import Goal
@@ -21,7 +22,7 @@ from simulator.problem.margins import margin_spread
 from simulator.problem.problem import Problem
 from simulator.problem.target import Target
 from simulator.results.registry import VARIABLES
-from simulator.sampling.courses import TissueMotion, deliver, draw_courses
+from simulator.sampling.courses import deliver, draw_courses
 from simulator.simulation.courses import course_draws
 
 CAUSES = (
@@ -35,12 +36,8 @@ CAUSES = (
     "shape of the dose edge",
     "not explained by these",
 )
-_MOST_VISITS, _INSTANTS = 60_000, 5
+_MOST_VISITS = 60_000
 _SURE_ERRORS = 3.0
-_STEP_MM = 0.25
-_OUTSIDE_MM = 25.0
-_MOST_RAYS = 2000
-_N_POLAR, _N_AZIMUTH = 10, 12
 
 
 def explain_margins(problem: Problem, results: xr.DataTree, executor: Executor) -> xr.Dataset:
@@ -67,7 +64,7 @@ def _causes_mm(
     recipes = recipes_of(problem)
     causes = np.full((len(recipes), len(CAUSES), 6), np.nan)
     goal = target.wanted[0]
-    part = _part_percent(goal)
+    part = part_percent(goal)
     if len(target.wanted) > 1 or part is None or problem.setting.treated is not None:
         return causes
     margins = results["margins"].to_dataset().isel(series=row)
@@ -109,13 +106,6 @@ def _worlds(radius_mm: float, part: float) -> Iterator[tuple[float, float]]:
     yield radius_mm, part
 
 
-def _part_percent(goal: Goal) -> float | None:
-    """Share of the volume that has to get the goal's dose; None for other goals."""
-    if goal.operator not in (">=", ">") or goal.metric.is_biological:
-        return None
-    return goal.metric.part_percent
-
-
 def _delivered(
     problem: Problem,
     target: Target,
@@ -135,7 +125,7 @@ def _delivered(
     n_courses = max(100, _MOST_VISITS // (setting.n_fractions * setting.n_instants))
     draws = course_draws(problem, 0, min(n_courses, total_courses))
     motion = deliver(draw_courses(setting, draws), strategy, setting).motion(target.name)
-    shift, weight = _few_instants(motion, setting.n_fractions)
+    shift, weight = few_instants(motion, setting.n_fractions)
     delineation = target.uncertainty.delineation
     if delineation is not None:
         drawn = np.random.default_rng(problem.config.seed).standard_normal((len(shift), 1, 3))
@@ -149,20 +139,6 @@ def _delivered(
         yield required_margin(needed, coverage).at
 
 
-def _few_instants(motion: TissueMotion, n_fractions: int) -> tuple[np.ndarray, np.ndarray]:
-    """Displacements (course, k, 3) and weights (course, k) of a few groups of neighbouring instants in each fraction."""
-    n_courses, n_visits, _ = motion.shift_mm.shape
-    shift = motion.shift_mm.reshape(n_courses, n_fractions, n_visits // n_fractions, 3)
-    weight = motion.weight.reshape(shift.shape[:3])
-    order = np.argsort(shift[..., np.argmax(shift.var(axis=2).mean(axis=(0, 1)))], axis=2)
-    shift, weight = np.take_along_axis(shift, order[..., None], axis=2), np.take_along_axis(weight, order, axis=2)
-    groups = np.array_split(np.arange(shift.shape[2]), min(_INSTANTS, shift.shape[2]))
-    total = np.stack([weight[:, :, g].sum(axis=2) for g in groups], axis=2)
-    mean = np.stack([(weight[:, :, g, None] * shift[:, :, g]).sum(axis=2) for g in groups], axis=2)
-    mean /= np.maximum(total, 1e-12)[..., None]
-    return mean.reshape(n_courses, -1, 3), total.reshape(n_courses, -1)
-
-
 def _edge_of_plan(
     problem: Problem, results: xr.DataTree, target: Target, goal: Goal, at: list[int], required_mm: np.ndarray
 ) -> Edge:
@@ -172,25 +148,10 @@ def _edge_of_plan(
     candidates = np.array([ptvs[i].margin_mm for i in at])
     finite = np.where(np.isfinite(required_mm), required_mm, np.where(required_mm > 0, 99.0, 0.0))
     nearest = at[int(np.argmin(np.abs(candidates - finite).sum(axis=1)))]
-    ptv, dose = ptvs[nearest], results["dose"].to_dataset().isel(strategy=nearest)
+    dose = results["dose"].to_dataset().isel(strategy=nearest)
     x, y, z = (dose[axis].values.astype(float) for axis in "xyz")
     grid = Grid((x[0], y[0], z[0]), (x[1] - x[0], y[1] - y[0], z[1] - z[0]), (len(z), len(y), len(x)))
     planned = SplineDose(Volume(grid, dose["nominal"].values))
     planning_target = problem.planning_targets[problem.requests[nearest]][target.number]
-    centre_mm = planning_target.centroid_mm
-    surface = planning_target.surface_mm - centre_mm
-    ray = surface[:: max(1, len(surface) // _MOST_RAYS)]
-    length = np.linalg.norm(ray, axis=1, keepdims=True)
-    direction = ray / length
-    sides = np.array(ptv.margin_mm).reshape(3, 2)[np.arange(3), (direction > 0).astype(int)]
-    edge_mm = length + np.sqrt(np.square(sides * direction).sum(axis=1, keepdims=True))
-    depth = np.arange(-_OUTSIDE_MM, edge_mm.max(), _STEP_MM)
-    along = np.stack([planned.at(centre_mm + direction * np.maximum(edge_mm - d, 0)) for d in depth], axis=-1)
-    polar = np.minimum((direction[:, 2] + 1) / 2 * _N_POLAR, _N_POLAR - 1).astype(int)
-    turn = np.arctan2(direction[:, 1], direction[:, 0]) / (2 * np.pi) + 0.5
-    azimuth = np.minimum(turn * _N_AZIMUTH, _N_AZIMUTH - 1).astype(int)
-    profile = np.tile(along.mean(axis=0), (_N_POLAR, _N_AZIMUTH, 1))
-    for i, j in set(zip(polar.tolist(), azimuth.tolist(), strict=True)):
-        profile[i, j] = along[(polar == i) & (azimuth == j)].mean(axis=0)
-    wanted_gy = goal.limit if goal.unit == "Gy" else goal.limit / 100 * target.prescription.dose_gy
-    return Edge.of_profile(depth, profile, wanted_gy, float(dose["nominal"].max()))
+    of_goal = wanted_dose_gy(goal, target), float(dose["nominal"].max())
+    return edge_of_dose(planned, planning_target, ptvs[nearest].margin_mm, *of_goal)

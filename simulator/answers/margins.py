@@ -28,7 +28,7 @@ def margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
     rows = []
     for target, at, chain in margin_families(problem):
         strategy = problem.strategies[at[0]]
-        excesses = _excesses(problem, target, values, at)
+        excesses = excesses_of(problem, target, values, at)
         falls = falls_along(excesses)
         found = required_margin(margin_of_all(excesses, chain.size_mm), probability)
         bounds = (np.nan,) * 3 if falls else (found.at, found.low, found.high)
@@ -64,7 +64,7 @@ def margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
 def margins_of_courses(problem: Problem, values: np.ndarray) -> Iterator[tuple[Chain, np.ndarray | None]]:
     """By chain of candidates the margin that each course needs, in mm along it; None where larger candidates cover less."""
     for target, at, chain in margin_families(problem):
-        excesses = _excesses(problem, target, values, at)
+        excesses = excesses_of(problem, target, values, at)
         yield chain, None if falls_along(excesses) else margin_of_all(excesses, chain.size_mm)
 
 
@@ -83,7 +83,7 @@ def margin_families(problem: Problem) -> Iterator[tuple[Target, list[int], Chain
                 yield target, at, Chain.of(candidate_mm[at])
 
 
-def _excesses(problem: Problem, target: Target, values: np.ndarray, at: list[int]) -> list[np.ndarray]:
+def excesses_of(problem: Problem, target: Target, values: np.ndarray, at: list[int]) -> list[np.ndarray]:
     """By wanted goal of a target, how far each course lies on the right side of the limit, (strategy, course)."""
     column = problem.column
     excesses = []

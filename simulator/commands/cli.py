@@ -224,6 +224,59 @@ def validate(
 
 
 @app.command()
+def margins(
+    config: ConfigPath,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            help="whose motion management, guidance and PRV are meant (not needed where all strategies share them)"
+        ),
+    ] = None,
+    organ: Annotated[str | None, typer.Option(help="search margins away from it too, in a PTV no larger")] = None,
+    coverage: Annotated[
+        float | None, typer.Option(help="wanted share of courses (default: decision.probability)")
+    ] = None,
+    largest: Annotated[float, typer.Option(metavar="MM", help="largest margin in any direction")] = 20.0,
+    out: Annotated[Path | None, typer.Option(help="results folder (default: results/NAME-margins)")] = None,
+    courses: Annotated[
+        int | None, typer.Option(min=100, help="courses that sizes are chosen by, and as many unseen")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="seed of the unseen courses")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="threads (default: one per processor)")] = None,
+    set_: SetOption = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="discard earlier results")] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="do not write report.html and summary.pdf")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
+) -> None:
+    """Search the margins in six directions of the smallest PTV that covers, and verify them on unseen courses."""
+    from simulator.commands.margins import TABLE, sentences, table_of, write_margins
+    from simulator.commands.progress import progress_on
+    from simulator.execution.folder import is_run_folder
+    from simulator.execution.margins import search_margins
+    from simulator.execution.study import run_study
+    from simulator.files import require_own
+    from simulator.parallel import local_executor
+    from simulator.results.file import open_results
+
+    study = _load(config, set_, courses=courses, seed=seed)
+    folder = out or Path("results") / f"{study.name}-margins"
+    require_own(folder, is_run_folder)
+    with progress_on(sys.stderr, quiet) as progress, local_executor(workers) as executor:
+        found = search_margins(
+            study, strategy=strategy, organ=organ, coverage=coverage, largest_mm=largest, executor=executor,
+            stage=progress.stage,
+        )  # fmt: skip
+        run_study(found.study, folder, workers=workers, progress=progress, fresh=fresh)
+    _answer(folder, no_report)
+    with open_results(folder) as results:
+        write_margins(found, results, folder)
+        console().print(text_table("Margins searched", *table_of(found, results)))
+        for sentence in sentences(found, results):
+            tell(sentence)
+    say(f"wrote {folder / TABLE}")
+
+
+@app.command()
 def report(folder: Annotated[Path, typer.Argument(help="results folder", metavar="DIR")]) -> None:
     """Write report.html and summary.pdf again from results.nc."""
     from simulator.execution.folder import is_run_folder

@@ -63,6 +63,40 @@ def margins_needed(table, shift_mm, weight, frame, points_mm, path_mm, radius_mm
 
 
 @njit(cache=True, nogil=True)
+def offsets_of_points(shift_mm, frame, points_mm, path_mm, n_polar, n_azimuth, offset_mm, part):
+    """Where points are in each visit, and which curve of a table holds there; for arguments see `margins_needed`.
+
+    Parameters
+    ----------
+    offset_mm : receives e_k (course, point, k, 3). part : receives the step of a table (course, point, k, 2).
+    """
+    if path_mm.shape[0] == 0 or n_polar * n_azimuth == 0:
+        raise ValueError("no path or no dose")
+    away_mm = np.empty(shift_mm.shape[1])
+    for c in range(shift_mm.shape[0]):
+        for p in range(points_mm.shape[0]):
+            _offsets(points_mm[p], shift_mm[c], frame[c], path_mm, offset_mm[c, p], away_mm)
+            _directions(offset_mm[c, p], away_mm, n_polar, n_azimuth, part[c, p])
+
+
+@njit(cache=True, nogil=True)
+def doses_in_margins(table, offset_mm, part, weight, radius_mm, side_mm, dose):
+    """`dose[c, p]` of points in each course, in units of the wanted dose, for six margins `side_mm` (6,).
+
+    Parameters
+    ----------
+    offset_mm, part : from `offsets_of_points`. weight : w (course, k), sum 1.
+    """
+    for c in range(offset_mm.shape[0]):
+        for p in range(offset_mm.shape[1]):
+            total = 0.0
+            for k in range(weight.shape[1]):
+                depth_mm = radius_mm - _from_ellipsoid(offset_mm[c, p, k], side_mm)
+                total += weight[c, k] * _dose(table, part[c, p, k, 0], part[c, p, k, 1], depth_mm)
+            dose[c, p] = total
+
+
+@njit(cache=True, nogil=True)
 def _excess(at, visits):
     """dose(m) - 1 = sum_k w_k T(d_k(m)) - 1."""
     table, part, weight, away_mm, offset_mm, radius_mm, size_mm, sides_mm, is_isotropic, side = visits

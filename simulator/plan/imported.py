@@ -116,6 +116,7 @@ class ImportedPlan(Spec):
 class ImportedDoses(PlanModelKind):
     """The case's own doses, each for the candidates that it was planned for: nothing is synthesised and nothing rescaled."""
 
+    plans_any_margin: ClassVar[bool] = False
     limits_of_doses: ClassVar[str] = (
         "An imported dose holds for the images that it was computed on, all of one frame of reference."
     )

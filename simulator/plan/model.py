@@ -50,12 +50,14 @@ class PlanModelKind(Spec):
     ----------
     memory_mb : what its plans need at most in MB, roughly.
     limits_of_doses : what the report says of the limits of its doses.
+    plans_any_margin : whether it makes a plan for whatever margin is asked for.
     is_optimised : whether what `design` finds is made once for a study and kept.
     prv : what a planning-risk volume of a strategy is to it: nothing that it knows of, a name of plans, or planned on.
     """
 
     memory_mb: ClassVar[float] = 400
     limits_of_doses: ClassVar[str] = "A synthesised dose is a model of a plan, not a calculation of dose transport."
+    plans_any_margin: ClassVar[bool] = True
     is_optimised: ClassVar[bool] = False
     prv: ClassVar[Literal["unknown", "a name", "planned on"]] = "unknown"
 

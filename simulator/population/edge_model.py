@@ -110,23 +110,36 @@ def margins_of_shifts(
     shift_mm : (course, k, 3), displacements of the target. weight : (course, k).
     path_mm : (position, 3), polyline of target centres that the planning target covers.
     """
-    if volume_percent >= 100:
-        points, share = radius_mm * _surface(_N_SURFACE), np.zeros(_N_SURFACE)
-    else:
-        points, share = _volume(_N_VOLUME)
-        points = radius_mm * points
-    mean = (shift_mm * weight[..., None]).sum(axis=1) - path_mm.mean(axis=0)
+    points, share = points_of_ball(radius_mm, volume_percent)
     needed = margins_needed(
-        edge.table, np.ascontiguousarray(shift_mm), np.ascontiguousarray(weight), _frames(mean), points,
+        edge.table, np.ascontiguousarray(shift_mm), np.ascontiguousarray(weight), facing(shift_mm, weight, path_mm), points,
         np.ascontiguousarray(path_mm, float), radius_mm, chain.size_mm, chain.sides_mm,
     )  # fmt: skip
+    return at_largest(needed, share, 1 - volume_percent / 100)
+
+
+def points_of_ball(radius_mm: float, volume_percent: float, n: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Points (n, 3) that decide whether a part of a ball gets a dose, denser towards +z, and their shares of the volume."""
     if volume_percent >= 100:
-        return needed.max(axis=1)
-    order = np.argsort(-needed, axis=1)
-    missing = np.cumsum(share[order], axis=1) - share[order] / 2
-    ordered = np.take_along_axis(needed, order, axis=1)
-    allowed = 1 - volume_percent / 100
-    return np.array([np.interp(allowed, m, t) for m, t in zip(missing, ordered, strict=True)])
+        n = n or _N_SURFACE
+        return radius_mm * _surface(n), np.zeros(n)
+    points, share = _volume(n or _N_VOLUME)
+    return radius_mm * points, share
+
+
+def facing(shift_mm: np.ndarray, weight: np.ndarray, path_mm: np.ndarray) -> np.ndarray:
+    """Rotations (course, 3, 3) that turn +z to where each course lies off the path on average; arguments as above."""
+    return _frames((shift_mm * weight[..., None]).sum(axis=1) - path_mm.mean(axis=0))
+
+
+def at_largest(values: np.ndarray, volume: np.ndarray, part: float) -> np.ndarray:
+    """The least of the largest values (course, point) that fill a part of the volume (point,); the largest for none of it."""
+    if part <= 0:
+        return values.max(axis=1)
+    order = np.argsort(-values, axis=1)
+    filled = np.cumsum(volume[order], axis=1) - volume[order] / 2
+    ordered = np.take_along_axis(values, order, axis=1)
+    return np.array([np.interp(part, f, v) for f, v in zip(filled, ordered, strict=True)])
 
 
 def _gaussian(systematic_mm: np.ndarray, random_mm: np.ndarray, n_fractions: int) -> tuple[np.ndarray, np.ndarray]:
