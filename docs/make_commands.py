@@ -30,11 +30,14 @@ EXAMPLES = {
     "inspect": "simulator inspect path/to/dicom",
     "init": "simulator init --site pelvic --out my.yaml",
     "report": "simulator report path/to/results",
+    "examples": "simulator examples",
+    "schema": "simulator schema --out study.schema.json",
+    "margins": 'simulator margins path/to/my.yaml --strategy "itv, 5 mm, online-target" --organ Esophagus',
     "compare": "simulator compare path/to/results path/to/others --out comparison",
     "validate": "simulator validate --quick",
     "export": 'simulator export path/to/results --strategy "itv, 5 mm, online-target" --map p95 --out p95.dcm',
     "course": 'simulator course path/to/results --strategy "itv, 5 mm, online-target" --percentile 5',
-    "errors": "simulator errors docs/shift_log.csv --convention iec61217",
+    "errors": "simulator errors configs/shift_log.csv --convention iec61217",
     "motion": "simulator motion path/to/4dct --target GTV_node --out motion",
 }
 VALUES = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
