@@ -12,6 +12,7 @@ from simulator.accumulation.maps import MapFrame
 from simulator.answers.goals import goals_group
 from simulator.answers.groups import answer_groups
 from simulator.answers.knowledge_group import knowledge_of
+from simulator.answers.targets import targets_group
 from simulator.plan.quality import PlanQuality
 from simulator.population.bands import DOSE_BINS, QUANTILES
 from simulator.population.coverage import COVERAGE_VOLUMES
@@ -31,6 +32,7 @@ class Outcome:
 
     Parameters
     ----------
+    qualities : of the plan, by target. bridge_cc : see `simulator.plan.quality.Plan`.
     nominal : float32 (metric,).
     bands : float32 (structure, quantile, dose) in percent; nominal_dvh : float32 (structure, dose).
     coverage : float32 (structure, dose, volume), probability.
@@ -38,7 +40,8 @@ class Outcome:
     maps : planned and mean dose (z, y, x) in Gy and the PTV's mask; where asked for, spread and percentiles.
     """
 
-    quality: PlanQuality
+    qualities: tuple[PlanQuality, ...]
+    bridge_cc: float
     nominal: np.ndarray
     bands: np.ndarray
     coverage: np.ndarray
@@ -56,11 +59,12 @@ def assemble(
     labels = [s.label() for s in problem.strategies]
     structures = [s.name for s in problem.structures]
     doubt = knowledge_of(problem, values, labels)
+    ptv_cc = np.array([sum(quality.ptv_cc for quality in o.qualities) for o in outcomes])
     tree = xr.DataTree.from_dict(
         {
             "metrics": _metrics_group(problem, outcomes, values, labels),
             "goals": goals_group(problem, np.stack([o.nominal for o in outcomes]), values, labels, doubt),
-            **answer_groups(problem, values, np.array([o.quality.ptv_cc for o in outcomes]), doubt),
+            **answer_groups(problem, values, ptv_cc, doubt),
             "dvh": group(
                 "dvh",
                 {
@@ -101,7 +105,10 @@ def assemble(
             ),
         }
     )
-    (target,) = problem.targets
+    target = problem.targets[0]
+    if len(problem.targets) > 1:
+        plans = [(o.qualities, o.bridge_cc) for o in outcomes]
+        tree["targets"] = xr.DataTree(targets_group(problem, plans, values, labels))
     tree["dose"].attrs["target_centre_mm"] = target.structure.centroid_mm
     tree.attrs.update(
         simulator_version=__version__,
@@ -120,6 +127,7 @@ def assemble(
         frame_digest=problem.case.frame_digest,
         inputs=json.dumps(problem.inputs),
         target=target.name,
+        targets=json.dumps([one.name for one in problem.targets]),
         words=study_in_words(problem),
         observed="" if problem.setting.treated is None else problem.setting.treated.remark(problem.setting.n_fractions),
         limits_of_doses=config.plan.limits_of_doses,
@@ -156,8 +164,8 @@ def _metrics_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray
 
 
 def _plans_group(problem: Problem, outcomes: list[Outcome], labels: list[str]) -> xr.Dataset:
-    qualities = [asdict(o.quality) for o in outcomes]
-    (target,) = problem.targets
+    qualities = [asdict(o.qualities[0]) for o in outcomes]
+    target = problem.targets[0]
     ptvs = [request.ptvs[target.number] for request in problem.requests]
     return group(
         "plans",

@@ -1,14 +1,18 @@
 """What is wrong with a study, found before any long work."""
 
 from collections.abc import Sequence
+from itertools import combinations
 
 from simulator.case.anatomy import Case
+from simulator.case.structures import shared_cc
 from simulator.metrics.contradictions import check_goals
 from simulator.metrics.goals import Goal, parse_goal
 from simulator.problem.margins import planned_alike
 from simulator.problem.problem import Problem
 from simulator.spec import ConfigError, did_you_mean
 from simulator.study_file.schema import StudyConfig
+
+_APART, _WITHIN = 0.02, 0.98
 
 
 def check_plans(problem: Problem) -> None:
@@ -25,7 +29,8 @@ def check_plans(problem: Problem) -> None:
             "prv_mm out"
         )
     for same in planned_alike(problem.requests):
-        same[0].model.check(problem.orders(same))
+        for target in problem.targets:
+            same[0].model.check(problem.orders(same, target))
 
 
 def check_plans_are_used(problems: Sequence[Problem]) -> None:
@@ -37,6 +42,28 @@ def check_plans_are_used(problems: Sequence[Problem]) -> None:
     """
     for model in {problem.config.plan for problem in problems}:
         model.check_all_used({r.model for p in problems if p.config.plan == model for r in p.requests})
+
+
+def targets_chosen(case: Case, names: Sequence[str]) -> Case:
+    """The case with several targets.
+
+    Raises
+    ------
+    ConfigError : one of them is no structure, or two overlap without one lying in the other.
+    """
+    for name in names:
+        if name not in case.structures:
+            reason = case.left_out.get(name, f"not in case {case.name!r}; it has: {', '.join(case.structures)}")
+            raise ConfigError(f"targets.{name}: {reason}{did_you_mean(name, case.structures)}")
+    case = case.with_targets(names)
+    for one, two in combinations(sorted(case.targets, key=lambda target: target.volume_cc), 2):
+        share = shared_cc(two, one) / one.volume_cc
+        if _APART < share < _WITHIN:
+            raise ConfigError(
+                f"targets: {100 * share:.0f} % of {one.name} lie in {two.name}; targets may lie apart, or one within the other "
+                "(an integrated boost): take the shared part out of one of them"
+            )
+    return case
 
 
 def require_structure(case: Case, goal: Goal) -> None:

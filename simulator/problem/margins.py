@@ -1,7 +1,8 @@
 """What each strategy asks of a plan: the errors that its margin covers, and what the margin is added to."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from simulator.plan.targets import Expansion
 from simulator.sampling.courses import Setting
 from simulator.spec import ConfigError
 from simulator.strategy import Strategy
-from simulator.strategy.margin import Spread
+from simulator.strategy.margin import Margin, Spread
 
 _STRAIGHT_MM = 0.02
 
@@ -78,15 +79,26 @@ def margin_spread(setting: Setting, strategy: Strategy, target: str) -> Spread:
 
 
 def plan_request(
-    setting: Setting, strategy: Strategy, model: PlanModelKind, limits: Sequence[Limit] = ()
+    setting: Setting,
+    strategy: Strategy,
+    model: PlanModelKind,
+    limits: Sequence[Limit] = (),
+    own_margins: Mapping[str, Margin] = MappingProxyType({}),
 ) -> PlanRequest:
     """What a strategy asks of a plan that keeps some limits, of structures where they were imaged.
+
+    Parameters
+    ----------
+    own_margins : by target, margins that hold whatever the strategy's.
 
     Raises
     ------
     ConfigError : a margin beyond any clinic, or none or several plans of the model fit the strategy.
     """
-    ptvs = tuple(_ptv_request(setting, strategy, target) for target in setting.targets)
+    ptvs = tuple(
+        _ptv_request(setting, strategy.model_copy(update={"margin": own_margins.get(target, strategy.margin)}), target)
+        for target in setting.targets
+    )
     sparing = Sparing(tuple(_where_planned(setting, strategy, limit) for limit in limits), strategy.prv_mm)
     return PlanRequest(model.of(strategy, ptvs[0].expansion), ptvs, sparing)
 

@@ -24,6 +24,7 @@ _SP = ("strategy", "percentile")
 _SSM = ("strategy", "source", "metric")
 _SJ, _SIDES = ("strategy", "joint"), ("series", "direction")
 _MPAIR, _JPAIR = ("metric", "strategy", "other"), ("joint", "strategy", "other")
+_ST = ("strategy", "target")
 _SGS, _SX = ("strategy", "goal", "scale"), ("strategy", "scale")
 _MAP = ("strategy", "z", "y", "x")
 
@@ -315,6 +316,29 @@ VARIABLES: dict[str, dict[str, Variable]] = {
             ("strategy",), "", "RTOG 0813/0915 deviation of V100% (95 % of the PTV): none or major"
         ),
     },
+    "targets": {
+        "probability": Variable(_ST, "1", "share of courses in which the target is covered"),
+        "ci_low": Variable(_ST, "1", "lower end of the 95 % interval of the probability"),
+        "ci_high": Variable(_ST, "1", "upper end of the 95 % interval of the probability"),
+        "product": Variable(
+            ("strategy",), "1", "product of the targets' probabilities: what independent errors would give"
+        ),
+        "wanted": Variable(("target",), "", "goals that have to be met together for the target to count as covered"),
+        "prescription_gy": Variable(("target",), "Gy", "prescribed dose of the target"),
+        "volume_cc": Variable(("target",), "cc", "volume of the target"),
+        "isocentre_distance_mm": Variable(("target",), "mm", "from the isocentre to the target's centre"),
+        "margin_mm": Variable(("strategy", "target", "direction"), "mm", "margin from planning target to PTV"),
+        "ptv_cc": Variable(_ST, "cc", "volume of the PTV"),
+        "r100": Variable(_ST, "1", "of the target's own plan: prescription isodose over PTV volume"),
+        "r50": Variable(_ST, "1", "of the target's own plan: half the prescription isodose over PTV volume"),
+        "ptv_v100_percent": Variable(_ST, "percent", "PTV that gets its prescription from all plans together"),
+        "ptv_d98_gy": Variable(_ST, "Gy", "PTV D98% from all plans together"),
+        "ptv_d95_gy": Variable(_ST, "Gy", "PTV D95% from all plans together"),
+        "ptv_d2_gy": Variable(_ST, "Gy", "PTV D2% from all plans together"),
+        "bridge_cc": Variable(
+            ("strategy",), "cc", "half of the lowest prescription that no target's own plan alone gives"
+        ),
+    },
     "leaves": {
         "gantry_deg": Variable(("beam",), "degree", "gantry angle (IEC 61217)"),
         "couch_deg": Variable(("beam",), "degree", "couch rotation (IEC 61217)"),
@@ -338,7 +362,7 @@ VARIABLES: dict[str, dict[str, Variable]] = {
     },
 }
 
-_OPTIONAL = ("dose", "knowledge", "budget", "weights", "courses", "leaves", "dose/sd", "dose/percentile")
+_OPTIONAL = ("dose", "targets", "knowledge", "budget", "weights", "courses", "leaves", "dose/sd", "dose/percentile")
 
 DIRECTIONS = ("right", "left", "anterior", "posterior", "inferior", "superior")
 

@@ -41,6 +41,7 @@ class Setting:
     waveform : breathing at the planning amplitude; None without breathing.
     penumbra_sd_mm : of the plan's dose edge, for margin recipes.
     treated : the fractions that lie behind; None where a course begins with its first one.
+    baseline_correlation : of the shifts of targets with those of the first, by name; 0 where absent.
     """
 
     uncertainty: Uncertainty
@@ -55,6 +56,7 @@ class Setting:
     waveform: Waveform | None = None
     penumbra_sd_mm: float = WATER_PENUMBRA_MM
     treated: Treated | None = None
+    baseline_correlation: dict[str, float] = field(default_factory=dict)
     planned: Breathing = field(init=False)
 
     def __post_init__(self) -> None:
@@ -100,7 +102,10 @@ def draw_courses(setting: Setting, draws: RandomNumbers) -> Courses:
     """Draw every source of error of a run of courses."""
     u, n_fractions, n_instants = setting.uncertainty, setting.n_fractions, setting.n_instants
     lead_course, lead_fraction = (setting.targets[setting.lead].baseline or Baseline()).followed(draws, n_fractions)
-    own = {name: (errors, TargetDraws(draws, i)) for i, (name, errors) in enumerate(setting.targets.items())}
+    own = {
+        name: (errors, TargetDraws(draws, i, setting.baseline_correlation.get(name, 0.0)))
+        for i, (name, errors) in enumerate(setting.targets.items())
+    }
     moved = {name: errors.within_mm(numbers, n_fractions, name) for name, (errors, numbers) in own.items()}
     assert setting.waveform is not None
     return Courses(
