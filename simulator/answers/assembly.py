@@ -85,7 +85,7 @@ def assemble(
                     "dose": problem.dose_step_gy * np.arange(DOSE_BINS),
                 },
             ),
-            "plans": _plans_group(problem, outcomes, labels),
+            "plans": _plans_group(problem, outcomes, ptv_cc, labels),
             "dose": group(
                 "dose",
                 {
@@ -163,8 +163,9 @@ def _metrics_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray
     )
 
 
-def _plans_group(problem: Problem, outcomes: list[Outcome], labels: list[str]) -> xr.Dataset:
-    qualities = [asdict(o.qualities[0]) for o in outcomes]
+def _plans_group(problem: Problem, outcomes: list[Outcome], ptv_cc: np.ndarray, labels: list[str]) -> xr.Dataset:
+    """Plan quality, of several targets that of the first."""
+    qualities = [asdict(o.qualities[0]) | {"ptv_cc": cc} for o, cc in zip(outcomes, ptv_cc, strict=True)]
     target = problem.targets[0]
     ptvs = [request.ptvs[target.number] for request in problem.requests]
     return group(
@@ -176,7 +177,7 @@ def _plans_group(problem: Problem, outcomes: list[Outcome], labels: list[str]) -
             "margin_mm": np.array([ptv.margin_mm for ptv in ptvs]),
             "prv_mm": np.array([s.prv_mm for s in problem.strategies]),
             "planning_target_cc": np.array(
-                [problem.planning_targets[r][target.number].volume_cc for r in problem.requests]
+                [sum(v.volume_cc for v in problem.planning_targets[r]) for r in problem.requests]
             ),
             **{key: np.array([q[key] for q in qualities]) for key in VARIABLES["plans"] if key in qualities[0]},
         },

@@ -41,6 +41,9 @@ def targets_group(
             "volume_cc": np.array([target.structure.volume_cc for target in targets]),
             "isocentre_distance_mm": np.array(away_mm),
             "margin_mm": np.array([[ptv.margin_mm for ptv in request.ptvs] for request in problem.requests]),
+            "planning_target_cc": np.array(
+                [[v.volume_cc for v in problem.planning_targets[r]] for r in problem.requests]
+            ),
             "bridge_cc": np.array([bridge_cc for _, bridge_cc in plans]),
             **{
                 key: np.array([[quality[key] for quality in of_strategy] for of_strategy in of_plans])

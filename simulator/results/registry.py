@@ -286,8 +286,10 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "motion": Variable(("strategy",), "", "motion management"),
         "guidance": Variable(("strategy",), "", "image guidance"),
         "margin_mm": Variable(("strategy", "direction"), "mm", "margin from planning target to PTV"),
-        "planning_target_cc": Variable(("strategy",), "cc", "volume of the planning target"),
-        "ptv_cc": Variable(("strategy",), "cc", "volume of the PTV"),
+        "planning_target_cc": Variable(
+            ("strategy",), "cc", "volume of the planning target, of several targets together"
+        ),
+        "ptv_cc": Variable(("strategy",), "cc", "volume of the PTV, of several targets together"),
         "r100": Variable(("strategy",), "1", "volume of the prescription isodose over PTV volume"),
         "r50": Variable(("strategy",), "1", "volume of half the prescription isodose over PTV volume"),
         "d2cm_percent": Variable(("strategy",), "percent", "largest dose 2 cm or more from the PTV, of prescription"),
@@ -328,13 +330,7 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "volume_cc": Variable(("target",), "cc", "volume of the target"),
         "isocentre_distance_mm": Variable(("target",), "mm", "from the isocentre to the target's centre"),
         "margin_mm": Variable(("strategy", "target", "direction"), "mm", "margin from planning target to PTV"),
-        "ptv_cc": Variable(_ST, "cc", "volume of the PTV"),
-        "r100": Variable(_ST, "1", "of the target's own plan: prescription isodose over PTV volume"),
-        "r50": Variable(_ST, "1", "of the target's own plan: half the prescription isodose over PTV volume"),
-        "ptv_v100_percent": Variable(_ST, "percent", "PTV that gets its prescription from all plans together"),
-        "ptv_d98_gy": Variable(_ST, "Gy", "PTV D98% from all plans together"),
-        "ptv_d95_gy": Variable(_ST, "Gy", "PTV D95% from all plans together"),
-        "ptv_d2_gy": Variable(_ST, "Gy", "PTV D2% from all plans together"),
+        "planning_target_cc": Variable(_ST, "cc", "volume of the planning target"),
         "bridge_cc": Variable(
             ("strategy",), "cc", "half of the lowest prescription that no target's own plan alone gives"
         ),
@@ -360,6 +356,13 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "structure_mask": Variable(("structure", "z", "y", "x"), "percent", "share of the voxel in the structure"),
         "ptv_mask": Variable(_MAP, "1", "whether the voxel is in the PTV"),
     },
+}
+
+_OF_STRATEGIES = ("margin_label", "motion", "guidance", "margin_mm", "planning_target_cc", "prv_mm")
+VARIABLES["targets"] |= {
+    key: Variable(_ST, quality.unit, quality.meaning)
+    for key, quality in VARIABLES["plans"].items()
+    if key not in _OF_STRATEGIES
 }
 
 _OPTIONAL = ("dose", "targets", "knowledge", "budget", "weights", "courses", "leaves", "dose/sd", "dose/percentile")
