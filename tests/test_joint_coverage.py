@@ -5,6 +5,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import chi, norm
 
+from simulator.problem.margins import margin_spread
 from simulator.problem.preparation import prepare
 from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.study_file.schema import StudyConfig
@@ -160,3 +161,53 @@ def test_each_breathes_by_its_own_amplitude_on_one_signal():
     moved = shifts_mm(problem_of(AXES, errors, targets), 200)
     np.testing.assert_allclose(moved["Y"][:, 1] / 4, moved["X"][:, 2] / 10, atol=1e-12)
     assert np.corrcoef(moved["X"][:, 2], moved["Z"][:, 2])[0, 1] == pytest.approx(0, abs=0.25)
+
+
+MATCHED = {"registration": {"systematic_mm": 0.0}, "baseline": {"systematic_mm": 1.5, "random_mm": 1.0}}
+
+
+def test_a_match_on_several_leaves_the_least_sum_of_squares():
+    """The weighted mean of what the nodes are off is zero, up to the match error, and no other translation does better."""
+    guidance = {"kind": "online-target", "match_mm": 0, "targets": {"X": 1, "Y": 3}}
+    strategies = {"margins_mm": [3], "motion": "none", "guidance": guidance}
+    errors = MATCHED | {"setup": {"systematic_mm": 3, "systematic_deg": 1} | ABOUT_CENTRE}
+    moved = shifts_mm(problem_of(AXES, errors, strategies=strategies), 500)
+    np.testing.assert_allclose(moved["X"] + 3 * moved["Y"], 0, atol=1e-9)
+    assert np.abs(moved["X"]).max() > 1
+
+
+def test_an_action_level_sees_the_target_that_is_off_most():
+    """Two nodes that are off by as much in opposite directions are off by nothing on average."""
+    guidance = {"kind": "online-target", "match_mm": 0, "targets": {"X": 1, "Y": 1}, "action_level_mm": 4}
+    strategies = {"margins_mm": [3], "motion": "none", "guidance": guidance}
+    moved = shifts_mm(problem_of(AXES, MATCHED, strategies=strategies), 2000)
+    whole = (moved["X"] + moved["Y"]) / 2
+    largest = np.maximum(*(np.linalg.norm(moved[name], axis=1) for name in "XY"))
+    left = np.abs(whole).max(axis=1) > 1e-9
+    assert 0.1 < left.mean() < 0.9
+    assert largest[left].max() <= 4
+
+
+def test_recipes_count_what_the_match_leaves_of_each():
+    """Σ and σ of margin recipes are the spread of what courses show, by target, axis and guidance."""
+    targets = {"X": {}, "Y": {"baseline_correlation": 0.6}, "Z": {"baseline": {"systematic_mm": 2, "random_mm": 0.5}}}
+    setup = {"systematic_mm": 2, "random_mm": 1, "systematic_deg": [0.5, 1, 1.5], "random_deg": 0.7} | ABOUT_CENTRE
+    guidances = [
+        {"kind": "online-bone", "name": "bone", "couch": "4D", "match_mm": 0.5},
+        {"kind": "online-target", "name": "first", "couch": "4D", "match_mm": 0.5},
+        {"kind": "online-target", "name": "mix", "couch": "6D", "match_mm": 0.5, "targets": {"X": 1, "Y": 2, "Z": 1}},
+    ]
+    strategies = {"margins_mm": [3], "motion": "none", "guidance": guidances}
+    prescription = {"dose_gy": 50, "fractions": 5, "isodose_percent": 80}
+    problem = problem_of(AXES, MATCHED | {"setup": setup}, targets, strategies=strategies, prescription=prescription)
+    draws = course_draws(problem, 0, 4000)
+    for strategy in problem.strategies:
+        delivery = deliver_courses(problem, strategy, draws)
+        for name in AXES:
+            shift = delivery.motion(name).shift_mm
+            assert shift.shape[1] == 5
+            spread = margin_spread(problem.setting, strategy, name)
+            random_mm = np.sqrt(shift.var(axis=1, ddof=1).mean(axis=0))
+            systematic_mm = np.sqrt(np.maximum(shift.mean(axis=1).var(axis=0) - random_mm**2 / 5, 0))
+            np.testing.assert_allclose(random_mm, spread.random_mm, rtol=0.05, atol=0.02)
+            np.testing.assert_allclose(systematic_mm, spread.systematic_mm, rtol=0.06, atol=0.12)

@@ -80,6 +80,7 @@ def test_each_target_has_the_margin_of_its_own_errors():
     place = setting(
         Uncertainty.model_validate({"registration": {"systematic_mm": 0.8}}),
         others={"Node": Uncertainty.model_validate({"registration": {"systematic_mm": 2.0}})},
+        centres={"Node": np.zeros(3)},
     )
     van_herk = Strategy(margin=VanHerkMargin(), motion=NoMotionManagement(), guidance=strategy().guidance)
     asked = plan_request(place, van_herk, ConformalArc())

@@ -107,6 +107,7 @@ def test_one_target_through_the_list_is_the_usual_study():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"strategies__guidance": {"kind": "online-target", "targets": {"External": 1}}}, "External is no target"),
         ({"targets": {"GTV": {}, "Nod": {}}}, r"targets\.Nod: .* did you mean 'Node'"),
         ({"case__nodes": {"Node": {"centre_mm": [9, 0, 0], "diameter_mm": 12}}}, "% of Node lie in GTV"),
         ({"targets": {"GTV": {"amplitude_mm": 3}, "Node": {}}}, "GTV is the first target"),

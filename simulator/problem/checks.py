@@ -10,6 +10,7 @@ from simulator.metrics.goals import Goal, parse_goal
 from simulator.problem.margins import planned_alike
 from simulator.problem.problem import Problem
 from simulator.spec import ConfigError, did_you_mean
+from simulator.strategy.guidance import Guidance
 from simulator.study_file.schema import StudyConfig
 
 _APART, _WITHIN = 0.02, 0.98
@@ -113,6 +114,24 @@ def check_posteriors(config: StudyConfig) -> None:
                 raise ConfigError(f"uncertainty.{name}: {error}") from None
 
 
+def _check_guidance(guidance: Guidance, config: StudyConfig, case: Case) -> None:
+    """Refuse a protocol that never acts, or that matches what is no target."""
+    n_fractions = config.prescription.fractions
+    for name in guidance.match_weights:
+        if not case.treats(name):
+            treated = ", ".join(target.name for target in case.targets)
+            raise ConfigError(
+                f"strategies.guidance.{guidance.label()}.targets: {name} is no target, images are matched on bone or on "
+                f"targets ({treated})"
+            )
+    if guidance.fractions_before_correction() >= n_fractions:
+        raise ConfigError(
+            f"strategies.guidance.{guidance.label()}: would correct from fraction "
+            f"{guidance.fractions_before_correction() + 1} on, but prescription.fractions is {n_fractions}; measure fewer "
+            "fractions (measured_fractions), or choose another guidance"
+        )
+
+
 def check_sources(config: StudyConfig, case: Case) -> None:
     """Refuse structures that the case does not have, and motion management that has nothing to manage."""
     uncertainty = config.uncertainty
@@ -128,13 +147,7 @@ def check_sources(config: StudyConfig, case: Case) -> None:
                 f"strategies.motion.{motion.kind}: there is no breathing to {motion.needs_breathing_to}; add "
                 "uncertainty.respiration"
             )
-        guidance, n_fractions = strategy.guidance, config.prescription.fractions
-        if guidance.fractions_before_correction() >= n_fractions:
-            raise ConfigError(
-                f"strategies.guidance.{guidance.label()}: would correct from fraction "
-                f"{guidance.fractions_before_correction() + 1} on, but prescription.fractions is {n_fractions}; measure fewer "
-                "fractions (measured_fractions), or choose another guidance"
-            )
+        _check_guidance(strategy.guidance, config, case)
     for key, names in named.items():
         unknown = [name for name in names if name not in case.structures]
         if unknown and unknown[0] in case.left_out:

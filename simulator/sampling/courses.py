@@ -313,9 +313,12 @@ def _deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery
     lead_since = drift + courses.after_imaging_mm[setting.lead][:, :, None]
 
     seen = seen_mm(courses, strategy, setting, guidance.matches_target, managed, rotation)
-    seen_since = lead_since if guidance.matches_target else drift
-    correction = _corrected(seen, guidance, setting, _guidance_noise(courses.draws, setting, 0))
-    again = _corrections_during_beam(strategy, setting, courses.draws, timeline, seen - correction, seen_since)
+    apart = _apart_mm(courses, strategy, setting, rotation)
+    seen_since = drift + _moved_since(courses, guidance, setting) if guidance.matches_target else drift
+    correction = _corrected(
+        seen, guidance, setting, replace(_guidance_noise(courses.draws, setting, 0), apart_mm=apart)
+    )
+    again = _corrections_during_beam(strategy, setting, courses.draws, timeline, seen - correction, seen_since, apart)
 
     bone = courses.patient_mm[:, :, None] + drift
     bone = bone + courses.unseen_mm[:, None, None]
@@ -353,11 +356,58 @@ def seen_mm(
         return courses.patient_mm
     managed = managed or _managed(courses, strategy, setting)
     rotation = _rotation_left(courses, strategy.guidance, setting) if rotation is None else rotation
-    seen = courses.patient_mm + courses.within_mm[setting.lead]
-    seen = seen + managed.imaged_mm - strategy.motion.offset_mm(setting.planned, setting.lead)
+    seen = _target_seen_mm(courses, strategy, setting, setting.lead, managed, rotation)
+    weights = _weights(strategy.guidance, setting)
+    if [*weights] == [setting.lead]:
+        return seen
+    each = _each_seen_mm(courses, strategy, setting, rotation)
+    return np.asarray(sum(weight * each[name] for name, weight in weights.items()))
+
+
+def _weights(guidance: Guidance, setting: Setting) -> dict[str, float]:
+    """The targets that a match on targets is about, with weights that sum to 1."""
+    weights = guidance.match_weights or {setting.lead: 1.0}
+    return {name: weight / sum(weights.values()) for name, weight in weights.items()}
+
+
+def _target_seen_mm(
+    courses: Courses, strategy: Strategy, setting: Setting, target: str, managed: Managed, rotation: np.ndarray | None
+) -> np.ndarray:
+    """What one target is off its planned place when imaged."""
+    seen = courses.patient_mm + courses.within_mm[target]
+    seen = seen + managed.imaged_mm - strategy.motion.offset_mm(setting.planned, target)
     if rotation is not None:
-        seen = seen + rotation @ (setting.centre_mm[setting.lead] - setting.isocentre_mm)
+        seen = seen + rotation @ (setting.centre_mm[target] - setting.isocentre_mm)
     return seen
+
+
+def _each_seen_mm(
+    courses: Courses, strategy: Strategy, setting: Setting, rotation: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """By target that a match is a compromise of, what it is off its planned place when imaged."""
+    return {
+        name: _target_seen_mm(courses, strategy, setting, name, _managed(courses, strategy, setting, name), rotation)
+        for name in _weights(strategy.guidance, setting)
+    }
+
+
+def _apart_mm(courses: Courses, strategy: Strategy, setting: Setting, rotation: np.ndarray | None) -> np.ndarray | None:
+    """What each target of a compromise is off beside the whole, (target, course, fraction, 3); None without one."""
+    weights = _weights(strategy.guidance, setting)
+    if len(weights) == 1:
+        return None
+    each = _each_seen_mm(courses, strategy, setting, rotation)
+    whole = sum(weight * each[name] for name, weight in weights.items())
+    return np.stack([seen - whole for seen in each.values()])
+
+
+def _moved_since(courses: Courses, guidance: Guidance, setting: Setting) -> np.ndarray:
+    """What the matched targets move within the patient before the beam, (course, fraction, 1, 3)."""
+    moved = courses.after_imaging_mm
+    weights = _weights(guidance, setting)
+    if [*weights] == [setting.lead]:
+        return moved[setting.lead][:, :, None]
+    return np.asarray(sum(weight * moved[name] for name, weight in weights.items()))[:, :, None]
 
 
 def _corrected(seen: np.ndarray, guidance: Guidance, setting: Setting, noise: GuidanceNoise) -> np.ndarray:
@@ -367,7 +417,7 @@ def _corrected(seen: np.ndarray, guidance: Guidance, setting: Setting, noise: Gu
     found = setting.treated.found_mm(guidance.matches_target)
     seen, match, behind = seen.copy(), noise.match.copy(), np.flatnonzero(~np.isnan(found[:, 0]))
     seen[:, behind], match[:, behind] = found[behind], 0.0
-    correction = guidance.correct(seen, GuidanceNoise(match, noise.couch))
+    correction = guidance.correct(seen, replace(noise, match=match))
     for f, image in enumerate(setting.treated.images):
         if image.corrected_mm is not None:
             correction[:, f] = image.corrected_mm
@@ -393,10 +443,10 @@ def _within_patient(
     return {name: np.broadcast_to(shift, shape) for name, shift in internal.items() if np.any(shift)}, scaling
 
 
-def _managed(courses: Courses, strategy: Strategy, setting: Setting) -> Managed:
-    """Breathing as the strategy leaves it."""
+def _managed(courses: Courses, strategy: Strategy, setting: Setting, target: str = "") -> Managed:
+    """Breathing as the strategy leaves it, for the first target or another one."""
     motion, breathing, noise = strategy.motion, courses.breathing, _motion_noise(courses.draws, strategy, setting)
-    managed = motion.manage(breathing, setting.planned, setting.lead, noise)
+    managed = motion.manage(breathing, setting.planned, target or setting.lead, noise)
     named = (name for names in motion.moving().values() for name in names)
     require_named(motion, managed.position_mm, (setting.lead, *breathing.names(), *named))
     return managed
@@ -451,6 +501,7 @@ def _corrections_during_beam(
     timeline: Timeline,
     left_mm: np.ndarray,
     moved_mm: np.ndarray,
+    apart_mm: np.ndarray | None,
 ) -> np.ndarray:
     """Sum of the corrections after images during the beam, (course, fraction, instant, 3) in mm.
 
@@ -465,7 +516,7 @@ def _corrections_during_beam(
         first = int(np.argmax(timeline.image == image))
         before = moved_mm[:, :, first - 1] if first else np.zeros_like(left_mm)
         seen = left_mm + before - (total[:, :, first - 1] if first else 0.0)
-        noise = _guidance_noise(draws, setting, int(image))
+        noise = replace(_guidance_noise(draws, setting, int(image)), apart_mm=apart_mm)
         total[:, :, first:] += strategy.guidance.correct_again(seen, noise)[:, :, None, :]
     return total
 
