@@ -7,6 +7,8 @@ from scipy.stats import chi, norm
 
 from simulator.problem.margins import margin_spread
 from simulator.problem.preparation import prepare
+from simulator.sampling.by_source import errors_by_source
+from simulator.sampling.courses import draw_courses
 from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.study_file.schema import StudyConfig
 
@@ -211,3 +213,37 @@ def test_recipes_count_what_the_match_leaves_of_each():
             systematic_mm = np.sqrt(np.maximum(shift.mean(axis=1).var(axis=0) - random_mm**2 / 5, 0))
             np.testing.assert_allclose(random_mm, spread.random_mm, rtol=0.05, atol=0.02)
             np.testing.assert_allclose(systematic_mm, spread.systematic_mm, rtol=0.06, atol=0.12)
+
+
+def test_an_angle_between_image_and_beam_is_felt_off_the_isocentre():
+    """A Winston-Lutz angle moves a node by its arm, opposite to the beam, whatever the images before it put right."""
+    guidance = {"kind": "online-target", "match_mm": 0, "couch": "6D", "rotation_match_deg": 0}
+    strategies = {"margins_mm": [3], "motion": "none", "guidance": guidance}
+    errors = {
+        "isocentre": {"systematic_deg": [0, 0, 0.4], "mean_deg": [0, 0, 0.5]},
+        "setup": {"systematic_deg": 2} | ABOUT_CENTRE,
+    }
+    moved = shifts_mm(problem_of(AXES, errors, strategies=strategies))
+    per_deg = FAR_MM * np.radians(1)
+    assert moved["X"][:, 1].mean() == pytest.approx(-0.5 * per_deg, abs=0.02)
+    assert moved["X"][:, 1].std() == pytest.approx(0.4 * per_deg, rel=0.03)
+    assert moved["Y"][:, 0].mean() == pytest.approx(0.5 * per_deg, abs=0.02)
+    np.testing.assert_allclose(moved["Z"], 0, atol=1e-9)
+
+
+def test_sources_of_a_course_sum_to_what_each_target_does():
+    targets = {"X": {}, "Y": {"baseline_correlation": 0.6, "registration": {"systematic_mm": 2}}, "Z": {}}
+    errors = {
+        "setup": {"systematic_mm": 1, "systematic_deg": 1} | ABOUT_CENTRE,
+        "baseline": {"systematic_mm": 1, "after_imaging_sd_mm": 1},
+        "isocentre": {"systematic_mm": 0.5, "systematic_deg": 0.5},
+    }
+    problem = problem_of(AXES, errors, targets)
+    draws = course_draws(problem, 0, 20)
+    strategy, courses = problem.strategies[0], draw_courses(problem.setting, draws)
+    delivery = deliver_courses(problem, strategy, draws)
+    for name in AXES:
+        found = errors_by_source(courses, delivery, strategy, problem.setting, name)
+        np.testing.assert_allclose(found["breathing"], 0, atol=1e-9)
+        np.testing.assert_allclose(found["correction"], 0, atol=1e-9)
+        np.testing.assert_allclose(sum(found.values()), delivery.motion(name).shift_mm, atol=1e-9)

@@ -104,6 +104,23 @@ def check_goal_probabilities(config: StudyConfig, goals: tuple[Goal, ...]) -> No
             )
 
 
+def check_targets(config: StudyConfig) -> None:
+    """Refuse doubt about errors that each of several targets has for itself."""
+    if len(config.targets) < 2:
+        return
+    of_targets = {f"targets.{name}": target for name, target in config.targets.items()} | {
+        "uncertainty": config.uncertainty
+    }
+    for where, errors in of_targets.items():
+        for key in ("baseline", "registration", "delineation"):
+            source = getattr(errors, key)
+            if source is not None and source.not_exact():
+                raise ConfigError(
+                    f"{where}.{key}: what is not known of errors that each target has for itself is not simulated with several "
+                    "targets; take what is known of them out, or study one target"
+                )
+
+
 def check_posteriors(config: StudyConfig) -> None:
     """Refuse posterior files that are not there, or that do not belong to the errors beside them."""
     for name, doubted in config.uncertainty.not_exact_by_key().items():

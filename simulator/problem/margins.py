@@ -103,6 +103,10 @@ def _away_from_the_match(setting: Setting, strategy: Strategy, target: str) -> S
             np.sqrt(np.einsum("i,j,ij,ia,ja->a", apart, apart, together, sd, sd)) for sd in np.swapaxes(spreads, 0, 1)
         )
     spread = Spread(systematic_mm, random_mm, setting.n_fractions)
+    if (machine := setting.uncertainty.isocentre) is not None:
+        from_isocentre_mm = setting.centre_mm[target] - setting.isocentre_mm
+        turned_mm = _turned_mm(from_isocentre_mm, np.array(machine.systematic_deg, float))
+        spread = spread.plus(Spread(turned_mm, np.zeros(3), setting.n_fractions))
     if errors is None or not errors.rotates:
         return spread
     of_course, of_fraction = (np.array(deg, float) for deg in (errors.systematic_deg, errors.random_deg))

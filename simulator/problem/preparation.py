@@ -16,6 +16,7 @@ from simulator.problem.checks import (
     check_goal_probabilities,
     check_posteriors,
     check_sources,
+    check_targets,
     require_structure,
     targets_chosen,
     wanted_goals,
@@ -70,6 +71,7 @@ def prepare(config: StudyConfig) -> Problem:
     for structure in structures:
         if structure.volume_cc <= 0:
             raise CaseError(f"structure {structure.name!r} of case {case.name!r} is empty; leave it out or contour it")
+    check_targets(config)
     check_posteriors(config)
     check_sources(config, case)
     notes_on_plan = notes_on_plan_of(config, case)

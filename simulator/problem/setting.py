@@ -19,7 +19,8 @@ def setting_of(config: StudyConfig, case: Case, targets: Sequence[Target], recor
     uncertainty = with_breathing(config.uncertainty, targets)
     setup = uncertainty.setup
     isocentre, _ = _isocentre(config, case)
-    turns = setup is not None and setup.rotates
+    machine = uncertainty.isocentre
+    turns = (setup is not None and setup.rotates) or (machine is not None and machine.rotates)
     named = case.structures if turns else (*(target.name for target in targets), *uncertainty.organs)
     waveform = None
     if uncertainty.respiration is not None:

@@ -70,6 +70,10 @@ class Setting:
         """The target that images are matched on, motion management acts on and organs follow: number 0."""
         return next(iter(self.targets))
 
+    def numbers_of(self, target: str, draws: RandomNumbers) -> TargetDraws:
+        """Random numbers of a target's own."""
+        return TargetDraws(draws, list(self.targets).index(target), self.baseline_correlation.get(target, 0.0))
+
 
 @dataclass(frozen=True)
 class Courses:
@@ -84,6 +88,7 @@ class Courses:
     organs : own motion by structure.
     misdrawn_mm : by target, (course, 3), displacement of the true one from the drawn one.
     unseen_mm : (course, 3), displacement of everything that no image shows (isocentre).
+    unseen_deg : (course, 3), rotation of everything that no image shows; None without.
     """
 
     patient_mm: np.ndarray
@@ -95,6 +100,7 @@ class Courses:
     organs: dict[str, OrganPath]
     misdrawn_mm: dict[str, np.ndarray]
     unseen_mm: np.ndarray
+    unseen_deg: np.ndarray | None
     draws: RandomNumbers
 
 
@@ -102,10 +108,7 @@ def draw_courses(setting: Setting, draws: RandomNumbers) -> Courses:
     """Draw every source of error of a run of courses."""
     u, n_fractions, n_instants = setting.uncertainty, setting.n_fractions, setting.n_instants
     lead_course, lead_fraction = (setting.targets[setting.lead].baseline or Baseline()).followed(draws, n_fractions)
-    own = {
-        name: (errors, TargetDraws(draws, i, setting.baseline_correlation.get(name, 0.0)))
-        for i, (name, errors) in enumerate(setting.targets.items())
-    }
+    own = {name: (errors, setting.numbers_of(name, draws)) for name, errors in setting.targets.items()}
     moved = {name: errors.within_mm(numbers, n_fractions, name) for name, (errors, numbers) in own.items()}
     assert setting.waveform is not None
     return Courses(
@@ -122,6 +125,7 @@ def draw_courses(setting: Setting, draws: RandomNumbers) -> Courses:
         },
         misdrawn_mm={name: errors.misdrawn_mm(numbers) for name, (errors, numbers) in own.items()},
         unseen_mm=u.unseen_mm(draws),
+        unseen_deg=u.isocentre.unseen_deg(draws) if u.isocentre and u.isocentre.rotates else None,
         draws=draws,
     )
 
@@ -335,6 +339,7 @@ def _deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery
         fast = {name for name, place in managed.position_mm.items() if np.any(place != place[:, :, :1])}
         fast |= {name for name, organ in courses.organs.items() if organ.steps is not None}
         slow = frozenset({"", *courses.within_mm, *courses.organs} - fast)
+    rotation = _with_unseen(rotation, courses.unseen_deg, setting.n_fractions)
     return Delivery(setting, bone, managed.weight / setting.n_fractions, rotation, internal, scaling, slow)
 
 
@@ -458,6 +463,14 @@ def _rotation_left(courses: Courses, guidance: Guidance, setting: Setting) -> np
         return None
     normals = courses.draws.normals(Stream.GUIDANCE_ROTATION, setting.n_fractions, 3)
     return _rotation(guidance.rotation_left_deg(courses.rotation_deg, normals))
+
+
+def _with_unseen(rotation: np.ndarray | None, unseen_deg: np.ndarray | None, n_fractions: int) -> np.ndarray | None:
+    """What is left of rotations and then what no image shows, as matrices minus identity; None without either."""
+    if unseen_deg is None:
+        return rotation
+    unseen = _rotation(np.repeat(unseen_deg[:, None], n_fractions, axis=1))
+    return unseen if rotation is None else (np.eye(3) + unseen) @ (np.eye(3) + rotation) - np.eye(3)
 
 
 def _thinned(
