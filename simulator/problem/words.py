@@ -55,8 +55,8 @@ def targets_in_words(problem: Problem) -> list[str]:
     first, *others = problem.targets
     names = ", ".join(target.name for target in problem.targets)
     sentences = [
-        f"{len(problem.targets)} targets are treated in one session and about one isocentre: {names}. Setup, rotation, drift and "
-        f"the isocentre's error are shared; shifts against bone, registration and delineation are drawn for each by itself. "
+        f"{len(problem.targets)} targets are treated in one session and about one isocentre: {names}. Setup, rotation, drift "
+        f"and the isocentre's error are shared; shifts against bone, registration and delineation are drawn for each. "
         f"Motion management acts on {first.name}, and organs that move with the target follow it."
     ]
     for target in problem.targets:
