@@ -83,6 +83,7 @@ class Stream(IntEnum):
     DELINEATION_KNOWN = 62
     ORGAN_SIZE = 63
     ORGAN_KNOWN = 64
+    ISOCENTRE_ROTATION = 65
 
 
 Streams = Mapping[str, tuple[Stream, ...]]

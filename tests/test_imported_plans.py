@@ -167,7 +167,7 @@ def drawn_d98_gy(motion: str, margin_mm: float) -> float:
 def test_plan_quality_is_of_the_structures_that_are_named(patient):
     (problem,) = problems_of(study(patient, FOUR))
     for request, (motion, margin) in zip(problem.requests, [PLANS[i] for i in (0, 1, 4, 5)], strict=True):
-        plan = request.model.plan(*problem.orders([request]))
+        plan = request.model.plan(*problem.orders([request], problem.targets[0]))
         tenth_of_mm_gy = 0.1 * 4.4  # of the dose's edge, for voxels of 0.5 mm
         assert plan.quality.ptv_d98_gy == pytest.approx(drawn_d98_gy(motion, margin), abs=tenth_of_mm_gy)
         assert plan.quality.r100 == pytest.approx(1, abs=0.03)

@@ -12,6 +12,7 @@ from simulator.accumulation.maps import MapFrame
 from simulator.answers.goals import goals_group
 from simulator.answers.groups import answer_groups
 from simulator.answers.knowledge_group import knowledge_of
+from simulator.answers.targets import targets_group
 from simulator.plan.quality import PlanQuality
 from simulator.population.bands import DOSE_BINS, QUANTILES
 from simulator.population.coverage import COVERAGE_VOLUMES
@@ -32,6 +33,7 @@ class Outcome:
 
     Parameters
     ----------
+    qualities : of the plan, by target. bridge_cc : see `simulator.plan.quality.Plan`.
     nominal : float32 (metric,).
     bands : float32 (structure, quantile, dose) in percent; nominal_dvh : float32 (structure, dose).
     coverage : float32 (structure, dose, volume), probability.
@@ -39,7 +41,8 @@ class Outcome:
     maps : planned and mean dose (z, y, x) in Gy and the PTV's mask; where asked for, spread and percentiles.
     """
 
-    quality: PlanQuality
+    qualities: tuple[PlanQuality, ...]
+    bridge_cc: float
     nominal: np.ndarray
     bands: np.ndarray
     coverage: np.ndarray
@@ -57,11 +60,12 @@ def assemble(
     labels = [s.label() for s in problem.strategies]
     structures = [s.name for s in problem.structures]
     doubt = knowledge_of(problem, values, labels)
+    ptv_cc = np.array([sum(quality.ptv_cc for quality in o.qualities) for o in outcomes])
     tree = xr.DataTree.from_dict(
         {
             "metrics": _metrics_group(problem, outcomes, values, labels),
             "goals": goals_group(problem, np.stack([o.nominal for o in outcomes]), values, labels, doubt),
-            **answer_groups(problem, values, np.array([o.quality.ptv_cc for o in outcomes]), doubt),
+            **answer_groups(problem, values, ptv_cc, doubt),
             "dvh": group(
                 "dvh",
                 {
@@ -82,7 +86,7 @@ def assemble(
                     "dose": problem.dose_step_gy * np.arange(DOSE_BINS),
                 },
             ),
-            "plans": _plans_group(problem, outcomes, labels),
+            "plans": _plans_group(problem, outcomes, ptv_cc, labels),
             "dose": group(
                 "dose",
                 {
@@ -102,7 +106,10 @@ def assemble(
             ),
         }
     )
-    (target,) = problem.targets
+    target = problem.targets[0]
+    if len(problem.targets) > 1:
+        plans = [(o.qualities, o.bridge_cc) for o in outcomes]
+        tree["targets"] = xr.DataTree(targets_group(problem, plans, values, labels))
     tree["dose"].attrs["target_centre_mm"] = target.structure.centroid_mm
     tree.attrs.update(
         simulator_version=__version__,
@@ -122,6 +129,7 @@ def assemble(
         frame_digest=problem.case.frame_digest,
         inputs=json.dumps(problem.inputs),
         target=target.name,
+        targets=json.dumps([one.name for one in problem.targets]),
         words=study_in_words(problem),
         observed="" if problem.setting.treated is None else problem.setting.treated.remark(problem.setting.n_fractions),
         limits_of_doses=config.plan.limits_of_doses,
@@ -157,9 +165,10 @@ def _metrics_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray
     )
 
 
-def _plans_group(problem: Problem, outcomes: list[Outcome], labels: list[str]) -> xr.Dataset:
-    qualities = [asdict(o.quality) for o in outcomes]
-    (target,) = problem.targets
+def _plans_group(problem: Problem, outcomes: list[Outcome], ptv_cc: np.ndarray, labels: list[str]) -> xr.Dataset:
+    """Plan quality, of several targets that of the first."""
+    qualities = [asdict(o.qualities[0]) | {"ptv_cc": cc} for o, cc in zip(outcomes, ptv_cc, strict=True)]
+    target = problem.targets[0]
     ptvs = [request.ptvs[target.number] for request in problem.requests]
     return group(
         "plans",
@@ -170,7 +179,7 @@ def _plans_group(problem: Problem, outcomes: list[Outcome], labels: list[str]) -
             "margin_mm": np.array([ptv.margin_mm for ptv in ptvs]),
             "prv_mm": np.array([s.prv_mm for s in problem.strategies]),
             "planning_target_cc": np.array(
-                [problem.planning_targets[r][target.number].volume_cc for r in problem.requests]
+                [sum(v.volume_cc for v in problem.planning_targets[r]) for r in problem.requests]
             ),
             **{key: np.array([q[key] for q in qualities]) for key in VARIABLES["plans"] if key in qualities[0]},
         },

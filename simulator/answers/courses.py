@@ -96,7 +96,9 @@ def _dose_gy(problem: Problem, strategy: int, plan: Plan, course: int) -> np.nda
 def _value_by_fraction(problem: Problem, strategy: int, plan: Plan, course: int, label: str) -> np.ndarray:
     """The metric (fraction,) that a course had if all of its fractions were like each of them."""
     target, own, draws = problem.targets[0], problem.strategies[strategy], course_draws(problem, course, 1)
-    alone = replace(problem, structures=tuple(s for s in problem.structures if s.name == target.name))
+    alone = replace(
+        problem, targets=(target,), structures=tuple(s for s in problem.structures if s.name == target.name)
+    )
     delivery = deliver_courses(problem, own, draws)
     work = prepare_work(alone, own, plan, [delivery], SerialExecutor())
     found = values_by_fraction(work.tissues[target.name], delivery.motion(target.name), draws)

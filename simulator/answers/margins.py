@@ -22,8 +22,11 @@ from simulator.strategy.margin import Margin, MarginRecipe, published_recipes
 
 
 def margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
-    """Required margins: for each motion strategy and guidance, and each chain of candidate margins."""
-    probability = problem.config.decision.probability
+    """Required margins: for each motion strategy and guidance, and each chain of candidate margins.
+
+    Of several targets each takes an equal share of the risk: the n-th root of the wanted joint probability.
+    """
+    probability = problem.config.decision.probability ** (1 / len(problem.targets))
     recipes = recipes_of(problem)
     rows = []
     for target, at, chain in margin_families(problem):
@@ -35,7 +38,7 @@ def margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
         rows.append(
             {
                 "motion": strategy.motion.label(),
-                "guidance": strategy.guidance.label() + strategy.prv_words(),
+                "guidance": strategy.guidance.label() + strategy.prv_words() + _for(problem, target),
                 "smallest_mm": chain.sides_mm[0],
                 "largest_mm": chain.sides_mm[-1],
                 **{
@@ -59,6 +62,11 @@ def margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
         arrays[key] = arrays[key].astype(str).astype(object)
     arrays["recipe_penumbra_mm"] = np.array(problem.setting.penumbra_sd_mm)
     return group("margins", arrays, {"recipe": list(recipes), "direction": list(DIRECTIONS)})
+
+
+def _for(problem: Problem, target: Target) -> str:
+    """Which of several targets a margin is for."""
+    return f", for {target.name}" if len(problem.targets) > 1 else ""
 
 
 def margins_of_courses(problem: Problem, values: np.ndarray) -> Iterator[tuple[Chain, np.ndarray | None]]:

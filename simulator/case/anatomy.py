@@ -1,7 +1,8 @@
 """A case: one patient's (or phantom's) planning anatomy and any imported plans."""
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -117,7 +118,7 @@ class Case(Readable):
     ----------
     name : pseudonym; never the patient's name or ID.
     structures : by name, in the order in which reports list them.
-    target : name of the target structure.
+    target : name of the target structure, of several the first.
     density : mass density relative to water (lung about 0.26), unit-free.
     doses : imported dose distributions.
     plan : what the RTPLAN says; None without one, and where several doses have each its own.
@@ -127,6 +128,7 @@ class Case(Readable):
     provenance : short facts ("RTSTRUCT 1.2.3...", "analytic phantom").
     identifying : keys of those that are not for a report, as they lead to the patient.
     inputs : what each file was to the case, with the SHA-256 of its content, by the file's name.
+    others : names of further targets.
     """
 
     name: str
@@ -141,14 +143,15 @@ class Case(Readable):
     provenance: dict[str, str] = field(default_factory=dict)
     identifying: tuple[str, ...] = ()
     inputs: dict[str, str] = field(default_factory=dict)
+    others: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, str]:
         """Target, organs, density and doses."""
         doses = [f"{d.label} (at most {d.dose_gy.values.max():.3g} Gy on {d.dose_gy.grid})" for d in self.doses]
         return {
             "name": self.name,
-            "target": f"{self.target}, {self.gtv.volume_cc:.3g} cc",
-            "other structures": ", ".join(name for name in self.structures if name != self.target) or "none",
+            "target": "; ".join(f"{target.name}, {target.volume_cc:.3g} cc" for target in self.targets),
+            "other structures": ", ".join(n for n in self.structures if n not in (self.target, *self.others)) or "none",
             "density": str(self.density.grid),
             "doses": "; ".join(doses) or "none",
             "from": self.description,
@@ -191,10 +194,29 @@ class Case(Readable):
 
     @property
     def gtv(self) -> Structure:
-        """The target structure."""
+        """The target structure, of several the first."""
         return self.structure(self.target)
+
+    def with_targets(self, names: Sequence[str]) -> "Case":
+        """The case with some of its structures as targets, the first leading.
+
+        Raises
+        ------
+        CaseError : a structure is not there.
+        """
+        roles: dict[str, Structure] = {self.target: replace(self.gtv, role="oar")}
+        roles |= {name: replace(self.structure(name), role="target") for name in names}
+        return replace(self, structures=self.structures | roles, target=names[0], others=tuple(names[1:]))
+
+    def treats(self, structure: str) -> bool:
+        """Whether a structure is a target."""
+        return structure == self.target or structure in self.others
+
+    def for_target(self, name: str) -> "Case":
+        """The case as a plan for one of several targets sees it."""
+        return replace(self, target=name, others=()) if self.others else self
 
     @property
     def targets(self) -> tuple[Structure, ...]:
         """What is treated."""
-        return (self.gtv,)
+        return (self.gtv, *(self.structure(name) for name in self.others))

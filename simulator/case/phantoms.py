@@ -26,7 +26,7 @@ from simulator.case.shapes import (
     surface_distance_mm,
 )
 from simulator.case.structures import Role, Structure
-from simulator.spec import Field, Spec
+from simulator.spec import Field, Mm3, Spec
 
 LUNG_DENSITY = 0.26
 _LUMEN_DENSITY, _BONE_DENSITY, _AIR_DENSITY = 0.05, 1.2, 0.001
@@ -38,10 +38,37 @@ Distance = Annotated[float, Field(ge=1, le=60)]
 GridStep = Annotated[float, Field(ge=1, le=5)]
 
 
+class Node(Spec):
+    """A further node, a ball."""
+
+    centre_mm: Mm3 = Field(description="its centre from that of the phantom's node (LR, AP, SI) in mm, LPS signs")
+    diameter_mm: NodeDiameter = Field(20.0, description="its diameter in mm")
+
+    @property
+    def ball(self) -> Ball:
+        """Its shape."""
+        x, y, z = self.centre_mm
+        return Ball((x, y, z), self.diameter_mm / 2)
+
+
+Nodes = Annotated[
+    dict[str, Node],
+    Field(description="further nodes by name, which organs make room for; `targets` says which are treated"),
+]
+
+
 def _case(
-    name: str, target: str, organs: dict[str, Shape], densities: dict[str, tuple[Shape, float]], grid_mm: float
+    name: str,
+    target: str,
+    organs: dict[str, Shape],
+    densities: dict[str, tuple[Shape, float]],
+    grid_mm: float,
+    nodes: dict[str, Node],
 ) -> Case:
     """A case from shapes: the target first, `External` last; densities are painted in order over water."""
+    balls = {key: node.ball for key, node in nodes.items()}
+    organs = {target: organs[target]} | balls | {k: _beside(v, balls) for k, v in organs.items() if k != target}
+    densities = densities | {key: (ball, 1.0) for key, ball in balls.items()}
     body = organs["External"]
     lower, upper = body.bounds_mm
     grid = Grid.covering(lower - 2 * grid_mm, upper + 2 * grid_mm, grid_mm)
@@ -54,6 +81,19 @@ def _case(
         role: Role = "target" if organ == target else "external" if organ == "External" else "oar"
         structures[organ] = Structure(organ, role, shape)
     return Case(name, structures, target, Volume(grid, density), provenance={"case": f"analytic phantom {name!r}"})
+
+
+def _beside(organ: Shape, balls: dict[str, Ball]) -> Shape:
+    """An organ without what nodes take of it; the body holds them."""
+    lower, upper = organ.bounds_mm
+    met = [
+        ball
+        for ball in balls.values()
+        if not isinstance(organ, EllipticColumn)
+        and np.all(ball.bounds_mm[1] > lower)
+        and np.all(ball.bounds_mm[0] < upper)
+    ]
+    return Difference(organ, tuple(met), _GAP_MM) if met else organ
 
 
 def _at_distance(make: Callable[[float], Shape], target: Shape, distance_mm: float, farthest_mm: float) -> Shape:
@@ -88,15 +128,20 @@ class SpherePhantom(Spec):
     target: str = Field("GTV", description="name of the target structure")
     radius_mm: Annotated[float, Field(ge=2, le=60)] = Field(15.0, description="radius of the target in mm")
     organs: dict[str, BallOrgan] = Field(default_factory=dict, description="balls as organs at risk, by name")
+    nodes: Nodes = Field(default_factory=dict)
     grid_mm: GridStep = Field(2.0, description="spacing of the density grid and of a gridded dose in mm")
 
     def build(self) -> Case:
         """The case."""
-        half = max([self.radius_mm, *(o.gap_mm + 2 * o.radius_mm for o in self.organs.values())]) + 60
+        far_mm = [o.gap_mm + 2 * o.radius_mm for o in self.organs.values()]
+        far_mm += [max(map(abs, node.centre_mm)) + node.diameter_mm / 2 for node in self.nodes.values()]
+        half = max([self.radius_mm, *far_mm]) + 60
         ball = Ball((0.0, 0.0, 0.0), self.radius_mm)
         body = EllipticColumn((0.0, 0.0, 0.0), (half, half), half)
         organs = {name: organ.ball for name, organ in self.organs.items()}
-        return _case("sphere", self.target, {self.target: ball, **organs, "External": body}, {}, self.grid_mm)
+        return _case(
+            "sphere", self.target, {self.target: ball, **organs, "External": body}, {}, self.grid_mm, self.nodes
+        )
 
 
 class MediastinalPhantom(Spec):
@@ -115,6 +160,7 @@ class MediastinalPhantom(Spec):
     bronchi_distance_mm: Distance = Field(4.0, description="node to proximal bronchial tree, surface to surface, in mm")
     heart_distance_mm: Distance = Field(6.0, description="node to heart, surface to surface, in mm")
     cord_distance_mm: Distance = Field(52.0, description="node to spinal cord, surface to surface, in mm")
+    nodes: Nodes = Field(default_factory=dict)
     grid_mm: GridStep = Field(3.0, description="spacing of the density grid in mm")
 
     def build(self) -> Case:
@@ -179,7 +225,7 @@ class MediastinalPhantom(Spec):
             "lungs": (organs["Lungs"], LUNG_DENSITY),
             "lumen": (lumen, _LUMEN_DENSITY),
         }
-        return _case("mediastinal", self.target, organs, densities, self.grid_mm)
+        return _case("mediastinal", self.target, organs, densities, self.grid_mm, self.nodes)
 
 
 def _lumen(carina_z: float) -> Shape:
@@ -202,6 +248,7 @@ class AbdominalPhantom(Spec):
     duodenum_distance_mm: Distance = Field(8.0, description="node to duodenum, surface to surface, in mm")
     bowel_distance_mm: Distance = Field(12.0, description="node to small bowel, surface to surface, in mm")
     kidney_distance_mm: Distance = Field(20.0, description="node to left kidney, surface to surface, in mm")
+    nodes: Nodes = Field(default_factory=dict)
     grid_mm: GridStep = Field(3.0, description="spacing of the density grid in mm")
 
     def build(self) -> Case:
@@ -281,7 +328,7 @@ class AbdominalPhantom(Spec):
             "Bladder": bladder,
             "External": body,
         }
-        return _case("abdominal", self.target, organs, {"spine": (spine, _BONE_DENSITY)}, self.grid_mm)
+        return _case("abdominal", self.target, organs, {"spine": (spine, _BONE_DENSITY)}, self.grid_mm, self.nodes)
 
 
 class PelvicPhantom(Spec):
@@ -298,6 +345,7 @@ class PelvicPhantom(Spec):
     bladder_distance_mm: Distance = Field(8.0, description="node to bladder, surface to surface, in mm")
     bowel_distance_mm: Distance = Field(8.0, description="node to small bowel, surface to surface, in mm")
     plexus_distance_mm: Distance = Field(25.0, description="node to left sacral plexus, surface to surface, in mm")
+    nodes: Nodes = Field(default_factory=dict)
     grid_mm: GridStep = Field(3.0, description="spacing of the density grid in mm")
 
     def build(self) -> Case:
@@ -355,4 +403,4 @@ class PelvicPhantom(Spec):
             "External": body,
         }
         bone = Union((sacrum, *heads.values()))
-        return _case("pelvic", self.target, organs, {"bone": (bone, _BONE_DENSITY)}, self.grid_mm)
+        return _case("pelvic", self.target, organs, {"bone": (bone, _BONE_DENSITY)}, self.grid_mm, self.nodes)

@@ -81,3 +81,11 @@ def sample_structure(structure: Structure, *, max_points: int = 6_000) -> Patch:
     spacings, allowed = (_TARGET_SPACINGS_MM, 6 * max_points) if is_target else (_ORGAN_SPACINGS_MM, max_points)
     fine = (h for h in spacings if volume_mm3 / h**3 <= allowed)
     return sample_region(structure.region, next(fine, spacings[-1]))
+
+
+def shared_cc(structure: Structure, target: Structure) -> float:
+    """Volume in cc that a structure and a target share."""
+    lower, upper = target.region.bounds_mm
+    step = float(np.clip((np.prod(upper - lower) / 5e4) ** (1 / 3), 0.25, 6.0))
+    grid = Grid.covering(lower - step, upper + step, step)
+    return float(np.minimum(structure.region.occupancy(grid), target.region.occupancy(grid)).sum()) * grid.voxel_cc

@@ -16,6 +16,7 @@ from simulator.commands.export import refuse_patient_for_phantom
 from simulator.commands.planning_volumes import (
     NamedVolume,
     in_axes_mm,
+    of_target,
     recipes_for,
     volume_for,
     volumes_of_plan,
@@ -100,7 +101,7 @@ def export_rtstruct(
     frames = str(results.attrs.get("frame_digest", ""))
     folders = [Path(case.dicom)] if isinstance(case, DicomCase) else []
     slices = _own_slices(volumes) if reference is None else reference_slices(Path(reference), frames, *folders)
-    colours = [_COLOURS[v.kind] for v in volumes[:-1]] + [_COLOUR_OF_PROBABLE]
+    colours = [_COLOUR_OF_PROBABLE if v.is_probable else _COLOURS[v.kind] for v in volumes]
     rois = [_drawn(v, colour, slices) for v, colour in zip(volumes, colours, strict=True)]
     write_rtstruct(
         Path(path),
@@ -117,7 +118,7 @@ def export_rtstruct(
 
 @dataclass(frozen=True)
 class PlannedVolumes:
-    """The volumes of a strategy of some results, the PTV for a stated probability last, recipes beside them, and notes."""
+    """The volumes of a strategy of some results, by target that for a stated probability last, recipes beside them, and notes."""
 
     problem: Problem
     volumes: list[NamedVolume]
@@ -139,13 +140,20 @@ def planned_volumes(results: xr.DataTree, strategy: str, probability: float | No
     names = [str(s) for s in results["metrics"].to_dataset()["strategy"].values]
     place = place_of("strategy", strategy, names, "export")
     problem = unchanged_problem(results, "export")
-    own, request, (target,) = problem.strategies[place], problem.requests[place], problem.targets
+    own, request = problem.strategies[place], problem.requests[place]
     p = problem.config.decision.probability if probability is None else probability
     n = int(results.attrs["n_courses"])
-    probable = probable_ptv(problem, own, target, n, p)
-    volumes = with_own_names([*volumes_of_plan(problem, own, request, target), volume_for(p, probable, n, target)])
-    recipes = recipes_for(p, problem, own, request, target)
-    return PlannedVolumes(problem, volumes, recipes, _notes(volumes[0], volumes[-1], probable))
+    volumes: list[NamedVolume] = []
+    recipes: list[NamedVolume] = []
+    notes: list[str] = []
+    for target in problem.targets:
+        probable = probable_ptv(problem, own, target, n, p)
+        found = [*volumes_of_plan(problem, own, request, target), volume_for(p, probable, n, target)]
+        found = of_target(found, target) if len(problem.targets) > 1 else found
+        volumes += found
+        recipes += recipes_for(p, problem, own, request, target)
+        notes += _notes(found[0], found[-1], probable)
+    return PlannedVolumes(problem, with_own_names(volumes), recipes, tuple(notes))
 
 
 def _own_slices(volumes: list[NamedVolume]) -> ImageSlices:

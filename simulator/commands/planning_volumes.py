@@ -18,23 +18,27 @@ _KINDS = ("GTV", "CTV", "PTV")
 
 @dataclass(frozen=True)
 class NamedVolume:
-    """A volume, its name by AAPM TG-263 (at most 16 characters), RT ROI interpreted type, and what it is."""
+    """A volume, its name by AAPM TG-263 (at most 16 characters), RT ROI interpreted type, and what it is.
+
+    `is_probable` for the PTV of a stated probability.
+    """
 
     name: str
     kind: str
     what: str
     volume: TargetVolume
+    is_probable: bool = False
 
 
 def volumes_of_plan(problem: Problem, strategy: Strategy, request: PlanRequest, target: Target) -> list[NamedVolume]:
     """Target as drawn, planning target where it is another volume, and PTV of a strategy."""
-    (order,) = problem.orders([request])
+    (order,) = problem.orders([request], target)
     drawn = planning_target(target.structure.region, np.zeros((1, 3)))
     path = np.array(request.ptvs[target.number].target_path_mm)
     name = target.name[:LONGEST_NAME]
     kind = next((kind for kind in _KINDS if target.name.upper().startswith(kind)), "GTV")
     found = [NamedVolume(name, kind, "target as drawn", drawn)]
-    if (structure := request.model.planning_structure) is not None:
+    if (structure := request.model.planning_structure(target.name)) is not None:
         found.append(NamedVolume("ITV", "CTV", f"planning target: {structure} as drawn", order.target))
     elif len(path) > 1:
         what = "planning target: union of the target over its planned path"
@@ -54,7 +58,12 @@ def volume_for(probability: float, ptv: ProbablePtv, n_courses: int, target: Tar
         f"{100 * ptv.held.high:.1f} % of unseen ones, from {n_courses}), grown for blurring at the "
         f"{isodose_percent(target):g} % isodose"
     )
-    return NamedVolume(f"PTV_p{100 * probability:g}"[:LONGEST_NAME], "PTV", what, ptv.volume)
+    return NamedVolume(f"PTV_p{100 * probability:g}"[:LONGEST_NAME], "PTV", what, ptv.volume, is_probable=True)
+
+
+def of_target(volumes: list[NamedVolume], target: Target) -> list[NamedVolume]:
+    """The same of one of several targets, which stands behind the names."""
+    return [volumes[0], *(replace(v, name=f"{v.name}_{target.name}"[:LONGEST_NAME]) for v in volumes[1:])]
 
 
 def with_own_names(volumes: list[NamedVolume]) -> list[NamedVolume]:
@@ -70,7 +79,7 @@ def recipes_for(
     probability: float, problem: Problem, strategy: Strategy, request: PlanRequest, target: Target
 ) -> list[NamedVolume]:
     """PTVs by published recipes for the same coverage and isodose, around a strategy's planning target; each margin once."""
-    (order,) = problem.orders([request])
+    (order,) = problem.orders([request], target)
     spread = margin_spread(problem.setting, strategy, target.name)
     found: dict[str, NamedVolume] = {}
     for name, (_, recipe) in published_recipes(100 * probability, isodose_percent(target)).items():

@@ -112,7 +112,8 @@ def _outcome(problem: Problem, store: BlockStore, tasks: list[Task], values: np.
             values[at] = block["values"]
     maps = {key: whole[key] for key in ("nominal", "ptv_mask", "sd", "percentile") if key in whole}
     return Outcome(
-        quality=PlanQuality(**json.loads(str(whole["quality"]))),
+        qualities=tuple(PlanQuality(**quality) for quality in json.loads(str(whole["quality"]))),
+        bridge_cc=float(whole["bridge_cc"]),
         nominal=whole["metrics"],
         bands=band_quantiles(counts),
         coverage=dose_volume_coverage(counts),

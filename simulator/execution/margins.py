@@ -122,6 +122,10 @@ def _search(
 ) -> tuple[np.ndarray, Search]:
     """What van Herk's recipe gives (6,), and a search with the plan of an isotropic margin of about that size."""
     problem = _prepared(config, own, _recipe(coverage), seed)
+    if len(problem.targets) > 1:
+        raise ConfigError(
+            "margins: they are searched for one target; leave one under targets, or give each its margin_mm and sweep it"
+        )
     if organ is not None:
         limits_of(problem, organ)
     target = problem.targets[0].name

@@ -157,12 +157,19 @@ def _part(task: Task, work: Work, plan: Plan, frame: MapFrame, visits: dict[str,
     offset_mm = {name: motion.offset_mm(problem.setting.planned, name) for name in work.boxes}
     nominal, nominal_dvh = work.nominal()
     part |= {
-        "quality": np.array(json.dumps(asdict(plan.quality))),
+        "quality": np.array(json.dumps([asdict(planned.quality) for planned in plan.planned])),
+        "bridge_cc": np.array(plan.bridge_cc),
         "metrics": nominal,
         "dvh": nominal_dvh,
         "error_gy": np.array([work.error_gy[s.name] for s in problem.structures], np.float32),
         "nominal": frame.planned_dose_gy(plan.dose, offset_mm),
-        "ptv_mask": frame.ptv_mask(plan.ptv, offset_mm[problem.setting.lead]),
+        "ptv_mask": np.any(
+            [
+                frame.ptv_mask(planned.ptv, offset_mm[target.name])
+                for target, planned in zip(problem.targets, plan.planned, strict=True)
+            ],
+            axis=0,
+        ),
     }
     asked = problem.config.maps
     if asked is not None and work.strategy.label() in (asked.strategies or (work.strategy.label(),)):

@@ -6,7 +6,7 @@ would let the dose ripple where beams no longer overlap, so an aperture is deliv
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -103,7 +103,7 @@ class ArcPlanModel(BeamModel, PlanModelKind):
             dose = unscaled.scaled(scale)
             quality = plan_quality(dose, order.ptv, order.prescription, grid)
             delivery = ArcDelivery(self, treatment, grid, apertures, scale)
-            return ArcPlan(dose, order.ptv, replace(quality, **held), grid, delivery)
+            return ArcPlan(dose, order.ptv, replace(quality, **held), grid, delivery=delivery)
 
         medium = self.medium(case.density, treatment, grid, map_)
         relative = self.deliver(medium, treatment, shaped, map_)
@@ -192,4 +192,4 @@ class ArcDelivery:
 class ArcPlan(Plan):
     """A synthesised plan that can be delivered again."""
 
-    delivery: ArcDelivery
+    delivery: ArcDelivery = field(kw_only=True)

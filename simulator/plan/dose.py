@@ -97,6 +97,24 @@ class ScaledDose(PlannedDose):
 
 
 @dataclass(frozen=True)
+class SumOfDoses(PlannedDose):
+    """Plans that are delivered together, in every fraction."""
+
+    doses: tuple[PlannedDose, ...]
+
+    def on_grid(self, grid: Grid) -> np.ndarray:
+        """Dose float32 (z, y, x) in Gy at the nodes of a grid."""
+        total = self.doses[0].on_grid(grid)
+        for dose in self.doses[1:]:
+            total = total + dose.on_grid(grid)
+        return total
+
+    def at(self, points_mm: np.ndarray) -> np.ndarray:
+        """Dose float64 (n,) in Gy at points (n, 3)."""
+        return np.sum([dose.at(points_mm) for dose in self.doses], axis=0)
+
+
+@dataclass(frozen=True)
 class DosesInTurn(PlannedDose):
     """One plan in the first fractions of a course, another one in the others.
 

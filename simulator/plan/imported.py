@@ -12,6 +12,7 @@ from simulator.plan.dose import LimitedSplineDose
 from simulator.plan.model import Order, PlanModelKind
 from simulator.plan.quality import Plan, plan_quality
 from simulator.plan.targets import Expansion, TargetVolume, expand, planning_target
+from simulator.plan.together import one_for_all
 from simulator.spec import CaseError, ConfigError, Field, NonNegativeMm3, Spec
 from simulator.strategy import Strategy
 
@@ -35,9 +36,15 @@ class ImportedPlan(Spec):
     plan: str | None = Field(
         None, description="its RTPLAN, by label, file or UID (or its end); by default the one that the dose refers to"
     )
-    ptv: str | None = Field(None, description="the PTV as drawn; by default the planning target expanded by the margin")
-    itv: str | None = Field(
-        None, description="what the margin was added to, as drawn; by default the target along its planned path"
+    ptv: str | dict[str, str] | None = Field(
+        None,
+        description="the PTV as drawn (of several targets each, by target); by default the planning target expanded by the "
+        "margin",
+    )
+    itv: str | dict[str, str] | None = Field(
+        None,
+        description="what the margin was added to, as drawn (of several targets each, by target); by default the target along "
+        "its planned path",
     )
 
     prv: tuple[str, ...] = Field(
@@ -81,6 +88,16 @@ class ImportedPlan(Spec):
             )
         return replace(dose, plan=plan)
 
+    def drawn_for(self, target: str, key: Literal["ptv", "itv"]) -> str | None:
+        """The name of what was drawn for a target; None where nothing was."""
+        named = self.ptv if key == "ptv" else self.itv
+        return named.get(target) if isinstance(named, dict) else named
+
+    def drawn_for_planning(self) -> list[str]:
+        """Names of all that was drawn for it."""
+        named = [list(of.values()) if isinstance(of, dict) else [of] for of in (self.ptv, self.itv)]
+        return [name for some in (*named, self.prv) for name in some if name is not None]
+
     def ptv_in(self, case: Case, target: TargetVolume, expansion: Expansion) -> TargetVolume:
         """The PTV as drawn, or the planning target expanded by the margin.
 
@@ -88,14 +105,15 @@ class ImportedPlan(Spec):
         ------
         ConfigError : there is no such structure, or it is of another target.
         """
-        if self.ptv is None:
+        name = self.drawn_for(case.target, "ptv")
+        if name is None:
             return expand(target, expansion)
-        ptv = drawn(case, "ptv", self.ptv)
+        ptv = drawn(case, "ptv", name)
         gtv = case.gtv.region.occupancy(ptv.lattice)
         inside = float(np.minimum(gtv, ptv.occupancy).sum()) * ptv.lattice.voxel_cc / case.gtv.volume_cc
         if inside < _LEAST_TARGET_IN_PTV:
             raise ConfigError(
-                f"plan.doses: ptv {self.ptv!r} of dose {self.dose!r} holds {100 * inside:.0f} % of {case.target}; name the PTV "
+                f"plan.doses: ptv {name!r} of dose {self.dose!r} holds {100 * inside:.0f} % of {case.target}; name the PTV "
                 "of this target"
             )
         return ptv
@@ -172,15 +190,13 @@ class ImportedDoses(PlanModelKind):
         """
         return list({(entry.dose, entry.plan): entry.dose_in(case) for entry in self.doses}.values())
 
-    @property
-    def planning_structure(self) -> str | None:
+    def planning_structure(self, target: str) -> str | None:
         """The ITV as drawn, for what `of` gives."""
-        (entry,) = self.doses
-        return entry.itv
+        return self.doses[0].drawn_for(target, "itv")
 
     def planning_target(self, case: Case, target: Structure, path_mm: np.ndarray) -> TargetVolume:
         """The ITV as drawn or, where none is named, a target along a path; for what `of` gives."""
-        itv = self.planning_structure
+        itv = self.planning_structure(target.name)
         return super().planning_target(case, target, path_mm) if itv is None else drawn(case, "itv", itv)
 
     def ptv(self, order: Order) -> TargetVolume:
@@ -191,7 +207,7 @@ class ImportedDoses(PlanModelKind):
     @property
     def planning_volumes(self) -> frozenset[str]:
         """PTVs, ITVs and planning-risk volumes as drawn."""
-        return frozenset(n for entry in self.doses for n in (entry.ptv, entry.itv, *entry.prv) if n is not None)
+        return frozenset(name for entry in self.doses for name in entry.drawn_for_planning())
 
     def check(self, orders: Sequence[Order]) -> None:
         """Refuse what cannot be planned; see `plan`."""
@@ -212,12 +228,17 @@ class ImportedDoses(PlanModelKind):
         spared = self.doses[0].spared_in(order.case, ptv)
         return Plan(dose, ptv, plan_quality(dose, ptv, order.prescription, grid, spared), grid)
 
+    def together(self, plans: Sequence[Plan], orders: Sequence[Order]) -> Plan:
+        """The plan of all targets: its dose is one."""
+        return one_for_all(plans)
+
     def _dose_and_ptv(self, order: Order) -> tuple[ImportedDose, TargetVolume]:
         (entry,) = self.doses
         case, expansion = order.case, order.expansion
         imported, ptv = entry.dose_in(case), self.ptv(order)
         if not imported.dose_gy.grid.contains(ptv.surface_mm).all():
-            which = f"the PTV of margin {_words_of(expansion)}" if entry.ptv is None else f"its PTV {entry.ptv!r}"
+            name = entry.drawn_for(case.target, "ptv")
+            which = f"the PTV of margin {_words_of(expansion)}" if name is None else f"its PTV {name!r}"
             raise CaseError(
                 f"dose {imported.label!r} of case {case.name!r} does not cover {which}; export it on a larger grid"
             )
@@ -240,12 +261,16 @@ class ImportedDoses(PlanModelKind):
         ]
         whatever = f"; the same whatever the {' and the '.join(same)}" if same else ""
         whatever += ", none of which has a plan of its own" if entry.motion is None and len(motions) > 1 else ""
-        of_itv = "the planning target" if entry.itv is None else f"{entry.itv} as drawn"
-        ptv = f"{of_itv} expanded here by the margin"
-        if entry.ptv is not None:
-            ptv = f"{entry.ptv} as drawn ({_structure(case, 'ptv', entry.ptv).volume_cc:.1f} cc)"
+        ptv = ", ".join(_ptv_in_words(entry, case, target.name) for target in case.targets)
         spared = f", its planning-risk volumes are {', '.join(entry.prv)}" if entry.prv else ""
         return [f"Dose {entry.dose!r}{of_plan} is that of {entry.named()}{whatever}; its PTV is {ptv}{spared}"]
+
+
+def _ptv_in_words(entry: ImportedPlan, case: Case, target: str) -> str:
+    itv, ptv = (entry.drawn_for(target, key) for key in ("itv", "ptv"))
+    if ptv is not None:
+        return f"{ptv} as drawn ({_structure(case, 'ptv', ptv).volume_cc:.1f} cc)"
+    return f"{'the planning target' if itv is None else f'{itv} as drawn'} expanded here by the margin"
 
 
 def drawn(case: Case, key: str, name: str) -> TargetVolume:

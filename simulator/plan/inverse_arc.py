@@ -25,8 +25,7 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 
 from simulator.case.anatomy import Case
-from simulator.case.geometry import Grid
-from simulator.case.structures import Structure
+from simulator.case.structures import shared_cc
 from simulator.kernels.beams import see_points
 from simulator.plan.aperture import Outline, Rows
 from simulator.plan.arcs import COVERED_PERCENT, ArcPlanModel
@@ -130,10 +129,10 @@ class InverseArc(ArcPlanModel):
     def _require_room(self, case: Case, limit: Limit, prescription: Prescription) -> None:
         """Refuse a limit on tissue that is the target itself."""
         structure = case.structures[limit.structure]
-        shared_cc = _shared_cc(structure, case.gtv)
-        holds, lies_within = (shared_cc >= _WITHIN * s.volume_cc for s in (case.gtv, structure))
+        common_cc = shared_cc(structure, case.gtv)
+        holds, lies_within = (common_cc >= _WITHIN * s.volume_cc for s in (case.gtv, structure))
         if limit.gy < prescription.dose_gy and (
-            (holds and limit.cc is not None and limit.cc < shared_cc) or (lies_within and not holds)
+            (holds and limit.cc is not None and limit.cc < common_cc) or (lies_within and not holds)
         ):
             which = f"holds all of {case.target}" if holds else f"lies within {case.target}"
             raise ConfigError(
@@ -392,11 +391,3 @@ def _organs(order: Order) -> dict[str, OrganPoints]:
 
 def _names(limits: Sequence[Limit]) -> str:
     return ", ".join(f"{limit.structure} {limit.metric}" for limit in limits)
-
-
-def _shared_cc(structure: Structure, target: Structure) -> float:
-    """Volume that a structure and the target share."""
-    lower, upper = target.region.bounds_mm
-    step = float(np.clip((np.prod(upper - lower) / 5e4) ** (1 / 3), 0.25, 6.0))
-    grid = Grid.covering(lower - step, upper + step, step)
-    return float(np.minimum(structure.region.occupancy(grid), target.region.occupancy(grid)).sum()) * grid.voxel_cc

@@ -14,6 +14,7 @@ from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Plan
 from simulator.plan.sparing import Sparing
 from simulator.plan.targets import Expansion, TargetVolume, expand, planning_target
+from simulator.plan.together import plans_together
 from simulator.spec import Field, Spec
 from simulator.strategy import Strategy
 
@@ -83,6 +84,11 @@ class PlanModelKind(Spec):
         """
         return list(map_(self.plan, orders))
 
+    def together(self, plans: Sequence[Plan], orders: Sequence[Order]) -> Plan:
+        """One plan of those of several targets."""
+        names = [order.case.target for order in orders]
+        return plans_together(plans, names, [order.prescription for order in orders])
+
     def design(self, orders: Sequence[Order], map_: Callable[..., Iterable[Any]]) -> Sequence[Design]:
         """What decides each plan: arrays by name, to be kept; nothing where planning is quick and the same everywhere."""
         return [{} for _ in orders]
@@ -132,9 +138,8 @@ class PlanModelKind(Spec):
         """Sentences for the report on where the plan that some candidates share comes from; for what `of` gives."""
         return []
 
-    @property
-    def planning_structure(self) -> str | None:
-        """The drawn structure that margins were added to; None where it is the target along its path."""
+    def planning_structure(self, target: str) -> str | None:
+        """The drawn structure that a target's margin was added to; None where it is the target along its path."""
         return None
 
     def planning_target(self, case: Case, target: Structure, path_mm: np.ndarray) -> TargetVolume:

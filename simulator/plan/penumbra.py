@@ -105,10 +105,10 @@ class Penumbra(PlanModelKind):
         ConfigError : the case or the motion management is not spherical, or the isodose is 100 %.
         """
         for order in orders:
-            for drawn in order.case.targets:
-                self._require(
-                    isinstance(drawn.region, Ball), f"target {drawn.name!r} of case {order.case.name!r} is not a sphere"
-                )
+            drawn = order.case.gtv
+            self._require(
+                isinstance(drawn.region, Ball), f"target {drawn.name!r} of case {order.case.name!r} is not a sphere"
+            )
             self._require(
                 order.target.path_mm is not None and len(order.target.path_mm) == 1,
                 "the planning target is a union of several positions (an ITV)",
@@ -119,8 +119,7 @@ class Penumbra(PlanModelKind):
         """The plan that is ordered; raises as `check` does."""
         self.check([order])
         case, target, expansion, prescription = order.case, order.target, order.expansion, order.prescription
-        (drawn,) = case.targets
-        region, margins = drawn.region, expansion.margin_mm
+        region, margins = case.gtv.region, expansion.margin_mm
         assert isinstance(region, Ball)
         assert target.path_mm is not None
         x, y, z = (float(v) for v in np.asarray(region.centre_mm) + target.path_mm[0])

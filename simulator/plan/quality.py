@@ -90,18 +90,36 @@ class PlanQuality:
 
 
 @dataclass(frozen=True)
+class Planned:
+    """The PTV of one target, and how a plan covers it."""
+
+    ptv: TargetVolume
+    quality: PlanQuality
+
+
+@dataclass(frozen=True)
 class Plan:
     """A planned dose with the PTV that it was made for.
 
     Parameters
     ----------
+    ptv, quality : of the first target.
     grid : natural grid of the dose, for maps and exports.
+    others : PTVs of further targets.
+    bridge_cc : volume of half of the lowest prescription that no target's own plan alone gives; 0 for one target.
     """
 
     dose: PlannedDose
     ptv: TargetVolume
     quality: PlanQuality
     grid: Grid
+    others: tuple[Planned, ...] = ()
+    bridge_cc: float = 0.0
+
+    @property
+    def planned(self) -> tuple[Planned, ...]:
+        """PTV and quality by target."""
+        return (Planned(self.ptv, self.quality), *self.others)
 
 
 def plan_quality(

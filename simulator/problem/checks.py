@@ -1,14 +1,19 @@
 """What is wrong with a study, found before any long work."""
 
 from collections.abc import Sequence
+from itertools import combinations
 
 from simulator.case.anatomy import Case
+from simulator.case.structures import shared_cc
 from simulator.metrics.contradictions import check_goals
 from simulator.metrics.goals import Goal, parse_goal
 from simulator.problem.margins import planned_alike
 from simulator.problem.problem import Problem
 from simulator.spec import ConfigError, did_you_mean
+from simulator.strategy.guidance import Guidance
 from simulator.study_file.schema import StudyConfig
+
+_APART, _WITHIN = 0.02, 0.98
 
 
 def check_plans(problem: Problem) -> None:
@@ -25,7 +30,8 @@ def check_plans(problem: Problem) -> None:
             "prv_mm out"
         )
     for same in planned_alike(problem.requests):
-        same[0].model.check(problem.orders(same))
+        for target in problem.targets:
+            same[0].model.check(problem.orders(same, target))
 
 
 def check_plans_are_used(problems: Sequence[Problem]) -> None:
@@ -37,6 +43,28 @@ def check_plans_are_used(problems: Sequence[Problem]) -> None:
     """
     for model in {problem.config.plan for problem in problems}:
         model.check_all_used({r.model for p in problems if p.config.plan == model for r in p.requests})
+
+
+def targets_chosen(case: Case, names: Sequence[str]) -> Case:
+    """The case with several targets.
+
+    Raises
+    ------
+    ConfigError : one of them is no structure, or two overlap without one lying in the other.
+    """
+    for name in names:
+        if name not in case.structures:
+            reason = case.left_out.get(name, f"not in case {case.name!r}; it has: {', '.join(case.structures)}")
+            raise ConfigError(f"targets.{name}: {reason}{did_you_mean(name, case.structures)}")
+    case = case.with_targets(names)
+    for one, two in combinations(sorted(case.targets, key=lambda target: target.volume_cc), 2):
+        share = shared_cc(two, one) / one.volume_cc
+        if _APART < share < _WITHIN:
+            raise ConfigError(
+                f"targets: {100 * share:.0f} % of {one.name} lie in {two.name}; targets may lie apart, or one within the other "
+                "(an integrated boost): take the shared part out of one of them"
+            )
+    return case
 
 
 def require_structure(case: Case, goal: Goal) -> None:
@@ -76,6 +104,23 @@ def check_goal_probabilities(config: StudyConfig, goals: tuple[Goal, ...]) -> No
             )
 
 
+def check_targets(config: StudyConfig) -> None:
+    """Refuse doubt about errors that each of several targets has for itself."""
+    if len(config.targets) < 2:
+        return
+    of_targets = {f"targets.{name}": target for name, target in config.targets.items()} | {
+        "uncertainty": config.uncertainty
+    }
+    for where, errors in of_targets.items():
+        for key in ("baseline", "registration", "delineation"):
+            source = getattr(errors, key)
+            if source is not None and source.not_exact():
+                raise ConfigError(
+                    f"{where}.{key}: what is not known of errors that each target has for itself is not simulated with several "
+                    "targets; take what is known of them out, or study one target"
+                )
+
+
 def check_posteriors(config: StudyConfig) -> None:
     """Refuse posterior files that are not there, or that do not belong to the errors beside them."""
     for name, doubted in config.uncertainty.not_exact_by_key().items():
@@ -84,6 +129,24 @@ def check_posteriors(config: StudyConfig) -> None:
                 shifts.check()
             except ConfigError as error:
                 raise ConfigError(f"uncertainty.{name}: {error}") from None
+
+
+def _check_guidance(guidance: Guidance, config: StudyConfig, case: Case) -> None:
+    """Refuse a protocol that never acts, or that matches what is no target."""
+    n_fractions = config.prescription.fractions
+    for name in guidance.match_weights:
+        if not case.treats(name):
+            treated = ", ".join(target.name for target in case.targets)
+            raise ConfigError(
+                f"strategies.guidance.{guidance.label()}.targets: {name} is no target, images are matched on bone or on "
+                f"targets ({treated})"
+            )
+    if guidance.fractions_before_correction() >= n_fractions:
+        raise ConfigError(
+            f"strategies.guidance.{guidance.label()}: would correct from fraction "
+            f"{guidance.fractions_before_correction() + 1} on, but prescription.fractions is {n_fractions}; measure fewer "
+            "fractions (measured_fractions), or choose another guidance"
+        )
 
 
 def check_sources(config: StudyConfig, case: Case) -> None:
@@ -101,13 +164,7 @@ def check_sources(config: StudyConfig, case: Case) -> None:
                 f"strategies.motion.{motion.kind}: there is no breathing to {motion.needs_breathing_to}; add "
                 "uncertainty.respiration"
             )
-        guidance, n_fractions = strategy.guidance, config.prescription.fractions
-        if guidance.fractions_before_correction() >= n_fractions:
-            raise ConfigError(
-                f"strategies.guidance.{guidance.label()}: would correct from fraction "
-                f"{guidance.fractions_before_correction() + 1} on, but prescription.fractions is {n_fractions}; measure fewer "
-                "fractions (measured_fractions), or choose another guidance"
-            )
+        _check_guidance(strategy.guidance, config, case)
     for key, names in named.items():
         unknown = [name for name in names if name not in case.structures]
         if unknown and unknown[0] in case.left_out:

@@ -21,7 +21,7 @@ def plan_limits(config: StudyConfig, case: Case, goals: tuple[Goal, ...]) -> tup
     ConfigError : a goal of `plan.limits` that is none on an organ's dose, or that contradicts another.
     """
     asked = config.plan.limiting_goals
-    on_organs = [goal for goal in goals if goal.metric.structure != case.target and goal.level != _OPTIMAL]
+    on_organs = [goal for goal in goals if not case.treats(goal.metric.structure) and goal.level != _OPTIMAL]
     chosen = on_organs if asked == "goals" else [_read(text, case) for text in asked]
     if asked != "goals":
         check_goals(chosen, config.prescription.dose_gy)
@@ -46,7 +46,7 @@ def limit_of(goal: Goal, case: Case, prescription_gy: float) -> Limit | None:
     """What a goal on an organ asks of its dose; None where that is no upper limit at a volume or in the mean."""
     metric, volume_cc = goal.metric, case.structures[goal.metric.structure].volume_cc
     is_upper = goal.operator in ("<", "<=")
-    if metric.is_biological or is_upper == metric.falls_with_dose or goal.metric.structure == case.target:
+    if metric.is_biological or is_upper == metric.falls_with_dose or case.treats(goal.metric.structure):
         return None
     gy = goal.limit * prescription_gy / 100 if goal.unit == "%" else goal.limit
     if metric.is_mean:
@@ -64,8 +64,10 @@ def limit_of(goal: Goal, case: Case, prescription_gy: float) -> Limit | None:
 def _read(text: str, case: Case) -> Goal:
     goal = parse_goal(text)
     require_structure(case, goal)
-    if goal.metric.structure == case.target:
-        raise ConfigError(f"plan.limits: {goal.text!r} is about the target {case.target}; plans keep limits of organs")
+    if case.treats(goal.metric.structure):
+        raise ConfigError(
+            f"plan.limits: {goal.text!r} is about the target {goal.metric.structure}; plans keep limits of organs"
+        )
     goal.metric.check_volume(case.structures[goal.metric.structure].volume_cc)
     return goal
 

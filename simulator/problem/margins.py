@@ -1,7 +1,8 @@
 """What each strategy asks of a plan: the errors that its margin covers, and what the margin is added to."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from simulator.plan.targets import Expansion
 from simulator.sampling.courses import Setting
 from simulator.spec import ConfigError
 from simulator.strategy import Strategy
-from simulator.strategy.margin import Spread
+from simulator.strategy.margin import Margin, Spread
 
 _STRAIGHT_MM = 0.02
 
@@ -73,20 +74,74 @@ def margin_spread(setting: Setting, strategy: Strategy, target: str) -> Spread:
     managed = strategy.motion.spread(setting.planned, target)
     unseen = Spread(*errors.unseen_sd_mm(), n)
     left = strategy.guidance.residual(patient, internal)
+    if len(setting.targets) > 1:
+        left = left.plus(_away_from_the_match(setting, strategy, target))
     spread = left.plus(Spread(managed.systematic_mm, managed.random_mm, n)).plus(unseen)
     return replace(spread, penumbra_sd_mm=setting.penumbra_sd_mm)
 
 
+def _away_from_the_match(setting: Setting, strategy: Strategy, target: str) -> Spread:
+    """What several targets add to the errors of one: how it shifts against what is matched, and how rotation moves it.
+
+    Rotations move it by its arm to the isocentre, or to the weighted centre of the targets that a match puts back. Shifts of
+    two targets go together as each goes with the first.
+    """
+    guidance, errors = strategy.guidance, setting.uncertainty.setup
+    names = list(setting.targets)
+    arm_mm = setting.centre_mm[target] - setting.isocentre_mm
+    systematic_mm, random_mm = np.zeros(3), np.zeros(3)
+    if guidance.matches_target:
+        weights = guidance.match_weights or {setting.lead: 1.0}
+        weight = np.array([weights.get(name, 0.0) for name in names]) / sum(weights.values())
+        arm_mm = setting.centre_mm[target] - weight @ np.array([setting.centre_mm[name] for name in names])
+        with_first = np.array([1.0, *(setting.baseline_correlation.get(name, 0.0) for name in names[1:])])
+        together = np.outer(with_first, with_first)
+        np.fill_diagonal(together, 1.0)
+        apart = (np.array(names) == target) - weight
+        spreads = np.array([setting.targets[name].target_sd_mm() for name in names])
+        systematic_mm, random_mm = (
+            np.sqrt(np.einsum("i,j,ij,ia,ja->a", apart, apart, together, sd, sd)) for sd in np.swapaxes(spreads, 0, 1)
+        )
+    spread = Spread(systematic_mm, random_mm, setting.n_fractions)
+    if (machine := setting.uncertainty.isocentre) is not None:
+        from_isocentre_mm = setting.centre_mm[target] - setting.isocentre_mm
+        turned_mm = _turned_mm(from_isocentre_mm, np.array(machine.systematic_deg, float))
+        spread = spread.plus(Spread(turned_mm, np.zeros(3), setting.n_fractions))
+    if errors is None or not errors.rotates:
+        return spread
+    of_course, of_fraction = (np.array(deg, float) for deg in (errors.systematic_deg, errors.random_deg))
+    if guidance.corrects_rotation:
+        of_course, of_fraction = np.zeros(3), guidance.rotation_left_deg(np.ones((1, 1, 3)), np.ones((1, 1, 3)))[0, 0]
+    return spread.plus(Spread(_turned_mm(arm_mm, of_course), _turned_mm(arm_mm, of_fraction), setting.n_fractions))
+
+
+def _turned_mm(arm_mm: np.ndarray, deg: np.ndarray) -> np.ndarray:
+    """SD per axis of a point at an arm that turns by small angles about the axes, one SD each."""
+    (x, y, z), (a, b, c) = arm_mm, np.radians(deg)
+    return np.array([np.hypot(b * z, c * y), np.hypot(c * x, a * z), np.hypot(a * y, b * x)])
+
+
 def plan_request(
-    setting: Setting, strategy: Strategy, model: PlanModelKind, limits: Sequence[Limit] = ()
+    setting: Setting,
+    strategy: Strategy,
+    model: PlanModelKind,
+    limits: Sequence[Limit] = (),
+    own_margins: Mapping[str, Margin] = MappingProxyType({}),
 ) -> PlanRequest:
     """What a strategy asks of a plan that keeps some limits, of structures where they were imaged.
+
+    Parameters
+    ----------
+    own_margins : by target, margins that hold whatever the strategy's.
 
     Raises
     ------
     ConfigError : a margin beyond any clinic, or none or several plans of the model fit the strategy.
     """
-    ptvs = tuple(_ptv_request(setting, strategy, target) for target in setting.targets)
+    ptvs = tuple(
+        _ptv_request(setting, strategy.model_copy(update={"margin": own_margins.get(target, strategy.margin)}), target)
+        for target in setting.targets
+    )
     sparing = Sparing(tuple(_where_planned(setting, strategy, limit) for limit in limits), strategy.prv_mm)
     return PlanRequest(model.of(strategy, ptvs[0].expansion), ptvs, sparing)
 

@@ -16,7 +16,9 @@ from simulator.problem.checks import (
     check_goal_probabilities,
     check_posteriors,
     check_sources,
+    check_targets,
     require_structure,
+    targets_chosen,
     wanted_goals,
 )
 from simulator.problem.inputs import case_key, digests_of_inputs
@@ -28,6 +30,7 @@ from simulator.problem.setting import notes_on_plan_of, setting_of
 from simulator.problem.target import targets_of
 from simulator.problem.weighed import weighed_goals
 from simulator.spec import CaseError, ConfigError
+from simulator.strategy.margin import FixedMargin
 from simulator.study_file.published import complete_biology, resolve_goals
 from simulator.study_file.schema import StudyConfig
 
@@ -49,6 +52,8 @@ def prepare(config: StudyConfig) -> Problem:
     own, published = resolve_goals(config)
     source, max_points = case_key(config), config.numerics.max_points
     case = _cases.get(source, config.case.build)
+    if config.targets:
+        case = targets_chosen(case, list(config.targets))
     if not own and not published:
         raise ConfigError("goals: none given; name a library such as mediastinal-5fx or write goals")
     for goal in own:
@@ -59,13 +64,14 @@ def prepare(config: StudyConfig) -> Problem:
     check_goal_probabilities(config, goals)
     named = {*(g.metric.structure for g in goals), *itertools.chain(*config.biology.sections.values())}
     wanted = wanted_goals(config, case)
-    no_tissue = config.plan.planning_volumes - {case.target}
+    no_tissue = config.plan.planning_volumes - {case.target, *case.others}
     structures = tuple(
         s for s in case.structures.values() if s.name in named or (s.role != "external" and s.name not in no_tissue)
     )
     for structure in structures:
         if structure.volume_cc <= 0:
             raise CaseError(f"structure {structure.name!r} of case {case.name!r} is empty; leave it out or contour it")
+    check_targets(config)
     check_posteriors(config)
     check_sources(config, case)
     notes_on_plan = notes_on_plan_of(config, case)
@@ -78,8 +84,11 @@ def prepare(config: StudyConfig) -> Problem:
     record = breathing_record(config.uncertainty.respiration)
     targets = targets_of(config, case, source, wanted)
     setting = setting_of(config, case, targets, record)
+    own_margins = {t.name: FixedMargin(margin_mm=t.stated.margin_mm) for t in targets if t.stated.margin_mm is not None}
     patches = {
-        s.name: [_samples.get((source, max_points, s.name), partial(sample_structure, s, max_points=max_points))]
+        s.name: [
+            _samples.get((source, max_points, s.name, s.role), partial(sample_structure, s, max_points=max_points))
+        ]
         for s in structures
     }
     patches |= {t.name: [t.true_target.patch] for t in targets if t.true_target is not None}
@@ -95,7 +104,7 @@ def prepare(config: StudyConfig) -> Problem:
         goals=goals,
         skipped_goals=tuple(g for g in published if g.metric.structure not in case.structures),
         strategies=strategies,
-        requests=tuple(plan_request(setting, s, config.plan, limits) for s in strategies),
+        requests=tuple(plan_request(setting, s, config.plan, limits, own_margins) for s in strategies),
         setting=setting,
         biology=biology,
         record=record,

@@ -206,12 +206,11 @@ class Problem(Readable):
         points = [p.points_mm for p in self.patches[structure]]
         return np.max([np.abs(p - centre_mm).max(axis=0) for p in points], axis=0)
 
-    def orders(self, requests: Sequence[PlanRequest]) -> list[Order]:
-        """What the plans of some requests are made for; plan models plan for one target."""
-        (target,) = self.targets
-        volumes = [self.planning_targets[r][target.number] for r in requests]
+    def orders(self, requests: Sequence[PlanRequest], target: Target) -> list[Order]:
+        """What the plans of some requests are made for, by one of the targets."""
+        case, volumes = self.case.for_target(target.name), [self.planning_targets[r][target.number] for r in requests]
         return [
-            Order(self.case, volume, r.ptvs[target.number].expansion, target.prescription, r.sparing)
+            Order(case, volume, r.ptvs[target.number].expansion, target.prescription, r.sparing)
             for r, volume in zip(requests, volumes, strict=True)
         ]
 

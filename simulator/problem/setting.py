@@ -11,14 +11,16 @@ from simulator.problem.target import Target
 from simulator.sampling.courses import Setting
 from simulator.strategy.margin import WATER_PENUMBRA_MM
 from simulator.study_file.schema import StudyConfig
+from simulator.uncertainty import Uncertainty
 
 
 def setting_of(config: StudyConfig, case: Case, targets: Sequence[Target], record: Trace | None) -> Setting:
     """What draws need to know of the anatomy."""
-    uncertainty = config.uncertainty
+    uncertainty = with_breathing(config.uncertainty, targets)
     setup = uncertainty.setup
     isocentre, _ = _isocentre(config, case)
-    turns = setup is not None and setup.rotates
+    machine = uncertainty.isocentre
+    turns = (setup is not None and setup.rotates) or (machine is not None and machine.rotates)
     named = case.structures if turns else (*(target.name for target in targets), *uncertainty.organs)
     waveform = None
     if uncertainty.respiration is not None:
@@ -37,7 +39,17 @@ def setting_of(config: StudyConfig, case: Case, targets: Sequence[Target], recor
         waveform=waveform,
         penumbra_sd_mm=WATER_PENUMBRA_MM if config.plan.edge_sd_mm is None else config.plan.edge_sd_mm,
         treated=config.observed.treated(config.candidates()) if config.observed else None,
+        baseline_correlation={target.name: target.stated.baseline_correlation for target in targets},
     )
+
+
+def with_breathing(uncertainty: Uncertainty, targets: Sequence[Target]) -> Uncertainty:
+    """Errors in which every target breathes: the first by the study's amplitude, the others with it."""
+    respiration = uncertainty.respiration
+    if respiration is None or respiration.phases_mm is not None or len(targets) == 1:
+        return uncertainty
+    tied = respiration.structures | {target.name: target.stated.tied(respiration) for target in targets[1:]}
+    return uncertainty.model_copy(update={"respiration": respiration.model_copy(update={"structures": tied})})
 
 
 def _isocentre(config: StudyConfig, case: Case) -> tuple[np.ndarray, list[str]]:

@@ -1,7 +1,7 @@
 """The targets of a study: what belongs to each of them alone."""
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from simulator.accumulation.true_target import TrueTarget
@@ -11,6 +11,7 @@ from simulator.metrics.goals import Goal
 from simulator.once import Once
 from simulator.plan.prescription import Prescription
 from simulator.study_file.schema import StudyConfig
+from simulator.study_file.targets import TargetOfStudy
 from simulator.uncertainty import Uncertainty
 
 # Points of a sweep that share a case share its anatomy.
@@ -29,6 +30,7 @@ class Target:
     uncertainty : as it meets it: baseline, registration and delineation are its own.
     wanted : the goals on it that a strategy has to meet, together with those on all other targets.
     true_target : it under delineation error; None without.
+    stated : what the study says of it alone.
     """
 
     number: int
@@ -37,6 +39,7 @@ class Target:
     uncertainty: Uncertainty
     wanted: tuple[Goal, ...]
     true_target: TrueTarget | None
+    stated: TargetOfStudy = field(default_factory=TargetOfStudy)
 
     @property
     def name(self) -> str:
@@ -46,13 +49,14 @@ class Target:
 
 def targets_of(config: StudyConfig, case: Case, source: Hashable, wanted: tuple[Goal, ...]) -> tuple[Target, ...]:
     """The targets of a study, `source` being what their anatomy depends on."""
-    uncertainty, max_points = config.uncertainty, config.numerics.max_points
-    found = []
+    max_points, found = config.numerics.max_points, []
     for number, structure in enumerate(case.targets):
+        stated = config.targets.get(structure.name, TargetOfStudy())
+        uncertainty, prescription = stated.errors(config.uncertainty), stated.prescribed(config.prescription)
         true_target = None
         if (delineation := uncertainty.delineation) is not None:
             key = source, structure.name, max_points, delineation
             true_target = _true_targets.get(key, partial(TrueTarget.around, structure, delineation, max_points))
         own = tuple(goal for goal in wanted if goal.metric.structure == structure.name)
-        found.append(Target(number, structure, config.prescription, uncertainty, own, true_target))
+        found.append(Target(number, structure, prescription, uncertainty, own, true_target, stated))
     return tuple(found)

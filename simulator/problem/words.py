@@ -2,6 +2,7 @@
 
 import json
 
+from simulator.conventions import in_axes
 from simulator.plan.model import PlanModelKind
 from simulator.problem.problem import Problem
 from simulator.problem.subject import subject_in_words
@@ -32,6 +33,7 @@ def study_in_words(problem: Problem) -> str:
         f"strategy meets the same virtual patients (seed {config.seed}).",
         subject_in_words(config),
         *config.uncertainty.describe(),
+        *targets_in_words(problem),
         *observed_in_words(problem),
         *(f"Motion management, {text}." for text in motions),
         *(f"Image guidance, {text}." for text in guidances),
@@ -44,6 +46,30 @@ def study_in_words(problem: Problem) -> str:
         skipped = dict.fromkeys(g.metric.structure for g in problem.skipped_goals)
         paragraphs.append(f"Published limits left out, as the case has no such structure: {', '.join(skipped)}.")
     return json.dumps(paragraphs, ensure_ascii=False)
+
+
+def targets_in_words(problem: Problem) -> list[str]:
+    """What several targets share, and what each has of its own; empty for one."""
+    if len(problem.targets) == 1:
+        return []
+    first, *others = problem.targets
+    names = ", ".join(target.name for target in problem.targets)
+    sentences = [
+        f"{len(problem.targets)} targets are treated in one session and about one isocentre: {names}. Setup, rotation, drift "
+        f"and the isocentre's error are shared; shifts against bone, registration and delineation are drawn for each. "
+        f"Motion management acts on {first.name}, and organs that move with the target follow it."
+    ]
+    for target in problem.targets:
+        stated, rx = target.stated, target.prescription
+        own = [f"{rx.dose_gy:g} Gy on the {rx.isodose_percent:g} % isodose"]
+        own += [f"margin {in_axes(stated.margin_mm)} mm under every strategy"] if stated.margin_mm is not None else []
+        own += [f"breathing {in_axes(stated.amplitude_mm)} mm peak to peak"] if stated.amplitude_mm is not None else []
+        if target in others and target.uncertainty.baseline is not None:
+            own.append(f"shifts against bone correlated by {stated.baseline_correlation:g} with those of {first.name}")
+        sources = (stated.baseline, stated.registration, stated.delineation)
+        own += [source.describe().rstrip(".") for source in sources if source is not None]
+        sentences.append(f"{target.name}: {'; '.join(own)}.")
+    return sentences
 
 
 def observed_in_words(problem: Problem) -> list[str]:

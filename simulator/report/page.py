@@ -17,6 +17,7 @@ from simulator.report.limits import model_limits
 from simulator.report.live import live_parts
 from simulator.report.quality import numerics, plan_quality
 from simulator.report.sweep import sweep_page
+from simulator.report.targets import targets_table
 from simulator.report.text import on_paper
 from simulator.report.weights import weights_table
 from simulator.results.views import sweep_axes
@@ -42,6 +43,7 @@ def _study(results: xr.DataTree) -> str:
         decision=decision_table(results),
         prescriptions=prescription_table(results),
         answer=answer(results),
+        targets=targets_table(results),
         knowledge=knowledge_table(results),
         required=margin_table(results),
         comparison=comparison_table(results) if results["decision"].sizes["strategy"] > 1 else None,

@@ -12,9 +12,14 @@ _DEVIATIONS = {"none": "no deviation", "minor": "minor deviation", "major": "maj
 
 def plan_quality(results: xr.DataTree) -> list[dict[str, Any]]:
     plans = results["plans"].to_dataset()
+    own = results["targets"].to_dataset() if "targets" in results.children else None
     rows = []
-    for i, name in enumerate(plans["strategy"].values):
+    for i, k in np.ndindex(plans.sizes["strategy"], 1 if own is None else own.sizes["target"]):
         row: dict[str, Any] = {str(key): plans[key].values[i] for key in plans.data_vars}
+        name = str(plans["strategy"].values[i])
+        if own is not None:
+            row |= {key: own[key].values[i, k] for key in row if key in own}
+            name += f": {own['target'].values[k]}"
         row |= {key: significant(float(row[key])) for key in ("planning_target_cc", "ptv_cc")}
         for key in ("r100", "r50", "d2cm", "v90", "v100"):
             row[f"{key}_words"] = _DEVIATIONS[str(row[f"{key}_deviation"])]
@@ -23,7 +28,7 @@ def plan_quality(results: xr.DataTree) -> list[dict[str, Any]]:
         )
         sides = [f"{side:.3g}" for side in row["margin_mm"]]
         margin = sides[0] if len(set(sides)) == 1 else " / ".join(sides)
-        rows.append(row | {"strategy": str(name), "margin": margin})
+        rows.append(row | {"strategy": name, "margin": margin})
     return rows
 
 

@@ -24,6 +24,7 @@ _SP = ("strategy", "percentile")
 _SSM = ("strategy", "source", "metric")
 _SJ, _SIDES = ("strategy", "joint"), ("series", "direction")
 _MPAIR, _JPAIR = ("metric", "strategy", "other"), ("joint", "strategy", "other")
+_ST = ("strategy", "target")
 _SGS, _SX = ("strategy", "goal", "scale"), ("strategy", "scale")
 _MAP = ("strategy", "z", "y", "x")
 
@@ -285,8 +286,10 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "motion": Variable(("strategy",), "", "motion management"),
         "guidance": Variable(("strategy",), "", "image guidance"),
         "margin_mm": Variable(("strategy", "direction"), "mm", "margin from planning target to PTV"),
-        "planning_target_cc": Variable(("strategy",), "cc", "volume of the planning target"),
-        "ptv_cc": Variable(("strategy",), "cc", "volume of the PTV"),
+        "planning_target_cc": Variable(
+            ("strategy",), "cc", "volume of the planning target, of several targets together"
+        ),
+        "ptv_cc": Variable(("strategy",), "cc", "volume of the PTV, of several targets together"),
         "r100": Variable(("strategy",), "1", "volume of the prescription isodose over PTV volume"),
         "r50": Variable(("strategy",), "1", "volume of half the prescription isodose over PTV volume"),
         "d2cm_percent": Variable(("strategy",), "percent", "largest dose 2 cm or more from the PTV, of prescription"),
@@ -315,6 +318,23 @@ VARIABLES: dict[str, dict[str, Variable]] = {
             ("strategy",), "", "RTOG 0813/0915 deviation of V100% (95 % of the PTV): none or major"
         ),
     },
+    "targets": {
+        "probability": Variable(_ST, "1", "share of courses in which the target is covered"),
+        "ci_low": Variable(_ST, "1", "lower end of the 95 % interval of the probability"),
+        "ci_high": Variable(_ST, "1", "upper end of the 95 % interval of the probability"),
+        "product": Variable(
+            ("strategy",), "1", "product of the targets' probabilities: what independent errors would give"
+        ),
+        "wanted": Variable(("target",), "", "goals that have to be met together for the target to count as covered"),
+        "prescription_gy": Variable(("target",), "Gy", "prescribed dose of the target"),
+        "volume_cc": Variable(("target",), "cc", "volume of the target"),
+        "isocentre_distance_mm": Variable(("target",), "mm", "from the isocentre to the target's centre"),
+        "margin_mm": Variable(("strategy", "target", "direction"), "mm", "margin from planning target to PTV"),
+        "planning_target_cc": Variable(_ST, "cc", "volume of the planning target"),
+        "bridge_cc": Variable(
+            ("strategy",), "cc", "half of the lowest prescription that no target's own plan alone gives"
+        ),
+    },
     "leaves": {
         "gantry_deg": Variable(("beam",), "degree", "gantry angle (IEC 61217)"),
         "couch_deg": Variable(("beam",), "degree", "couch rotation (IEC 61217)"),
@@ -338,7 +358,14 @@ VARIABLES: dict[str, dict[str, Variable]] = {
     },
 }
 
-OPTIONAL = ("dose", "knowledge", "budget", "weights", "courses", "leaves", "dose/sd", "dose/percentile")
+_OF_STRATEGIES = ("margin_label", "motion", "guidance", "margin_mm", "planning_target_cc", "prv_mm")
+VARIABLES["targets"] |= {
+    key: Variable(_ST, quality.unit, quality.meaning)
+    for key, quality in VARIABLES["plans"].items()
+    if key not in _OF_STRATEGIES
+}
+
+OPTIONAL = ("dose", "targets", "knowledge", "budget", "weights", "courses", "leaves", "dose/sd", "dose/percentile")
 
 DIRECTIONS = ("right", "left", "anterior", "posterior", "inferior", "superior")
 

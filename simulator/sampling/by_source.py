@@ -3,7 +3,6 @@
 import numpy as np
 
 from simulator.sampling.courses import Courses, Delivery, Setting, beam_times_min
-from simulator.sampling.streams import TargetDraws
 from simulator.strategy import Strategy
 
 BREATHING, ROTATION, CORRECTION = "breathing", "rotation", "correction"
@@ -28,7 +27,7 @@ def errors_by_source(
     float64 (course, fraction, 3) in mm each, means over the beam-on time of each fraction; they sum to the whole.
     """
     shape = (*delivery.weight.shape[:2], 3)
-    own = TargetDraws(courses.draws, list(setting.targets).index(target))
+    own = setting.numbers_of(target, courses.draws)
     n = setting.n_fractions
     bone = over_beam(delivery.bone_mm, delivery.weight)
     within = np.zeros(shape) - strategy.motion.offset_mm(setting.planned, target)
@@ -36,7 +35,7 @@ def errors_by_source(
         within = within + over_beam(delivery.internal_mm[target], delivery.weight)
     found: dict[str, np.ndarray] = {}
     errors = setting.targets[target].named_sources()
-    for name, source in setting.uncertainty.named_sources().items():
+    for name, source in (errors | setting.uncertainty.named_sources()).items():
         shifts = [source.patient_mm(courses.draws, n), _of_course(source.unseen_mm(courses.draws), shape)]
         if name == "drift" and courses.drift is not None:
             time_min = np.broadcast_to(beam_times_min(strategy, setting), delivery.weight.shape)

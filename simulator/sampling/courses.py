@@ -41,6 +41,7 @@ class Setting:
     waveform : breathing at the planning amplitude; None without breathing.
     penumbra_sd_mm : of the plan's dose edge, for margin recipes.
     treated : the fractions that lie behind; None where a course begins with its first one.
+    baseline_correlation : of the shifts of targets with those of the first, by name; 0 where absent.
     """
 
     uncertainty: Uncertainty
@@ -55,6 +56,7 @@ class Setting:
     waveform: Waveform | None = None
     penumbra_sd_mm: float = WATER_PENUMBRA_MM
     treated: Treated | None = None
+    baseline_correlation: dict[str, float] = field(default_factory=dict)
     planned: Breathing = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,6 +69,10 @@ class Setting:
     def lead(self) -> str:
         """The target that images are matched on, motion management acts on and organs follow: number 0."""
         return next(iter(self.targets))
+
+    def numbers_of(self, target: str, draws: RandomNumbers) -> TargetDraws:
+        """Random numbers of a target's own."""
+        return TargetDraws(draws, list(self.targets).index(target), self.baseline_correlation.get(target, 0.0))
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,7 @@ class Courses:
     organs : own motion by structure.
     misdrawn_mm : by target, (course, 3), displacement of the true one from the drawn one.
     unseen_mm : (course, 3), displacement of everything that no image shows (isocentre).
+    unseen_deg : (course, 3), rotation of everything that no image shows; None without.
     """
 
     patient_mm: np.ndarray
@@ -93,6 +100,7 @@ class Courses:
     organs: dict[str, OrganPath]
     misdrawn_mm: dict[str, np.ndarray]
     unseen_mm: np.ndarray
+    unseen_deg: np.ndarray | None
     draws: RandomNumbers
 
 
@@ -100,7 +108,7 @@ def draw_courses(setting: Setting, draws: RandomNumbers) -> Courses:
     """Draw every source of error of a run of courses."""
     u, n_fractions, n_instants = setting.uncertainty, setting.n_fractions, setting.n_instants
     lead_course, lead_fraction = (setting.targets[setting.lead].baseline or Baseline()).followed(draws, n_fractions)
-    own = {name: (errors, TargetDraws(draws, i)) for i, (name, errors) in enumerate(setting.targets.items())}
+    own = {name: (errors, setting.numbers_of(name, draws)) for name, errors in setting.targets.items()}
     moved = {name: errors.within_mm(numbers, n_fractions, name) for name, (errors, numbers) in own.items()}
     assert setting.waveform is not None
     return Courses(
@@ -117,6 +125,7 @@ def draw_courses(setting: Setting, draws: RandomNumbers) -> Courses:
         },
         misdrawn_mm={name: errors.misdrawn_mm(numbers) for name, (errors, numbers) in own.items()},
         unseen_mm=u.unseen_mm(draws),
+        unseen_deg=u.isocentre.unseen_deg(draws) if u.isocentre and u.isocentre.rotates else None,
         draws=draws,
     )
 
@@ -308,9 +317,12 @@ def _deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery
     lead_since = drift + courses.after_imaging_mm[setting.lead][:, :, None]
 
     seen = seen_mm(courses, strategy, setting, guidance.matches_target, managed, rotation)
-    seen_since = lead_since if guidance.matches_target else drift
-    correction = _corrected(seen, guidance, setting, _guidance_noise(courses.draws, setting, 0))
-    again = _corrections_during_beam(strategy, setting, courses.draws, timeline, seen - correction, seen_since)
+    apart = _apart_mm(courses, strategy, setting, rotation)
+    seen_since = drift + _moved_since(courses, guidance, setting) if guidance.matches_target else drift
+    correction = _corrected(
+        seen, guidance, setting, replace(_guidance_noise(courses.draws, setting, 0), apart_mm=apart)
+    )
+    again = _corrections_during_beam(strategy, setting, courses.draws, timeline, seen - correction, seen_since, apart)
 
     bone = courses.patient_mm[:, :, None] + drift
     bone = bone + courses.unseen_mm[:, None, None]
@@ -327,6 +339,7 @@ def _deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery
         fast = {name for name, place in managed.position_mm.items() if np.any(place != place[:, :, :1])}
         fast |= {name for name, organ in courses.organs.items() if organ.steps is not None}
         slow = frozenset({"", *courses.within_mm, *courses.organs} - fast)
+    rotation = _with_unseen(rotation, courses.unseen_deg, setting.n_fractions)
     return Delivery(setting, bone, managed.weight / setting.n_fractions, rotation, internal, scaling, slow)
 
 
@@ -348,11 +361,58 @@ def seen_mm(
         return courses.patient_mm
     managed = managed or _managed(courses, strategy, setting)
     rotation = _rotation_left(courses, strategy.guidance, setting) if rotation is None else rotation
-    seen = courses.patient_mm + courses.within_mm[setting.lead]
-    seen = seen + managed.imaged_mm - strategy.motion.offset_mm(setting.planned, setting.lead)
+    seen = _target_seen_mm(courses, strategy, setting, setting.lead, managed, rotation)
+    weights = _weights(strategy.guidance, setting)
+    if [*weights] == [setting.lead]:
+        return seen
+    each = _each_seen_mm(courses, strategy, setting, rotation)
+    return np.asarray(sum(weight * each[name] for name, weight in weights.items()))
+
+
+def _weights(guidance: Guidance, setting: Setting) -> dict[str, float]:
+    """The targets that a match on targets is about, with weights that sum to 1."""
+    weights = guidance.match_weights or {setting.lead: 1.0}
+    return {name: weight / sum(weights.values()) for name, weight in weights.items()}
+
+
+def _target_seen_mm(
+    courses: Courses, strategy: Strategy, setting: Setting, target: str, managed: Managed, rotation: np.ndarray | None
+) -> np.ndarray:
+    """What one target is off its planned place when imaged."""
+    seen = courses.patient_mm + courses.within_mm[target]
+    seen = seen + managed.imaged_mm - strategy.motion.offset_mm(setting.planned, target)
     if rotation is not None:
-        seen = seen + rotation @ (setting.centre_mm[setting.lead] - setting.isocentre_mm)
+        seen = seen + rotation @ (setting.centre_mm[target] - setting.isocentre_mm)
     return seen
+
+
+def _each_seen_mm(
+    courses: Courses, strategy: Strategy, setting: Setting, rotation: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """By target that a match is a compromise of, what it is off its planned place when imaged."""
+    return {
+        name: _target_seen_mm(courses, strategy, setting, name, _managed(courses, strategy, setting, name), rotation)
+        for name in _weights(strategy.guidance, setting)
+    }
+
+
+def _apart_mm(courses: Courses, strategy: Strategy, setting: Setting, rotation: np.ndarray | None) -> np.ndarray | None:
+    """What each target of a compromise is off beside the whole, (target, course, fraction, 3); None without one."""
+    weights = _weights(strategy.guidance, setting)
+    if len(weights) == 1:
+        return None
+    each = _each_seen_mm(courses, strategy, setting, rotation)
+    whole = sum(weight * each[name] for name, weight in weights.items())
+    return np.stack([seen - whole for seen in each.values()])
+
+
+def _moved_since(courses: Courses, guidance: Guidance, setting: Setting) -> np.ndarray:
+    """What the matched targets move within the patient before the beam, (course, fraction, 1, 3)."""
+    moved = courses.after_imaging_mm
+    weights = _weights(guidance, setting)
+    if [*weights] == [setting.lead]:
+        return moved[setting.lead][:, :, None]
+    return np.asarray(sum(weight * moved[name] for name, weight in weights.items()))[:, :, None]
 
 
 def _corrected(seen: np.ndarray, guidance: Guidance, setting: Setting, noise: GuidanceNoise) -> np.ndarray:
@@ -362,7 +422,7 @@ def _corrected(seen: np.ndarray, guidance: Guidance, setting: Setting, noise: Gu
     found = setting.treated.found_mm(guidance.matches_target)
     seen, match, behind = seen.copy(), noise.match.copy(), np.flatnonzero(~np.isnan(found[:, 0]))
     seen[:, behind], match[:, behind] = found[behind], 0.0
-    correction = guidance.correct(seen, GuidanceNoise(match, noise.couch))
+    correction = guidance.correct(seen, replace(noise, match=match))
     for f, image in enumerate(setting.treated.images):
         if image.corrected_mm is not None:
             correction[:, f] = image.corrected_mm
@@ -388,10 +448,10 @@ def _within_patient(
     return {name: np.broadcast_to(shift, shape) for name, shift in internal.items() if np.any(shift)}, scaling
 
 
-def _managed(courses: Courses, strategy: Strategy, setting: Setting) -> Managed:
-    """Breathing as the strategy leaves it."""
+def _managed(courses: Courses, strategy: Strategy, setting: Setting, target: str = "") -> Managed:
+    """Breathing as the strategy leaves it, for the first target or another one."""
     motion, breathing, noise = strategy.motion, courses.breathing, _motion_noise(courses.draws, strategy, setting)
-    managed = motion.manage(breathing, setting.planned, setting.lead, noise)
+    managed = motion.manage(breathing, setting.planned, target or setting.lead, noise)
     named = (name for names in motion.moving().values() for name in names)
     require_named(motion, managed.position_mm, (setting.lead, *breathing.names(), *named))
     return managed
@@ -403,6 +463,14 @@ def _rotation_left(courses: Courses, guidance: Guidance, setting: Setting) -> np
         return None
     normals = courses.draws.normals(Stream.GUIDANCE_ROTATION, setting.n_fractions, 3)
     return _rotation(guidance.rotation_left_deg(courses.rotation_deg, normals))
+
+
+def _with_unseen(rotation: np.ndarray | None, unseen_deg: np.ndarray | None, n_fractions: int) -> np.ndarray | None:
+    """What is left of rotations and then what no image shows, as matrices minus identity; None without either."""
+    if unseen_deg is None:
+        return rotation
+    unseen = _rotation(np.repeat(unseen_deg[:, None], n_fractions, axis=1))
+    return unseen if rotation is None else (np.eye(3) + unseen) @ (np.eye(3) + rotation) - np.eye(3)
 
 
 def _thinned(
@@ -446,6 +514,7 @@ def _corrections_during_beam(
     timeline: Timeline,
     left_mm: np.ndarray,
     moved_mm: np.ndarray,
+    apart_mm: np.ndarray | None,
 ) -> np.ndarray:
     """Sum of the corrections after images during the beam, (course, fraction, instant, 3) in mm.
 
@@ -460,7 +529,7 @@ def _corrections_during_beam(
         first = int(np.argmax(timeline.image == image))
         before = moved_mm[:, :, first - 1] if first else np.zeros_like(left_mm)
         seen = left_mm + before - (total[:, :, first - 1] if first else 0.0)
-        noise = _guidance_noise(draws, setting, int(image))
+        noise = replace(_guidance_noise(draws, setting, int(image)), apart_mm=apart_mm)
         total[:, :, first:] += strategy.guidance.correct_again(seen, noise)[:, :, None, :]
     return total
 

@@ -70,6 +70,16 @@ class Draws:
         return flat.reshape(self.n_courses, *shape)
 
 
+_AGAINST_BONE = frozenset(
+    {
+        Stream.BASELINE_COURSE,
+        Stream.BASELINE_FRACTION,
+        Stream.BASELINE_AFTER_IMAGING,
+        Stream.BASELINE_AFTER_IMAGING_COURSE,
+    }
+)
+
+
 @dataclass(frozen=True)
 class TargetDraws:
     """Random numbers of a target's own; what all targets share is drawn without it.
@@ -77,10 +87,12 @@ class TargetDraws:
     Parameters
     ----------
     number : of the target; those of number 0 are the `base` itself.
+    correlation : of its shifts against bone with those of number 0.
     """
 
     base: RandomNumbers
     number: int
+    correlation: float = 0.0
 
     @property
     def n_courses(self) -> int:
@@ -89,11 +101,15 @@ class TargetDraws:
 
     def part(self, start: int, n_courses: int) -> "TargetDraws":
         """Those of some of the courses, counted from the first of these."""
-        return TargetDraws(self.base.part(start, n_courses), self.number)
+        return TargetDraws(self.base.part(start, n_courses), self.number, self.correlation)
 
     def normals(self, stream: Stream, *shape: int, of: str = "") -> np.ndarray:
         """Standard normal numbers of one source, float64 (n_courses, *shape)."""
-        return self.base.normals(stream, *shape, of=self._key(of))
+        own = self.base.normals(stream, *shape, of=self._key(of))
+        if not self.correlation or stream not in _AGAINST_BONE:
+            return own
+        first = self.base.normals(stream, *shape, of=of)
+        return self.correlation * first + np.sqrt(1 - self.correlation**2) * own
 
     def uniforms(self, stream: Stream, *shape: int, of: str = "") -> np.ndarray:
         """Uniform numbers in (0, 1) of one source, float64 (n_courses, *shape)."""

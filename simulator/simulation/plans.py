@@ -28,10 +28,14 @@ def make_plans(
     """
     plans: dict[PlanRequest, Plan] = {}
     designed = dict(zip(requests, designs, strict=True)) if designs else {}
+    map_ = functools.partial(in_order, executor)
     for some in planned_alike(requests):
-        known = [designed[r] for r in some if r in designed]
-        made = some[0].model.plans(problem.orders(some), functools.partial(in_order, executor), known)
-        plans |= zip(some, (_scaled(plan, some[0].model.scale) for plan in made), strict=True)
+        model, known = some[0].model, [designed[r] for r in some if r in designed]
+        orders = [problem.orders(some, target) for target in problem.targets]
+        made = [model.plans(order, map_, [_of_target(design, k) for design in known]) for k, order in enumerate(orders)]
+        for request, of_targets, ordered in zip(some, zip(*made, strict=True), zip(*orders, strict=True), strict=True):
+            plan = of_targets[0] if len(of_targets) == 1 else model.together(of_targets, ordered)
+            plans[request] = _scaled(plan, model.scale)
     return [plans[r] for r in requests]
 
 
@@ -47,11 +51,23 @@ def in_turn(problem: Problem, strategy: int, plan_of: Callable[[int], Plan]) -> 
 def design_plans(problem: Problem, requests: Sequence[PlanRequest], executor: Executor) -> list[Design]:
     """What decides the plans of candidate margins, in their order."""
     designs: dict[PlanRequest, Design] = {}
+    map_ = functools.partial(in_order, executor)
     for some in planned_alike(requests):
-        designs |= zip(
-            some, some[0].model.design(problem.orders(some), functools.partial(in_order, executor)), strict=True
-        )
+        found = [some[0].model.design(problem.orders(some, target), map_) for target in problem.targets]
+        designs |= zip(some, (_joined(of_targets) for of_targets in zip(*found, strict=True)), strict=True)
     return [designs[r] for r in requests]
+
+
+def _joined(designs: Sequence[Design]) -> Design:
+    """The designs for all targets, names beginning with the target's number but for the first."""
+    first, *others = designs
+    return dict(first) | {f"{k}/{name}": array for k, one in enumerate(others, 1) for name, array in one.items()}
+
+
+def _of_target(design: Design, number: int) -> Design:
+    if number == 0:
+        return {name: array for name, array in design.items() if "/" not in name}
+    return {name.partition("/")[2]: array for name, array in design.items() if name.startswith(f"{number}/")}
 
 
 def _scaled(plan: Plan, factor: float) -> Plan:

@@ -1,6 +1,7 @@
 """Image guidance: what the couch does about the errors that were seen. A protocol never sees a later fraction."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -16,10 +17,17 @@ _MATCH_MM = (1.0, 1.0, 1.0)
 
 @dataclass(frozen=True)
 class GuidanceNoise:
-    """Standard normal numbers (course, fraction, 3) of the image match and of the couch."""
+    """Standard normal numbers (course, fraction, 3) of the image match and of the couch.
+
+    Parameters
+    ----------
+    apart_mm : (target, course, fraction, 3), what each target is off beside the whole that was seen, where a match is a
+        compromise of several; None where it is not.
+    """
 
     match: np.ndarray
     couch: np.ndarray
+    apart_mm: np.ndarray | None = None
 
 
 class GuidanceKind(Spec):
@@ -50,6 +58,11 @@ class GuidanceKind(Spec):
         return False
 
     @property
+    def match_weights(self) -> Mapping[str, float]:
+        """Of several targets, those that the match is a compromise of, by weight; none: the first target alone."""
+        return {}
+
+    @property
     def match_error_mm(self) -> tuple[float, float, float] | None:
         """Error of the match before the beam per axis, one SD in mm; None where nothing is imaged."""
         return None
@@ -75,6 +88,11 @@ class GuidanceKind(Spec):
     def correct_again(self, seen_mm: np.ndarray, noise: GuidanceNoise) -> np.ndarray:
         """Further correction (course, fraction, 3) in mm after an image during the beam; none by default."""
         return np.zeros_like(seen_mm)
+
+    @property
+    def corrects_rotation(self) -> bool:
+        """Whether the couch takes rotations out."""
+        return False
 
     def rotation_left_deg(self, rotation_deg: np.ndarray, normals: np.ndarray) -> np.ndarray:
         """Rotation (course, fraction, 3) in degrees after correction: all of it without a 6D couch."""
@@ -258,7 +276,9 @@ class _Online(_Matched):
     def correct(self, seen_mm: np.ndarray, noise: GuidanceNoise) -> np.ndarray:
         """What the match showed, where it exceeds the action level; without one, the couch moves in every fraction."""
         measured = seen_mm + noise.match * self.match_mm
-        length_mm = np.linalg.norm(measured, axis=-1, keepdims=True)
+        each = measured if noise.apart_mm is None else measured + noise.apart_mm
+        length_mm = np.linalg.norm(each, axis=-1, keepdims=True)
+        length_mm = length_mm if noise.apart_mm is None else length_mm.max(axis=0)
         is_moved = (length_mm > self.action_level_mm) | (self.action_level_mm == 0)
         return np.where(is_moved, measured + noise.couch * self.couch_mm, 0.0)
 
@@ -266,9 +286,14 @@ class _Online(_Matched):
         """As at the begin of the fraction, if there are images during the beam."""
         return self.correct(seen_mm, noise)
 
+    @property
+    def corrects_rotation(self) -> bool:
+        """With a 6D couch."""
+        return self.couch == "6D"
+
     def rotation_left_deg(self, rotation_deg: np.ndarray, normals: np.ndarray) -> np.ndarray:
         """What a 6D couch leaves; everything with a 4D couch."""
-        return normals * self.rotation_match_deg if self.couch == "6D" else rotation_deg
+        return normals * self.rotation_match_deg if self.corrects_rotation else rotation_deg
 
     def residual(self, patient: Spread, target: Spread) -> Spread:
         """Match and couch error; with an action level, what it lets through besides."""
@@ -307,15 +332,29 @@ class OnlineTarget(_Online):
     """
 
     kind: Literal["online-target"] = "online-target"
+    targets: dict[str, Annotated[float, Field(gt=0, le=1000)]] = Field(
+        default_factory=dict,
+        description="of several targets, those that are matched, by weight: the couch takes out the weighted mean of what they "
+        "are off, which leaves the least weighted sum of squares; an action level looks at the one that is off most. The first "
+        "target alone when absent",
+    )
 
     @property
     def matches_target(self) -> bool:
         """It does."""
         return True
 
+    @property
+    def match_weights(self) -> Mapping[str, float]:
+        """As the key `targets` says."""
+        return self.targets
+
     def describe(self) -> str:
         """One sentence for the report."""
-        return f"{self.label()}: daily match on the target, {self._details()}"
+        total = sum(self.targets.values())
+        of = [f"{name} ({weight / total:.0%})" for name, weight in self.targets.items()]
+        what = f"a compromise of {', '.join(of)}" if len(of) > 1 else [*self.targets, "the target"][0]
+        return f"{self.label()}: daily match on {what}, {self._details()}"
 
 
 Guidance = Annotated[

@@ -27,6 +27,7 @@ from simulator.strategy.observed import Observed
 from simulator.strategy.session import Session
 from simulator.study_file.checked_yaml import messages, override
 from simulator.study_file.sweep import MOST_POINTS, Axis, SweepValues, axis, combinations
+from simulator.study_file.targets import TargetOfStudy, check_first, first_is_that_of_the_case
 from simulator.uncertainty import Uncertainty
 
 _MOST_COURSES = 20_000
@@ -231,6 +232,11 @@ class StudyConfig(Readable, Spec):
         "measured is known; it says what spreads mean (docs/how-to/motion.md), and changes no number",
     )
     case: CaseSource = Field(description="the anatomy: a phantom, a DICOM-RT folder or a case file")
+    targets: dict[str, TargetOfStudy] = Field(
+        default_factory=dict,
+        description="several targets in one session, by structure; the first is what images are matched on, motion management "
+        "acts on and organs follow. Absent: the one target of the case",
+    )
     prescription: Prescription = Field(description="dose, fractions and prescription isodose")
     plan: PlanModel = Field(description="where each candidate margin's planned dose comes from")
     uncertainty: Uncertainty = Field(default_factory=Uncertainty, description="sources of geometric error")
@@ -274,6 +280,16 @@ class StudyConfig(Readable, Spec):
         if isinstance(raw, dict) and raw.get("precision") is not None and "courses" not in raw:
             return raw | {"courses": _MOST_COURSES}
         return raw
+
+    @model_validator(mode="before")
+    @classmethod
+    def _case_has_the_first_target(cls, raw: Any) -> Any:
+        return first_is_that_of_the_case(raw)
+
+    @model_validator(mode="after")
+    def _first_target_is_that_of_the_study(self) -> "StudyConfig":
+        check_first(self.targets)
+        return self
 
     @model_validator(mode="after")
     def _labels_differ(self) -> "StudyConfig":

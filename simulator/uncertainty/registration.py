@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from simulator.conventions import Stream, Streams, in_axes
-from simulator.spec import Field, Mm3, NonNegativeMm3, model_validator
+from simulator.spec import Deg3, Field, Mm3, NonNegativeMm3, SdDeg3, model_validator
 from simulator.uncertainty.knowledge import Known
 from simulator.uncertainty.shifts import Shifts
 from simulator.uncertainty.source import RandomNumbers, Source, Spreads
@@ -82,20 +82,41 @@ class Registration(_Constant):
 
 
 class Isocentre(_Constant):
-    """Distance between the isocentre of the images and that of the beam: N(mean, Σ²), constant in a course."""
+    """Distance and angle between the axes of the images and those of the beam: N(mean, Σ²), constant in a course.
+
+    Angles are what only targets off the isocentre feel, as the off-axis Winston-Lutz test measures: couch, gantry and
+    collimator together, about LR, AP and SI through the isocentre.
+    """
 
     streams: ClassVar[Streams] = {
-        "isocentre": (Stream.ISOCENTRE,),
+        "isocentre": (Stream.ISOCENTRE, Stream.ISOCENTRE_ROTATION),
         "what is not known of the isocentre": (Stream.ISOCENTRE_KNOWN,),
     }
 
     def _shifts(self) -> Shifts:
         return self._as("isocentre", Stream.ISOCENTRE, Stream.ISOCENTRE_KNOWN)
 
+    systematic_deg: SdDeg3 = Field(
+        (0, 0, 0), description="Σ of the angle between images and beam about LR, AP and SI, one SD in degrees"
+    )
+    mean_deg: Deg3 = Field((0, 0, 0), description="mean of that angle about LR, AP and SI in degrees")
+
+    @property
+    def rotates(self) -> bool:
+        """Whether there is an angle at all."""
+        return any((*self.systematic_deg, *self.mean_deg))
+
     def unseen_mm(self, numbers: RandomNumbers) -> np.ndarray:
         """Opposite to the beam's own displacement."""
         return -self._drawn_mm(numbers, Stream.ISOCENTRE)
 
+    def unseen_deg(self, numbers: RandomNumbers) -> np.ndarray:
+        """Rotation of the patient relative to the beam that no image shows, (course, 3): opposite to the beam's own."""
+        own = numbers.normals(Stream.ISOCENTRE_ROTATION, 3) * self.systematic_deg
+        return -(np.asarray(self.mean_deg) + own)
+
     def describe(self) -> str:
         """One sentence for the report."""
-        return f"Isocentre error between image and beam: {self._numbers()}."
+        mean = f", mean {in_axes(self.mean_deg)} degrees" if any(self.mean_deg) else ""
+        angle = f", turned by Σ = {in_axes(self.systematic_deg)} degrees{mean}" if self.rotates else ""
+        return f"Isocentre error between image and beam: {self._numbers()}{angle}."

@@ -1,0 +1,80 @@
+"""Plans of several targets as one: their doses add up, each target keeping the dose that its own plan gave it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from simulator.case.geometry import Grid
+from simulator.plan.dose import SumOfDoses
+from simulator.plan.prescription import Prescription
+from simulator.plan.quality import Plan, Planned, PlanQuality, hottest_gy, plan_quality, ptv_doses
+from simulator.spec import CaseError
+
+_OF_PTV: Final = (
+    "ptv_v90_percent", "ptv_v100_percent", "ptv_d99_gy", "ptv_d98_gy", "ptv_d95_gy", "ptv_d2_gy", "max_gy", "isodose_percent",
+    "v90_deviation", "v100_deviation",
+)  # fmt: skip
+_MOST_STEPS, _TOLERANCE = 30, 1e-4
+_COVERED_PERCENT: Final = 95.0
+
+
+def plans_together(plans: Sequence[Plan], names: Sequence[str], prescriptions: Sequence[Prescription]) -> Plan:
+    """One plan of those of each target alone, delivered one after the other in every fraction.
+
+    Each is scaled so that D95% of its PTV under the sum is that under it alone. Conformity and fall-off stay those of each
+    target's own plan, what the PTV receives is that of the sum.
+
+    Raises
+    ------
+    CaseError : the other targets' plans give a target more than its own.
+    """
+    wanted_gy = np.array([plan.quality.ptv_d95_gy for plan in plans])
+    factor = np.ones(len(plans))
+    at_ptv, volumes = [], []
+    for plan in plans:
+        gy, volume = zip(*(ptv_doses(other.dose, plan.ptv) for other in plans), strict=True)
+        at_ptv.append(np.stack(gy))
+        volumes.append(volume[0])
+    for _ in range(_MOST_STEPS):
+        d95_gy = [hottest_gy(factor @ gy, volume, _COVERED_PERCENT) for gy, volume in zip(at_ptv, volumes, strict=True)]
+        lacking = wanted_gy - d95_gy
+        if np.abs(lacking / wanted_gy).max() < _TOLERANCE:
+            break
+        factor = factor + lacking / wanted_gy
+        if factor.min() <= 0:
+            raise CaseError(
+                f"targets.{names[int(np.argmin(factor))]}: the plans of the other targets give it more than its own "
+                "prescription; prescribe more to it, or treat it in a study of its own"
+            )
+    dose = SumOfDoses(tuple(plan.dose.scaled(float(f)) for plan, f in zip(plans, factor, strict=True)))
+    grid = _covering([plan.grid for plan in plans])
+    first, *others = (
+        Planned(plan.ptv, _quality(plan.quality, plan_quality(dose, plan.ptv, prescription, grid)))
+        for plan, prescription in zip(plans, prescriptions, strict=True)
+    )
+    half_gy = min(prescription.dose_gy for prescription in prescriptions) / 2
+    return Plan(dose, first.ptv, first.quality, grid, tuple(others), _bridge_cc(dose, grid, half_gy))
+
+
+def one_for_all(plans: Sequence[Plan]) -> Plan:
+    """One plan whose dose was made for all targets."""
+    return replace(plans[0], others=tuple(Planned(plan.ptv, plan.quality) for plan in plans[1:]))
+
+
+def _quality(alone: PlanQuality, of_sum: PlanQuality) -> PlanQuality:
+    return replace(alone, **{key: getattr(of_sum, key) for key in _OF_PTV})
+
+
+def _covering(grids: Sequence[Grid]) -> Grid:
+    """The grid that holds all of some, at the finest of their spacings."""
+    ends = [grid.points_mm(np.array([[0, 0, 0], np.array(grid.shape) - 1])) for grid in grids]
+    lower, upper = np.min([e[0] for e in ends], axis=0), np.max([e[1] for e in ends], axis=0)
+    return Grid.covering(lower, upper, min(min(grid.spacing_mm) for grid in grids))
+
+
+def _bridge_cc(dose: SumOfDoses, grid: Grid, level_gy: float) -> float:
+    """Volume above a level that no part alone lifts above it."""
+    alone = np.max([part.on_grid(grid) for part in dose.doses], axis=0)
+    return float(np.count_nonzero((dose.on_grid(grid) >= level_gy) & (alone < level_gy))) * grid.voxel_cc

@@ -1,0 +1,158 @@
+"""Several targets in a study file: what is refused, what stays as it was, and one plan for all."""
+
+import copy
+
+import numpy as np
+import pytest
+import yaml
+
+import simulator
+from simulator.plan.quality import hottest_gy, ptv_doses
+from simulator.problem.preparation import prepare
+from simulator.simulation.plans import make_plan
+from simulator.spec import ConfigError, SimulatorError
+from simulator.study_file.loading import parse_study
+from simulator.study_file.schema import StudyConfig
+
+STUDY = {
+    "name": "two",
+    "case": {
+        "phantom": "sphere",
+        "radius_mm": 8,
+        "grid_mm": 4,
+        "nodes": {"Node": {"centre_mm": [40, 0, 10], "diameter_mm": 12}},
+    },
+    "targets": {"GTV": {}, "Node": {"dose_gy": 30, "margin_mm": 4}},
+    "prescription": {"dose_gy": 40, "fractions": 2, "isodose_percent": 80},
+    "plan": {"model": "conformal-arc", "dose_grid_mm": 3},
+    "uncertainty": {"setup": {"systematic_mm": 2, "systematic_deg": 1}, "registration": {"systematic_mm": 1}},
+    "strategies": {"margins_mm": [3], "motion": "none", "guidance": "none"},
+    "goals": ["GTV D98% >= 95%", "Node D98% >= 95%", "Node Dmean >= 25 Gy"],
+    "courses": 60,
+    "numerics": {"instants": 1, "max_points": 1000},
+}
+
+
+def changed(**by_key):
+    """The study with values replaced by dotted key; None takes a key out."""
+    raw = copy.deepcopy(STUDY)
+    for dotted, value in by_key.items():
+        *path, last = dotted.split("__")
+        place = raw
+        for key in path:
+            place = place[key]
+        if value is None:
+            del place[last]
+        else:
+            place[last] = value
+    return raw
+
+
+@pytest.fixture(scope="module")
+def two():
+    problem = prepare(StudyConfig.model_validate(STUDY))
+    return problem, make_plan(problem, problem.requests[0])
+
+
+def test_each_target_gets_its_own_prescription(two):
+    problem, plan = two
+    for target, planned, margin_mm in zip(problem.targets, plan.planned, (3, 4), strict=True):
+        d95_gy = hottest_gy(*ptv_doses(plan.dose, planned.ptv), 95.0)
+        assert d95_gy == pytest.approx(target.prescription.dose_gy, rel=2e-4)
+        assert planned.quality.ptv_d95_gy == pytest.approx(d95_gy)
+        radius = (3 * planned.ptv.volume_cc * 1e3 / (4 * np.pi)) ** (1 / 3)
+        drawn = (3 * target.structure.volume_cc * 1e3 / (4 * np.pi)) ** (1 / 3)
+        assert radius - drawn == pytest.approx(margin_mm, abs=0.1)
+
+
+def test_doses_of_the_plans_add_up(two):
+    """Between the nodes each gives its share, and the bridge is what only both together lift above half of 30 Gy."""
+    _, plan = two
+    parts = plan.dose.doses
+    points = np.random.default_rng(1).uniform((-10, -10, -5), (50, 10, 15), (500, 3))
+    np.testing.assert_allclose(plan.dose.at(points), parts[0].at(points) + parts[1].at(points))
+    total, alone = plan.dose.on_grid(plan.grid), np.maximum(*(part.on_grid(plan.grid) for part in parts))
+    assert plan.bridge_cc == pytest.approx(((total >= 15) & (alone < 15)).sum() * plan.grid.voxel_cc)
+    assert plan.bridge_cc > 0.5
+
+
+def test_goals_in_percent_are_of_the_targets_own_dose(two):
+    problem, _ = two
+    assert problem.prescription_of("Node").dose_gy == 30
+    assert problem.prescription_of("GTV").dose_gy == 40
+    assert [goal.text for goal in problem.wanted] == ["GTV D98% >= 95%", "Node D98% >= 95%"]
+
+
+def test_results_tell_each_target_and_all(tmp_path):
+    results = simulator.run(parse_study(yaml.safe_dump(STUDY), "two"), out=tmp_path / "two", workers=1)
+    of_targets = results["targets"].to_dataset()
+    goals = results["goals/probability"].sel(goal=["GTV D98% >= 95%", "Node D98% >= 95%"]).values
+    np.testing.assert_array_equal(of_targets["probability"].values, goals)
+    joint = results["joint/probability"].sel(joint="wanted coverage").values
+    assert of_targets["product"].values[0] == pytest.approx(goals.prod())
+    assert joint[0] <= goals.min()
+    assert of_targets["isocentre_distance_mm"].values == pytest.approx([np.hypot(20, 5)] * 2, abs=0.2)
+    assert of_targets["margin_mm"].values[0, :, 0].tolist() == [3, 4]
+    again = simulator.open_results(tmp_path / "two")
+    assert again.attrs["result_hash"] == results.attrs["result_hash"]
+
+
+def test_one_target_through_the_list_is_the_usual_study():
+    alone = changed(targets={"GTV": {}}, goals=["GTV D98% >= 95%"])
+    usual = changed(targets=None, goals=["GTV D98% >= 95%"])
+    hashes = [simulator.run(StudyConfig.model_validate(raw), workers=1).attrs["result_hash"] for raw in (alone, usual)]
+    assert hashes[0] == hashes[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"strategies__guidance": {"kind": "online-target", "targets": {"External": 1}}}, "External is no target"),
+        (
+            {"targets": {"GTV": {}, "Node": {"registration": {"systematic_mm": 1, "known": {"patients": 9}}}}},
+            "targets.Node.registration: what is not known",
+        ),
+        ({"targets": {"GTV": {}, "Nod": {}}}, r"targets\.Nod: .* did you mean 'Node'"),
+        ({"case__nodes": {"Node": {"centre_mm": [9, 0, 0], "diameter_mm": 12}}}, "% of Node lie in GTV"),
+        ({"targets": {"GTV": {"amplitude_mm": 3}, "Node": {}}}, "GTV is the first target"),
+        ({"targets": {"GTV": {"baseline_correlation": 0.5}, "Node": {}}}, "the shifts of others follow it"),
+        ({"targets": {"GTV": {}, "Node": {"dose_gray": 30}}}, "unknown key"),
+        ({"targets": {"GTV": {}, "Node": {"margin_mm": -1}}}, "margin_mm"),
+        ({"targets": {"GTV": {}, "Node": {"baseline_correlation": 1.5}}}, "baseline_correlation"),
+        ({"uncertainty__organs": {"Node": {"systematic_mm": 2}}}, "Node is the target"),
+        ({"decision": {"target_goals": ["External D98% >= 95%"]}}, "not about the target GTV, Node"),
+        ({"plan": {"model": "inverse-arc", "limits": ["Node D98% <= 20 Gy"]}}, "is about the target Node"),
+    ],
+)
+def test_what_cannot_be_is_refused(change, message):
+    raw = changed(**change)
+    with pytest.raises((ConfigError, SimulatorError, ValueError), match=message):
+        prepare(parse_study(yaml.safe_dump(raw), "two.yaml"))
+
+
+def test_a_target_named_twice_is_refused():
+    text = "name: two\ntargets:\n  GTV: {}\n  GTV: {}\n"
+    with pytest.raises(ConfigError, match="GTV"):
+        parse_study(text, "two.yaml")
+
+
+def test_a_nested_boost_is_planned_on_top():
+    raw = changed(
+        case__nodes={"Boost": {"centre_mm": [0, 0, 0], "diameter_mm": 8}},
+        targets={"GTV": {"dose_gy": 30}, "Boost": {"dose_gy": 40}},
+        goals=["Boost D98% >= 95%"],
+    )
+    problem = prepare(StudyConfig.model_validate(raw))
+    plan = make_plan(problem, problem.requests[0])
+    assert [p.quality.ptv_d95_gy for p in plan.planned] == pytest.approx([30, 40], rel=2e-4)
+
+
+def test_a_boost_that_the_rest_gives_already_is_refused():
+    raw = changed(
+        case__nodes={"Boost": {"centre_mm": [0, 0, 0], "diameter_mm": 8}},
+        targets={"GTV": {"dose_gy": 40}, "Boost": {"dose_gy": 20}},
+        goals=["Boost D98% >= 95%"],
+    )
+    problem = prepare(StudyConfig.model_validate(raw))
+    with pytest.raises(SimulatorError, match=r"targets\.Boost: the plans of the other targets give it more"):
+        make_plan(problem, problem.requests[0])
