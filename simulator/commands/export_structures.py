@@ -118,7 +118,7 @@ def export_rtstruct(
 
 @dataclass(frozen=True)
 class PlannedVolumes:
-    """The volumes of a strategy of some results, by target that for a stated probability last, recipes beside them, and notes."""
+    """The volumes of a strategy of some results (of each target that for a probability last), recipes beside them, and notes."""
 
     problem: Problem
     volumes: list[NamedVolume]

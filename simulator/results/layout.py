@@ -19,6 +19,7 @@ GROUPS = {
     "courses": "courses looked at: where the target went, and what it cost",
     "dvh": "dose-volume histograms: bands over courses, and of the planned dose",
     "plans": "margin, volumes and quality of each plan",
+    "targets": "each of several targets: its coverage, PTV and plan quality",
     "leaves": "leaves and weights of optimised arcs",
     "dose": "maps of planned dose and dose to tissue on a grid about the target",
 }
@@ -31,6 +32,7 @@ DIMENSIONS = {
     "metric": 'metric of a structure, such as "GTV D98%"',
     "goal": "goal as written",
     "joint": "goals taken together, by name; `members` lists them",
+    "target": "one of several targets, by its structure",
     "structure": "structure by its name in the study",
     "quantile": "quantile over courses, 0 to 1",
     "percentile": "percentile over courses at which a course was looked at",
