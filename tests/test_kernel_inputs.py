@@ -193,6 +193,12 @@ def test_margins_of_anything(value):
     for some in (sides, sides + np.arange(6)):
         edges.margins_needed(table, shifts(value), weight, frame, point, path, 10.0, size, some)
     edges.distances_from_ellipsoid(point, np.zeros(6), np.empty(1))
+    offset, part, dose = np.empty((2, 1, 3, 3)), np.zeros((2, 1, 3, 2), np.int64), np.empty((2, 1))
+    edges.offsets_of_points(shifts(value), frame, point, path, 3, 4, offset, part)
+    edges.doses_in_margins(table, offset, part, weight, 10.0, np.arange(6.0), dose)
+    assert np.all((dose >= -1e-9) & (dose <= 2 + 1e-9))
+    with pytest.raises(ValueError, match="no path"):
+        edges.offsets_of_points(shifts(value), frame, point, np.zeros((0, 3)), 3, 4, offset, part)
     with pytest.raises(ValueError, match="no path"):
         edges.margins_needed(table, shifts(0.0), weight, frame, point, np.zeros((0, 3)), 10.0, size, sides)
     with pytest.raises(ValueError, match="two margins or more"):

@@ -2,6 +2,7 @@
 
 import csv
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from simulator.case.shapes import Ball
 from simulator.commands.margins import sentences, table_of, write_margins
 from simulator.execution.margins import search_margins
 from simulator.execution.study import run
-from simulator.parallel import SerialExecutor, local_executor
+from simulator.parallel import SerialExecutor, in_order, local_executor
 from simulator.plan.targets import Expansion, expand, planning_target
 from simulator.population.edge_model import Edge
 from simulator.population.margin_search import Cloud, least_of, size_that_covers, slack
@@ -58,13 +59,16 @@ def test_a_ball_under_systematic_errors_needs_the_margins_of_the_closed_form():
     cloud = Cloud.of_ball(edge, shift[:, None], np.ones((len(shift), 1)), path, RADIUS_MM, 100)
 
     def spare(sides_mm):
-        return 10 * slack(cloud.coldest(edge, sides_mm, 100, SerialExecutor()), 0.9)
+        return 10 * slack(cloud.coldest(edge, sides_mm, 100), 0.9)
 
     alike = size_that_covers(spare, np.ones(6), 15.0)
     assert alike == pytest.approx(4.38, abs=0.06)
     assert volume_cc(alike) == pytest.approx(7.95, rel=0.015)
     in_proportion = size_that_covers(spare, np.repeat(SD_MM, 2), 15.0)
     assert volume_cc(in_proportion) == pytest.approx(6.82, rel=0.015)
+    with local_executor(2) as two:
+        in_parallel = cloud.doses(edge, alike, partial(in_order, two))
+    assert np.array_equal(in_parallel, cloud.doses(edge, alike))
     best = least_of(lambda m: volume_cc(m) / 8, [spare], alike, 15.0)
     population = np.random.default_rng(0).standard_normal((200_000, 3)) * SD_MM
     factor = np.linspace(0.9, 1.1, 41)
@@ -81,6 +85,7 @@ def searched():
     return found, run(found.study)
 
 
+@pytest.mark.nightly
 def test_what_was_found_is_verified_on_courses_that_no_search_has_seen(searched, tmp_path):
     found, results = searched
     names = ["van Herk, as published", "isotropic", "van Herk's proportions", "smallest PTV", "away from Cord"]
@@ -103,6 +108,7 @@ def test_what_was_found_is_verified_on_courses_that_no_search_has_seen(searched,
     assert float(table["smallest PTV"]["ptv_at_coverage_cc"]) < float(table["isotropic"]["ptv_at_coverage_cc"])
 
 
+@pytest.mark.nightly
 def test_margins_away_from_an_organ_spare_it_in_a_ptv_no_larger(searched):
     found, results = searched
     at = found.candidates
@@ -114,6 +120,7 @@ def test_margins_away_from_an_organ_spare_it_in_a_ptv_no_larger(searched):
     assert dose_gy[at["away from Cord"]] < dose_gy[at["isotropic"]] - 2
 
 
+@pytest.mark.nightly
 def test_any_number_of_workers_finds_the_same_margins():
     small = study(courses=100, case=BALL["case"] | {"organs": {}}, goals=["GTV D98% >= 95%"])
     found = []

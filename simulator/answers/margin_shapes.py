@@ -13,11 +13,11 @@ from simulator.answers.plan_edge import edge_of_dose, few_instants, part_percent
 from simulator.conventions import CC_PER_MM3
 from simulator.metrics.dvh_points import DoseAtCc
 from simulator.metrics.goals import Goal
-from simulator.parallel import Executor
+from simulator.parallel import Executor, in_order
 from simulator.plan.quality import Plan
 from simulator.plan.targets import Expansion, TargetVolume, expand
 from simulator.population.edge_model import Edge
-from simulator.population.margin_search import Cloud, least_of, size_that_covers, slack
+from simulator.population.margin_search import Cloud, Map, least_of, size_that_covers, slack
 from simulator.problem.problem import Problem
 from simulator.sampling.courses import Delivery
 from simulator.sampling.streams import Draws
@@ -27,7 +27,7 @@ from simulator.spec import ConfigError, did_you_mean
 ISOTROPIC, VAN_HERK, SMALLEST = "isotropic", "van Herk's proportions", "smallest PTV"
 _MOST_VISITS, _MOST_COURSES, _LEAST_COURSES, _INSTANTS = 7500, 2000, 200, 3
 _COURSES_OF_ORGAN, _MOST_CELLS, _TIMES_HOT = 300, 150, 6.0
-_TIMES_MISSED = 4.0
+_TIMES_MISSED, _NONE_MM = 4.0, 0.01
 _PER_COVER, _ROUNDS = 10.0, 2
 
 Cost = Callable[[np.ndarray], float]
@@ -68,6 +68,7 @@ class Search:
     Parameters
     ----------
     wanted_gy : the unit of the edge's doses.
+    map_ : applies a function to items, like `map`.
     kept : share of the courses that the points are followed in; the others are covered in any case.
     """
 
@@ -78,12 +79,12 @@ class Search:
     spared: tuple[Spared, ...]
     coverage: float
     largest_mm: float
-    executor: Executor
+    map_: Map
     kept: float = 1.0
 
     def lowest(self, sides_mm: np.ndarray) -> np.ndarray:
         """Dose (course,) to what has to be covered, as a share of what is wanted."""
-        lowest = [a.cloud.coldest(self.edge, sides_mm, a.percent, self.executor) / a.share for a in self.asked]
+        lowest = [a.cloud.coldest(self.edge, sides_mm, a.percent, self.map_) / a.share for a in self.asked]
         return np.asarray(np.min(lowest, axis=0))
 
     def narrowed(self, *several_mm: np.ndarray) -> "Search":
@@ -104,14 +105,14 @@ class Search:
 
     def volume_cc(self, sides_mm: np.ndarray) -> float:
         """Volume of the PTV."""
-        negative, positive = np.maximum(sides_mm, 0.0).reshape(3, 2).T
+        negative, positive = np.where(sides_mm < _NONE_MM, 0.0, sides_mm).reshape(3, 2).T
         return expand(self.planning_target, Expansion(negative, positive)).volume_cc
 
     def excess_gy(self, sides_mm: np.ndarray) -> float:
         """By how much the dose that the wanted share of courses stays below exceeds the organ's limits, at most; negative where
         all of them hold."""
         return max(
-            float(np.quantile(s.cloud.hottest(self.edge, sides_mm, s.hot_cc, self.executor), s.probability))
+            float(np.quantile(s.cloud.hottest(self.edge, sides_mm, s.hot_cc, self.map_), s.probability))
             * self.wanted_gy
             - s.limit_gy
             for s in self.spared
@@ -203,7 +204,7 @@ def search_of(
         for (_, part), gy in zip(goals, wanted_gy, strict=True)
     )
     spared = () if organ is None else tuple(_spared(problem, plan, edge, delivery, organ, path, radius_mm))
-    return Search(edge, wanted_gy[0], planning_target, asked, spared, coverage, largest_mm, executor)
+    return Search(edge, wanted_gy[0], planning_target, asked, spared, coverage, largest_mm, partial(in_order, executor))
 
 
 def _part_of(goal: Goal) -> float:

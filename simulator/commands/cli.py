@@ -232,7 +232,9 @@ def margins(
             help="whose motion management, guidance and PRV are meant (not needed where all strategies share them)"
         ),
     ] = None,
-    organ: Annotated[str | None, typer.Option(help="search margins away from it too, in a PTV no larger")] = None,
+    organ: Annotated[
+        str | None, typer.Option(help="search margins away from it too, in a PTV about as large as the isotropic one")
+    ] = None,
     coverage: Annotated[
         float | None, typer.Option(help="wanted share of courses (default: decision.probability)")
     ] = None,

@@ -58,7 +58,8 @@ def sentences(found: MarginSearch, results: xr.DataTree) -> Iterator[str]:
             values = _values(results, goal)[[one, other]]
             yield (
                 f"Margins {name} change the mean {goal.metric.label} by {_gy(values)} beside isotropic ones, and its excess "
-                f"beyond {goal.limit:g} {goal.unit} by {_gy(_excess(results, goal)[[one, other]])}, with a coverage of "
+                f"beyond {goal.limit:g} {goal.unit} by {_gy(_excess(results, goal)[[one, other]])}; the limit holds in "
+                f"{_holds(results, goal, one)} of courses in place of {_holds(results, goal, other)}, with a coverage of "
                 f"{covered[0]:.1f} % and {covered[1]:.1f} %."
             )
     yield (
@@ -91,6 +92,10 @@ def _excess(results: xr.DataTree, goal: Goal) -> np.ndarray:
 def _values(results: xr.DataTree, goal: Goal) -> np.ndarray:
     """Metric of a goal (strategy, course)."""
     return results["metrics"].to_dataset()["value"].sel(metric=goal.metric.label).to_numpy().astype(np.float64)
+
+
+def _holds(results: xr.DataTree, goal: Goal, strategy: int) -> str:
+    return f"{100 * float(results['goals'].to_dataset()['probability'].sel(goal=goal.text)[strategy]):.1f} %"
 
 
 def _coverage(results: xr.DataTree, strategy: int) -> tuple[float, float, float]:

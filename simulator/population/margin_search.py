@@ -4,19 +4,21 @@ Points of a structure in drawn courses meet a dose that depends on the depth ins
 `simulator.population.edge_model`; margins are varied on the same courses, so that coverage is a smooth function of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
 
 from simulator.kernels.edges import doses_in_margins, offsets_of_points
-from simulator.parallel import Executor, in_order
 from simulator.population.edge_model import Edge, at_largest, facing, points_of_ball
 
 _STEP_MM, _EXACT, _MOST_STEPS = 0.25, 2e-4, 12
 _SMOOTHED, _N_QUANTILES = 0.03, 9
 _AT_ONCE, _N_POINTS = 50, 160
+
+Map = Callable[[Callable[[int], None], range], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,13 @@ class Cloud:
         """The same points in some of the courses."""
         return replace(self, offset_mm=self.offset_mm[courses], part=self.part[courses], weight=self.weight[courses])
 
-    def doses(self, edge: Edge, sides_mm: np.ndarray, executor: Executor) -> np.ndarray:
-        """Dose (course, point) in units of the edge's wanted dose, for six margins."""
+    def doses(self, edge: Edge, sides_mm: np.ndarray, map_: Map = map) -> np.ndarray:
+        """Dose (course, point) in units of the edge's wanted dose, for six margins.
+
+        Parameters
+        ----------
+        map_ : applies a function to items, like `map`, in parallel where wanted.
+        """
         dose, sides = np.empty(self.offset_mm.shape[:2]), np.maximum(np.asarray(sides_mm, float), 0.0)
 
         def some(first: int) -> None:
@@ -92,16 +99,17 @@ class Cloud:
                 edge.table, self.offset_mm[at], self.part[at], self.weight[at], self.radius_mm, sides, dose[at]
             )
 
-        in_order(executor, some, range(0, len(dose), _AT_ONCE))
+        for _ in map_(some, range(0, len(dose), _AT_ONCE)):
+            pass
         return dose
 
-    def coldest(self, edge: Edge, sides_mm: np.ndarray, percent: float, executor: Executor) -> np.ndarray:
+    def coldest(self, edge: Edge, sides_mm: np.ndarray, percent: float, map_: Map = map) -> np.ndarray:
         """Least dose (course,) to the hottest percent of the volume."""
-        return -at_largest(-self.doses(edge, sides_mm, executor), self.volume, 1 - percent / 100)
+        return -at_largest(-self.doses(edge, sides_mm, map_), self.volume, 1 - percent / 100)
 
-    def hottest(self, edge: Edge, sides_mm: np.ndarray, part: float, executor: Executor) -> np.ndarray:
+    def hottest(self, edge: Edge, sides_mm: np.ndarray, part: float, map_: Map = map) -> np.ndarray:
         """Least dose (course,) to a hottest part, in the unit of `volume`."""
-        return at_largest(self.doses(edge, sides_mm, executor), self.volume, part)
+        return at_largest(self.doses(edge, sides_mm, map_), self.volume, part)
 
 
 def slack(lowest: np.ndarray, coverage: float, kept: float = 1.0) -> float:
