@@ -19,8 +19,8 @@ HEAD = """# Publications
 
 Where numbers and methods come from, in BibTeX as [publications.bib](publications.bib), which this page is written from
 (`python docs/make_publications.py`). Each number names its source where it stands: in the studies (`simulator examples`),
-in [the goal libraries](../constraints.md) and in [the model](../model.md), which also name what is a judgement or was recalled.
-[How to cite the simulator](../how-to/citing.md).
+in [the goal libraries](constraints.md) and in [the model](../explanation/model.md), which also name what is a judgement
+or was recalled. [How to cite the simulator](../how-to/citing.md).
 """
 
 
