@@ -105,7 +105,8 @@ def test_missing_and_foreign_files(tmp_path):
     with pytest.raises(CaseError) as raised:
         load_archive(tmp_path / "no.npz", target="GTV")
     assert str(raised.value) == (
-        f"case file {tmp_path / 'no.npz'} does not exist; case.file names an .npz file, relative to the study file"
+        f"case file {tmp_path / 'no.npz'} does not exist; case.file names an .npz file or a folder of NIfTI files, relative "
+        "to the study file"
     )
     (tmp_path / "text.npz").write_text("hello")
     with pytest.raises(CaseError, match=r"cannot be read as \.npz; save it with numpy\.savez$"):

@@ -320,7 +320,7 @@ def test_the_command_writes_tables_and_dose(results, tmp_path, capsys):
     dose = pydicom.dcmread(folder / "dose.dcm")
     stored = dose.pixel_array * float(dose.DoseGridScaling)
     np.testing.assert_allclose(stored, found["dose"], atol=0.51 * float(dose.DoseGridScaling))
-    assert f"course {found.attrs['course']}: {strategy}" in dose.SeriesDescription
+    assert f"course {found.attrs['course']} of 60: {strategy}" in dose.SeriesDescription
 
 
 def test_the_command_explains_and_leaves_other_files_alone(results, tmp_path, capsys):
