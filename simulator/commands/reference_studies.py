@@ -10,7 +10,7 @@ import numpy as np
 
 from simulator.commands.commissioning import Groups, Numbers
 from simulator.execution.study import run
-from simulator.results import write_summary
+from simulator.results.summary import write_summary
 from simulator.study_file.loading import load_study
 from simulator.study_file.shipped import example, reference
 
