@@ -21,12 +21,21 @@ PAGES = sorted(
 COMMANDS = typer.main.get_command(app).commands
 # Commands on somebody's own files are left out; so are those that make an environment, and a page that has its own test.
 OWN_FILES, INSTALLS, TESTED_ELSEWHERE = "path/to", ("python3 -m venv", "pip install"), "imported_plans.md"
-QUICK = ("init", "inspect")
+QUICK = ("init", "inspect", "examples")
 
 
 def blocks(path: Path) -> list[tuple[str, str]]:
     """Language and text of each fenced block, in order."""
     return re.findall(r"^ *```(sh|python)\n(.*?)^ *```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def write_shown_files(path: Path, folder: Path) -> None:
+    """What a page shows under the name of a file, it counts on."""
+    shown = re.findall(
+        r'^```yaml title="([^"]+)"\n(.*?)^```', path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    for name, text in shown:
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def lines_of(path: Path) -> list[str]:
@@ -82,6 +91,7 @@ def test_a_page_runs_from_top_to_bottom(path, checkout, monkeypatch):
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
     }
+    write_shown_files(path, checkout)
     names: dict = {}
     for language, text in blocks(path):
         if language == "python" and runs(text):

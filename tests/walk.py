@@ -22,8 +22,8 @@ BLOCK = re.compile(r'^( *)```(sh|python|yaml title="([^"]+)")\n(.*?)^ *```', re.
 HEAD = """# Five questions, walked
 
 `python tests/walk.py` follows the one page that answers each question in a fresh environment, with its commands
-as they stand{courses}. Minutes are of the clock, on {processors} processors that other
-work shared, and of the processors. Installing took {install[0]:.1f} ({install[1]:.1f}) minutes.
+as they stand{courses}. Minutes are of the clock, on {processors} processors that other work shared, and of
+the processors. Installing took {install[0]:.1f} ({install[1]:.1f}) minutes.
 
 | question | page | command | minutes, clock | processor |
 |---|---|---|---|---|
