@@ -26,7 +26,7 @@ from simulator.case.shapes import (
     surface_distance_mm,
 )
 from simulator.case.structures import Role, Structure
-from simulator.spec import Field, Mm3, Spec
+from simulator.spec import Field, PositionMm3, Spec
 
 LUNG_DENSITY = 0.26
 _LUMEN_DENSITY, _BONE_DENSITY, _AIR_DENSITY = 0.05, 1.2, 0.001
@@ -41,7 +41,7 @@ GridStep = Annotated[float, Field(ge=1, le=5)]
 class Node(Spec):
     """A further node, a ball."""
 
-    centre_mm: Mm3 = Field(description="its centre from that of the phantom's node (LR, AP, SI) in mm, LPS signs")
+    centre_mm: PositionMm3 = Field(description="its centre from that of the phantom's node (LR, AP, SI) in mm, LPS signs")
     diameter_mm: NodeDiameter = Field(20.0, description="its diameter in mm")
 
     @property
