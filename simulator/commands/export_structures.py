@@ -118,7 +118,7 @@ def export_rtstruct(
 
 @dataclass(frozen=True)
 class PlannedVolumes:
-    """The volumes of a strategy of some results (of each target that for a probability last), recipes beside them, and notes."""
+    """Volumes of a strategy of some results (of each target the one for a probability last), recipes beside them, and notes."""
 
     problem: Problem
     volumes: list[NamedVolume]
