@@ -25,6 +25,8 @@ REFERENCE: dict[str, dict[str, Any]] = {
     "abdominal_node": _ONE_MARGIN,
     "mediastinal_node": _ONE_MARGIN,
     "mediastinal_beside_heart": _ONE_MARGIN,
+    "mediastinal_three_nodes": _ONE_MARGIN,
+    "pelvic_two_nodes": _ONE_MARGIN,
     "pelvic_strategies": _EACH_MOTION,
     "abdominal_strategies": _EACH_MOTION,
     "mediastinal_strategies": _EACH_MOTION,
