@@ -41,7 +41,9 @@ GridStep = Annotated[float, Field(ge=1, le=5)]
 class Node(Spec):
     """A further node, a ball."""
 
-    centre_mm: PositionMm3 = Field(description="its centre from that of the phantom's node (LR, AP, SI) in mm, LPS signs")
+    centre_mm: PositionMm3 = Field(
+        description="its centre from that of the phantom's node (LR, AP, SI) in mm, LPS signs"
+    )
     diameter_mm: NodeDiameter = Field(20.0, description="its diameter in mm")
 
     @property
