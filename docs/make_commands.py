@@ -33,6 +33,7 @@ EXAMPLES = {
     "examples": "simulator examples",
     "schema": "simulator schema --out study.schema.json",
     "margins": 'simulator margins path/to/my.yaml --strategy "itv, 5 mm, online-target" --organ Esophagus',
+    "reproduce": "simulator reproduce chang_2017",
     "compare": "simulator compare path/to/results path/to/others --out comparison",
     "validate": "simulator validate --quick",
     "export": 'simulator export path/to/results --strategy "itv, 5 mm, online-target" --map p95 --out p95.dcm',

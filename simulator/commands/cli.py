@@ -279,6 +279,25 @@ def margins(
 
 
 @app.command()
+def reproduce(
+    name: Annotated[str | None, typer.Argument(help="one of them (default: all)", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="page in Markdown to write")] = None,
+) -> None:
+    """Simulate published studies and say which of their values are found again, and why others are not."""
+    from simulator.commands.reproduce import reproduce as reproduced
+    from simulator.commands.reproduce import rows_of, write_page
+    from simulator.files import refuse_existing
+
+    if out is not None:
+        refuse_existing(out)
+    done = list(reproduced(name))
+    console().print(text_table("Published studies, simulated", *rows_of(done)))
+    if out is not None:
+        write_page(done, out)
+        say(f"wrote {out}")
+
+
+@app.command()
 def report(folder: Annotated[Path, typer.Argument(help="results folder", metavar="DIR")]) -> None:
     """Write report.html and summary.pdf again from results.nc."""
     from simulator.execution.folder import is_run_folder

@@ -76,6 +76,12 @@ def reference(name: str) -> Path:
     return _folder("reference", "results/reference") / f"{name}.csv"
 
 
+def published_studies() -> dict[str, Path]:
+    """Published studies by name; beside each a table of what was published."""
+    paths = (_folder("configs", "configs") / "published").glob("*.yaml")
+    return {path.stem: path for path in sorted(paths)}
+
+
 def _shipped() -> dict[str, Path]:
     """Studies and tables by name."""
     paths = sorted(_folder("configs", "configs").glob("*.*"))
