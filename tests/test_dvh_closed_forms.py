@@ -69,7 +69,9 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.nightly if "cone" in name else ()) for name in CASES]
+)
 def test_linear_gradient(name):
     shape, axis, levels = CASES[name]
     quarter_cell_gy = 0.5 / 4 * GRADIENT  # a half-filled cell's dose stands for the middle of its filled half

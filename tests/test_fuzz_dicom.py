@@ -29,11 +29,11 @@ def try_seeds(base, tmp_path, seeds):
     return tally(f"folders {seeds}", attempts())
 
 
-def test_sixty_flawed_folders(base, tmp_path):
-    ends = try_seeds(base, tmp_path, range(60))
-    assert sum(ends.values()) == 60
-    assert sum(n for end, n in ends.items() if end.endswith("ran")) >= 10
-    assert sum(n for end, n in ends.items() if end.endswith("check")) >= 20
+def test_some_flawed_folders(base, tmp_path):
+    ends = try_seeds(base, tmp_path, range(24))
+    assert sum(ends.values()) == 24
+    assert sum(n for end, n in ends.items() if end.endswith("ran")) >= 4
+    assert sum(n for end, n in ends.items() if end.endswith("check")) >= 8
 
 
 @pytest.mark.fuzz

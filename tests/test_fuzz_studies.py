@@ -95,7 +95,7 @@ def record_study(file: Path) -> str:
     return studies.check_study(study)
 
 
-@examples(300)
+@examples(150)
 @given(SEEDS)
 def test_study_files(seed):
     tried, outcome = study_attempt(seed, Random(seed).random() < 0.1)
@@ -103,7 +103,7 @@ def test_study_files(seed):
     assert_sound(outcome)
 
 
-@examples(20)
+@examples(10)
 @given(SEEDS)
 def test_records_goal_files_and_archives(seed):
     tried(studies.mutated_record, seed, "a.csv", record_study)

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 from synthetic_results import synthetic_results
 
 import simulator
@@ -87,6 +88,7 @@ def test_a_source_that_costs_less_than_what_is_told_apart_is_not_blamed():
         assert said in answer_of(results)[-1]
 
 
+@pytest.mark.nightly
 def test_a_node_among_organs_that_no_motion_management_saves_is_recommended_nothing():
     """The organ risk is all but certain for every strategy: covering is not suiting."""
     raw = simulator.load_study(CONFIGS / "mediastinal_node.yaml").model_dump() | {

@@ -142,6 +142,7 @@ def test_the_margin_required_along_one_axis_is_that_of_quadrature():
     assert float(causes.sel(cause="one margin for several axes")) == pytest.approx(truth - 5.0, abs=0.05)
 
 
+@pytest.mark.nightly
 def test_the_difference_to_each_recipe_is_the_sum_of_its_causes(reference_folder):
     """Five fractions: quadrature knows the margin for the plane, the sphere and the recipes."""
     found = run(1000, random_mm=2.0, fractions=5, margins_mm=(5, 6, 7, 8))
@@ -168,6 +169,7 @@ def test_the_difference_to_each_recipe_is_the_sum_of_its_causes(reference_folder
     assert np.all(np.abs(causes.sel(cause="errors as delivered")) < noise)
 
 
+@pytest.mark.nightly
 def test_what_a_mean_shift_costs_is_that_of_the_noncentral_law():
     study = sphere_study(radius_mm=15, penumbra_sd_mm=3.2, isodose_percent=95.0, systematic_mm=1.5, random_mm=0.0,
                          margins_mm=(4, 5, 6, 7), fractions=1, max_points=1000)  # fmt: skip
@@ -195,6 +197,7 @@ def test_a_plan_that_gives_the_wanted_dose_beyond_its_ptv_needs_less():
     assert abs(float(causes.sel(cause="not explained by these"))) < float(found["interpolation_mm"]) + 0.05
 
 
+@pytest.mark.nightly
 def test_goals_that_the_model_cannot_express_are_left_unexplained():
     found = run(40, goal="GTV Dmean >= 99%", margins_mm=(0, 3))
     assert list(found["cause"].values) == list(CAUSES)

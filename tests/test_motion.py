@@ -234,6 +234,7 @@ class TestBreathHold:
         first, last = path[:, :, 0], path[:, :, -1]
         np.testing.assert_allclose(first, -last, atol=1e-9)
 
+    @pytest.mark.nightly
     def test_coverage_of_a_creeping_sphere_after_a_target_match_is_that_of_quadrature(self):
         """Creep 1.6 mm along SI, match error 0.5 mm: P(D98% >= 95 %) is 98.5 %, and 86.9 % if the match saw the begin."""
         creep, match, margin, n = 1.6, 0.5, 1.0, 2000

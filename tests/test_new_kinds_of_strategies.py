@@ -200,6 +200,7 @@ def test_structures_that_a_kind_moves_and_does_not_name_are_refused():
         delivered(Uncertainty.model_construct(setup=Reckless()))
 
 
+@pytest.mark.nightly
 def test_a_new_executor_is_a_line_among_the_back_ends(tmp_path, monkeypatch):
     """One that gives results in the opposite order, and says where to watch."""
 

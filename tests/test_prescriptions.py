@@ -106,6 +106,7 @@ def test_the_largest_scale_of_a_normal_crossing():
     assert np.isnan(largest_scale(crossing[:20], 0.9, lambda met: wilson_interval(met.sum(), 20))[1])
 
 
+@pytest.mark.nightly
 def test_probabilities_at_other_prescriptions_are_those_of_the_plan_simulated_again():
     """Goals on doses, volumes, cold volumes, biological doses and responses: equal to three decimals."""
     study = StudyConfig.model_validate(

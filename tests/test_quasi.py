@@ -111,6 +111,7 @@ def test_a_sobol_study_depends_on_its_sampling_and_not_on_blocks():
     assert one.attrs["result_hash"] == again.attrs["result_hash"] != plain.attrs["result_hash"]
 
 
+@pytest.mark.nightly
 def test_a_sobol_study_agrees_with_many_pseudo_random_courses():
     sobol = simulator.run(study(sampling="sobol", courses=2048), workers=1)
     many = simulator.run(study(courses=2000))

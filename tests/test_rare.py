@@ -73,6 +73,7 @@ def test_a_chi_tail_is_found_far_out(margin_mm):
     assert found.effective_courses > 10 * N
 
 
+@pytest.mark.nightly
 def test_random_errors_and_fractions_agree_with_brute_force():
     config = study(courses=20_000, strategies={"margins_mm": [9], "motion": ["none"], "guidance": ["none"]})
     brute = 1 - float(simulator.run(config)["goals/probability"].sel(goal=GOAL)[0])

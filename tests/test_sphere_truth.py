@@ -167,11 +167,13 @@ def test_gated_sphere_planned_at_its_mean_position_in_the_gate(amplitude, window
             assert_probability(found, float(row["value"]), float(row["se"]))
 
 
-@pytest.mark.parametrize("fractions", [nightly("1"), nightly("2"), nightly("3"), "5"])
-def test_margins_that_cover_ninety_percent(fractions, reference_folder):
+@pytest.mark.parametrize(
+    ("fractions", "every"), [nightly("1", 1), nightly("2", 1), nightly("3", 1), nightly("5", 1), ("5", 4)]
+)
+def test_margins_that_cover_ninety_percent(fractions, every, reference_folder):
     table = rows(reference_folder / "validation_truth.csv", section="S1d", N_fractions=fractions)
     assert len(table) >= 8
-    for row in table:
+    for row in table[::every]:
         isodose = 100 * float(row["isodose_at_PTV_edge"])
         results = simulate(
             radius_mm=float(row["R_mm"]), penumbra_sd_mm=float(row["sigma_p_mm"]), isodose_percent=isodose,
