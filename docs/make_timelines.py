@@ -49,7 +49,9 @@ def guidance() -> plt.Figure:
         )
     )
     fraction = np.arange(1, N_FRACTIONS + 1)
-    figure, row = plt.subplots(1, len(GUIDANCE), figsize=(11.5, 2.7), sharey=True, constrained_layout=True)
+    figure, grid = plt.subplots(2, 3, figsize=(8.2, 5.0), sharey=True, constrained_layout=True)
+    *row, empty = grid.flat
+    empty.set_axis_off()
     untouched = None
     for axes, strategy in zip(row, problem.strategies, strict=True):
         mm, weight = positions_mm(problem, strategy, 0, N_COURSES)
@@ -64,7 +66,8 @@ def guidance() -> plt.Figure:
         axes.plot(fraction, daily[COURSE], "o-", color=PALETTE[0], markersize=4)
         axes.axhline(0, color="#666666", linewidth=0.8)
         light_grid(axes)
-    row[0].set_ylabel("node superior of plan, mm")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("node superior of plan, mm")
     return figure
 
 
@@ -80,7 +83,8 @@ def motion_management() -> plt.Figure:
         )
     )
     setting = problem.setting
-    figure, row = plt.subplots(1, len(motion), figsize=(11.5, 2.7), sharey=True, constrained_layout=True)
+    figure, grid = plt.subplots(2, 3, figsize=(8.2, 5.0), sharey=True, constrained_layout=True)
+    row = list(grid.flat)
     for axes, strategy in zip(row, problem.strategies, strict=True):
         mm, weight = positions_mm(problem, strategy, PATIENT, 1)
         minutes = strategy_timeline(strategy, setting).time_min
@@ -94,7 +98,8 @@ def motion_management() -> plt.Figure:
         axes.set(title=strategy.motion.label(), xlabel="min after the image", xlim=(0, None))
         print(f"{strategy.motion.label()}: beam from {minutes[0]:.1f} to {minutes[-1]:.1f} min, {on.mean():.0%} on")
         light_grid(axes)
-    row[0].set_ylabel("node superior of plan, mm")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("node superior of plan, mm")
     return figure
 
 

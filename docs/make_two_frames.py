@@ -70,7 +70,8 @@ def main() -> None:
     x, y = np.meshgrid(across, across)
     dose = 2 * plan.dose.at(np.stack([x, y, np.zeros_like(x)], axis=-1).reshape(-1, 3)).reshape(x.shape)  # % of 50 Gy
     with house_style():
-        figure, panels = plt.subplots(1, 4, figsize=(11.5, 2.7), constrained_layout=True)
+        figure, grid = plt.subplots(2, 2, figsize=(7.6, 6.4), constrained_layout=True)
+        panels = list(grid.flat)
         draw(panels[0], problem, dose, across, (0.0, 0.0, 0.0))
         values = {"as planned": metrics["nominal"].isel(strategy=0)}
         panels[0].set_title("as planned")

@@ -1,6 +1,6 @@
 """Walk five questions: a fresh environment, the one page that answers each, its commands as they stand, and their minutes.
 
-`python tests/walk.py [--courses 200] [--out FILE]` installs the checkout anew and writes docs/how-to/five_questions.md. What a
+`python tests/walk.py [--courses 200] [--out FILE]` installs the checkout anew and writes tests/walked.md. What a
 page calls path/to/... is invented data of the tests.
 """
 
@@ -103,7 +103,7 @@ def main() -> None:
     """Walk all of them and file what it took."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--courses", type=int, help="fewer courses for each `simulator run`")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "how-to" / "five_questions.md")
+    parser.add_argument("--out", type=Path, default=ROOT / "tests" / "walked.md")
     asked = parser.parse_args()
     environment = Path(tempfile.mkdtemp(prefix="walk-")) / ".venv"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
@@ -114,7 +114,8 @@ def main() -> None:
         page = f"[{Path(question.page).stem}]({os.path.relpath(ROOT / 'docs' / question.page, asked.out.parent)})"
         for i, (command, clock, busy) in enumerate(walked(question, environment, asked.courses)):
             first = (question.asked, page) if i == 0 else ("", "")
-            lines.append(f"| {first[0]} | {first[1]} | `{command}` | {clock:.1f} | {busy:.1f} |\n")
+            shown = "the page's Python block" if command.startswith("python ") else f"`{command}`"
+            lines.append(f"| {first[0]} | {first[1]} | {shown} | {clock:.1f} | {busy:.1f} |\n")
     asked.out.write_text("".join(lines), encoding="utf-8")
 
 
