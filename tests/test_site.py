@@ -44,9 +44,9 @@ class Page(HTMLParser):
 
 
 def built(folder: Path) -> dict[Path, Page]:
-    """Build the site and read its pages."""
+    """Build the site and read its pages; `--quiet` would hide the warnings that `--strict` counts."""
     pytest.importorskip("mkdocs", reason="the site is made by mkdocs: install the extra docs")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True
     )
