@@ -129,7 +129,6 @@ def assemble(
         frame_digest=problem.case.frame_digest,
         inputs=json.dumps(problem.inputs),
         target=target.name,
-        targets=json.dumps([one.name for one in problem.targets]),
         words=study_in_words(problem),
         observed="" if problem.setting.treated is None else problem.setting.treated.remark(problem.setting.n_fractions),
         limits_of_doses=config.plan.limits_of_doses,

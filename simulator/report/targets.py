@@ -1,6 +1,5 @@
 """What each of several targets gets, as a table."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -41,4 +40,4 @@ def targets_table(results: xr.DataTree) -> dict[str, Any] | None:
         }
         for k, name in enumerate(found["target"].values)
     ]
-    return {"targets": targets, "rows": rows, "first": json.loads(results.attrs["targets"])[0]}
+    return {"targets": targets, "rows": rows, "first": str(found["target"].values[0])}
