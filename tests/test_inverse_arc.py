@@ -165,6 +165,7 @@ def fluence_bound(task, beamlet_mm: float) -> float:
     return float(found.fun)
 
 
+@pytest.mark.nightly
 def test_leaves_come_close_to_free_fluence():
     """Penalties at most 1.1 times those of the bound without limits of the machine, 1.2 times with them."""
     model = InverseArc.model_validate({"arcs": [{"start_deg": 0, "stop_deg": 360, "spacing_deg": 30}]})
@@ -175,6 +176,7 @@ def test_leaves_come_close_to_free_fluence():
         assert value < allowed * bound, (value, bound)
 
 
+@pytest.mark.nightly
 def test_two_passes_differ_and_one_will_do():
     leaves = [usual_plan(18.0, passes=passes).delivery.apertures for passes in (1, 2)]
     assert [len(a.rows) for a in leaves] == [36, 72]

@@ -177,6 +177,7 @@ def test_the_mean_of_the_courses_is_the_mean_map():
         np.testing.assert_allclose(np.mean(maps, axis=0), results["dose/mean"].sel(strategy=strategy), atol=0.25)
 
 
+@pytest.mark.nightly
 def test_fractions_that_are_alike_are_each_the_course():
     errors = {"setup": {"systematic_mm": 3}, "respiration": {"amplitude_mm": [1, 2, 6]}}
     results = simulator.run(small_study(uncertainty=errors, courses=8))

@@ -83,7 +83,7 @@ def nightly(*values):
     return pytest.param(*values, marks=pytest.mark.nightly)
 
 
-DAILY = {"A_conventional": (5,), "B_1cc_node": (1, 5), "C_lung80": (1, 5), "F_srs80": (1, 3)}
+DAILY = {"B_1cc_node": (5,), "C_lung80": (1,), "F_srs80": (3,)}
 
 
 @pytest.mark.parametrize(

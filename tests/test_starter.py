@@ -96,7 +96,7 @@ def test_any_text_is_one_line_of_yaml_that_reads_back(text):
         assert parse_yaml(f"case: {line}   # remark", "x")[0] == {"case": text}
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TEXT.filter(lambda name: not is_organ(name)))
 @pytest.mark.filterwarnings("ignore")
 def test_check_accepts_the_starter_of_any_target_name(name):
