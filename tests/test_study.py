@@ -112,7 +112,7 @@ def test_results_folder_holds_the_contract(tmp_path):
     study = small_study(budget={"courses": 50}, maps={"courses": 20})
     run_study(study, tmp_path)
     tree = xr.open_datatree(tmp_path / "results.nc", engine="h5netcdf")
-    absent = {"leaves", "weights", "knowledge"}  # of plans that are optimised, of studies with weights or doubts
+    absent = {"leaves", "weights", "knowledge", "targets"}  # optimised plans, weights, doubts, several targets
     assert not absent & set(tree.children)
     for name, table in VARIABLES.items():
         for key, variable in table.items() if name not in absent else ():
