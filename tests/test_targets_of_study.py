@@ -9,6 +9,7 @@ import yaml
 import simulator
 from simulator.plan.quality import hottest_gy, ptv_doses
 from simulator.problem.preparation import prepare
+from simulator.report.page import render_report
 from simulator.simulation.plans import make_plan
 from simulator.spec import ConfigError, SimulatorError
 from simulator.study_file.loading import parse_study
@@ -156,3 +157,14 @@ def test_a_boost_that_the_rest_gives_already_is_refused():
     problem = prepare(StudyConfig.model_validate(raw))
     with pytest.raises(SimulatorError, match=r"targets\.Boost: the plans of the other targets give it more"):
         make_plan(problem, problem.requests[0])
+
+
+def test_the_report_tells_each_target_and_all(tmp_path):
+    simulator.run(StudyConfig.model_validate(STUDY | {"courses": 20}), out=tmp_path / "two", workers=1)
+    render_report(simulator.open_results(tmp_path / "two"), tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "targets GTV, Node; 40 Gy" in page
+    table = page.split('<table id="targets-covered">')[1].split("</table>")[0]
+    assert [heading in table for heading in ("GTV", "Node", "all together", "product of each", "bridge")] == [True] * 5
+    assert "Node: 30 Gy on the 80 % isodose; margin (4, 4, 4) mm under every strategy" in page
+    assert "none, 3 mm, none: Node" in page.split('id="plans"')[1]
