@@ -198,7 +198,8 @@ def validate(
     ] = False,
 ) -> None:
     """Commission the simulator here: simulated against closed forms and published values. Takes a minute or two."""
-    from simulator.commands.commissioning import commission
+    from simulator.commands.commissioning import commission, z_sum
+    from simulator.commands.layers import uncovered
     from simulator.commands.reference_studies import reference_groups
 
     done = commission(out, say, quick=quick, others=reference_groups(quick=quick) if studies else None)
@@ -210,16 +211,19 @@ def validate(
             f"{c.found:.5g}",
             f"{c.allowed:.2g}",
             c.unit,
+            "" if c.z is None else f"{c.z:+.2f}{'*' if c.shares_courses else ''}",
             "pass" if c.passed else "FAIL",
         )
         for c in done
     ]
     console().print(
-        text_table("Commissioning", ("group", "check", "expected", "found", "allowed", "unit", "result"), rows)
+        text_table("Commissioning", ("group", "check", "expected", "found", "allowed", "unit", "z", "result"), rows)
     )
-    failed = sum(not c.passed for c in done)
+    failed, (total, n_sharing) = sum(not c.passed for c in done), z_sum(done)
+    say(total.line(n_sharing))
+    say(uncovered(c.covers for c in done))
     say(f"{len(done) - failed} of {len(done)} checks passed; wrote {out / 'commissioning.html'}")
-    if failed:
+    if failed or not total.passed:
         raise typer.Exit(1)
 
 

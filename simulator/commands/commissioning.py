@@ -1,7 +1,8 @@
 """The commissioning suite: small studies through the whole simulator, against closed forms and published values.
 
 Every check runs the simulator as a user would and compares one number. Where courses are sampled, four standard errors are
-allowed; elsewhere, what the discretisation of the study is known to cost.
+allowed, and a z score tells how many there are; elsewhere, what the discretisation of the study is known to cost. Each sampled
+study has a seed of its own, so that z scores of different studies may be summed.
 """
 
 import platform
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from math import comb
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -19,7 +20,9 @@ from scipy.optimize import brentq
 from scipy.special import chdtr, chdtri, ndtr, ndtri
 
 from simulator import __version__
+from simulator.commands.layers import covered, uncovered
 from simulator.commands.monte_carlo import static_fields
+from simulator.commands.z_scores import ZSum
 from simulator.execution.study import run
 from simulator.files import claim, write_table
 from simulator.population.intervals import clopper_pearson_interval, wilson_interval
@@ -43,6 +46,8 @@ class Check:
     ----------
     allowed : largest difference that passes, in `unit`.
     source : of the expected value.
+    standard_error : of what was found, in `unit`; none where no course is sampled.
+    shares_courses : whether a row before it has seen the same courses, so that their z scores are correlated.
     """
 
     group: str
@@ -52,11 +57,47 @@ class Check:
     allowed: float
     unit: str
     source: str
+    standard_error: float | None = None
+    shares_courses: bool = False
+
+    @property
+    def covers(self) -> str:
+        """Layers of the simulator that the number goes through."""
+        return covered(self.group, self.name)
+
+    @property
+    def z(self) -> float | None:
+        """Found less expected in standard errors; none where no course is sampled."""
+        return None if self.standard_error is None else (self.found - self.expected) / self.standard_error
 
     @property
     def passed(self) -> bool:
         """Whether found and expected agree."""
         return bool(abs(self.found - self.expected) <= self.allowed)
+
+
+class Sampled(NamedTuple):
+    """A number that was found by sampling courses: four standard errors are allowed."""
+
+    name: str
+    expected: float
+    found: float
+    standard_error: float
+    unit: str
+    source: str
+    shares_courses: bool = False
+
+    def check(self, group: str) -> Check:
+        """The check of this number."""
+        expected, found, error = float(self.expected), float(self.found), float(self.standard_error)
+        return Check(group, self.name, expected, found, 4 * error, self.unit, self.source, error, self.shares_courses)
+
+
+def z_sum(done: list[Check]) -> tuple[ZSum, int]:
+    """z scores of sampled rows taken together, and how many rows are left out since they share courses with one of them."""
+    sampled = [(check.z, check.shares_courses) for check in done if check.z is not None]
+    own = [z for z, shares in sampled if not shares]
+    return ZSum.of(own), len(sampled) - len(own)
 
 
 def commission(
@@ -73,12 +114,15 @@ def commission(
         done.append(check)
     write_table(
         out / "commissioning.csv",
-        [*(field.name for field in fields(Check)), "passed"],
-        [[*asdict(check).values(), check.passed] for check in done],
+        [*(field.name for field in fields(Check)), "z", "covers", "passed"],
+        [[*asdict(check).values(), check.z, check.covers, check.passed] for check in done],
     )
+    total, n_sharing = z_sum(done)
     render_commissioning(
         {
             "groups": {group: [check for check in done if check.group == group] for group in groups},
+            "z_line": total.line(n_sharing),
+            "uncovered": uncovered(check.covers for check in done),
             "n_checks": len(done),
             "n_passed": sum(check.passed for check in done),
             "version": __version__,
@@ -94,11 +138,15 @@ def commission(
 def checks(groups: "Groups") -> Iterator[Check]:
     """Every check of some groups, one after the other."""
     for group, some in groups.items():
-        for name, expected, found, allowed, unit, source in some():
+        for row in some():
+            if isinstance(row, Sampled):
+                yield row.check(group)
+                continue
+            name, expected, found, allowed, unit, source = row
             yield Check(group, name, float(expected), float(found), float(allowed), unit, source)
 
 
-Numbers = Iterator[tuple[str, float, float, float, str, str]]
+Numbers = Iterator[tuple[str, float, float, float, str, str] | Sampled]
 Groups = dict[str, Callable[[], Numbers]]
 
 
@@ -231,21 +279,23 @@ def _motion(study: StudyConfig, structure: str) -> TissueMotion:
 def _sampled_errors() -> Numbers:
     systematic, random, n = 2.0, 3.0, _FRACTIONS
     setup = {"setup": {"systematic_mm": [systematic] * 3, "random_mm": [random] * 3}}
-    place = _motion(_sphere(setup, margins_mm=[0]), "GTV").shift_mm.reshape(_COURSES, n, 3)
+    place = _motion(_sphere(setup, margins_mm=[0], seed=1), "GTV").shift_mm.reshape(_COURSES, n, 3)
     mean, within = place.mean(axis=1), place.var(axis=1, ddof=1)
     expected = systematic**2 + random**2 / n
-    relative = 4 * np.sqrt(2 / (3 * _COURSES))
-    yield "variance of course means, Σ = 2 and σ = 3 mm", expected, mean.var(), expected * relative, "mm²", "Σ² + σ²/N"
-    spread = random**2 * 4 * np.sqrt(2 / (3 * _COURSES * (n - 1)))
-    yield "variance between fractions, σ = 3 mm", random**2, within.mean(), spread, "mm²", "σ²"
+    relative = np.sqrt(2 / (3 * _COURSES))
+    yield Sampled(
+        "variance of course means, Σ = 2 and σ = 3 mm", expected, mean.var(), expected * relative, "mm²", "Σ² + σ²/N"
+    )
+    spread = random**2 * np.sqrt(2 / (3 * _COURSES * (n - 1)))  # independent of the means: errors are normal
+    yield Sampled("variance between fractions, σ = 3 mm", random**2, within.mean(), spread, "mm²", "σ²")
     offline = {"kind": "nal", "measured_fractions": 3, "match_mm": [0, 0, 0]}
     study = _sphere(
-        setup, margins_mm=[0], strategies={"margins_mm": [0], "motion": ["none"], "guidance": [offline]},
+        setup, margins_mm=[0], strategies={"margins_mm": [0], "motion": ["none"], "guidance": [offline]}, seed=2,
         prescription={"dose_gy": _RX_GY, "fractions": 8, "isodose_percent": 95},
     )  # fmt: skip
     later = _motion(study, "GTV").shift_mm.reshape(_COURSES, 8, 3)[:, 3:].mean(axis=1)
     expected = random**2 * (1 / 3 + 1 / 5)
-    yield (
+    yield Sampled(
         "variance of the mean of fractions 4 to 8 after NAL with 3 images, σ = 3 mm", expected, later.var(),
         expected * relative, "mm²", "σ²/3 + σ²/5; de Boer & Heijmen 2001",
     )  # fmt: skip
@@ -266,11 +316,10 @@ def _sampled_errors() -> Numbers:
 
 def _population() -> Numbers:
     setup = {"setup": {"systematic_mm": [2, 2, 2], "random_mm": [2, 2, 2]}}
-    one = run(
-        _sphere(setup, margins_mm=[4, 6, 8], prescription={"dose_gy": _RX_GY, "fractions": 1, "isodose_percent": 95})
-    )
-    for i, margin_mm in enumerate((4, 6, 8)):
-        share = float(_share(one, "Dmin >= 95%")[i])
+    once = {"dose_gy": _RX_GY, "fractions": 1, "isodose_percent": 95}
+    for seed, margin_mm in enumerate((4, 6, 8), start=3):
+        one = run(_sphere(setup, margins_mm=[margin_mm], prescription=once, seed=seed))
+        share = float(_share(one, "Dmin >= 95%")[0])
         p = float(chdtr(3, margin_mm**2 / 8))
         yield _probability(
             f"P(Dmin >= 95 %), 1 fraction, {margin_mm} mm", p, share, "chi distribution, 3 degrees of freedom"
@@ -280,38 +329,31 @@ def _population() -> Numbers:
         5.944: (0.824996, 0.956597, 0.985617),
         7.0: (0.936170, 0.989508, 0.992950),
     }
-    five = run(_sphere(setup, margins_mm=list(table)))
-    for i, (edge_mm, (p_min, p_98, mean_98)) in enumerate(table.items()):
+    for seed, (edge_mm, (p_min, p_98, mean_98)) in enumerate(table.items(), start=6):
+        five = run(_sphere(setup, margins_mm=[edge_mm], seed=seed))
         for goal, p in (("Dmin", p_min), ("D98%", p_98)):
-            share = float(_share(five, f"{goal} >= 95%")[i])
-            yield _probability(f"P({goal} >= 95 %), 5 fractions, {edge_mm:g} mm", p, share, _QUADRATURE)
-        d98 = _metric(five, "D98%")[i] / _RX_GY
-        allowed = 400 * d98.std() / np.sqrt(_COURSES)
-        yield (
-            f"mean D98%, 5 fractions, {edge_mm:g} mm",
-            100 * mean_98,
-            100 * d98.mean(),
-            allowed,
-            "% of Rx",
-            _QUADRATURE,
-        )
+            share, again = float(_share(five, f"{goal} >= 95%")[0]), goal != "Dmin"
+            yield _probability(f"P({goal} >= 95 %), 5 fractions, {edge_mm:g} mm", p, share, _QUADRATURE, again)
+        d98 = 100 * _metric(five, "D98%")[0] / _RX_GY
+        name, error = f"mean D98%, 5 fractions, {edge_mm:g} mm", d98.std() / np.sqrt(_COURSES)
+        yield Sampled(name, 100 * mean_98, d98.mean(), error, "% of Rx", _QUADRATURE, shares_courses=True)
     small = {"setup": {"systematic_mm": [1, 1, 1], "random_mm": [1, 1, 1]}}
     study = _sphere(
         small, margins_mm=[2.5, 3, 3.5, 4, 4.5], decision={"target_goals": ["GTV Dmin >= 95%"]},
-        prescription={"dose_gy": _RX_GY, "fractions": 1, "isodose_percent": 95},
+        prescription=once, seed=9,
     )  # fmt: skip
     margins = run(study)["margins"].to_dataset().isel(series=0)
     wide = float((margins["high_mm"] - margins["low_mm"]).max()) / 2
     expected = float(np.sqrt(chdtri(3, 0.1) * 2))
-    yield (
+    yield Sampled(
         "margin that 90 % of patients need for Dmin, 1 fraction", expected, float(margins["required_mm"].max()),
-        2 * wide, "mm", "chi distribution, 3 degrees of freedom",
+        wide / 2, "mm", "chi distribution, 3 degrees of freedom",
     )  # fmt: skip
 
 
-def _probability(name: str, expected: float, found: float, source: str) -> tuple[str, float, float, float, str, str]:
-    allowed = 400 * np.sqrt(max(expected * (1 - expected), 1 / _COURSES) / _COURSES)
-    return name, 100 * expected, 100 * found, allowed, "%", source
+def _probability(name: str, expected: float, found: float, source: str, shares_courses: bool = False) -> Sampled:
+    error = 100 * float(np.sqrt(max(expected * (1 - expected), 1 / _COURSES) / _COURSES))
+    return Sampled(name, 100 * expected, 100 * found, error, "%", source, shares_courses)
 
 
 def _recipes() -> Numbers:
