@@ -148,6 +148,13 @@ def test_a_nested_boost_is_planned_on_top():
     assert [p.quality.ptv_d95_gy for p in plan.planned] == pytest.approx([30, 40], rel=2e-4)
 
 
+def test_shares_that_are_not_found_are_refused(two, monkeypatch):
+    problem, _ = two
+    monkeypatch.setattr("simulator.plan.together._TOLERANCE", -1.0)
+    with pytest.raises(SimulatorError, match="no share of each plan gives all of GTV, Node"):
+        make_plan(problem, problem.requests[0])
+
+
 def test_a_boost_that_the_rest_gives_already_is_refused():
     raw = changed(
         case__nodes={"Boost": {"centre_mm": [0, 0, 0], "diameter_mm": 8}},

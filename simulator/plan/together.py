@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+from scipy.optimize import root
 
 from simulator.case.geometry import Grid
 from simulator.plan.dose import SumOfDoses
@@ -16,7 +17,7 @@ _OF_PTV: Final = (
     "ptv_v90_percent", "ptv_v100_percent", "ptv_d99_gy", "ptv_d98_gy", "ptv_d95_gy", "ptv_d2_gy", "max_gy", "isodose_percent",
     "v90_deviation", "v100_deviation",
 )  # fmt: skip
-_MOST_STEPS, _TOLERANCE = 30, 1e-4
+_TOLERANCE = 1e-4
 _COVERED_PERCENT: Final = 95.0
 
 
@@ -28,26 +29,31 @@ def plans_together(plans: Sequence[Plan], names: Sequence[str], prescriptions: S
 
     Raises
     ------
-    CaseError : the other targets' plans give a target more than its own.
+    CaseError : the other targets' plans give a target more than its own, or no shares give all what they want.
     """
     wanted_gy = np.array([plan.quality.ptv_d95_gy for plan in plans])
-    factor = np.ones(len(plans))
     at_ptv, volumes = [], []
     for plan in plans:
         gy, volume = zip(*(ptv_doses(other.dose, plan.ptv) for other in plans), strict=True)
         at_ptv.append(np.stack(gy))
         volumes.append(volume[0])
-    for _ in range(_MOST_STEPS):
-        d95_gy = [hottest_gy(factor @ gy, volume, _COVERED_PERCENT) for gy, volume in zip(at_ptv, volumes, strict=True)]
-        lacking = wanted_gy - d95_gy
-        if np.abs(lacking / wanted_gy).max() < _TOLERANCE:
-            break
-        factor = factor + lacking / wanted_gy
-        if factor.min() <= 0:
-            raise CaseError(
-                f"targets.{names[int(np.argmin(factor))]}: the plans of the other targets give it more than its own "
-                "prescription; prescribe more to it, or treat it in a study of its own"
-            )
+
+    def lacking(shares: np.ndarray) -> np.ndarray:
+        """By target, D95% of its PTV short of the wanted one, over that."""
+        d95_gy = [hottest_gy(shares @ gy, volume, _COVERED_PERCENT) for gy, volume in zip(at_ptv, volumes, strict=True)]
+        return 1 - np.array(d95_gy) / wanted_gy
+
+    factor = root(lacking, np.ones(len(plans)), tol=_TOLERANCE / 10).x
+    if factor.min() <= 0:
+        raise CaseError(
+            f"targets.{names[int(np.argmin(factor))]}: the plans of the other targets give it more than its own "
+            "prescription; prescribe more to it, or treat it in a study of its own"
+        )
+    if np.abs(lacking(factor)).max() > _TOLERANCE:
+        raise CaseError(
+            f"targets: no share of each plan gives all of {', '.join(names)} their prescriptions together; treat the ones that "
+            "lie closest in a study of their own"
+        )
     dose = SumOfDoses(tuple(plan.dose.scaled(float(f)) for plan, f in zip(plans, factor, strict=True)))
     grid = _covering([plan.grid for plan in plans])
     first, *others = (
