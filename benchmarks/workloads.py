@@ -27,8 +27,10 @@ from simulator.metrics.evaluate import evaluate_metrics
 from simulator.metrics.kinds import parse_metric
 from simulator.metrics.metric import Metric
 from simulator.plan.dose import PlannedDose
-from simulator.sampling.courses import Setting, TissueMotion, deliver, draw_courses
+from simulator.sampling.courses import Setting, draw_courses
+from simulator.sampling.delivery import deliver
 from simulator.sampling.streams import Draws
+from simulator.sampling.tissue_motion import TissueMotion
 from simulator.simulation.deciding import DecidingPoints
 from simulator.strategy import Strategy
 from simulator.strategy.guidance import NoGuidance, OnlineTarget

@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 from simulator import course_draws, deliver_courses, load_study, prepare
 from simulator.plots.style import PALETTE, house_style, light_grid, svg_bytes
 from simulator.problem.problem import Problem
-from simulator.sampling.courses import strategy_timeline
+from simulator.sampling.delivery import strategy_timeline
 from simulator.strategy import Strategy
 from simulator.study_file.schema import StudyConfig
 

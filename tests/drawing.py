@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from simulator.sampling.courses import Setting, deliver, draw_courses
+from simulator.sampling.courses import Setting, draw_courses
+from simulator.sampling.delivery import deliver
 from simulator.sampling.streams import Draws
 from simulator.strategy import Strategy
 from simulator.strategy.guidance import NoGuidance

@@ -23,7 +23,7 @@ from simulator.kernels.accumulate import (
 )
 from simulator.kernels.splines import less_laplacian
 from simulator.plan.dose import PlannedDose, SplineDose
-from simulator.sampling.courses import TissueMotion
+from simulator.sampling.tissue_motion import TissueMotion
 
 
 def motion(shift, weight=None, linear=None, centre=(0.0, 0.0, 0.0), n_fractions=1):

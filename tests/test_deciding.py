@@ -16,7 +16,7 @@ from simulator.metrics.kinds import parse_metric
 from simulator.parallel import SerialExecutor
 from simulator.plan.dose import PlannedDose
 from simulator.problem.preparation import prepare
-from simulator.sampling.courses import TissueMotion
+from simulator.sampling.tissue_motion import TissueMotion
 from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.simulation.deciding import DecidingPoints
 from simulator.simulation.plans import make_plan

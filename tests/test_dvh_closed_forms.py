@@ -14,7 +14,7 @@ from simulator.metrics.evaluate import evaluate_metrics
 from simulator.metrics.extent import Extent
 from simulator.metrics.kinds import parse_metric
 from simulator.plan.dose import SplineDose
-from simulator.sampling.courses import TissueMotion
+from simulator.sampling.tissue_motion import TissueMotion
 from simulator.strategy.guidance import OnlineTarget
 from simulator.uncertainty import Baseline, Setup, Uncertainty
 

@@ -15,7 +15,8 @@ from simulator.plan.penumbra import Penumbra
 from simulator.plan.prescription import Prescription
 from simulator.plan.targets import Expansion, planning_target
 from simulator.problem.margins import plan_request
-from simulator.sampling.courses import deliver, draw_courses
+from simulator.sampling.courses import draw_courses
+from simulator.sampling.delivery import deliver
 from simulator.sampling.streams import Draws
 from simulator.spec import Spec
 from simulator.strategy import Strategy

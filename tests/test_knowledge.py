@@ -9,7 +9,7 @@ from scipy.stats import chi, chi2, invgamma, kstest, norm, t
 
 from simulator.conventions import Stream, log_normal
 from simulator.problem.inputs import digests_of_inputs
-from simulator.sampling.courses import deliver
+from simulator.sampling.delivery import deliver
 from simulator.sampling.streams import Draws
 from simulator.spec import ConfigError
 from simulator.study_file.loading import load_study

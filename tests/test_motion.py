@@ -12,7 +12,7 @@ from scipy.interpolate import RegularGridInterpolator
 from scipy.stats import norm, qmc
 
 import simulator
-from simulator.sampling.courses import strategy_timeline
+from simulator.sampling.delivery import strategy_timeline
 from simulator.strategy.guidance import OnlineBone, OnlineTarget
 from simulator.strategy.motion import (
     BreathHold,

@@ -23,7 +23,7 @@ from simulator.metrics.evaluate import evaluate_metrics
 from simulator.metrics.extent import Extent
 from simulator.metrics.kinds import parse_metric
 from simulator.plan.penumbra import RadialDose
-from simulator.sampling.courses import TissueMotion
+from simulator.sampling.tissue_motion import TissueMotion
 from simulator.simulation.refinement import Deciding
 from simulator.simulation.work import NOMINAL_ERROR, NOMINAL_FINEST_MM
 

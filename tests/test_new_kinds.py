@@ -17,7 +17,7 @@ from simulator.metrics.metric import Metric
 from simulator.metrics.responses import ResponseProbability
 from simulator.problem.preparation import prepare
 from simulator.report.page import render_report
-from simulator.sampling.courses import TissueMotion
+from simulator.sampling.tissue_motion import TissueMotion
 from simulator.simulation.deciding import DecidingPoints
 from simulator.spec import ConfigError
 from simulator.study_file.schema import StudyConfig

@@ -11,7 +11,7 @@ from simulator.conventions import Stream
 from simulator.parallel import SerialExecutor
 from simulator.population.intervals import wilson_interval
 from simulator.problem.preparation import prepare
-from simulator.sampling.courses import TissueMotion
+from simulator.sampling.tissue_motion import TissueMotion
 from simulator.sampling.widened import SCALES, WidenedDraws
 from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.simulation.plans import make_plan

@@ -14,7 +14,8 @@ from simulator.parallel import SerialExecutor
 from simulator.plan.conformal_arc import ConformalArc
 from simulator.problem.margins import plan_request
 from simulator.problem.preparation import prepare
-from simulator.sampling.courses import deliver, draw_courses
+from simulator.sampling.courses import draw_courses
+from simulator.sampling.delivery import deliver
 from simulator.sampling.streams import Draws, TargetDraws
 from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.simulation.plans import make_plan

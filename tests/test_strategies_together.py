@@ -67,7 +67,8 @@ def test_every_combination_can_be_prepared_and_delivered():
     problem = prepare(study())
     assert len(problem.strategies) == len(MOTIONS) * len(GUIDANCES) * len(MARGINS)
     assert np.all(np.isfinite([r.ptvs[0].margin_mm for r in problem.requests]))
-    from simulator.sampling.courses import deliver, draw_courses
+    from simulator.sampling.courses import draw_courses
+    from simulator.sampling.delivery import deliver
     from simulator.sampling.streams import Draws
 
     for motion, guidance in itertools.product(range(len(MOTIONS)), range(len(GUIDANCES))):

@@ -8,7 +8,8 @@ from drawing import by_fraction, setting, strategy
 from scipy import special, stats
 
 from simulator.conventions import Stream
-from simulator.sampling.courses import deliver, draw_courses
+from simulator.sampling.courses import draw_courses
+from simulator.sampling.delivery import deliver
 from simulator.sampling.streams import Draws, Exchanged, normals, uniforms
 from simulator.strategy.guidance import OnlineBone, OnlineTarget
 from simulator.strategy.motion import BreathHold, Compression, Tracking

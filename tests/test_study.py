@@ -14,7 +14,8 @@ from simulator.problem.preparation import prepare
 from simulator.results.file import open_results
 from simulator.results.registry import VARIABLES
 from simulator.results.summary import SUMMARY_COLUMNS
-from simulator.sampling.courses import deliver, draw_courses
+from simulator.sampling.courses import draw_courses
+from simulator.sampling.delivery import deliver
 from simulator.sampling.streams import Draws
 from simulator.simulation.plans import make_plan
 from simulator.spec import ConfigError

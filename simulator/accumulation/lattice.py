@@ -13,7 +13,7 @@ from simulator.case.geometry import Grid
 from simulator.kernels.accumulate import accumulate_gather, accumulate_tiles, quads_of, weighted_sums
 from simulator.kernels.vectors import LANES
 from simulator.plan.dose import PlannedDose
-from simulator.sampling.courses import TissueMotion
+from simulator.sampling.tissue_motion import TissueMotion
 
 
 class LatticePoints:

@@ -23,7 +23,8 @@ from simulator.case.geometry import Grid
 from simulator.kernels.accumulate import count_visits
 from simulator.plan.dose import DosePart, PlannedDose
 from simulator.plan.targets import TargetVolume
-from simulator.sampling.courses import Delivery, TissueMotion
+from simulator.sampling.delivery import Delivery
+from simulator.sampling.tissue_motion import TissueMotion
 
 BONE = ""
 _MAP_STEP_MM, _STRIDE = 2.0, 2

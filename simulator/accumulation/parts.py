@@ -10,7 +10,7 @@ import numpy as np
 from simulator.accumulation.lattice import LatticePoints
 from simulator.accumulation.points import ScatteredPoints
 from simulator.plan.dose import DosePart, PlannedDose
-from simulator.sampling.courses import TissueMotion
+from simulator.sampling.tissue_motion import TissueMotion
 
 Points = LatticePoints | ScatteredPoints
 _MOST_KEPT = 2

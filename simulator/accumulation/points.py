@@ -9,7 +9,7 @@ from simulator.accumulation.reach import Reach
 from simulator.case.geometry import Grid
 from simulator.kernels.accumulate import accumulate_gather, accumulate_radial, quads_of
 from simulator.plan.dose import PlannedDose, RadialProfile
-from simulator.sampling.courses import TissueMotion
+from simulator.sampling.tissue_motion import TissueMotion
 
 
 class PointDoses(Protocol):

@@ -22,7 +22,7 @@ from simulator.kernels.cells import follow, most_spread
 from simulator.kernels.dvh import extremes
 from simulator.metrics.fraction_sums import FractionSums
 from simulator.plan.dose import PlannedDose
-from simulator.sampling.courses import TissueMotion
+from simulator.sampling.tissue_motion import TissueMotion
 
 _SPARSE_MM, _FINEST_MM, _LATTICE_ERROR, _MOST_NODES = 1.5, 0.5, 0.005, 5e7
 _SAFETY = np.float32(1.5)

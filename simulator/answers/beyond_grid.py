@@ -17,7 +17,7 @@ from simulator.parallel import SerialExecutor
 from simulator.plan.dose import DosePart, PlannedDose
 from simulator.plan.quality import Plan
 from simulator.problem.problem import Problem
-from simulator.sampling.courses import Delivery
+from simulator.sampling.delivery import Delivery
 from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.simulation.displacements import reach_of
 from simulator.simulation.measuring import measure_delivery

@@ -22,7 +22,8 @@ from simulator.problem.margins import margin_spread
 from simulator.problem.problem import Problem
 from simulator.problem.target import Target
 from simulator.results.registry import VARIABLES
-from simulator.sampling.courses import deliver, draw_courses
+from simulator.sampling.courses import draw_courses
+from simulator.sampling.delivery import deliver
 from simulator.simulation.courses import course_draws
 
 CAUSES = (

@@ -19,7 +19,7 @@ from simulator.plan.targets import Expansion, TargetVolume, expand
 from simulator.population.edge_model import Edge
 from simulator.population.margin_search import Cloud, Map, least_of, size_that_covers, slack
 from simulator.problem.problem import Problem
-from simulator.sampling.courses import Delivery
+from simulator.sampling.delivery import Delivery
 from simulator.sampling.streams import Draws
 from simulator.simulation.courses import deliver_courses
 from simulator.spec import ConfigError, did_you_mean

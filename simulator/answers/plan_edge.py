@@ -9,7 +9,7 @@ from simulator.plan.dose import PlannedDose
 from simulator.plan.targets import TargetVolume
 from simulator.population.edge_model import Edge
 from simulator.problem.target import Target
-from simulator.sampling.courses import TissueMotion
+from simulator.sampling.tissue_motion import TissueMotion
 
 _INSTANTS = 5
 _STEP_MM = 0.25

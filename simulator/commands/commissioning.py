@@ -28,7 +28,7 @@ from simulator.files import claim, write_table
 from simulator.population.intervals import clopper_pearson_interval, wilson_interval
 from simulator.problem.preparation import prepare
 from simulator.report import render_commissioning
-from simulator.sampling.courses import TissueMotion
+from simulator.sampling.tissue_motion import TissueMotion
 from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.study_file.schema import StudyConfig
 

@@ -17,7 +17,7 @@ from simulator.problem.words import biology_in_words, observed_in_words, plans_i
 from simulator.report.verdicts import first_sentence
 from simulator.results.registry import JOINT_SHOWN
 from simulator.results.views import joint_probability, lost_targets, observed_remark, sweep_axes, sweep_points
-from simulator.sampling.courses import Delivery
+from simulator.sampling.delivery import Delivery
 from simulator.simulation.courses import COURSES_COMPARED, course_draws, deliver_courses
 from simulator.study_file.schema import StudyConfig
 

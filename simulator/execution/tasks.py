@@ -24,7 +24,7 @@ from simulator.plan.model import Design
 from simulator.plan.quality import Plan
 from simulator.problem.margins import PlanRequest
 from simulator.problem.problem import Problem
-from simulator.sampling.courses import Delivery
+from simulator.sampling.delivery import Delivery
 from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.simulation.plans import design_plans, in_turn, make_plans
 from simulator.simulation.work import Work, prepare_work

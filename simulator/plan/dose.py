@@ -10,7 +10,7 @@ from scipy.ndimage import map_coordinates, spline_filter
 
 from simulator.case.geometry import Grid, Volume
 from simulator.kernels.splines import combine_four, limits_of_cells
-from simulator.sampling.courses import TissueMotion
+from simulator.sampling.tissue_motion import TissueMotion
 
 
 @dataclass(frozen=True)

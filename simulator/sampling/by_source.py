@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from simulator.sampling.courses import Courses, Delivery, Setting, beam_times_min
+from simulator.sampling.courses import Courses, Setting
+from simulator.sampling.delivery import Delivery, beam_times_min
 from simulator.strategy import Strategy
 
 BREATHING, ROTATION, CORRECTION = "breathing", "rotation", "correction"

@@ -15,7 +15,8 @@ import numpy as np
 from scipy.special import chdtrc
 
 from simulator.conventions import AXES, Stream, in_axes
-from simulator.sampling.courses import Setting, draw_courses, seen_mm
+from simulator.sampling.courses import Setting, draw_courses
+from simulator.sampling.seen import seen_mm
 from simulator.sampling.streams import Draws
 from simulator.spec import ConfigError
 from simulator.strategy.observed import Treated

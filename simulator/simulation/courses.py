@@ -4,7 +4,8 @@ import numpy as np
 
 from simulator.accumulation.maps import BONE
 from simulator.problem.problem import Problem
-from simulator.sampling.courses import Delivery, deliver, draw_courses
+from simulator.sampling.courses import draw_courses
+from simulator.sampling.delivery import Delivery, deliver
 from simulator.sampling.observed import ObservedDraws
 from simulator.sampling.quasi import SobolDraws
 from simulator.sampling.streams import Draws

@@ -16,7 +16,7 @@ from simulator.accumulation.structure import doses_of_cells
 from simulator.metrics.evaluate import evaluate_metrics
 from simulator.metrics.extent import Extent, LeftOut
 from simulator.metrics.metric import Metric
-from simulator.sampling.courses import TissueMotion
+from simulator.sampling.tissue_motion import TissueMotion
 from simulator.simulation.tissue import DrawnTissue, Measured, Tissue
 from simulator.uncertainty.source import RandomNumbers
 

@@ -9,7 +9,8 @@ from simulator.accumulation.reach import Reach
 from simulator.accumulation.structure import lattice_bytes
 from simulator.problem.problem import Problem
 from simulator.reading import check_room
-from simulator.sampling.courses import Delivery, TissueMotion
+from simulator.sampling.delivery import Delivery
+from simulator.sampling.tissue_motion import TissueMotion
 from simulator.simulation.courses import deliver_courses, sampled_draws
 from simulator.spec import ConfigError
 from simulator.strategy import Strategy

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.population.bands import DOSE_BINS, VOLUME_LEVELS, count_levels
-from simulator.sampling.courses import Delivery, Setting, deliver, draw_courses
+from simulator.sampling.courses import Setting, draw_courses
+from simulator.sampling.delivery import Delivery, deliver
 from simulator.simulation.tissue import Measured, Tissue
 from simulator.strategy import Strategy
 from simulator.uncertainty.source import RandomNumbers

@@ -8,8 +8,10 @@ from scipy.spatial.transform import Rotation
 
 from simulator.problem.problem import Problem
 from simulator.sampling.by_source import errors_by_source, over_beam
-from simulator.sampling.courses import Delivery, TissueMotion, draw_courses
+from simulator.sampling.courses import draw_courses
+from simulator.sampling.delivery import Delivery
 from simulator.sampling.streams import TargetDraws
+from simulator.sampling.tissue_motion import TissueMotion
 from simulator.simulation.tissue import Tissue
 from simulator.simulation.work import Work
 from simulator.strategy import Strategy

@@ -18,8 +18,8 @@ from simulator.plan.targets import TargetVolume, planning_target
 from simulator.population.displacements import Ellipsoid, HeldShare, SystematicErrors, ellipsoid_that_holds
 from simulator.problem.problem import Problem
 from simulator.problem.target import Target
-from simulator.sampling.courses import TissueMotion
 from simulator.sampling.streams import TargetDraws
+from simulator.sampling.tissue_motion import TissueMotion
 from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.strategy import Strategy
 from simulator.uncertainty.delineation import SurfaceField

@@ -19,7 +19,7 @@ from simulator.kernels.cells import raise_errors
 from simulator.metrics.extent import Extent
 from simulator.metrics.metric import Metric
 from simulator.plan.dose import PlannedDose
-from simulator.sampling.courses import TissueMotion
+from simulator.sampling.tissue_motion import TissueMotion
 
 _ERROR_PER_SPREAD, _ERROR_PER_BEND = 0.12, 0.04
 _SHARE_OF_ORGAN = 0.1

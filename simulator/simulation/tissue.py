@@ -15,8 +15,8 @@ from simulator.metrics.extent import Dvhs, Extent
 from simulator.metrics.metric import Metric
 from simulator.plan.prescription import Prescription
 from simulator.population.bands import DOSE_BINS
-from simulator.sampling.courses import TissueMotion
 from simulator.sampling.streams import TargetDraws
+from simulator.sampling.tissue_motion import TissueMotion
 from simulator.uncertainty.source import RandomNumbers
 
 

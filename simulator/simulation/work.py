@@ -12,7 +12,8 @@ from simulator.case.structures import Structure
 from simulator.parallel import Executor, in_order
 from simulator.plan.quality import Plan
 from simulator.problem.problem import Problem
-from simulator.sampling.courses import Delivery, TissueMotion
+from simulator.sampling.delivery import Delivery
+from simulator.sampling.tissue_motion import TissueMotion
 from simulator.simulation.courses import COURSES_FOLLOWED, deliver_courses, sampled_draws
 from simulator.simulation.deciding import fewest
 from simulator.simulation.displacements import reach_of

@@ -1,0 +1,211 @@
+"""Delivery: where margin, motion management and guidance meet, and what they make of drawn courses."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from simulator.sampling.correcting import corrected, corrections_during_beam, guidance_noise
+from simulator.sampling.courses import Courses, Setting
+from simulator.sampling.seen import apart_mm, managed_breathing, moved_since, rotation_left, rotation_matrices, seen_mm
+from simulator.sampling.tissue_motion import TissueMotion
+from simulator.strategy import Strategy
+from simulator.strategy.motion import Managed
+from simulator.strategy.session import Timeline
+
+_QUIET_PARTS = 4
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Courses as one strategy delivers them, relative to the beam.
+
+    Parameters
+    ----------
+    bone_mm : (course, fraction, instant, 3), of tissue at the isocentre that does not move within the patient.
+    weight : (course, fraction, instant).
+    rotation : (course, fraction, 3, 3), rotation matrix minus identity; None without rotations.
+    internal_mm : by structure, (course, fraction, instant, 3), what it moves in addition.
+    scaling : by structure, (course, fraction, instant), linear size minus 1.
+    slow : structures that move by slow drift and filling alone within a fraction, of which a few instants stand for all of
+        them; "" stands for bone.
+    """
+
+    setting: Setting
+    bone_mm: np.ndarray
+    weight: np.ndarray
+    rotation: np.ndarray | None
+    internal_mm: dict[str, np.ndarray]
+    scaling: dict[str, np.ndarray]
+    slow: frozenset[str] = frozenset()
+
+    def motion(self, structure: str) -> TissueMotion:
+        """Displacement of a structure; any other name stands for tissue at the isocentre."""
+        if structure not in self.internal_mm and structure not in self.scaling and self.rotation is None:
+            return self._bone_motion
+        return self._motion(structure)
+
+    @cached_property
+    def _bone_motion(self) -> TissueMotion:
+        """Displacement of all that moves with bone, where nothing turns."""
+        return self._motion("")
+
+    def _motion(self, structure: str) -> TissueMotion:
+        n_courses = len(self.bone_mm)
+        centre = self.setting.centre_mm.get(structure, self.setting.isocentre_mm)
+        shift, linear = self.bone_mm, None
+        if structure in self.internal_mm:
+            shift = shift + self.internal_mm[structure]
+        if self.rotation is not None:
+            shift = shift + (self.rotation @ (centre - self.setting.isocentre_mm))[:, :, None, :]
+            linear = np.broadcast_to(self.rotation[:, :, None], (*self.bone_mm.shape, 3))
+        if structure in self.scaling:
+            growth = self.scaling[structure][..., None, None] * np.eye(3)
+            linear = growth if linear is None else linear + growth
+        weight = self.weight
+        has_own = structure in self.internal_mm or structure in self.scaling
+        if (structure if has_own else "") in self.slow:
+            shift, linear, weight = _thinned(shift, linear, weight)
+        return TissueMotion(
+            np.ascontiguousarray(shift).reshape(n_courses, -1, 3),
+            np.ascontiguousarray(weight).reshape(n_courses, -1),
+            None if linear is None else np.ascontiguousarray(linear).reshape(n_courses, -1, 3, 3),
+            centre,
+            weight.shape[1],
+        )
+
+    def followed_by(self, other: "Delivery", n_fractions: int) -> "Delivery":
+        """The first fractions of this one, then another one of the same courses."""
+
+        def joined(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+            return np.concatenate([one[:, :n_fractions], two[:, n_fractions:]], axis=1)
+
+        def all_joined(one: dict[str, np.ndarray], two: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            none = {name: np.zeros_like(shift) for name, shift in (one | two).items()}
+            return {name: joined(one.get(name, none[name]), two.get(name, none[name])) for name in none}
+
+        rotation = None
+        if self.rotation is not None and other.rotation is not None:
+            rotation = joined(self.rotation, other.rotation)
+        return Delivery(
+            self.setting,
+            joined(self.bone_mm, other.bone_mm),
+            joined(self.weight, other.weight),
+            rotation,
+            all_joined(self.internal_mm, other.internal_mm),
+            all_joined(self.scaling, other.scaling),
+            self.slow & other.slow,
+        )
+
+
+def _thinned(
+    shift_mm: np.ndarray, linear: np.ndarray | None, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Displacements, linear parts and weights of a few parts of each fraction, each the mean over its instants.
+
+    Where nothing moves within a fraction one part is all of it.
+    """
+    moves = any(np.any(value != value[:, :, :1]) for value in (shift_mm, linear) if value is not None)
+    parts = np.array_split(np.arange(weight.shape[2]), min(_QUIET_PARTS if moves else 1, weight.shape[2]))
+    sums = np.stack([weight[:, :, p].sum(axis=2) for p in parts], axis=2)
+
+    def mean(value: np.ndarray) -> np.ndarray:
+        flat = value.reshape(*weight.shape, -1)
+        total = np.stack([(flat[:, :, p] * weight[:, :, p, None]).sum(axis=2) for p in parts], axis=2)
+        return (total / np.maximum(sums, 1e-12)[..., None]).reshape(*sums.shape, *value.shape[3:])
+
+    return mean(shift_mm), None if linear is None else mean(linear), sums
+
+
+def deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery:
+    """What a strategy makes of drawn courses, after the fractions that lie behind where there are some."""
+    treated = setting.treated
+    if treated is None or treated.is_continued_by(strategy):
+        return _deliver(courses, strategy, setting)
+    before = _deliver(courses, treated.strategy, setting)
+    return before.followed_by(_deliver(courses, strategy, setting), treated.n_fractions)
+
+
+def _deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery:
+    """The motion that a strategy manages, the couch it moves, the beam that may follow.
+
+    Displacements are of tissue relative to the beam: where tissue goes counts positive, what couch and beam do about it
+    counts negative.
+    """
+    motion, guidance = strategy.motion, strategy.guidance
+    timeline = strategy_timeline(strategy, setting)
+    time_min = np.broadcast_to(timeline.time_min, courses.breathing.cycle.shape)
+    managed = managed_breathing(courses, strategy, setting)
+    rotation = rotation_left(courses, guidance, setting)
+    drift = courses.drift.at(time_min) if courses.drift else np.zeros((*time_min.shape, 3))
+    lead_since = drift + courses.after_imaging_mm[setting.lead][:, :, None]
+
+    seen = seen_mm(courses, strategy, setting, guidance.matches_target, managed, rotation)
+    apart = apart_mm(courses, strategy, setting, rotation)
+    seen_since = drift + moved_since(courses, guidance, setting) if guidance.matches_target else drift
+    correction = corrected(seen, guidance, setting, replace(guidance_noise(courses.draws, setting, 0), apart_mm=apart))
+    again = corrections_during_beam(strategy, setting, courses.draws, timeline, seen - correction, seen_since, apart)
+
+    bone = courses.patient_mm[:, :, None] + drift
+    bone = bone + courses.unseen_mm[:, None, None]
+    bone = bone - correction[:, :, None]
+    bone = bone - again
+    if managed.followed_mm is not None:
+        bone = bone - managed.followed_mm
+        bone = bone - lead_since[:, :, timeline.first_since(motion.model_update_s)]
+        bone = bone + again  # the beam knows how the couch moves under it
+
+    internal, scaling = _within_patient(courses, managed, setting, time_min)
+    slow: frozenset[str] = frozenset()
+    if managed.followed_mm is None and timeline.n_images == 0:
+        fast = {name for name, place in managed.position_mm.items() if np.any(place != place[:, :, :1])}
+        fast |= {name for name, organ in courses.organs.items() if organ.steps is not None}
+        slow = frozenset({"", *courses.within_mm, *courses.organs} - fast)
+    rotation = _with_unseen(rotation, courses.unseen_deg, setting.n_fractions)
+    return Delivery(setting, bone, managed.weight / setting.n_fractions, rotation, internal, scaling, slow)
+
+
+def _within_patient(
+    courses: Courses, managed: Managed, setting: Setting, time_min: np.ndarray
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """What structures move within the patient, and their linear size minus 1; see `Delivery`."""
+    since = courses.after_imaging_mm
+    internal, scaling = dict(managed.position_mm), {}
+    for name, shift in courses.within_mm.items():
+        _add(internal, name, (shift + since[name] if name in since else shift)[:, :, None])
+    for name, shift in courses.misdrawn_mm.items():
+        _add(internal, name, shift[:, None, None])
+    for name, organ in courses.organs.items():
+        _add(internal, name, organ.at(time_min) + (organ.follows_after_imaging * since[setting.lead])[:, :, None])
+        size = organ.scaling(time_min, setting.volume_cc[name])
+        if size is not None:
+            scaling[name] = size - 1.0
+    shape = (*time_min.shape, 3)
+    return {name: np.broadcast_to(shift, shape) for name, shift in internal.items() if np.any(shift)}, scaling
+
+
+def _add(shifts: dict[str, np.ndarray], name: str, shift_mm: np.ndarray) -> None:
+    shifts[name] = shifts[name] + shift_mm if name in shifts else shift_mm
+
+
+def _with_unseen(rotation: np.ndarray | None, unseen_deg: np.ndarray | None, n_fractions: int) -> np.ndarray | None:
+    """What is left of rotations and then what no image shows, as matrices minus identity; None without either."""
+    if unseen_deg is None:
+        return rotation
+    unseen = rotation_matrices(np.repeat(unseen_deg[:, None], n_fractions, axis=1))
+    return unseen if rotation is None else (np.eye(3) + unseen) @ (np.eye(3) + rotation) - np.eye(3)
+
+
+def strategy_timeline(strategy: Strategy, setting: Setting) -> Timeline:
+    """Times of a fraction under a strategy."""
+    beam_on_s = setting.session.beam_on_s(setting.fraction_gy)
+    beam_s = strategy.motion.beam_time_s(beam_on_s, setting.planned)
+    return setting.session.timeline(beam_s, strategy.guidance.image_every_s, setting.n_instants)
+
+
+def beam_times_min(strategy: Strategy, setting: Setting) -> np.ndarray:
+    """Times (fraction, instant) of the beam in minutes since the image, those that lie behind as they were delivered."""
+    times = np.tile(strategy_timeline(strategy, setting).time_min, (setting.n_fractions, 1))
+    if setting.treated is not None:
+        times[: setting.treated.n_fractions] = strategy_timeline(setting.treated.strategy, setting).time_min
+    return times
