@@ -33,7 +33,7 @@ HOMES = {
     "matplotlib": ("plots",),
     "jinja2": ("report",),
     "bokeh": ("report/",),
-    "typer": ("commands/cli",),
+    "typer": ("commands/cli", "commands/typed"),
     "rich": ("commands",),
 }
 FREE = {"", "__main__", "__init__"}
