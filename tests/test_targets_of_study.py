@@ -122,6 +122,10 @@ def test_one_target_through_the_list_is_the_usual_study():
         ({"targets": {"GTV": {}, "Node": {"baseline_correlation": 1.5}}}, "baseline_correlation"),
         ({"uncertainty__organs": {"Node": {"systematic_mm": 2}}}, "Node is the target"),
         ({"decision": {"target_goals": ["External D98% >= 95%"]}}, "not about the target GTV, Node"),
+        (
+            {"decision": {"coverage": "each"}, "uncertainty__setup": {"systematic_mm": 2, "known": {"patients": 9}}},
+            "decision.coverage: each target by itself",
+        ),
         ({"plan": {"model": "inverse-arc", "limits": ["Node D98% <= 20 Gy"]}}, "is about the target Node"),
     ],
 )
@@ -175,3 +179,40 @@ def test_the_report_tells_each_target_and_all(tmp_path):
     assert [heading in table for heading in ("GTV", "Node", "all together", "product of each", "bridge")] == [True] * 5
     assert "Node: 30 Gy on the 80 % isodose; margin (4, 4, 4) mm under every strategy" in page
     assert "none, 3 mm, none: Node" in page.split('id="plans"')[1]
+
+
+@pytest.mark.parametrize("wanted", [0.6])
+def test_each_target_may_be_asked_by_itself(wanted):
+    """Its condition is that of the target which is covered least, all together in the same course asks for more."""
+    raw = changed(decision={"coverage": "each", "probability": wanted}, strategies__margins_mm=[2, 5])
+    each = simulator.run(StudyConfig.model_validate(raw), workers=1)
+    together = simulator.run(
+        StudyConfig.model_validate(raw | {"decision": raw["decision"] | {"coverage": "together"}}), workers=1
+    )
+    low, high = (each[f"targets/{end}"].min("target").values for end in ("ci_low", "ci_high"))
+    expected = np.where(low >= wanted, "yes", np.where(high < wanted, "no", "not known"))
+    assert each["decision/target_holds"].values.tolist() == expected.tolist()
+    order = ("yes", "not known", "no")
+    stricter = together["decision/target_holds"].values
+    assert all(order.index(one) <= order.index(all_) for one, all_ in zip(expected, stricter, strict=True))
+    own = each["prescription"].to_dataset().sel(scale=1.0)
+    assert own["verdict"].values.tolist() == each["decision/verdict"].values.tolist()
+    needed = [r["margins/required_mm"].values[:, 0] for r in (each, together)]
+    assert np.all(needed[0] <= needed[1])
+
+
+def test_each_target_has_a_budget_of_its_own(tmp_path):
+    """Registration is each target's own: without it both gain, and the page says what each does."""
+    raw = changed(budget={"courses": 50}, decision={"coverage": "each"}, courses=20, strategies__margins_mm=[3, 5])
+    results = simulator.run(StudyConfig.model_validate(raw), out=tmp_path / "two", workers=1)
+    budget = results["budget"].to_dataset()
+    assert budget["target"].values.tolist() == ["GTV", "Node"]
+    goals = ["GTV D98% >= 95%", "Node D98% >= 95%"]
+    np.testing.assert_array_equal(budget["target_coverage"].values, budget["probability"].sel(goal=goals).values)
+    np.testing.assert_array_equal(budget["target_coverage_without"].values, budget["without"].sel(goal=goals).values)
+    assert np.all(budget["coverage"] <= budget["target_coverage"].min("target"))
+    render_report(results, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "are wanted of each target" in page.split('id="decision"')[1].split("</section>")[0]
+    assert "GTV (%, points)" in page.split('id="budget"')[1]
+    assert page.split('id="targets"')[1].split("</section>")[0].count("<figure>") == 2

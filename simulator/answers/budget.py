@@ -90,11 +90,20 @@ def budget_group(problem: Problem, store: Store, executor: Executor, labels: lis
                 table[i, sources.index(source)] = values
         for end, suffix in enumerate(("", "_low", "_high")):
             arrays[key + suffix] = table[..., end]
-    for key in ("without", "coverage_without"):
+    coords: dict[str, Sequence[Any] | np.ndarray] = {
+        "strategy": labels,
+        "source": sources,
+        "metric": metrics,
+        "goal": goals,
+    }
+    named = {"probability": "without", "coverage": "coverage_without"}
+    if len(problem.targets) > 1:
+        named["target_coverage"] = "target_coverage_without"
+        coords["target"] = [target.name for target in problem.targets]
+    for now, key in named.items():
+        arrays[now] = np.stack([shares[f"{key}_base"] for shares in found])
         arrays[key] = np.stack([_placed(shares[f"{key}_base"], shares, key, sources) for shares in found])
-    arrays["probability"] = np.stack([shares["without_base"] for shares in found])
-    arrays["coverage"] = np.stack([shares["coverage_without_base"] for shares in found])
-    dataset = group("budget", arrays, {"strategy": labels, "source": sources, "metric": metrics, "goal": goals})
+    dataset = group("budget", arrays, coords)
     assert problem.config.budget is not None
     dataset.attrs["n_courses"] = problem.config.budget.courses
     return dataset
@@ -128,6 +137,9 @@ def _budget(problem: Problem, index: int, store: Store, executor: Executor) -> d
         pairs = [(values[f"new {source}"][:, j], values[partner][:, j]) for j in at]
         return [(s.value, s.low, s.high) for s in (of(*(v.astype(float) for v in pair)) for pair in pairs)]
 
+    def of_targets(variant: str) -> np.ndarray:
+        return np.array([met(variant, target.wanted).all(axis=0).mean() for target in problem.targets])
+
     return {
         "sources": tuple(sources),
         "first_order": [shares(first_order, source, "second") for source in sources],
@@ -136,6 +148,8 @@ def _budget(problem: Problem, index: int, store: Store, executor: Executor) -> d
         "without_base": met("base", problem.goals).mean(axis=1),
         "coverage_without": [met(f"no {source}", problem.wanted).all(axis=0).mean() for source in sources],
         "coverage_without_base": met("base", problem.wanted).all(axis=0).mean(),
+        "target_coverage_without": [of_targets(f"no {source}") for source in sources],
+        "target_coverage_without_base": of_targets("base"),
     }
 
 

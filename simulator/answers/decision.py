@@ -29,7 +29,7 @@ def decision_group(
     doubt : what is not known of the errors; None where they are exact.
     """
     rule = problem.config.decision
-    met, wanted = conditions_of(problem, values, joint)
+    met, wanted = conditions_of(problem, values)
     ends = None if doubt is None else (of_conditions(problem, doubt, "low"), of_conditions(problem, doubt, "high"))
     known = holds(*widened(*problem.interval(met), ends), wanted)
     by_courses = known if ends is None else np.where(contains(*ends, wanted), YES, known)
@@ -61,6 +61,7 @@ def decision_group(
         probability=rule.probability,
         organ_probability=rule.organ_probability,
         indifference=rule.indifference,
+        coverage=rule.coverage if len(problem.wanted_together) > 1 else "together",
         wanted="; ".join(g.text for g in problem.wanted),
         n_conditions=len(wanted),
         tied="; ".join(labels[i] for i in decision.tied),
@@ -69,16 +70,18 @@ def decision_group(
 
 
 def _is_limit(problem: Problem) -> np.ndarray:
-    """Which of the conditions are on organs: the joint coverage comes first, then the goals that are asked for."""
+    """Which of the conditions are on organs: the wanted coverage comes first, then the goals that are asked for."""
     asked = [g for g, p in zip(problem.goals, asked_of(problem), strict=True) if not np.isnan(p)]
-    return np.array([False, *(problem.target_named(g.metric.structure) is None for g in asked)])
+    of_organs = [problem.target_named(g.metric.structure) is None for g in asked]
+    return np.array([False] * len(problem.wanted_together) + of_organs)
 
 
-def conditions_of(problem: Problem, values: np.ndarray, joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def conditions_of(problem: Problem, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Whether each condition is met, boolean (strategy, condition, course), and the wanted probabilities (condition,)."""
     asked = [(g, p) for g, p in zip(problem.goals, asked_of(problem), strict=True) if not np.isnan(p)]
-    met = np.stack([joint[:, COVERAGE], *(all_met(problem, values, [g]) for g, _ in asked)], axis=1)
-    return met, np.array([problem.config.decision.probability, *(p for _, p in asked)])
+    coverage = [list(goals) for goals in problem.wanted_together]
+    met = np.stack([all_met(problem, values, goals) for goals in [*coverage, *([g] for g, _ in asked)]], axis=1)
+    return met, np.array([problem.config.decision.probability] * len(coverage) + [p for _, p in asked])
 
 
 def _excess(problem: Problem, values: np.ndarray) -> np.ndarray:

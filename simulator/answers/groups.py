@@ -34,6 +34,6 @@ def answer_groups(
         "margins": margins_group(problem, values),
         "prescription": prescription_group(problem, values, ptv_cc, labels),
         "decision": decision,
-        **({} if doubt is None else {"knowledge": with_decision(problem, doubt, values, joint, decision)}),
+        **({} if doubt is None else {"knowledge": with_decision(problem, doubt, values, decision)}),
         **({"weights": weights_group(problem, values, first, labels)} if has_weights else {}),
     }

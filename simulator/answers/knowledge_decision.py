@@ -13,17 +13,15 @@ from simulator.results.registry import group
 _MOST_RECORD = 10_000
 
 
-def with_decision(
-    problem: Problem, doubt: xr.Dataset, values: np.ndarray, joint: np.ndarray, decision: xr.Dataset
-) -> xr.Dataset:
+def with_decision(problem: Problem, doubt: xr.Dataset, values: np.ndarray, decision: xr.Dataset) -> xr.Dataset:
     """The group with what it means for the decision: whether courses or knowledge leave it undecided, and which record would
     decide.
 
     Parameters
     ----------
-    doubt : the group as it is. values : (strategy, course, metric). joint : boolean (strategy, joint, course).
+    doubt : the group as it is. values : (strategy, course, metric).
     """
-    met, wanted = conditions_of(problem, values, joint)
+    met, wanted = conditions_of(problem, values)
     ends = {end: of_conditions(problem, doubt, end) for end in ("plug_in", "low", "high")}
     parts = {end: of_conditions(problem, doubt, f"part_{end}") for end in ("low", "high")}
     by_knowledge = contains(ends["low"], ends["high"], wanted)

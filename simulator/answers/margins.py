@@ -24,9 +24,12 @@ from simulator.strategy.margin import Margin, MarginRecipe, published_recipes
 def margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
     """Required margins: for each motion strategy and guidance, and each chain of candidate margins.
 
-    Of several targets each takes an equal share of the risk: the n-th root of the wanted joint probability.
+    Of several targets that are wanted together each takes an equal share of the risk: the n-th root of the wanted joint
+    probability.
     """
-    probability = problem.config.decision.probability ** (1 / len(problem.targets))
+    rule = problem.config.decision
+    share = 1.0 if rule.coverage == "each" else 1 / len(problem.targets)
+    probability = rule.probability**share
     recipes = recipes_of(problem)
     rows = []
     for target, at, chain in margin_families(problem):
@@ -39,6 +42,7 @@ def margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
             {
                 "motion": strategy.motion.label(),
                 "guidance": strategy.guidance.label() + strategy.prv_words() + _for(problem, target),
+                "target": target.name,
                 "smallest_mm": chain.sides_mm[0],
                 "largest_mm": chain.sides_mm[-1],
                 **{
@@ -56,9 +60,9 @@ def margins_group(problem: Problem, values: np.ndarray) -> xr.Dataset:
     empty = dict.fromkeys(sides, (0, len(DIRECTIONS))) | {"recipe_mm": (0, len(recipes), len(DIRECTIONS))}
     arrays = {
         key: np.array([r[key] for r in rows]) if rows else np.zeros(empty.get(key, (0,)))
-        for key in ("motion", "guidance", *sides, "falls", "interpolation_mm", "recipe_mm")
+        for key in ("motion", "guidance", "target", *sides, "falls", "interpolation_mm", "recipe_mm")
     }
-    for key in ("motion", "guidance"):
+    for key in ("motion", "guidance", "target"):
         arrays[key] = arrays[key].astype(str).astype(object)
     arrays["recipe_penumbra_mm"] = np.array(problem.setting.penumbra_sd_mm)
     return group("margins", arrays, {"recipe": list(recipes), "direction": list(DIRECTIONS)})

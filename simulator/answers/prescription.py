@@ -90,8 +90,7 @@ def _order(
     known_goals, known_coverage = _known_ends(problem, values)
     goals = np.where(np.isnan(asked), YES, holds(*widened(curves["ci_low"], curves["ci_high"], known_goals), asked))
     covered = holds(
-        *widened(curves["coverage_of_dose_low"], curves["coverage_of_dose_high"], known_coverage),
-        problem.config.decision.probability,
+        *widened(*_coverage_ends(problem, values, curves), known_coverage), problem.config.decision.probability
     )
     others = np.delete(goals, limits, axis=1)
     target = np.maximum(covered, others.max(axis=1, initial=YES))
@@ -105,6 +104,21 @@ def _order(
         "limits_held": (goals[:, limits] == YES).sum(axis=1),
         "rank": np.array([np.argsort(decision.order) + 1 for decision in at_scales]).T,
     }
+
+
+def _coverage_ends(
+    problem: Problem, values: np.ndarray, curves: dict[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ends (strategy, scale) of the interval of the wanted coverage; of that target's which has the lowest, where each is asked
+    by itself."""
+    if len(problem.wanted_together) == 1:
+        return curves["coverage_of_dose_low"], curves["coverage_of_dose_high"]
+    each = [
+        [_curve(problem, np.max([_crossing(problem, g, one) for g in goals], axis=0), rises=True)[1:] for one in values]
+        for goals in problem.wanted_together
+    ]
+    low, high = np.moveaxis(np.array(each), 2, 0).min(axis=1)
+    return low, high
 
 
 _Ends = tuple[np.ndarray, np.ndarray] | None

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from simulator.answers.joint import all_met
+from simulator.conventions import AXES
 from simulator.plan.quality import PlanQuality
 from simulator.problem.problem import Problem
 from simulator.results.registry import DIRECTIONS, VARIABLES, group
@@ -39,6 +40,7 @@ def targets_group(
             "wanted": np.array(["; ".join(goal.text for goal in target.wanted) for target in targets]),
             "prescription_gy": np.array([target.prescription.dose_gy for target in targets]),
             "volume_cc": np.array([target.structure.volume_cc for target in targets]),
+            "isocentre_mm": np.asarray(problem.setting.isocentre_mm, float),
             "isocentre_distance_mm": np.array(away_mm),
             "margin_mm": np.array([[ptv.margin_mm for ptv in request.ptvs] for request in problem.requests]),
             "planning_target_cc": np.array(
@@ -51,5 +53,5 @@ def targets_group(
                 if key in of_plans[0][0]
             },
         },
-        {"strategy": labels, "target": [target.name for target in targets], "direction": DIRECTIONS},
+        {"strategy": labels, "target": [target.name for target in targets], "direction": DIRECTIONS, "axis": AXES},
     )

@@ -15,6 +15,7 @@ from simulator.plots.side_by_side import side_by_side, strategies_apart
 from simulator.plots.style import shown_structures, svg_bytes
 from simulator.plots.summary import SummaryWords, summary_sheets
 from simulator.plots.sweep import sweep_curves
+from simulator.plots.targets import margin_against_distance, targets_in_projection
 
 __all__ = [
     "SummaryWords",
@@ -24,6 +25,7 @@ __all__ = [
     "dose_population_histograms",
     "dose_volume_coverage",
     "dvh_bands",
+    "margin_against_distance",
     "oar_against_margin",
     "pareto_front",
     "percentile_images",
@@ -37,5 +39,6 @@ __all__ = [
     "svg_bytes",
     "sweep_curves",
     "target_d98_against_margin",
+    "targets_in_projection",
     "uncertainty_budget",
 ]

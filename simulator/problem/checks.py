@@ -108,6 +108,11 @@ def check_targets(config: StudyConfig) -> None:
     """Refuse doubt about errors that each of several targets has for itself."""
     if len(config.targets) < 2:
         return
+    if config.decision.coverage == "each" and config.uncertainty.not_exact():
+        raise ConfigError(
+            "decision.coverage: each target by itself is not asked where errors are only so well known; take `known` out of "
+            "the errors, or ask for all targets together"
+        )
     of_targets = {f"targets.{name}": target for name, target in config.targets.items()} | {
         "uncertainty": config.uncertainty
     }

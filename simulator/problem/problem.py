@@ -103,6 +103,13 @@ class Problem(Readable):
         """The goals on all targets that a strategy has to meet together."""
         return tuple(goal for target in self.targets for goal in target.wanted)
 
+    @property
+    def wanted_together(self) -> list[tuple[Goal, ...]]:
+        """Those that have to be met in the same course with the wanted probability: all, or those on each target."""
+        if self.config.decision.coverage == "together":
+            return [self.wanted]
+        return [target.wanted for target in self.targets if target.wanted]
+
     def target_named(self, structure: str) -> Target | None:
         """The target that a structure is; None for organs."""
         return next((target for target in self.targets if target.name == structure), None)

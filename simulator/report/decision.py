@@ -245,6 +245,7 @@ def budget_tables(results: xr.DataTree) -> list[dict[str, Any]]:
     if "budget" not in results.children:
         return []
     budget = results["budget"].to_dataset()
+    targets = [str(name) for name in budget["target"].values] if "target" in budget.coords else []
     tables = []
     for i, name in enumerate(budget["strategy"].values):
         without, now = budget["coverage_without"].values[i], float(budget["coverage"].values[i])
@@ -254,6 +255,7 @@ def budget_tables(results: xr.DataTree) -> list[dict[str, Any]]:
                 str(budget["source"].values[k]),
                 percent(without[k]),
                 f"{100 * (without[k] - now):+.1f}",
+                [_gain(budget, i, int(k), t) for t in range(len(targets))],
                 known_of_source(results, str(name), str(budget["source"].values[k])),
             )
             for k in order
@@ -263,8 +265,16 @@ def budget_tables(results: xr.DataTree) -> list[dict[str, Any]]:
                 "strategy": str(name),
                 "rows": rows,
                 "coverage": percent(now),
+                "targets": targets,
                 "courses": budget.attrs["n_courses"],
                 "has_unknown": "knowledge" in results.children,
             }
         )
     return tables
+
+
+def _gain(budget: xr.Dataset, strategy: int, source: int, target: int) -> str:
+    """Coverage of one of several targets without a source, and what that gains, in percent and points."""
+    without = float(budget["target_coverage_without"].values[strategy, source, target])
+    now = float(budget["target_coverage"].values[strategy, target])
+    return f"{percent(without)} ({100 * (without - now):+.1f})"

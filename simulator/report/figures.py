@@ -33,6 +33,13 @@ def figures(results: xr.DataTree, chosen: dict[str, str]) -> dict[str, Any]:
         drawn["courses"] = {name: svg_uri(plots.courses_looked_at(results, name)) for name in chosen}
     if "dose" in results.children:
         drawn["plans"] = dict(zip(chosen, map(_png, plots.plan_images(results, list(chosen))), strict=True))
+    if "targets" in results.children:
+        drawn["targets"] = (
+            svg_uri(plots.targets_in_projection(results, decided)) if "dose" in results.children else None
+        )
+        drawn["distances"] = (
+            svg_uri(plots.margin_against_distance(results)) if results["margins"].sizes["series"] else None
+        )
     if f"{results.attrs['target']} D98%" in results["metrics"].to_dataset()["metric"].values:
         drawn["d98"] = svg_uri(plots.target_d98_against_margin(results))
     critical = plots.critical_oar_goal(results)

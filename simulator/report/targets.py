@@ -9,7 +9,7 @@ from simulator.conventions import percent
 from simulator.plots.style import readable
 from simulator.report.text import cell, significant
 from simulator.results.registry import JOINT_SHOWN
-from simulator.results.views import joint_probability
+from simulator.results.views import asks_each_target, joint_probability
 
 
 def targets_table(results: xr.DataTree) -> dict[str, Any] | None:
@@ -40,4 +40,5 @@ def targets_table(results: xr.DataTree) -> dict[str, Any] | None:
         }
         for k, name in enumerate(found["target"].values)
     ]
-    return {"targets": targets, "rows": rows, "first": str(found["target"].values[0])}
+    first, each = str(found["target"].values[0]), asks_each_target(results)
+    return {"targets": targets, "rows": rows, "first": first, "each": each}

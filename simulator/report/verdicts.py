@@ -8,7 +8,7 @@ from simulator.report.helps import help_for
 from simulator.report.knowledge import knowledge_sentences, known_in_words
 from simulator.report.weights import weight_sentences
 from simulator.results.registry import JOINT_SHOWN
-from simulator.results.views import joint_probability, lost_targets, observed_remark
+from simulator.results.views import asks_each_target, joint_probability, lost_targets, observed_remark
 
 _MOST_NAMED = 3
 
@@ -84,6 +84,12 @@ def _with_interval(probability: xr.Dataset, known: str) -> str:
 def _coverage(results: xr.DataTree, strategy: str) -> str:
     attrs = results["decision"].attrs
     one = joint_probability(results, JOINT_SHOWN[0]).sel(strategy=strategy)
+    if asks_each_target(results):
+        found = results["targets"].to_dataset().sel(strategy=strategy)
+        targets = [found.isel(target=k) for k in range(found.sizes["target"])]
+        each = ", ".join(f"{target['wanted'].item()} with {_with_interval(target, '')}" for target in targets)
+        wanted, together = (percent(p) for p in (attrs["probability"], float(one["probability"])))
+        return f"It meets {each}; {wanted} % are wanted of each target, and {together} % of courses cover all of them."
     met = _with_interval(one, known_in_words(results, strategy))
     return f"It meets {attrs['wanted']} with {met}; {percent(attrs['probability'])} % are wanted."
 

@@ -106,6 +106,7 @@ VARIABLES: dict[str, dict[str, Variable]] = {
     "margins": {
         "motion": Variable(("series",), "", "motion management"),
         "guidance": Variable(("series",), "", "image guidance"),
+        "target": Variable(("series",), "", "target that the margin is for"),
         "smallest_mm": Variable(_SIDES, "mm", "smallest candidate margin"),
         "largest_mm": Variable(_SIDES, "mm", "largest candidate margin"),
         "required_mm": Variable(_SIDES, "mm", "margin that reaches the wanted coverage; inf above the largest"),
@@ -248,6 +249,10 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "without": Variable(("strategy", "source", "goal"), "1", "probability of the goal if the source were removed"),
         "coverage": Variable(("strategy",), "1", "probability of the wanted coverage with all sources"),
         "coverage_without": Variable(("strategy", "source"), "1", "the same if the source were removed"),
+        "target_coverage": Variable(_ST, "1", "probability that one of several targets is covered, with all sources"),
+        "target_coverage_without": Variable(
+            ("strategy", "source", "target"), "1", "the same if the source were removed"
+        ),
     },
     "courses": {
         "course": Variable(_SP, "1", "number of the course that lies at a percentile of the metric looked at"),
@@ -328,6 +333,7 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "wanted": Variable(("target",), "", "goals that have to be met together for the target to count as covered"),
         "prescription_gy": Variable(("target",), "Gy", "prescribed dose of the target"),
         "volume_cc": Variable(("target",), "cc", "volume of the target"),
+        "isocentre_mm": Variable(("axis",), "mm", "isocentre, in DICOM patient coordinates"),
         "isocentre_distance_mm": Variable(("target",), "mm", "from the isocentre to the target's centre"),
         "margin_mm": Variable(("strategy", "target", "direction"), "mm", "margin from planning target to PTV"),
         "planning_target_cc": Variable(_ST, "cc", "volume of the planning target"),
@@ -365,7 +371,10 @@ VARIABLES["targets"] |= {
     if key not in _OF_STRATEGIES
 }
 
-OPTIONAL = ("dose", "targets", "knowledge", "budget", "weights", "courses", "leaves", "dose/sd", "dose/percentile")
+OPTIONAL = (
+    *("dose", "targets", "knowledge", "budget", "weights", "courses", "leaves", "dose/sd", "dose/percentile"),
+    *("budget/target_coverage", "budget/target_coverage_without"),
+)
 
 DIRECTIONS = ("right", "left", "anterior", "posterior", "inferior", "superior")
 

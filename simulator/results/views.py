@@ -32,6 +32,11 @@ def observed_remark(results: xr.DataTree) -> str:
     return str(results.attrs.get("observed", ""))
 
 
+def asks_each_target(results: xr.DataTree) -> bool:
+    """Whether each of several targets has to be covered by itself, and not all in the same course."""
+    return bool(results["decision"].attrs.get("coverage") == "each")
+
+
 def joint_probability(results: xr.DataTree, name: str) -> xr.Dataset:
     """A joint probability with its interval; NaN where it has no members, since a goal that is not set is not met either."""
     joint = results["joint"].to_dataset().sel(joint=name)

@@ -167,6 +167,11 @@ class DecisionRule(Spec):
         (), description="goals that have to be met together; by default D98% of the target >= 95% of the prescription"
     )
     probability: Annotated[float, Field(gt=0, lt=1)] = Field(0.9, description="wanted probability of meeting them")
+    coverage: Literal["together", "each"] = Field(
+        "together",
+        description="of several targets: whether they have to be covered in the same course, or each of them by itself, with "
+        "`probability`; both are shown",
+    )
     organ_probability: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.9, description="wanted probability of each mandatory goal on an organ (those not marked optimal)"
     )
