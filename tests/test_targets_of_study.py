@@ -216,3 +216,10 @@ def test_each_target_has_a_budget_of_its_own(tmp_path):
     assert "are wanted of each target" in page.split('id="decision"')[1].split("</section>")[0]
     assert "GTV (%, points)" in page.split('id="budget"')[1]
     assert page.split('id="targets"')[1].split("</section>")[0].count("<figure>") == 2
+
+
+def test_points_of_a_sweep_over_a_targets_dose_have_plans_of_their_own():
+    raw = changed(courses=20) | {"sweep": {"targets.Node.dose_gy": [20, 30]}}
+    results = simulator.run(StudyConfig.model_validate(raw), workers=1)
+    nominal = results["metrics/nominal"].sel(metric="Node D95%").values.ravel()
+    assert nominal[1] / nominal[0] == pytest.approx(1.5, rel=0.05)

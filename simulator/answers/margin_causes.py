@@ -125,7 +125,8 @@ def _delivered(
     setting, strategy = problem.setting, problem.strategies[index]
     n_courses = max(100, _MOST_VISITS // (setting.n_fractions * setting.n_instants))
     draws = course_draws(problem, 0, min(n_courses, total_courses))
-    motion = deliver(draw_courses(setting, draws), strategy, setting).motion(target.name)
+    delivery = deliver(draw_courses(setting, draws), strategy, setting)
+    motion = delivery.about(target.name).motion(target.name)
     shift, weight = few_instants(motion, setting.n_fractions)
     delineation = target.uncertainty.delineation
     if delineation is not None:

@@ -29,7 +29,8 @@ def targets_group(
     met = np.stack([all_met(problem, values, list(target.wanted)) for target in targets], axis=1)
     low, high = problem.interval(met)
     of_plans = [[asdict(quality) for quality in qualities] for qualities, _ in plans]
-    away_mm = [np.linalg.norm(target.structure.centroid_mm - problem.setting.isocentre_mm) for target in targets]
+    isocentre_mm = np.array([problem.setting.about(target.name).isocentre_mm for target in targets])
+    away_mm = np.linalg.norm([target.structure.centroid_mm for target in targets] - isocentre_mm, axis=1)
     return group(
         "targets",
         {
@@ -40,8 +41,8 @@ def targets_group(
             "wanted": np.array(["; ".join(goal.text for goal in target.wanted) for target in targets]),
             "prescription_gy": np.array([target.prescription.dose_gy for target in targets]),
             "volume_cc": np.array([target.structure.volume_cc for target in targets]),
-            "isocentre_mm": np.asarray(problem.setting.isocentre_mm, float),
-            "isocentre_distance_mm": np.array(away_mm),
+            "isocentre_mm": isocentre_mm,
+            "isocentre_distance_mm": away_mm,
             "margin_mm": np.array([[ptv.margin_mm for ptv in request.ptvs] for request in problem.requests]),
             "planning_target_cc": np.array(
                 [[v.volume_cc for v in problem.planning_targets[r]] for r in problem.requests]

@@ -69,7 +69,8 @@ def plan_tasks_of(problems: dict[Path, Problem]) -> list[PlanTask]:
 def _planning_key(problem: Problem) -> Hashable:
     """What plans depend on beside what is requested of them."""
     config = problem.config
-    return case_key(config), config.plan.model_dump_json(), config.prescription
+    prescriptions = tuple((target.name, target.prescription) for target in problem.targets)
+    return case_key(config), config.plan.model_dump_json(), prescriptions, config.session.isocentres
 
 
 def planned_together(problem: Problem, strategy: int) -> tuple[PlanRequest, ...]:

@@ -98,9 +98,23 @@ class ScaledDose(PlannedDose):
 
 @dataclass(frozen=True)
 class SumOfDoses(PlannedDose):
-    """Plans that are delivered together, in every fraction."""
+    """Plans that are delivered together, in every fraction.
+
+    Parameters
+    ----------
+    in_turn : one after the other in equal shares of the time, so that each meets its own visits; else all meet all visits.
+    """
 
     doses: tuple[PlannedDose, ...]
+    in_turn: bool = False
+
+    @property
+    def parts(self) -> tuple[DosePart, ...]:
+        """Each dose in its own time, where they are delivered one after the other."""
+        n = len(self.doses)
+        return (
+            tuple(DosePart(d, i / n, (i + 1) / n) for i, d in enumerate(self.doses)) if self.in_turn else super().parts
+        )
 
     def on_grid(self, grid: Grid) -> np.ndarray:
         """Dose float32 (z, y, x) in Gy at the nodes of a grid."""

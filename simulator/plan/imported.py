@@ -228,7 +228,7 @@ class ImportedDoses(PlanModelKind):
         spared = self.doses[0].spared_in(order.case, ptv)
         return Plan(dose, ptv, plan_quality(dose, ptv, order.prescription, grid, spared), grid)
 
-    def together(self, plans: Sequence[Plan], orders: Sequence[Order]) -> Plan:
+    def together(self, plans: Sequence[Plan], orders: Sequence[Order], *, in_turn: bool) -> Plan:
         """The plan of all targets: its dose is one."""
         return one_for_all(plans)
 

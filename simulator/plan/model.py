@@ -84,10 +84,10 @@ class PlanModelKind(Spec):
         """
         return list(map_(self.plan, orders))
 
-    def together(self, plans: Sequence[Plan], orders: Sequence[Order]) -> Plan:
-        """One plan of those of several targets."""
+    def together(self, plans: Sequence[Plan], orders: Sequence[Order], *, in_turn: bool) -> Plan:
+        """One plan of those of several targets, which are about isocentres of their own where they are delivered in turn."""
         names = [order.case.target for order in orders]
-        return plans_together(plans, names, [order.prescription for order in orders])
+        return plans_together(plans, names, [order.prescription for order in orders], in_turn=in_turn)
 
     def design(self, orders: Sequence[Order], map_: Callable[..., Iterable[Any]]) -> Sequence[Design]:
         """What decides each plan: arrays by name, to be kept; nothing where planning is quick and the same everywhere."""

@@ -21,11 +21,17 @@ _TOLERANCE = 1e-4
 _COVERED_PERCENT: Final = 95.0
 
 
-def plans_together(plans: Sequence[Plan], names: Sequence[str], prescriptions: Sequence[Prescription]) -> Plan:
+def plans_together(
+    plans: Sequence[Plan], names: Sequence[str], prescriptions: Sequence[Prescription], *, in_turn: bool
+) -> Plan:
     """One plan of those of each target alone, delivered one after the other in every fraction.
 
     Each is scaled so that D95% of its PTV under the sum is that under it alone. Conformity and fall-off stay those of each
     target's own plan, what the PTV receives is that of the sum.
+
+    Parameters
+    ----------
+    in_turn : each meets the anatomy of its own time, about an isocentre of its own; see `SumOfDoses`.
 
     Raises
     ------
@@ -54,7 +60,8 @@ def plans_together(plans: Sequence[Plan], names: Sequence[str], prescriptions: S
             f"targets: no share of each plan gives all of {', '.join(names)} their prescriptions together; treat the ones that "
             "lie closest in a study of their own"
         )
-    dose = SumOfDoses(tuple(plan.dose.scaled(float(f)) for plan, f in zip(plans, factor, strict=True)))
+    shares = tuple(plan.dose.scaled(float(f)) for plan, f in zip(plans, factor, strict=True))
+    dose = SumOfDoses(shares, in_turn)
     grid = _covering([plan.grid for plan in plans])
     first, *others = (
         Planned(plan.ptv, _quality(plan.quality, plan_quality(dose, plan.ptv, prescription, grid)))

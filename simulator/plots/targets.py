@@ -50,8 +50,8 @@ def targets_in_projection(results: xr.DataTree, strategy: str) -> Figure:
 
 
 def _mark_isocentre(axes: Axes, plane: Plane, results: xr.DataTree) -> None:
-    at_mm = dict(zip("xyz", np.asarray(results["targets/isocentre_mm"]), strict=True))
-    axes.plot(at_mm[plane.across], at_mm[plane.along], "+", color="#333333", markersize=11)
+    at_mm = dict(zip("xyz", np.asarray(results["targets/isocentre_mm"]).T, strict=True))
+    axes.plot(at_mm[plane.across], at_mm[plane.along], "+", linestyle="none", color="#333333", markersize=11)
 
 
 @styled

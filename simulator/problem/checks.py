@@ -105,7 +105,9 @@ def check_goal_probabilities(config: StudyConfig, goals: tuple[Goal, ...]) -> No
 
 
 def check_targets(config: StudyConfig) -> None:
-    """Refuse doubt about errors that each of several targets has for itself."""
+    """Refuse doubt about errors that each of several targets has for itself, and isocentres of each that cannot be."""
+    if config.session.isocentres == "each":
+        _check_isocentres(config)
     if len(config.targets) < 2:
         return
     if config.decision.coverage == "each" and config.uncertainty.not_exact():
@@ -124,6 +126,23 @@ def check_targets(config: StudyConfig) -> None:
                     f"{where}.{key}: what is not known of errors that each target has for itself is not simulated with several "
                     "targets; take what is known of them out, or study one target"
                 )
+
+
+def _check_isocentres(config: StudyConfig) -> None:
+    setup = config.uncertainty.setup
+    guidances = {candidate.guidance.label(): candidate.guidance for candidate in config.candidates()}
+    compromises = [name for name, guidance in guidances.items() if guidance.match_weights]
+    cannot = {
+        "there is one target; name several under targets": len(config.targets) < 2,
+        "a plan of the patient has the isocentre that it has; take it out": not config.plan.plans_any_margin,
+        "uncertainty.setup.isocentre_mm is one for all; take one of the two out": setup is not None
+        and setup.isocentre_mm is not None,
+        f"{', '.join(compromises)} matches several targets at once, each isocentre its own; take targets out": compromises,
+        "fractions that lie behind are not simulated with it; take observed out": config.observed is not None,
+    }
+    for why, is_so in cannot.items():
+        if is_so:
+            raise ConfigError(f"session.isocentres: each target about its own, but {why}")
 
 
 def check_posteriors(config: StudyConfig) -> None:

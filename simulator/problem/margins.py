@@ -68,6 +68,7 @@ def planned_alike(requests: Sequence[PlanRequest]) -> list[list[PlanRequest]]:
 
 def margin_spread(setting: Setting, strategy: Strategy, target: str) -> Spread:
     """The errors of a target that a margin recipe has to cover under a strategy's motion management and guidance."""
+    setting = setting.about(target)
     n, errors = setting.n_fractions, setting.targets[target]
     patient = Spread(*errors.patient_sd_mm(), n)
     internal = Spread(*errors.target_sd_mm(), n)

@@ -21,7 +21,11 @@ def setting_of(config: StudyConfig, case: Case, targets: Sequence[Target], recor
     isocentre, _ = _isocentre(config, case)
     machine = uncertainty.isocentre
     turns = (setup is not None and setup.rotates) or (machine is not None and machine.rotates)
+    turns = turns or config.session.isocentres == "each"
     named = case.structures if turns else (*(target.name for target in targets), *uncertainty.organs)
+    n_fractions = config.prescription.fractions
+    own_gy = {target.name: target.prescription.dose_gy / n_fractions for target in targets}
+    serves_all = len(targets) == 1 or bool(config.plan.used(case))
     waveform = None
     if uncertainty.respiration is not None:
         samples = None if record is None else (breathing_signal(record), record.duration_s)
@@ -30,9 +34,9 @@ def setting_of(config: StudyConfig, case: Case, targets: Sequence[Target], recor
         uncertainty=uncertainty,
         session=config.session,
         targets={target.name: target.uncertainty for target in targets},
-        n_fractions=config.prescription.fractions,
+        n_fractions=n_fractions,
         n_instants=config.numerics.instants,
-        fraction_gy=config.prescription.dose_gy / config.prescription.fractions,
+        fraction_gy=config.prescription.dose_gy / n_fractions if serves_all else sum(own_gy.values()),
         centre_mm={name: case.structures[name].centroid_mm for name in named},
         volume_cc={name: case.structures[name].volume_cc for name in uncertainty.organs},
         isocentre_mm=isocentre,
@@ -40,6 +44,7 @@ def setting_of(config: StudyConfig, case: Case, targets: Sequence[Target], recor
         penumbra_sd_mm=WATER_PENUMBRA_MM if config.plan.edge_sd_mm is None else config.plan.edge_sd_mm,
         treated=config.observed.treated(config.candidates()) if config.observed else None,
         baseline_correlation={target.name: target.stated.baseline_correlation for target in targets},
+        own_gy=own_gy if len(targets) > 1 and config.session.isocentres == "each" else {},
     )
 
 

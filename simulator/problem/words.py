@@ -54,11 +54,20 @@ def targets_in_words(problem: Problem) -> list[str]:
         return []
     first, *others = problem.targets
     names = ", ".join(target.name for target in problem.targets)
+    shared = (
+        "Setup, rotation, drift and the isocentre's error are shared; shifts against bone, registration and delineation are "
+        "drawn for each."
+    )
     sentences = [
-        f"{len(problem.targets)} targets are treated in one session and about one isocentre: {names}. Setup, rotation, drift "
-        f"and the isocentre's error are shared; shifts against bone, registration and delineation are drawn for each. "
-        f"Motion management acts on {first.name}, and organs that move with the target follow it."
+        f"{len(problem.targets)} targets are treated in one session and about one isocentre: {names}. {shared} Motion "
+        f"management acts on {first.name}, and organs that move with the target follow it."
     ]
+    if problem.setting.own_gy:
+        sentences = [
+            f"{len(problem.targets)} targets are treated in one session, one after the other: {names}. Each has an isocentre "
+            f"at its centre, an image, a match, a couch position and motion management of its own, and meets the other plans "
+            f"where those leave it. {shared} Organs that move with the target follow {first.name}."
+        ]
     for target in problem.targets:
         stated, rx = target.stated, target.prescription
         own = [f"{rx.dose_gy:g} Gy on the {rx.isodose_percent:g} % isodose"]

@@ -333,7 +333,7 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "wanted": Variable(("target",), "", "goals that have to be met together for the target to count as covered"),
         "prescription_gy": Variable(("target",), "Gy", "prescribed dose of the target"),
         "volume_cc": Variable(("target",), "cc", "volume of the target"),
-        "isocentre_mm": Variable(("axis",), "mm", "isocentre, in DICOM patient coordinates"),
+        "isocentre_mm": Variable(("target", "axis"), "mm", "isocentre of its plan, in DICOM patient coordinates"),
         "isocentre_distance_mm": Variable(("target",), "mm", "from the isocentre to the target's centre"),
         "margin_mm": Variable(("strategy", "target", "direction"), "mm", "margin from planning target to PTV"),
         "planning_target_cc": Variable(_ST, "cc", "volume of the planning target"),

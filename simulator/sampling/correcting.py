@@ -55,10 +55,8 @@ def corrections_during_beam(
 
 def guidance_noise(draws: RandomNumbers, setting: Setting, image: int) -> GuidanceNoise:
     """Random numbers of an image: number 0 is that before the beam."""
-    if image == 0:
-        return GuidanceNoise(
-            draws.normals(Stream.GUIDANCE, setting.n_fractions, 3), draws.normals(Stream.COUCH, setting.n_fractions, 3)
-        )
-    streams = (Stream.GUIDANCE_AGAIN, Stream.COUCH_AGAIN)
-    match, couch = (draws.normals(s, setting.n_fractions, 3, of=f"image {image}") for s in streams)
+    streams, of = (Stream.GUIDANCE, Stream.COUCH), ""
+    if image > 0:
+        streams, of = (Stream.GUIDANCE_AGAIN, Stream.COUCH_AGAIN), f"image {image}"
+    match, couch = (draws.normals(s, setting.n_fractions, 3, of=setting.numbers_named(of)) for s in streams)
     return GuidanceNoise(match, couch)

@@ -1,6 +1,6 @@
 """Courses: a batch of drawn treatment courses, before any strategy."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -32,6 +32,9 @@ class Setting:
     penumbra_sd_mm : of the plan's dose edge, for margin recipes.
     treated : the fractions that lie behind; None where a course begins with its first one.
     baseline_correlation : of the shifts of targets with those of the first, by name; 0 where absent.
+    own_gy : by target, what its own plan gives in a fraction, where each is treated about an isocentre of its own, one after
+        the other; empty where one isocentre serves all.
+    matched : the target that images are matched on; the first by default. place : of this isocentre among several, from 0.
     """
 
     uncertainty: Uncertainty
@@ -47,6 +50,9 @@ class Setting:
     penumbra_sd_mm: float = WATER_PENUMBRA_MM
     treated: Treated | None = None
     baseline_correlation: dict[str, float] = field(default_factory=dict)
+    own_gy: dict[str, float] = field(default_factory=dict)
+    matched: str = ""
+    place: int = 0
     planned: Breathing = field(init=False)
 
     def __post_init__(self) -> None:
@@ -56,9 +62,37 @@ class Setting:
         object.__setattr__(self, "planned", respiration.planned(waveform))
 
     @property
-    def lead(self) -> str:
-        """The target that images are matched on, motion management acts on and organs follow: number 0."""
+    def first(self) -> str:
+        """Target number 0, which organs follow."""
         return next(iter(self.targets))
+
+    @property
+    def lead(self) -> str:
+        """The target that images are matched on and motion management acts on."""
+        return self.matched or self.first
+
+    @property
+    def n_moments(self) -> int:
+        """Times of a fraction at which anything has a place: instants of the beam, and images before each of several beams."""
+        return len(self.own_gy) * (self.n_instants + 1) or self.n_instants
+
+    def about_each_isocentre(self) -> list["Setting"]:
+        """This setting about each of its isocentres, in the order of the targets."""
+        if not self.own_gy:
+            return [self]
+        return [self.about(target) for target in self.own_gy]
+
+    def about(self, target: str) -> "Setting":
+        """The setting in which a target is treated by its own plan."""
+        if not self.own_gy:
+            return self
+        place, isocentre_mm = list(self.own_gy).index(target), self.centre_mm[target]
+        fraction_gy = self.own_gy[target]
+        return replace(self, own_gy={}, matched=target, place=place, isocentre_mm=isocentre_mm, fraction_gy=fraction_gy)
+
+    def numbers_named(self, name: str = "") -> str:
+        """A name of random numbers that each isocentre has its own of."""
+        return name if self.place == 0 else f"isocentre {self.place}/{name}"
 
     def numbers_of(self, target: str, draws: RandomNumbers) -> TargetDraws:
         """Random numbers of a target's own."""
@@ -97,13 +131,14 @@ class Courses:
 def draw_courses(setting: Setting, draws: RandomNumbers) -> Courses:
     """Draw every source of error of a run of courses."""
     u, n_fractions, n_instants = setting.uncertainty, setting.n_fractions, setting.n_instants
-    lead_course, lead_fraction = (setting.targets[setting.lead].baseline or Baseline()).followed(draws, n_fractions)
+    n_moments = setting.n_moments
+    lead_course, lead_fraction = (setting.targets[setting.first].baseline or Baseline()).followed(draws, n_fractions)
     own = {name: (errors, setting.numbers_of(name, draws)) for name, errors in setting.targets.items()}
     moved = {name: errors.within_mm(numbers, n_fractions, name) for name, (errors, numbers) in own.items()}
     assert setting.waveform is not None
     return Courses(
         patient_mm=u.patient_mm(draws, n_fractions),
-        drift=u.drift.draw(draws, n_fractions, n_instants) if u.drift else None,
+        drift=u.drift.draw(draws, n_fractions, n_moments) if u.drift else None,
         rotation_deg=u.setup.draw_rotation(draws, n_fractions) if u.setup and u.setup.rotates else None,
         within_mm=moved[setting.lead] | {name: shift[name] for name, shift in moved.items()},
         after_imaging_mm={
@@ -111,7 +146,7 @@ def draw_courses(setting: Setting, draws: RandomNumbers) -> Courses:
         },
         breathing=(u.respiration or Respiration()).draw(draws, setting.waveform, n_fractions, n_instants),
         organs={
-            name: organ.draw(draws, name, lead_course, lead_fraction, n_instants) for name, organ in u.organs.items()
+            name: organ.draw(draws, name, lead_course, lead_fraction, n_moments) for name, organ in u.organs.items()
         },
         misdrawn_mm={name: errors.misdrawn_mm(numbers) for name, (errors, numbers) in own.items()},
         unseen_mm=u.unseen_mm(draws),

@@ -29,6 +29,7 @@ class Delivery:
     scaling : by structure, (course, fraction, instant), linear size minus 1.
     slow : structures that move by slow drift and filling alone within a fraction, of which a few instants stand for all of
         them; "" stands for bone.
+    others : what follows in every fraction about further isocentres, each with an equal share of the time.
     """
 
     setting: Setting
@@ -38,12 +39,21 @@ class Delivery:
     internal_mm: dict[str, np.ndarray]
     scaling: dict[str, np.ndarray]
     slow: frozenset[str] = frozenset()
+    others: tuple["Delivery", ...] = ()
 
     def motion(self, structure: str) -> TissueMotion:
         """Displacement of a structure; any other name stands for tissue at the isocentre."""
+        if self.others:
+            return TissueMotion.in_turn([one.motion(structure) for one in (replace(self, others=()), *self.others)])
         if structure not in self.internal_mm and structure not in self.scaling and self.rotation is None:
             return self._bone_motion
         return self._motion(structure)
+
+    def about(self, target: str) -> "Delivery":
+        """What is delivered while a target's own plan is on: all of it where one isocentre serves all."""
+        if not self.others:
+            return self
+        return next(one for one in (replace(self, others=()), *self.others) if one.setting.lead == target)
 
     @cached_property
     def _bone_motion(self) -> TissueMotion:
@@ -119,6 +129,8 @@ def _thinned(
 
 def deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery:
     """What a strategy makes of drawn courses, after the fractions that lie behind where there are some."""
+    if setting.own_gy:
+        return _about_each_isocentre(courses, strategy, setting)
     treated = setting.treated
     if treated is None or treated.is_continued_by(strategy):
         return _deliver(courses, strategy, setting)
@@ -126,18 +138,63 @@ def deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery:
     return before.followed_by(_deliver(courses, strategy, setting), treated.n_fractions)
 
 
-def _deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery:
+@dataclass(frozen=True)
+class _Moments:
+    """When anything has a place in a fraction.
+
+    Parameters
+    ----------
+    all_min : (moment,), ascending, since the first image. first, end : which of them are the instants of this beam.
+    image : which one is this beam's own image; None where it is the first of all.
+    """
+
+    all_min: np.ndarray
+    first: int = 0
+    end: int | None = None
+    image: int | None = None
+
+    @property
+    def beam(self) -> slice:
+        """The instants of this beam."""
+        return slice(self.first, self.end)
+
+
+def _about_each_isocentre(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery:
+    """One isocentre after the other in every fraction, each with an image, a match and a couch position of its own."""
+    settings = setting.about_each_isocentre()
+    begin_min, all_min, n = 0.0, [], setting.n_instants
+    for one in settings:
+        timeline = strategy_timeline(strategy, one)
+        all_min += [begin_min, *(begin_min + timeline.time_min)]
+        begin_min += one.session.whole_min(timeline)
+    first, *others = (
+        _deliver(courses, strategy, one, _Moments(np.array(all_min), at + 1, at + 1 + n, at if at else None))
+        for at, one in zip(range(0, len(all_min), n + 1), settings, strict=True)
+    )
+    return replace(first, others=tuple(others))
+
+
+def _deliver(courses: Courses, strategy: Strategy, setting: Setting, moments: _Moments | None = None) -> Delivery:
     """The motion that a strategy manages, the couch it moves, the beam that may follow.
 
     Displacements are of tissue relative to the beam: where tissue goes counts positive, what couch and beam do about it
     counts negative.
+
+    Parameters
+    ----------
+    moments : of a fraction with several beams and images; by default those of one image and one beam.
     """
     motion, guidance = strategy.motion, strategy.guidance
     timeline = strategy_timeline(strategy, setting)
-    time_min = np.broadcast_to(timeline.time_min, courses.breathing.cycle.shape)
+    moments = moments or _Moments(timeline.time_min)
+    time_min = np.broadcast_to(moments.all_min, (*courses.breathing.cycle.shape[:2], len(moments.all_min)))
     managed = managed_breathing(courses, strategy, setting)
     rotation = rotation_left(courses, guidance, setting)
-    drift = courses.drift.at(time_min) if courses.drift else np.zeros((*time_min.shape, 3))
+    drifted = courses.drift.at(time_min) if courses.drift else np.zeros((*time_min.shape, 3))
+    drift = drifted[:, :, moments.beam]
+    if moments.image is not None:
+        before = drifted[:, :, moments.image]
+        courses, drift = replace(courses, patient_mm=courses.patient_mm + before), drift - before[:, :, None]
     lead_since = drift + courses.after_imaging_mm[setting.lead][:, :, None]
 
     seen = seen_mm(courses, strategy, setting, guidance.matches_target, managed, rotation)
@@ -155,7 +212,7 @@ def _deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery
         bone = bone - lead_since[:, :, timeline.first_since(motion.model_update_s)]
         bone = bone + again  # the beam knows how the couch moves under it
 
-    internal, scaling = _within_patient(courses, managed, setting, time_min)
+    internal, scaling = _within_patient(courses, managed, setting, time_min, moments.beam)
     slow: frozenset[str] = frozenset()
     if managed.followed_mm is None and timeline.n_images == 0:
         fast = {name for name, place in managed.position_mm.items() if np.any(place != place[:, :, :1])}
@@ -166,7 +223,7 @@ def _deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery
 
 
 def _within_patient(
-    courses: Courses, managed: Managed, setting: Setting, time_min: np.ndarray
+    courses: Courses, managed: Managed, setting: Setting, time_min: np.ndarray, beam: slice
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """What structures move within the patient, and their linear size minus 1; see `Delivery`."""
     since = courses.after_imaging_mm
@@ -176,11 +233,12 @@ def _within_patient(
     for name, shift in courses.misdrawn_mm.items():
         _add(internal, name, shift[:, None, None])
     for name, organ in courses.organs.items():
-        _add(internal, name, organ.at(time_min) + (organ.follows_after_imaging * since[setting.lead])[:, :, None])
+        own = organ.at(time_min)[:, :, beam]
+        _add(internal, name, own + (organ.follows_after_imaging * since[setting.first])[:, :, None])
         size = organ.scaling(time_min, setting.volume_cc[name])
         if size is not None:
-            scaling[name] = size - 1.0
-    shape = (*time_min.shape, 3)
+            scaling[name] = size[:, :, beam] - 1.0
+    shape = (*time_min[:, :, beam].shape, 3)
     return {name: np.broadcast_to(shift, shape) for name, shift in internal.items() if np.any(shift)}, scaling
 
 

@@ -99,7 +99,7 @@ def rotation_left(courses: Courses, guidance: Guidance, setting: Setting) -> np.
     """Rotation matrices minus identity (course, fraction, 3, 3) after correction; None without rotations."""
     if courses.rotation_deg is None:
         return None
-    normals = courses.draws.normals(Stream.GUIDANCE_ROTATION, setting.n_fractions, 3)
+    normals = courses.draws.normals(Stream.GUIDANCE_ROTATION, setting.n_fractions, 3, of=setting.numbers_named())
     return rotation_matrices(guidance.rotation_left_deg(courses.rotation_deg, normals))
 
 
@@ -110,9 +110,9 @@ def rotation_matrices(angle_deg: np.ndarray) -> np.ndarray:
 
 
 def _motion_noise(draws: RandomNumbers, strategy: Strategy, setting: Setting) -> MotionNoise:
-    n = strategy.motion.n_noise(setting.session.beam_on_s(setting.fraction_gy))
+    n, of = strategy.motion.n_noise(setting.session.beam_on_s(setting.fraction_gy)), setting.numbers_named()
     return MotionNoise(
         course=draws.normals(Stream.MOTION_COURSE, 2, 3),
-        fraction=draws.normals(Stream.MOTION_FRACTION, n, setting.n_fractions, 3).swapaxes(1, 2),
-        instant=draws.normals(Stream.MOTION_INSTANT, setting.n_fractions, setting.n_instants, 3),
+        fraction=draws.normals(Stream.MOTION_FRACTION, n, setting.n_fractions, 3, of=of).swapaxes(1, 2),
+        instant=draws.normals(Stream.MOTION_INSTANT, setting.n_fractions, setting.n_instants, 3, of=of),
     )

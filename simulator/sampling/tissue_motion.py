@@ -1,6 +1,6 @@
 """Tissue motion: where one structure is relative to the beam, visit by visit."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,6 +31,25 @@ class TissueMotion:
     def still(cls, shift_mm: np.ndarray) -> "TissueMotion":
         """One course in which everything lies at a constant displacement (3,)."""
         return cls(np.asarray(shift_mm, float)[None, None], np.ones((1, 1)), None, np.zeros(3))
+
+    @classmethod
+    def in_turn(cls, motions: Sequence["TissueMotion"]) -> "TissueMotion":
+        """Motions of one structure that follow each other in every fraction, each with an equal share of the weight."""
+        first, n = motions[0], motions[0].n_fractions
+
+        def joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+            of_fraction = [array.reshape(len(array), n, -1, *array.shape[2:]) for array in arrays]
+            whole = np.concatenate(of_fraction, axis=2)
+            return whole.reshape(len(whole), -1, *whole.shape[3:])
+
+        linear = [motion.linear for motion in motions if motion.linear is not None]
+        return cls(
+            joined([motion.shift_mm for motion in motions]),
+            joined([motion.weight / len(motions) for motion in motions]),
+            joined(linear) if linear else None,
+            first.centre_mm,
+            n,
+        )
 
     def in_parts(self) -> Iterator[tuple[slice, "TissueMotion"]]:
         """A few courses after the other, and which they are, so that their doses stay at hand and need little memory."""

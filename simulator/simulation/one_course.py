@@ -57,7 +57,7 @@ def errors_of_course(
     problem: Problem, strategy: Strategy, draws: RandomNumbers, delivery: Delivery, at: int
 ) -> CourseErrors:
     """The errors of one of the courses that were drawn and delivered."""
-    courses, setting, weight = draw_courses(problem.setting, draws), problem.setting, delivery.weight
+    courses, setting, weight = draw_courses(problem.setting, draws), delivery.setting, delivery.weight
     found = errors_by_source(courses, delivery, strategy, setting, problem.targets[0].name)
     moved, volume = {}, {}
     for name in (s.name for s in problem.structures):

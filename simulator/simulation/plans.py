@@ -34,7 +34,9 @@ def make_plans(
         orders = [problem.orders(some, target) for target in problem.targets]
         made = [model.plans(order, map_, [_of_target(design, k) for design in known]) for k, order in enumerate(orders)]
         for request, of_targets, ordered in zip(some, zip(*made, strict=True), zip(*orders, strict=True), strict=True):
-            plan = of_targets[0] if len(of_targets) == 1 else model.together(of_targets, ordered)
+            plan = of_targets[0]
+            if len(of_targets) > 1:
+                plan = model.together(of_targets, ordered, in_turn=bool(problem.setting.own_gy))
             plans[request] = _scaled(plan, model.scale)
     return [plans[r] for r in requests]
 

@@ -1,7 +1,7 @@
 """The session of one fraction: how long the patient lies on the couch after the image."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -53,6 +53,11 @@ class Session(Spec):
     reimaging_s: Annotated[float, Field(ge=0, le=3600)] = Field(
         60.0, description="pause for an image and its match during the beam in s"
     )
+    isocentres: Literal["one", "each"] = Field(
+        "one",
+        description="of several targets: one isocentre for all, or each target about its own, one after the other, with an "
+        "image, a match on it and a couch position of its own",
+    )
 
     def beam_on_s(self, fraction_gy: float) -> float:
         """Time in s that the beam needs for the prescribed dose of a fraction."""
@@ -69,6 +74,10 @@ class Session(Spec):
         elapsed = (np.arange(n_instants) + 0.5) / n_instants * beam_s
         image = np.zeros(n_instants, int) if image_every_s is None else (elapsed // image_every_s).astype(int)
         return Timeline((self.image_to_beam_s + elapsed + image * self.reimaging_s) / 60, image, beam_s)
+
+    def whole_min(self, timeline: Timeline) -> float:
+        """Minutes from the image to the end of the beam, pauses for images among them."""
+        return (self.image_to_beam_s + timeline.beam_s + timeline.n_images * self.reimaging_s) / 60
 
     def describe(self) -> str:
         """One sentence for the report."""
