@@ -242,7 +242,7 @@ def test_a_ptv_outside_of_its_dose_is_refused():
     ptv = Structure("PTV", "oar", Ball((0, 0, 0), 24.0))
     case.structures["PTV"] = ptv
     model = ImportedDoses.model_validate({"doses": [{"dose": "small", "ptv": "PTV"}]})
-    own = model.of(candidate(5.0), equal(5.0))
+    own = model.of(candidate(5.0), {"GTV": equal(5.0)})
     with pytest.raises(
         CaseError, match="dose 'small' of case 'sphere' does not cover its PTV 'PTV'; export it on a larger grid"
     ):
@@ -263,11 +263,11 @@ def test_planning_risk_volumes_are_left_out_of_the_ptv():
     case.structures["PRV"] = Structure("PRV", "oar", Ball((far, 0, 0), far))
     model = ImportedDoses.model_validate({"doses": [{"dose": "d", "prv": ["PRV"]}]})
     order = Order(case, planning_target(case.gtv.region, np.zeros((1, 3))), equal(3.0), RX)
-    quality = model.of(candidate(3.0), equal(3.0)).plan(order).quality
+    quality = model.of(candidate(3.0), {"GTV": equal(3.0)}).plan(order).quality
     assert quality.ptv_free_percent == pytest.approx(50, abs=1)
     assert quality.ptv_free_v100_percent == pytest.approx(100, abs=4)
     assert model.planning_volumes == {"PRV"}
-    whole = ImportedDoses.model_validate({"doses": [{"dose": "d"}]}).of(candidate(3.0), equal(3.0))
+    whole = ImportedDoses.model_validate({"doses": [{"dose": "d"}]}).of(candidate(3.0), {"GTV": equal(3.0)})
     assert whole.plan(order).quality.ptv_free_v100_percent == pytest.approx(50, abs=4)
 
 
@@ -292,10 +292,10 @@ def test_the_closest_dose_holds(named, dose):
     model = ImportedDoses.model_validate({"doses": [{"dose": name, **keys[name]} for name in named]})
     motion = Gating(name="gate") if "gating" in named else InternalTargetVolume()
     strategy = Strategy(margin=FixedMargin(margin_mm=5), motion=motion, guidance=NoGuidance())
-    assert [e.dose for e in model.of(strategy, equal(5.0)).doses] == [dose]
+    assert [e.dose for e in model.of(strategy, {"GTV": equal(5.0)}).doses] == [dose]
     if "gating" in named:
         wide = strategy.model_copy(update={"motion": Gating(name="wide gate")})
-        assert [e.dose for e in model.of(wide, equal(5.0)).doses] == ["wide gate"]
+        assert [e.dose for e in model.of(wide, {"GTV": equal(5.0)}).doses] == ["wide gate"]
 
 
 def test_a_dose_of_any_point_of_a_sweep_is_used(patient):

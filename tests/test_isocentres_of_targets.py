@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 import simulator
 from simulator.plan.dose import DosePart, SumOfDoses
 from simulator.problem.preparation import prepare
-from simulator.sampling.courses import draw_courses
+from simulator.sampling.courses import Isocentre, draw_courses
 from simulator.sampling.delivery import deliver
 from simulator.sampling.streams import Draws
 from simulator.sampling.tissue_motion import TissueMotion
@@ -28,7 +28,9 @@ PERFECT = OnlineTarget(match_mm=0, couch="4D")
 def about_each(uncertainty, **parameters):
     """GTV at the origin and a node 60 mm to the left, each about its own isocentre, 10 Gy a fraction at 4 Gy/min each."""
     place = setting(uncertainty, others={"Node": uncertainty}, centres={"Node": NODE_MM}, **parameters)
-    return replace(place, own_gy={"GTV": 10.0, "Node": 10.0}, fraction_gy=20.0)
+    return replace(
+        place, isocentres={"GTV": Isocentre(np.zeros(3), 10.0), "Node": Isocentre(NODE_MM, 10.0)}, fraction_gy=20.0
+    )
 
 
 def met(delivery, structure, place):
@@ -129,7 +131,7 @@ def test_recipes_know_that_no_arm_is_left():
     margins = {"margins_mm": [{"recipe": "van-herk"}], "motion": "none", "guidance": "none"}
     problem = prepare(StudyConfig.model_validate(raw | {"strategies": margins}))
     both = [ptv.margin_mm for ptv in problem.requests[0].ptvs]
-    assert problem.setting.about("Node").place == 1
+    assert problem.setting.about("Node").number == 1
     one = prepare(StudyConfig.model_validate(raw | {"strategies": margins, "session": {"isocentres": "one"}}))
     assert max(one.requests[0].ptvs[0].margin_mm) > max(both[0]) == pytest.approx(2.5, abs=0.01)
 

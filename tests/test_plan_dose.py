@@ -116,7 +116,7 @@ def candidate(margin_mm) -> Strategy:
 
 
 def planned(model, case, margin_mm, rx, path=STILL):
-    own = model.of(candidate(margin_mm), equal(margin_mm))
+    own = model.of(candidate(margin_mm), {"GTV": equal(margin_mm)})
     return own.plan(Order(case, planning_target(case.gtv.region, path), equal(margin_mm), rx))
 
 

@@ -16,6 +16,7 @@ from simulator.metrics.metric import Metric
 from simulator.parallel import SerialExecutor
 from simulator.plan.dose import DosePart, PlannedDose
 from simulator.plan.quality import Plan
+from simulator.plan.together import common_grid
 from simulator.problem.problem import Problem
 from simulator.sampling.delivery import Delivery
 from simulator.simulation.courses import course_draws, deliver_courses
@@ -74,12 +75,13 @@ def without_unknown(problem: Problem) -> Problem:
     beyond: dict[str, None] = {}
     seen = set()
     for strategy, request in zip(problem.strategies, problem.requests, strict=True):
-        (dose,) = request.model.used(problem.case)
-        key = dose.label, dose.uid, strategy.motion.model_dump_json(), strategy.guidance.model_dump_json()
+        doses = request.model.used(problem.case)
+        roles = strategy.motion.model_dump_json(), strategy.guidance.model_dump_json()
+        key = *((dose.label, dose.uid) for dose in doses), *roles
         if key in seen:
             continue
         seen.add(key)
-        delivery, grid = deliver_courses(problem, strategy, draws), dose.dose_gy.grid
+        delivery, grid = deliver_courses(problem, strategy, draws), common_grid([dose.dose_gy.grid for dose in doses])
         reach = reach_of(problem, strategy, [delivery])
         leaving = [s for s in problem.structures if _leaves(s, grid, reach[s.name])]
         if leaving:

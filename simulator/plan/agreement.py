@@ -18,15 +18,18 @@ _FAR_MM = 150.0
 _MOST_GY = 1000.0
 
 
-def contradictions(facts: PlanFacts, prescription: Prescription) -> list[str]:
-    """Where a study's prescription is not that of an RTPLAN, by key of the study."""
+def contradictions(facts: PlanFacts, prescription: Prescription, key: str = "prescription") -> list[str]:
+    """Where a study's prescription is not that of an RTPLAN, by key of the study.
+
+    Parameters
+    ----------
+    key : where the study has the dose.
+    """
     found = []
     same = [abs(dose - prescription.dose_gy) <= _SAME_DOSE * dose for dose in facts.target_doses_gy]
     if facts.target_doses_gy and not any(same):
         theirs = " and ".join(f"{dose:g}" for dose in facts.target_doses_gy)
-        found.append(
-            f"prescription.dose_gy is {prescription.dose_gy:g} Gy, RTPLAN {facts.source} prescribes {theirs} Gy"
-        )
+        found.append(f"{key}.dose_gy is {prescription.dose_gy:g} Gy, RTPLAN {facts.source} prescribes {theirs} Gy")
     if facts.fractions not in (None, prescription.fractions):
         groups = f" ({' + '.join(map(str, facts.groups))})" if len(facts.groups) > 1 else ""
         found.append(
@@ -36,8 +39,14 @@ def contradictions(facts: PlanFacts, prescription: Prescription) -> list[str]:
     return found
 
 
-def check_agreement(case: Case, doses: Sequence[ImportedDose], prescription: Prescription) -> list[str]:
-    """What to note of a study on imported doses.
+def check_agreement(
+    case: Case, target: Structure, doses: Sequence[ImportedDose], prescription: Prescription, key: str
+) -> list[str]:
+    """What to note of a study on imported doses that treat a target.
+
+    Parameters
+    ----------
+    prescription : of the target, with its dose under a key of the study.
 
     Raises
     ------
@@ -46,7 +55,7 @@ def check_agreement(case: Case, doses: Sequence[ImportedDose], prescription: Pre
     """
     notes: list[str] = []
     for dose in doses:
-        found = contradictions(dose.plan, prescription) if dose.plan else []
+        found = contradictions(dose.plan, prescription, key) if dose.plan else []
         if found and not prescription.overrides_plan:
             raise ConfigError(
                 f"{'; '.join(found)}, and its dose {dose.label!r} is used; change the study, or write "
@@ -59,20 +68,19 @@ def check_agreement(case: Case, doses: Sequence[ImportedDose], prescription: Pre
                 f"dose {dose.label!r} is not of one RTPLAN of the folder: its prescription, fractions and isocentre are not "
                 "compared; name it with plan under plan.doses"
             )
-        for target in case.targets:
-            notes += _notes_on_dose(target, dose, prescription)
-    return list(dict.fromkeys(notes))
+        notes += _notes_on_dose(target, dose, prescription, key)
+    return notes
 
 
-def _notes_on_dose(target: Structure, dose: ImportedDose, prescription: Prescription) -> list[str]:
+def _notes_on_dose(target: Structure, dose: ImportedDose, prescription: Prescription, key: str) -> list[str]:
     mean_gy, highest_gy = _mean_in_gy(target, dose), float(dose.dose_gy.values.max())
     share = mean_gy / prescription.dose_gy
     said = (
-        f"dose {dose.label!r}: the mean in {target.name} is {mean_gy:.4g} Gy, {100 * share:.3g} % of the study's "
-        f"prescription of {prescription.dose_gy:g} Gy"
+        f"dose {dose.label!r}: the mean in {target.name} is {mean_gy:.4g} Gy, {100 * share:.3g} % of its prescription of "
+        f"{prescription.dose_gy:g} Gy"
     )
     if not _POSSIBLE_MEAN[0] < share < _POSSIBLE_MEAN[1]:
-        raise ConfigError(f"{said}; change prescription.dose_gy, or export the dose of the whole course in Gy")
+        raise ConfigError(f"{said}; change {key}.dose_gy, or export the dose of the whole course in Gy")
     if not _USUAL_MEAN[0] < share < _USUAL_MEAN[1]:
         return [said]
     if highest_gy > _MOST_GY:
@@ -80,7 +88,7 @@ def _notes_on_dose(target: Structure, dose: ImportedDose, prescription: Prescrip
     isodose = 100 * prescription.dose_gy / highest_gy
     if abs(isodose - prescription.isodose_percent) > _SAME_ISODOSE_PERCENT:
         return [
-            f"prescription.isodose_percent is {prescription.isodose_percent:g}, but {prescription.dose_gy:g} Gy are "
+            f"{key}.isodose_percent is {prescription.isodose_percent:g}, but {prescription.dose_gy:g} Gy are "
             f"{isodose:.0f} % of the highest dose of {dose.label!r}, {highest_gy:.4g} Gy; imported doses are not rescaled"
         ]
     return []

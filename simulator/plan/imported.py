@@ -1,6 +1,6 @@
 """Plans whose dose was computed elsewhere: which RTDOSE (or archived dose) is that of which candidates."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
@@ -12,8 +12,8 @@ from simulator.plan.dose import LimitedSplineDose
 from simulator.plan.model import Order, PlanModelKind
 from simulator.plan.quality import Plan, plan_quality
 from simulator.plan.targets import Expansion, TargetVolume, expand, planning_target
-from simulator.plan.together import one_for_all
-from simulator.spec import CaseError, ConfigError, Field, NonNegativeMm3, Spec
+from simulator.plan.together import added_up, one_for_all
+from simulator.spec import CaseError, ConfigError, Field, NonNegativeMm3, Spec, model_validator
 from simulator.strategy import Strategy
 
 _SAME_MARGIN_MM = 0.05
@@ -47,6 +47,11 @@ class ImportedPlan(Spec):
         "its planned path",
     )
 
+    target: str | None = Field(
+        None,
+        description="of plans that add up, one for each of several targets: the target whose plan it is; a plan of all targets "
+        "when absent",
+    )
     prv: tuple[str, ...] = Field(
         (), description="planning-risk volumes as drawn, which the PTV may have had to leave out"
     )
@@ -67,7 +72,7 @@ class ImportedPlan(Spec):
         """The candidates that it names, in words."""
         keys = {"motion": self.motion, "guidance": self.guidance}
         keys = {"margin": None if self.margin_mm is None else _words(self.margin_mm)} | keys
-        keys |= {"PRV": None if self.prv_mm is None else f"{self.prv_mm:g} mm"}
+        keys |= {"PRV": None if self.prv_mm is None else f"{self.prv_mm:g} mm", "target": self.target}
         return ", ".join(f"{key} {value}" for key, value in keys.items() if value is not None) or "all strategies"
 
     def dose_in(self, case: Case) -> ImportedDose:
@@ -147,16 +152,48 @@ class ImportedDoses(PlanModelKind):
         description="which dose of the case is that of which candidates; what names a candidate most closely holds",
     )
 
-    def of(self, strategy: Strategy, expansion: Expansion) -> "ImportedDoses":
-        """The one dose of a candidate: the one that names it by most keys, then by names rather than kinds.
+    @model_validator(mode="after")
+    def _is_for_all_or_for_each(self) -> "ImportedDoses":
+        for_all = [entry.dose for entry in self.doses if entry.target is None]
+        if for_all and self.treats_each:
+            raise ValueError(
+                f"doses: {', '.join(for_all)} name no target, others do; name it in all of them where plans add up, or in none"
+            )
+        return self
+
+    @property
+    def treats_each(self) -> bool:
+        """Whether each of several targets has a plan of its own."""
+        return any(entry.target is not None for entry in self.doses)
+
+    def of(self, strategy: Strategy, expansions: Mapping[str, Expansion]) -> "ImportedDoses":
+        """The one dose of a candidate, for each target where plans add up: that which names it by most keys, then by names
+        rather than kinds.
 
         Raises
         ------
         ConfigError : no dose fits, or several equally.
         """
-        fits = {i: fit for i, entry in enumerate(self.doses) if (fit := entry.fit(strategy, expansion)) is not None}
-        closest = [self.doses[i] for i, fit in fits.items() if fit == max(fits.values())]
-        said = f"strategy {strategy.label()!r} (margin {_words_of(expansion)})"
+        if not self.treats_each:
+            first = next(iter(expansions.values()))
+            return self.model_copy(update={"doses": (self._closest(self.doses, strategy, first, ""),)})
+        if unknown := [entry.target for entry in self.doses if entry.target not in expansions]:
+            raise ConfigError(
+                f"plan.doses: {unknown[0]!r} is no target of this study ({', '.join(expansions)}); correct target, or name it "
+                "under targets"
+            )
+        closest = [
+            self._closest([e for e in self.doses if e.target == target], strategy, expansion, f", target {target}")
+            for target, expansion in expansions.items()
+        ]
+        return self.model_copy(update={"doses": tuple(closest)})
+
+    def _closest(
+        self, doses: Sequence[ImportedPlan], strategy: Strategy, expansion: Expansion, of_target: str
+    ) -> ImportedPlan:
+        fits = {i: fit for i, entry in enumerate(doses) if (fit := entry.fit(strategy, expansion)) is not None}
+        closest = [doses[i] for i, fit in fits.items() if fit == max(fits.values())]
+        said = f"strategy {strategy.label()!r} (margin {_words_of(expansion)}{of_target})"
         if not closest:
             given = "; ".join(entry.named() for entry in self.doses)
             raise ConfigError(
@@ -169,7 +206,7 @@ class ImportedDoses(PlanModelKind):
                 f"plan.doses: {said} fits {len(closest)} doses equally: {which}; name more of margin_mm, motion, guidance and "
                 "prv_mm, or take one out"
             )
-        return self.model_copy(update={"doses": tuple(closest)})
+        return closest[0]
 
     def check_all_used(self, by_candidates: Collection[PlanModelKind]) -> None:
         """Refuse doses that are of no candidate."""
@@ -190,9 +227,18 @@ class ImportedDoses(PlanModelKind):
         """
         return list({(entry.dose, entry.plan): entry.dose_in(case) for entry in self.doses}.values())
 
+    def used_for(self, case: Case, target: str) -> list[ImportedDose]:
+        """The doses that treat a target."""
+        own = tuple(entry for entry in self.doses if entry.target in (None, target))
+        return self.model_copy(update={"doses": own}).used(case)
+
+    def _entry_of(self, target: str) -> ImportedPlan:
+        """The dose that treats a target, for what `of` gives."""
+        return next(entry for entry in self.doses if entry.target in (None, target))
+
     def planning_structure(self, target: str) -> str | None:
         """The ITV as drawn, for what `of` gives."""
-        return self.doses[0].drawn_for(target, "itv")
+        return self._entry_of(target).drawn_for(target, "itv")
 
     def planning_target(self, case: Case, target: Structure, path_mm: np.ndarray) -> TargetVolume:
         """The ITV as drawn or, where none is named, a target along a path; for what `of` gives."""
@@ -201,7 +247,7 @@ class ImportedDoses(PlanModelKind):
 
     def ptv(self, order: Order) -> TargetVolume:
         """The PTV as drawn or, where none is named, the planning target grown by the margin; for what `of` gives."""
-        (entry,) = self.doses
+        entry = self._entry_of(order.case.target)
         return order.ptv if entry.ptv is None else entry.ptv_in(order.case, order.target, order.expansion)
 
     @property
@@ -213,7 +259,7 @@ class ImportedDoses(PlanModelKind):
         """Refuse what cannot be planned; see `plan`."""
         for order in orders:
             _, ptv = self._dose_and_ptv(order)
-            self.doses[0].spared_in(order.case, ptv)
+            self._entry_of(order.case.target).spared_in(order.case, ptv)
 
     def plan(self, order: Order) -> Plan:
         """The imported plan of a candidate, for what `of` gives.
@@ -225,15 +271,17 @@ class ImportedDoses(PlanModelKind):
         """
         imported, ptv = self._dose_and_ptv(order)
         dose, grid = LimitedSplineDose(imported.dose_gy), imported.dose_gy.grid
-        spared = self.doses[0].spared_in(order.case, ptv)
+        spared = self._entry_of(order.case.target).spared_in(order.case, ptv)
         return Plan(dose, ptv, plan_quality(dose, ptv, order.prescription, grid, spared), grid)
 
     def together(self, plans: Sequence[Plan], orders: Sequence[Order], *, in_turn: bool) -> Plan:
-        """The plan of all targets: its dose is one."""
-        return one_for_all(plans)
+        """The plan of all targets: one dose, or the sum of the doses of each."""
+        if not self.treats_each:
+            return one_for_all(plans)
+        return added_up(plans, [order.prescription for order in orders], in_turn=in_turn)
 
     def _dose_and_ptv(self, order: Order) -> tuple[ImportedDose, TargetVolume]:
-        (entry,) = self.doses
+        entry = self._entry_of(order.case.target)
         case, expansion = order.case, order.expansion
         imported, ptv = entry.dose_in(case), self.ptv(order)
         if not imported.dose_gy.grid.contains(ptv.surface_mm).all():
@@ -246,7 +294,9 @@ class ImportedDoses(PlanModelKind):
 
     def describe(self, case: Case, strategies: Sequence[Strategy]) -> list[str]:
         """Whose the dose is, for whom it is the same, and what its PTV is."""
-        (entry,) = self.doses
+        return [self._in_words(entry, case, strategies) for entry in self.doses]
+
+    def _in_words(self, entry: ImportedPlan, case: Case, strategies: Sequence[Strategy]) -> str:
         plan = entry.dose_in(case).plan
         of_plan = f" of RTPLAN {plan.source}" if plan else ""
         motions = dict.fromkeys(s.motion.label() for s in strategies)
@@ -261,9 +311,10 @@ class ImportedDoses(PlanModelKind):
         ]
         whatever = f"; the same whatever the {' and the '.join(same)}" if same else ""
         whatever += ", none of which has a plan of its own" if entry.motion is None and len(motions) > 1 else ""
-        ptv = ", ".join(_ptv_in_words(entry, case, target.name) for target in case.targets)
+        treated = [target.name for target in case.targets if entry.target in (None, target.name)]
+        ptv = ", ".join(_ptv_in_words(entry, case, target) for target in treated)
         spared = f", its planning-risk volumes are {', '.join(entry.prv)}" if entry.prv else ""
-        return [f"Dose {entry.dose!r}{of_plan} is that of {entry.named()}{whatever}; its PTV is {ptv}{spared}"]
+        return f"Dose {entry.dose!r}{of_plan} is that of {entry.named()}{whatever}; its PTV is {ptv}{spared}"
 
 
 def _ptv_in_words(entry: ImportedPlan, case: Case, target: str) -> str:

@@ -116,9 +116,9 @@ class PlanModelKind(Spec):
         """Penumbra of its dose edge, one SD in mm, for margin recipes; None where it is not known."""
         return None
 
-    def of(self, strategy: Strategy, expansion: Expansion) -> "PlanModelKind":
-        """What of the model a candidate is planned by: candidates of the same margin and planning target share a plan where
-        it is the same.
+    def of(self, strategy: Strategy, expansions: Mapping[str, Expansion]) -> "PlanModelKind":
+        """What of the model a candidate is planned by, given its margins by target: candidates of the same margins and planning
+        targets share a plan where it is the same.
 
         Raises
         ------
@@ -154,6 +154,15 @@ class PlanModelKind(Spec):
     def planning_volumes(self) -> frozenset[str]:
         """Structures that were drawn for planning, and are no tissue of their own."""
         return frozenset()
+
+    @property
+    def treats_each(self) -> bool:
+        """Whether each of several targets has a plan of its own, and all of them add up."""
+        return True
+
+    def used_for(self, case: Case, target: str) -> list[ImportedDose]:
+        """Those of the doses that a study uses which treat a target."""
+        return []
 
     def used(self, case: Case) -> list[ImportedDose]:
         """Doses of the patient's own that the study uses, each once, unknown beyond their grids; none where plans are computed

@@ -18,6 +18,8 @@ _OF_PTV: Final = (
     "v90_deviation", "v100_deviation",
 )  # fmt: skip
 _TOLERANCE = 1e-4
+_ROUNDING = 1e-6
+_OTHERS_GRID = "the dose grid of another target's plan; export the doses of all of them on one grid"
 _COVERED_PERCENT: Final = 95.0
 
 
@@ -60,9 +62,25 @@ def plans_together(
             f"targets: no share of each plan gives all of {', '.join(names)} their prescriptions together; treat the ones that "
             "lie closest in a study of their own"
         )
-    shares = tuple(plan.dose.scaled(float(f)) for plan, f in zip(plans, factor, strict=True))
-    dose = SumOfDoses(shares, in_turn)
-    grid = _covering([plan.grid for plan in plans])
+    shares = [replace(plan, dose=plan.dose.scaled(float(f))) for plan, f in zip(plans, factor, strict=True)]
+    return _summed(shares, prescriptions, _covering([plan.grid for plan in plans]), in_turn=in_turn)
+
+
+def added_up(plans: Sequence[Plan], prescriptions: Sequence[Prescription], *, in_turn: bool) -> Plan:
+    """One plan of those of each target as they are, known where all of their grids reach.
+
+    Raises
+    ------
+    CaseError : the PTV of a target lies beyond the dose grid of another.
+    """
+    grid = common_grid([plan.grid for plan in plans])
+    if not all(grid.contains(plan.ptv.surface_mm).all() for plan in plans):
+        raise CaseError(f"plan.doses: a PTV lies beyond {_OTHERS_GRID}")
+    return _summed(plans, prescriptions, grid, in_turn=in_turn)
+
+
+def _summed(plans: Sequence[Plan], prescriptions: Sequence[Prescription], grid: Grid, *, in_turn: bool) -> Plan:
+    dose = SumOfDoses(tuple(plan.dose for plan in plans), in_turn)
     first, *others = (
         Planned(plan.ptv, _quality(plan.quality, plan_quality(dose, plan.ptv, prescription, grid)))
         for plan, prescription in zip(plans, prescriptions, strict=True)
@@ -85,6 +103,24 @@ def _covering(grids: Sequence[Grid]) -> Grid:
     ends = [grid.points_mm(np.array([[0, 0, 0], np.array(grid.shape) - 1])) for grid in grids]
     lower, upper = np.min([e[0] for e in ends], axis=0), np.max([e[1] for e in ends], axis=0)
     return Grid.covering(lower, upper, min(min(grid.spacing_mm) for grid in grids))
+
+
+def common_grid(grids: Sequence[Grid]) -> Grid:
+    """The grid within all of some, at the finest of their spacings.
+
+    Raises
+    ------
+    CaseError : they have nothing in common.
+    """
+    if len(grids) == 1:
+        return grids[0]
+    lower = np.max([grid.origin_mm for grid in grids], axis=0)
+    upper = np.min([grid.upper_mm for grid in grids], axis=0)
+    spacing_mm = min(min(grid.spacing_mm) for grid in grids)
+    n = np.floor((upper - lower) / spacing_mm + _ROUNDING).astype(int) + 1
+    if n.min() < 1:
+        raise CaseError(f"plan.doses: one dose lies beyond {_OTHERS_GRID}")
+    return Grid(tuple(lower.tolist()), (spacing_mm,) * 3, tuple(n[::-1].tolist()))
 
 
 def _bridge_cc(dose: SumOfDoses, grid: Grid, level_gy: float) -> float:

@@ -134,7 +134,7 @@ def _check_isocentres(config: StudyConfig) -> None:
     compromises = [name for name, guidance in guidances.items() if guidance.match_weights]
     cannot = {
         "there is one target; name several under targets": len(config.targets) < 2,
-        "a plan of the patient has the isocentre that it has; take it out": not config.plan.plans_any_margin,
+        "one plan treats all targets; name the target of each dose under plan.doses": not config.plan.treats_each,
         "uncertainty.setup.isocentre_mm is one for all; take one of the two out": setup is not None
         and setup.isocentre_mm is not None,
         f"{', '.join(compromises)} matches several targets at once, each isocentre its own; take targets out": compromises,

@@ -144,7 +144,9 @@ def plan_request(
         for target in setting.targets
     )
     sparing = Sparing(tuple(_where_planned(setting, strategy, limit) for limit in limits), strategy.prv_mm)
-    return PlanRequest(model.of(strategy, ptvs[0].expansion), ptvs, sparing)
+    return PlanRequest(
+        model.of(strategy, dict(zip(setting.targets, (ptv.expansion for ptv in ptvs), strict=True))), ptvs, sparing
+    )
 
 
 def _ptv_request(setting: Setting, strategy: Strategy, target: str) -> PtvRequest:

@@ -8,9 +8,10 @@ from simulator.case.anatomy import Case
 from simulator.case.traces import Trace, breathing_signal
 from simulator.plan.agreement import check_agreement, contradictions, isocentre_of
 from simulator.problem.target import Target
-from simulator.sampling.courses import Setting
+from simulator.sampling.courses import Isocentre, Setting
 from simulator.strategy.margin import WATER_PENUMBRA_MM
 from simulator.study_file.schema import StudyConfig
+from simulator.study_file.targets import TargetOfStudy
 from simulator.uncertainty import Uncertainty
 
 
@@ -25,7 +26,7 @@ def setting_of(config: StudyConfig, case: Case, targets: Sequence[Target], recor
     named = case.structures if turns else (*(target.name for target in targets), *uncertainty.organs)
     n_fractions = config.prescription.fractions
     own_gy = {target.name: target.prescription.dose_gy / n_fractions for target in targets}
-    serves_all = len(targets) == 1 or bool(config.plan.used(case))
+    together_gy = sum(own_gy.values()) if config.plan.treats_each else config.prescription.dose_gy / n_fractions
     waveform = None
     if uncertainty.respiration is not None:
         samples = None if record is None else (breathing_signal(record), record.duration_s)
@@ -36,7 +37,7 @@ def setting_of(config: StudyConfig, case: Case, targets: Sequence[Target], recor
         targets={target.name: target.uncertainty for target in targets},
         n_fractions=n_fractions,
         n_instants=config.numerics.instants,
-        fraction_gy=config.prescription.dose_gy / n_fractions if serves_all else sum(own_gy.values()),
+        fraction_gy=together_gy,
         centre_mm={name: case.structures[name].centroid_mm for name in named},
         volume_cc={name: case.structures[name].volume_cc for name in uncertainty.organs},
         isocentre_mm=isocentre,
@@ -44,7 +45,7 @@ def setting_of(config: StudyConfig, case: Case, targets: Sequence[Target], recor
         penumbra_sd_mm=WATER_PENUMBRA_MM if config.plan.edge_sd_mm is None else config.plan.edge_sd_mm,
         treated=config.observed.treated(config.candidates()) if config.observed else None,
         baseline_correlation={target.name: target.stated.baseline_correlation for target in targets},
-        own_gy=own_gy if len(targets) > 1 and config.session.isocentres == "each" else {},
+        isocentres=_isocentres(config, case, own_gy) if config.session.isocentres == "each" else {},
     )
 
 
@@ -55,6 +56,15 @@ def with_breathing(uncertainty: Uncertainty, targets: Sequence[Target]) -> Uncer
         return uncertainty
     tied = respiration.structures | {target.name: target.stated.tied(respiration) for target in targets[1:]}
     return uncertainty.model_copy(update={"respiration": respiration.model_copy(update={"structures": tied})})
+
+
+def _isocentres(config: StudyConfig, case: Case, own_gy: dict[str, float]) -> dict[str, Isocentre]:
+    """By target the isocentre of its own plan: that of its RTPLAN, or its centre."""
+    found = {}
+    for name, gy in own_gy.items():
+        of_plan, _ = isocentre_of(case.for_target(name), config.plan.used_for(case, name))
+        found[name] = Isocentre(case.structure(name).centroid_mm if of_plan is None else of_plan, gy)
+    return found
 
 
 def _isocentre(config: StudyConfig, case: Case) -> tuple[np.ndarray, list[str]]:
@@ -81,4 +91,12 @@ def notes_on_plan_of(config: StudyConfig, case: Case) -> list[str]:
         return [f"{text}; the plans of this study are its own" for text in found]
     setup = config.uncertainty.setup
     _, turning = _isocentre(config, case) if setup is not None and setup.rotates else (None, [])
-    return [*check_agreement(case, used, config.prescription), *turning]
+    notes = []
+    for target in case.targets:
+        key = "prescription"
+        stated = config.targets.get(target.name, TargetOfStudy())
+        if stated.dose_gy is not None:
+            key = f"targets.{target.name}"
+        prescription = stated.prescribed(config.prescription)
+        notes += check_agreement(case, target, config.plan.used_for(case, target.name), prescription, key)
+    return [*dict.fromkeys(notes), *turning]

@@ -62,10 +62,10 @@ def targets_in_words(problem: Problem) -> list[str]:
         f"{len(problem.targets)} targets are treated in one session and about one isocentre: {names}. {shared} Motion "
         f"management acts on {first.name}, and organs that move with the target follow it."
     ]
-    if problem.setting.own_gy:
+    if problem.setting.isocentres:
         sentences = [
             f"{len(problem.targets)} targets are treated in one session, one after the other: {names}. Each has an isocentre "
-            f"at its centre, an image, a match, a couch position and motion management of its own, and meets the other plans "
+            f"of its own, an image, a match, a couch position and motion management, and meets the other plans "
             f"where those leave it. {shared} Organs that move with the target follow {first.name}."
         ]
     for target in problem.targets:

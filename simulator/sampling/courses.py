@@ -18,6 +18,14 @@ from simulator.uncertainty.source import RandomNumbers
 
 
 @dataclass(frozen=True)
+class Isocentre:
+    """That of one target's own plan: its place (3,) in mm, and what the plan gives in a fraction in Gy."""
+
+    place_mm: np.ndarray
+    fraction_gy: float
+
+
+@dataclass(frozen=True)
 class Setting:
     """What draws and deliveries need to know of the study and of the anatomy.
 
@@ -32,9 +40,9 @@ class Setting:
     penumbra_sd_mm : of the plan's dose edge, for margin recipes.
     treated : the fractions that lie behind; None where a course begins with its first one.
     baseline_correlation : of the shifts of targets with those of the first, by name; 0 where absent.
-    own_gy : by target, what its own plan gives in a fraction, where each is treated about an isocentre of its own, one after
-        the other; empty where one isocentre serves all.
-    matched : the target that images are matched on; the first by default. place : of this isocentre among several, from 0.
+    isocentres : by target, where each is treated about an isocentre of its own, one after the other; empty where one serves
+        all.
+    matched : the target that images are matched on; the first by default. number : of this isocentre among several, from 0.
     """
 
     uncertainty: Uncertainty
@@ -50,9 +58,9 @@ class Setting:
     penumbra_sd_mm: float = WATER_PENUMBRA_MM
     treated: Treated | None = None
     baseline_correlation: dict[str, float] = field(default_factory=dict)
-    own_gy: dict[str, float] = field(default_factory=dict)
+    isocentres: dict[str, Isocentre] = field(default_factory=dict)
     matched: str = ""
-    place: int = 0
+    number: int = 0
     planned: Breathing = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,25 +82,29 @@ class Setting:
     @property
     def n_moments(self) -> int:
         """Times of a fraction at which anything has a place: instants of the beam, and images before each of several beams."""
-        return len(self.own_gy) * (self.n_instants + 1) or self.n_instants
+        return len(self.isocentres) * (self.n_instants + 1) or self.n_instants
 
     def about_each_isocentre(self) -> list["Setting"]:
         """This setting about each of its isocentres, in the order of the targets."""
-        if not self.own_gy:
-            return [self]
-        return [self.about(target) for target in self.own_gy]
+        return [self.about(target) for target in self.isocentres] or [self]
 
     def about(self, target: str) -> "Setting":
         """The setting in which a target is treated by its own plan."""
-        if not self.own_gy:
+        if not self.isocentres:
             return self
-        place, isocentre_mm = list(self.own_gy).index(target), self.centre_mm[target]
-        fraction_gy = self.own_gy[target]
-        return replace(self, own_gy={}, matched=target, place=place, isocentre_mm=isocentre_mm, fraction_gy=fraction_gy)
+        own = self.isocentres[target]
+        return replace(
+            self,
+            isocentres={},
+            matched=target,
+            number=list(self.isocentres).index(target),
+            isocentre_mm=own.place_mm,
+            fraction_gy=own.fraction_gy,
+        )
 
     def numbers_named(self, name: str = "") -> str:
         """A name of random numbers that each isocentre has its own of."""
-        return name if self.place == 0 else f"isocentre {self.place}/{name}"
+        return name if self.number == 0 else f"isocentre {self.number}/{name}"
 
     def numbers_of(self, target: str, draws: RandomNumbers) -> TargetDraws:
         """Random numbers of a target's own."""

@@ -129,7 +129,7 @@ def _thinned(
 
 def deliver(courses: Courses, strategy: Strategy, setting: Setting) -> Delivery:
     """What a strategy makes of drawn courses, after the fractions that lie behind where there are some."""
-    if setting.own_gy:
+    if setting.isocentres:
         return _about_each_isocentre(courses, strategy, setting)
     treated = setting.treated
     if treated is None or treated.is_continued_by(strategy):

@@ -36,7 +36,7 @@ def make_plans(
         for request, of_targets, ordered in zip(some, zip(*made, strict=True), zip(*orders, strict=True), strict=True):
             plan = of_targets[0]
             if len(of_targets) > 1:
-                plan = model.together(of_targets, ordered, in_turn=bool(problem.setting.own_gy))
+                plan = model.together(of_targets, ordered, in_turn=bool(problem.setting.isocentres))
             plans[request] = _scaled(plan, model.scale)
     return [plans[r] for r in requests]
 
