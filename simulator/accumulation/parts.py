@@ -13,11 +13,10 @@ from simulator.plan.dose import DosePart, PlannedDose
 from simulator.sampling.tissue_motion import TissueMotion
 
 Points = LatticePoints | ScatteredPoints
-_MOST_KEPT = 2
 
 
 class SummedPoints:
-    """Points in a sum of parts: two are kept, more are taken one after the other, made anew for each sum, to save memory.
+    """Points in a sum of a few parts.
 
     Parameters
     ----------
@@ -25,25 +24,18 @@ class SummedPoints:
     """
 
     def __init__(self, parts: tuple[DosePart, ...], points_in: Callable[[PlannedDose], Points]) -> None:
-        self._parts, self._points_in = parts, points_in
-        self.n_points, self.interpolation_error_gy = 0, 0.0
-        self.cell_reach_gy = np.zeros(1, np.float32)
-        self._kept: list[Points] = []
-        for part in parts:
-            points = points_in(part.dose)
-            self.n_points = points.n_points
-            self.interpolation_error_gy += points.interpolation_error_gy
-            self.cell_reach_gy = self.cell_reach_gy + points.cell_reach_gy
-            if len(parts) <= _MOST_KEPT:
-                self._kept.append(points)
+        self._parts = [(part, points_in(part.dose)) for part in parts]
+        of_parts = [points for _, points in self._parts]
+        self.n_points = of_parts[0].n_points
+        self.interpolation_error_gy = sum(points.interpolation_error_gy for points in of_parts)
+        self.cell_reach_gy = np.sum([points.cell_reach_gy for points in of_parts], axis=0)
 
     def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
         """See `PointDoses`."""
         total = np.zeros((len(motion.shift_mm), self.n_points), np.float32)
-        for i, part in enumerate(self._parts):
+        for part, points in self._parts:
             met = part.meets(motion)
             if met.weight.shape[1]:
-                points = self._kept[i] if self._kept else self._points_in(part.dose)
                 total += points.accumulate(met, volume_cc)
         return total
 
