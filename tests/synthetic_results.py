@@ -96,6 +96,7 @@ def synthetic_problem(plans, metrics) -> SimpleNamespace:
         targets=[target],
         target_named=lambda structure: target if structure == "GTV" else None,
         wanted=target.wanted,
+        wanted_together=[target.wanted],
         metric_labels=metrics,
         column={label: i for i, label in enumerate(metrics)},
         prescription_of=lambda structure: target.prescription,

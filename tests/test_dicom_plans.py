@@ -231,7 +231,7 @@ def test_any_target_dose_of_the_plan_may_be_the_studys(folder):
 
 def test_a_target_dose_or_isodose_far_from_the_prescription_is_noted(folder):
     notes = prepare(study(folder)).notes
-    assert any("the mean in GTV is 21.7" in n and "% of the study's prescription of 50 Gy" in n for n in notes)
+    assert any("the mean in GTV is 21.7" in n and "% of its prescription of 50 Gy" in n for n in notes)
     change(folder / "rp_1.dcm", references(("TARGET", 24)))
     notes = prepare(study(folder, prescription={"dose_gy": 24, "fractions": 5, "isodose_percent": 80})).notes
     assert any(

@@ -25,6 +25,7 @@ def problem_of(goals, **rule):
     return SimpleNamespace(
         goals=goals,
         wanted=[wanted],
+        wanted_together=[(wanted,)],
         column={label: i for i, label in enumerate(metrics)},
         prescription_of=lambda structure: SimpleNamespace(dose_gy=50.0),
         target_named=lambda structure: structure if structure == "GTV" else None,
