@@ -55,7 +55,7 @@ def measure_delivery(
     columns = []
     for name, tissue in tissues.items():
         motion, values = delivery.motion(name), []
-        for courses, some in motion.in_parts():
+        for courses, some in motion.in_parts(tissue.courses_at_once):
             found = tissue.measure(some, draws.part(courses.start, len(some.weight)))
             values.append(found.values.astype(np.float32))
             if tally is not None:

@@ -17,6 +17,7 @@ from simulator.sampling.tissue_motion import TissueMotion
 from simulator.simulation.courses import COURSES_FOLLOWED, deliver_courses, sampled_draws
 from simulator.simulation.deciding import fewest
 from simulator.simulation.displacements import reach_of
+from simulator.simulation.interplay import in_parts, parts_of
 from simulator.simulation.measuring import Tally, measure_delivery, simulate_courses
 from simulator.simulation.refinement import Deciding, positions
 from simulator.simulation.tissue import DrawnTissue, Ruler, Tissue, TrueTissue
@@ -141,6 +142,8 @@ def prepare_work(
 
     errors_gy: dict[str, float] = {}
     doses = dict(zip((s.name for s in problem.structures), in_order(executor, around, problem.structures), strict=True))
+    if problem.config.simulate.interplay is True:
+        doses = in_parts(problem, doses, parts_of(problem, plan, reach))
     boxes = {name: VisitBox.covering(reach[name]) for name in (BONE, *problem.moving)}
     tissues = {s.name: tissue_of(problem, s, doses[s.name]) for s in problem.structures}
     return Work(problem, strategy, plan, doses, boxes, errors_gy, tissues)
