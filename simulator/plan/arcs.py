@@ -13,8 +13,8 @@ import numpy as np
 
 from simulator.case.geometry import Grid, Volume
 from simulator.plan.aperture import Beam
-from simulator.plan.beam_model import AIR_DENSITY, FAN_STEP_MM, Apertures, BeamModel, Medium, Treatment
 from simulator.plan.arc_parts import SECTOR_DEG, Sector, ends_of, sectors
+from simulator.plan.beam_model import AIR_DENSITY, FAN_STEP_MM, Apertures, BeamModel, Medium, Treatment
 from simulator.plan.dose import DosePart, SplineDose
 from simulator.plan.model import Design, Order, PlanModelKind
 from simulator.plan.quality import Box, Plan, hottest_gy, plan_quality, ptv_doses

@@ -34,7 +34,7 @@ class Work:
     Parameters
     ----------
     error_gy : by structure, bound on the error of doses at volumes by cells and dose lattice.
-    tissues : by structure, in the order of the results.
+    tissues : by structure, in the order of the results. reach : of each structure, and of bone.
     """
 
     problem: Problem
@@ -44,6 +44,7 @@ class Work:
     boxes: dict[str, VisitBox]
     error_gy: dict[str, float]
     tissues: Mapping[str, Tissue]
+    reach: Mapping[str, Reach]
 
     def block(self, draws: RandomNumbers, delivery: Delivery) -> dict[str, np.ndarray]:
         """Metrics, DVH counts and visits of drawn courses and what the strategy makes of them."""
@@ -146,4 +147,4 @@ def prepare_work(
         doses = in_parts(problem, doses, parts_of(problem, plan, reach))
     boxes = {name: VisitBox.covering(reach[name]) for name in (BONE, *problem.moving)}
     tissues = {s.name: tissue_of(problem, s, doses[s.name]) for s in problem.structures}
-    return Work(problem, strategy, plan, doses, boxes, errors_gy, tissues)
+    return Work(problem, strategy, plan, doses, boxes, errors_gy, tissues, reach)
