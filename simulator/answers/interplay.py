@@ -81,17 +81,11 @@ def _screened(
     mean, low, high = mean_interval(change, axis=0)
     largest = np.abs(change).max(axis=0)
     of_goals = [_of_goal(problem, goal, whole, parted, largest, values[:, column[goal.metric.label]]) for goal in goals]
-    numbers = {
-        "change": mean,
-        "change_low": low,
-        "change_high": high,
-        "largest_change": largest,
-        "change_sd": change.std(axis=0, ddof=1),
-    }
-    return numbers | {key: np.array([one[key] for one in of_goals]) for key in _OF_GOAL}, len(parts)
-
-
-_OF_GOAL = ("probability_change", "pairs_changed", "bound", "bound_low", "bound_high")
+    sd = change.std(axis=0, ddof=1)
+    numbers = {"change": mean, "change_low": low, "change_high": high, "change_sd": sd, "largest_change": largest}
+    by_goal = {key: np.array([one[key] for one in of_goals]) for key in ("probability_change", "pairs_changed")}
+    by_goal |= {f"bound{end}": np.array([one[f"bound{end}"] for one in of_goals]) for end in ("", "_low", "_high")}
+    return numbers | by_goal, len(parts)
 
 
 def _of_goal(
