@@ -389,7 +389,18 @@ VARIABLES["targets"] |= {
 }
 
 OPTIONAL = (
-    *("dose", "targets", "knowledge", "budget", "weights", "interplay", "courses", "leaves", "dose/sd", "dose/percentile"),
+    *(
+        "dose",
+        "targets",
+        "knowledge",
+        "budget",
+        "weights",
+        "interplay",
+        "courses",
+        "leaves",
+        "dose/sd",
+        "dose/percentile",
+    ),
     *("budget/target_coverage", "budget/target_coverage_without"),
 )
 

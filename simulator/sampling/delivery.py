@@ -30,6 +30,8 @@ class Delivery:
     slow : structures that move by slow drift and filling alone within a fraction, of which a few instants stand for all of
         them; "" stands for bone.
     others : what follows in every fraction about further isocentres, each with an equal share of the time.
+    in_time : the same courses with instants that follow each other in time, for structures `met_in_parts`; None where all
+        meet the whole dose.
     """
 
     setting: Setting

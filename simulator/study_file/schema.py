@@ -369,8 +369,10 @@ class StudyConfig(Readable, Spec):
                 "plan by conformal-arc or inverse-arc, or take interplay out"
             )
         if self.observed is not None:
+            raise ValueError("simulate.interplay: it is not simulated beside observed fractions; take one of them out")
+        if self.session.isocentres == "each":
             raise ValueError(
-                "simulate.interplay: it is not simulated beside observed fractions; take it, or observed, out"
+                "simulate.interplay: it is not simulated about several isocentres; take it, or `isocentres: each`, out"
             )
         return self
 
