@@ -48,7 +48,7 @@ def interplay_tables(results: xr.DataTree) -> list[dict[str, Any]]:
 
 
 def _signed(value: xr.DataArray) -> str:
-    return f"{float(value) + 0.0:+.2f}"
+    return f"{round(float(value), 2) + 0.0:+.2f}"
 
 
 def _listed(value: Any) -> list[int]:
