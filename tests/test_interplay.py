@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from drawing import setting, strategy
-from inverse_plans import patient
+from inverse_plans import Solid, patient
 from scipy.special import ndtr
 from test_accumulate import motion, ragged_patch
 from test_conformal_arc import planned
@@ -15,10 +16,12 @@ from test_parts import DOSE, Half, Parted, Ramp
 from simulator.accumulation.parts import MetInParts
 from simulator.accumulation.reach import Reach
 from simulator.accumulation.structure import StructureDoses
+from simulator.case.structures import Structure, sample_structure
 from simulator.plan.arc_parts import Sector, ends_of, sectors
 from simulator.plan.beam_model import Apertures
 from simulator.plan.conformal_arc import ConformalArc
 from simulator.plan.dose import DosePart
+from simulator.problem.nearest import nearest_organs
 from simulator.sampling.courses import draw_courses
 from simulator.sampling.delivery import deliver, setting_in_time
 from simulator.sampling.streams import Draws
@@ -293,3 +296,16 @@ def test_a_square_wave_in_step_with_two_parts_met_in_parts():
     x = whole.points_mm[:, 0]
     expected = 20 + 0.5 * (x + a) - 0.2 * (x - a)
     np.testing.assert_allclose(whole.in_parts(dose.parts).accumulate(course)[0], expected, atol=1e-4)
+
+
+def test_the_nearest_organs_are_those_whose_cells_lie_nearest_to_a_target():
+    """Blocks 4, 8 and 20 mm away and a body that holds the target, which is none of them."""
+    far_mm = {"Cord": 8.0, "Bowel": 4.0, "Kidney": 20.0}
+    target = Structure("GTV", "target", Solid((-9.0, -9.0, -9.0), (9.0, 9.0, 9.0)))
+    blocks = {name: Solid((9.0 + mm, -5.0, -5.0), (19.0 + mm, 5.0, 5.0)) for name, mm in far_mm.items()}
+    body = {"External": Solid((-40.0, -40.0, -40.0), (60.0, 40.0, 40.0))}
+    organs = [Structure(name, "oar", region) for name, region in (body | blocks).items()]
+    patches = {organ.name: [sample_structure(organ, max_points=500)] for organ in organs}
+    targets = [SimpleNamespace(structure=target)]
+    assert nearest_organs(targets, [target, *organs], patches, 2) == ["Bowel", "Cord"]
+    assert nearest_organs(targets, [target, *organs], patches, 0) == []

@@ -8,11 +8,14 @@ import pytest
 import simulator
 from benchmarks import interplay as tables
 from simulator.execution.one_course import simulate_course
+from simulator.parallel import SerialExecutor
 from simulator.plan.together import PlansInSequence
 from simulator.problem.preparation import prepare
 from simulator.report.limits import model_limits
 from simulator.report.page import render_report
+from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.simulation.plans import make_plan
+from simulator.simulation.work import prepare_work
 from simulator.study_file.schema import StudyConfig
 
 WHAT = {
@@ -27,7 +30,7 @@ WHAT = {
     "session": {"dose_rate_gy_per_min": 20},
     "strategies": {"margins_mm": [2], "motion": ["none"], "guidance": ["online-bone"]},
     "goals": ["GTV D98% >= 90%", "External D0.035cc <= 26 Gy"],
-    "courses": 60,
+    "courses": 40,
     "numerics": {"max_points": 1000},
 }
 
@@ -76,8 +79,15 @@ def test_interplay_is_simulated_where_it_is_asked_for(blurred, screened, parted,
     assert float(np.abs(change.sel(metric="GTV D98%")).max()) > 0.5 * float(
         screen["largest_change"].sel(metric="GTV D98%")
     )
-    assert abs(float(change.sel(metric="GTV Dmean").mean())) < 0.05
+    mean = change.sel(metric="GTV Dmean")
+    assert abs(float(mean.mean())) < 4 * float(mean.std()) / np.sqrt(mean.size)
     assert "interplay" not in parted.children
+    problem = prepare(study(True))
+    draws = course_draws(problem, 0, 4)
+    own, plan = problem.strategies[0], make_plan(problem, problem.requests[0])
+    work = prepare_work(problem, own, plan, [deliver_courses(problem, own, draws)], SerialExecutor())
+    values = parted["metrics"]["value"].values[0, :4]
+    np.testing.assert_allclose(work.for_metrics().metrics_of(draws), values, rtol=2e-4)  # as budget and margins ask
     course = simulate_course(
         parted, "none, 2 mm, online-bone", 7
     )  # refuses a course that is not the stored one bit for bit

@@ -70,7 +70,7 @@ class Work:
 
     def metrics_of(self, draws: RandomNumbers) -> np.ndarray:
         """Metrics float32 (course, metric) of drawn courses."""
-        return simulate_courses(self.problem.setting, self.strategy, self.tissues, draws)
+        return simulate_courses(self.problem, self.strategy, self.tissues, draws)
 
     def nominal(self) -> tuple[np.ndarray, np.ndarray]:
         """Metrics (metric,) and DVHs (structure, dose) in percent of the planned dose without errors."""
