@@ -37,6 +37,7 @@ of a sweep stand before those of the table.
 | `prescription_gy`, `fractions`, `isodose_percent` | the prescription |
 | `case_name`, `case_description`, `frame_digest` | the anatomy, and its frame of reference (a digest) |
 | `inputs` | SHA-256 of every file that the study was made of |
+| `interplay` | structures that meet the parts of the plan; `screen` where they do in some courses alone; empty without |
 | `observed`, `limits_of_doses`, `interval` | remarks on observed fractions, imported doses and the kind of interval |
 | `sweep` | names of the sweep's dimensions; absent without a sweep |
 | `result_hash` | SHA-256 of the numbers: equal for equal seeds, whatever the workers |

@@ -44,6 +44,7 @@ class LatticePoints:
         coarse = Grid.covering(points.min(axis=0) + reach.lower_mm, points.max(axis=0) + reach.upper_mm, point_step)
         shape = tuple(stride * (n + 1) for n in coarse.shape)
         self.grid = Grid(coarse.origin_mm, (self.step_mm,) * 3, (shape[0], shape[1], shape[2]))
+        self._unblur = unblur
         values = refined_dose(dose, self.grid, unblur)
         self.interpolation_error_gy = worst_error_gy(dose, values, self.grid, points, reach)
         self.highest_gy = float(values.max())
@@ -54,12 +55,21 @@ class LatticePoints:
         axes = self._tiles.axes
         self._shape = tuple(coarse.shape[a] + 1 for a in axes)
         self._stride = stride
-        parts = values.transpose(axes).reshape([n for size in self._shape for n in (size, stride)])
-        split = parts.transpose(1, 3, 5, 0, 2, 4).reshape(-1)
-        self._dose = np.concatenate([split, np.zeros(LANES, np.float32)])
+        self._dose = self._split(values)
         self._start = np.ravel_multi_index(self._tiles.start.T, self._shape)
         self._cell_mm = coarse.points_mm(self._tiles.cell_zyx)
         self._axes = 2 - np.array(axes)
+
+    def _split(self, values: np.ndarray) -> np.ndarray:
+        """The lattice's doses (z, y, x) in one row, split by their position modulo the stride."""
+        parts = values.transpose(self._tiles.axes).reshape([n for size in self._shape for n in (size, self._stride)])
+        return np.concatenate([parts.transpose(1, 3, 5, 0, 2, 4).reshape(-1), np.zeros(LANES, np.float32)])
+
+    def in_dose(self, dose: PlannedDose) -> "LatticePoints":
+        """The same points in another dose; errors, limits and reach of cells stay those of this one."""
+        points = copy.copy(self)
+        points._dose = self._split(refined_dose(dose, self.grid, self._unblur))
+        return points
 
     def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
         """See `PointDoses`."""

@@ -40,6 +40,23 @@ class SummedPoints:
         return total
 
 
+class MetInParts:
+    """Points of a whole dose that meet it part by part: one part's doses are at hand at a time."""
+
+    def __init__(self, whole: Points, parts: tuple[DosePart, ...]) -> None:
+        self._whole, self._parts = whole, parts
+        self.n_points = whole.n_points
+
+    def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
+        """See `PointDoses`."""
+        total = np.zeros((len(motion.shift_mm), self.n_points), np.float32)
+        for part in self._parts:
+            met = part.meets(motion)
+            if met.weight.shape[1]:
+                total += self._whole.in_dose(part.dose).accumulate(met, volume_cc)
+        return total
+
+
 def points_of_parts(dose: PlannedDose, points_in: Callable[[PlannedDose], Points]) -> Points | SummedPoints:
     """Points in a dose, part by part where it has several."""
     parts = dose.parts

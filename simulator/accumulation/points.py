@@ -1,5 +1,6 @@
 """Points anywhere: each on its own."""
 
+import copy
 from typing import Protocol
 
 import numpy as np
@@ -62,6 +63,7 @@ class ScatteredPoints:
         lower, upper = points_mm.min(axis=0) + reach.lower_mm, points_mm.max(axis=0) + reach.upper_mm
         self.grid = Grid.covering(lower - step_mm, upper + step_mm, step_mm)
         self.step_mm = step_mm
+        self._unblur = unblur
         values = refined_dose(dose, self.grid, unblur)
         self.interpolation_error_gy = worst_error_gy(dose, values, self.grid, points_mm, reach)
         self.highest_gy = float(values.max())
@@ -69,6 +71,12 @@ class ScatteredPoints:
         self._quads = quads_of(values)
         self._points_mm = points_mm
         self._node_zyx = np.ascontiguousarray(self.grid.index_zyx(points_mm))
+
+    def in_dose(self, dose: PlannedDose) -> "ScatteredPoints":
+        """The same points in another dose; errors and reach of cells stay those of this one."""
+        points = copy.copy(self)
+        points._quads = quads_of(refined_dose(dose, self.grid, self._unblur))
+        return points
 
     def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
         """See `PointDoses`."""

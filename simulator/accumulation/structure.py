@@ -8,25 +8,27 @@ Where rotation or filling makes points of a structure move differently, its poin
 enough to move alike (`Reach.cell_mm`).
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 
 from simulator.accumulation.lattice import LatticePoints
-from simulator.accumulation.parts import SummedPoints, points_of_parts
+from simulator.accumulation.parts import MetInParts, SummedPoints, points_of_parts
 from simulator.accumulation.points import PointDoses, RadialPoints, RestingPoints, ScatteredPoints
 from simulator.accumulation.reach import Reach
 from simulator.case.cells import Cells, Patch
 from simulator.kernels.cells import follow, most_spread
 from simulator.kernels.dvh import extremes
 from simulator.metrics.fraction_sums import FractionSums
-from simulator.plan.dose import PlannedDose
-from simulator.sampling.tissue_motion import TissueMotion
+from simulator.plan.dose import DosePart, PlannedDose
+from simulator.sampling.tissue_motion import COURSES_AT_ONCE, TissueMotion
 
 _SPARSE_MM, _FINEST_MM, _LATTICE_ERROR, _MOST_NODES = 1.5, 0.5, 0.005, 5e7
 _SAFETY = np.float32(1.5)
 SMALLEST_CELL_POINTS = 4
+COURSES_IN_PARTS = 250
 
 
 def patch_points(
@@ -84,6 +86,7 @@ class StructureDoses:
     cells : see `Cells`. parts : the nodes, patch by patch, but for those that follow from others.
     points_mm : theirs, float64 (n, 3). volume_cc : of all nodes, float64 (node,).
     cell_reach_gy : float32 (cell,), bound on the difference in dose between its node and any part of it.
+    courses_at_once : how many are best taken together: parts are made anew for each lot.
     interpolation_error_gy : largest difference between trilinear sums and the planned dose over a fixed sample of
         displaced points of the finest patch (0 for a closed-form dose).
     """
@@ -105,6 +108,7 @@ class StructureDoses:
         self._surface_mm = surface_mm
         self.spacing_mm = patches[0].spacing_mm
         self.interpolation_error_gy = 0.0
+        self.courses_at_once = COURSES_AT_ONCE
         self.parts: list[PointDoses]
         if (profile := dose.profile()) is not None:
             radial = [RadialPoints(profile, p.points_mm) for p in nodes]
@@ -131,6 +135,17 @@ class StructureDoses:
         self.parts = list(points)
         self.cell_reach_gy = np.concatenate([p.cell_reach_gy for p in points])[self.cells.node]
         self.interpolation_error_gy = points[0].interpolation_error_gy
+
+    def in_parts(self, parts: tuple[DosePart, ...]) -> "StructureDoses":
+        """The same cells, which meet the dose part by part; where nothing moves they receive the whole.
+
+        Bounds on errors and on what cells hold stay those of the whole dose.
+        """
+        other = copy.copy(self)
+        other.parts = [_in_parts(points, parts) for points in self.parts]
+        other._surface = None if self._surface is None else _in_parts(self._surface, parts)
+        other.courses_at_once = COURSES_IN_PARTS
+        return other
 
     @property
     def n_points(self) -> int:
@@ -190,6 +205,10 @@ class StructureDoses:
             np.concatenate([surface, points.dose_gy[:, self._inside]], axis=1),
             np.concatenate([squares, points.squares_gy2[:, self._inside]], axis=1),
         )
+
+
+def _in_parts(points: PointDoses, parts: tuple[DosePart, ...]) -> PointDoses:
+    return MetInParts(points, parts) if isinstance(points, LatticePoints | ScatteredPoints) else points
 
 
 def _sum_of_squares(

@@ -131,11 +131,20 @@ def assemble(
         target=target.name,
         words=study_in_words(problem),
         observed="" if problem.setting.treated is None else problem.setting.treated.remark(problem.setting.n_fractions),
+        interplay=_interplay(problem),
         limits_of_doses=config.plan.limits_of_doses,
         interval=problem.interval_name,
         result_hash=result_hash(tree),
     )
     return tree
+
+
+def _interplay(problem: Problem) -> str:
+    """The structures that meet the parts of the plan; "screen" where some courses do beside the study's, "" where none."""
+    asked = problem.config.simulate.interplay
+    if asked is True:
+        return ", ".join(s.name for s in problem.structures if s.name in problem.met_in_parts)
+    return "screen" if asked else ""
 
 
 def _spread(outcomes: list[Outcome]) -> dict[str, np.ndarray]:

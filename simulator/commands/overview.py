@@ -22,7 +22,7 @@ from simulator.simulation.courses import COURSES_COMPARED, course_draws, deliver
 from simulator.study_file.schema import StudyConfig
 
 _SUMS_PER_SECOND, _LOOK_UPS_PER_SECOND, _METRICS_AS_SUMS = 2e10, 8e8, 40
-_STUDY_SECONDS = 8.0
+_STUDY_SECONDS, _PARTS = 8.0, 36
 
 
 def study_tables(config: StudyConfig, problems: list[Problem]) -> list[Table]:
@@ -121,13 +121,15 @@ def _course_seconds(problem: Problem, structure: str, delivery: Delivery) -> flo
     """Rough time of a structure in one course: displacements share lattice nodes unless each point has its own."""
     motion = delivery.motion(structure)
     n_visits = motion.weight.shape[1]
+    n_parts = _PARTS if delivery.in_time is not None and structure in delivery.met_in_parts else 1
+    n_merged = n_parts * (n_visits / n_parts) ** 0.7
     reach = Reach.of(motion, None if motion.linear is None else problem.arm_mm(structure, motion.centre_mm))
     seconds = 0.0
     for patch in problem.patches[structure]:
         if reach.cell_mm < SMALLEST_CELL_POINTS * patch.lattice.spacing_mm[0]:
             seconds += len(patch.volume_cc) * n_visits / _LOOK_UPS_PER_SECOND
         else:
-            seconds += len(patch.volume_cc) * (8 * n_visits**0.7 + _METRICS_AS_SUMS) / _SUMS_PER_SECOND
+            seconds += len(patch.volume_cc) * (8 * n_merged + _METRICS_AS_SUMS) / _SUMS_PER_SECOND
     return seconds
 
 

@@ -30,6 +30,7 @@ REFERENCE: dict[str, dict[str, Any]] = {
     "pelvic_strategies": _EACH_MOTION,
     "abdominal_strategies": _EACH_MOTION,
     "mediastinal_strategies": _EACH_MOTION,
+    "mediastinal_interplay": {"courses": 50, "sweep": {"simulate.interplay": [False, True]}},
     "setup_sweep": {"courses": 50, "strategies.margins_mm": [8]},
 }
 _WITHOUT_PLANS = ("sphere_truth", "sphere_axes")

@@ -11,6 +11,7 @@ import xarray as xr
 from simulator.answers.assembly import Outcome, assemble
 from simulator.answers.budget import budget_group, budget_strategies
 from simulator.answers.courses import courses_group
+from simulator.answers.interplay import interplay_group, screened_strategies
 from simulator.answers.margin_causes import explain_margins
 from simulator.execution.checkpoint import BLOCKS, RESULTS, BlockStore
 from simulator.execution.problems import problem_in
@@ -60,6 +61,10 @@ def assemble_results(assembly: Assembly, executor: Executor | None = None) -> No
     if problem.config.budget is not None:
         labels = budget_strategies(problem.config, results)
         results["budget"] = budget_group(problem, store, executor or SerialExecutor(), labels)
+    if problem.config.simulate.interplay == "screen":
+        results["interplay"] = interplay_group(
+            problem, values, screened_strategies(problem, results), lambda i: plan_of(problem, i, assembly.folder)
+        )
     write_summary(results, assembly.folder / "summary.csv")
     write_results(results, assembly.folder / RESULTS)
 

@@ -7,16 +7,17 @@ would let the dose ripple where beams no longer overlap, so an aperture is deliv
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import numpy as np
 
 from simulator.case.geometry import Grid, Volume
 from simulator.plan.aperture import Beam
+from simulator.plan.arc_parts import SECTOR_DEG, Sector, ends_of, sectors
 from simulator.plan.beam_model import AIR_DENSITY, FAN_STEP_MM, Apertures, BeamModel, Medium, Treatment
-from simulator.plan.dose import SplineDose
+from simulator.plan.dose import DosePart, SplineDose
 from simulator.plan.model import Design, Order, PlanModelKind
-from simulator.plan.quality import Plan, hottest_gy, plan_quality, ptv_doses
+from simulator.plan.quality import Box, Plan, hottest_gy, plan_quality, ptv_doses
 from simulator.plan.targets import TargetVolume
 from simulator.spec import CaseError, Field, Spec
 
@@ -54,14 +55,20 @@ class Arc(Spec):
         return gantry_deg + ((np.arange(n) + 0.5) / n - 0.5) * share
 
     @property
+    def turns_deg(self) -> float:
+        """Angle that the gantry turns for each control point; 0 for a static beam."""
+        return abs(self.stop_deg - self.start_deg) / len(self.gantry_deg)
+
+    @property
     def degrees_per_beam(self) -> float:
         """Arc that each beam stands for, its weight; a static beam weighs as much as one of an arc."""
-        return abs(self.stop_deg - self.start_deg) / len(self.gantry_deg) or self.spacing_deg
+        return self.turns_deg or self.spacing_deg
 
 
 class ArcPlanModel(BeamModel, PlanModelKind):
     """A plan of arcs: a kind says what the beams open, in `shape`, and how much dose they give, in `rate`."""
 
+    has_parts: ClassVar[bool] = True
     arcs: tuple[Arc, ...] = Field(
         (Arc.model_validate({"start_deg": 0, "stop_deg": 360}),),
         min_length=1,
@@ -187,9 +194,46 @@ class ArcDelivery:
         (relative,) = self.model.deliver(medium, self.treatment, [self.apertures], map)
         return SplineDose(Volume(self.grid, relative * np.float32(self.scale)))
 
+    def parts(
+        self, density: Volume, beam_on_s: float, box_mm: Box, widest_deg: float = SECTOR_DEG
+    ) -> tuple[DosePart, ...]:
+        """What each sector of the arcs gives, in the order of delivery; see `simulator.plan.arc_parts`.
+
+        Parameters
+        ----------
+        box_mm : lower and upper corner (3,) of where the doses are asked for.
+        """
+        treatment = self.treatment
+        degrees = [arc.turns_deg for arc in self.model.arcs for _ in arc.gantry_deg]
+        some = sectors(treatment.control, self.apertures.weight, degrees, widest_deg)
+        medium = self.model.medium(density, treatment, self.grid, map).within(*box_mm)
+
+        def dose(sector: Sector) -> SplineDose:
+            beams = tuple(treatment.beams[i] for i in sector.beams)
+            fans = tuple(treatment.fans[i] for i in sector.beams)
+            rows, weight = self.apertures.rows[sector.aperture], self.apertures.weight[sector.aperture]
+            own = replace(medium, rays=tuple(medium.rays[i] for i in sector.beams))
+            alone = Treatment(beams, fans, (0,) * len(beams))
+            (relative,) = self.model.deliver(own, alone, [Apertures((rows,), (weight * sector.share,))], map)
+            return SplineDose(Volume(medium.grid, relative * np.float32(self.scale))).compact()
+
+        ends = ends_of(some, beam_on_s).tolist()
+        return tuple(
+            DosePart(dose(sector), begin, end) for sector, begin, end in zip(some, [0.0, *ends[:-1]], ends, strict=True)
+        )
+
 
 @dataclass(frozen=True)
 class ArcPlan(Plan):
     """A synthesised plan that can be delivered again."""
 
     delivery: ArcDelivery = field(kw_only=True)
+
+    def parts_in(self, density: Volume, beam_on_s: float, box_mm: Box) -> tuple[DosePart, ...]:
+        """Sectors of the arcs."""
+        return self.delivery.parts(density, beam_on_s, box_mm)
+
+    def scaled(self, factor: float) -> "ArcPlan":
+        """The plan with its dose times a factor."""
+        delivery = replace(self.delivery, scale=self.delivery.scale * factor)
+        return replace(self, dose=self.dose.scaled(factor), delivery=delivery)

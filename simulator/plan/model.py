@@ -53,6 +53,7 @@ class PlanModelKind(Spec):
     limits_of_doses : what the report says of the limits of its doses.
     plans_any_margin : whether it makes a plan for whatever margin is asked for.
     is_optimised : whether what `design` finds is made once for a study and kept.
+    has_parts : whether it knows when which part of its dose is delivered.
     prv : what a planning-risk volume of a strategy is to it: nothing that it knows of, a name of plans, or planned on.
     """
 
@@ -60,6 +61,7 @@ class PlanModelKind(Spec):
     limits_of_doses: ClassVar[str] = "A synthesised dose is a model of a plan, not a calculation of dose transport."
     plans_any_margin: ClassVar[bool] = True
     is_optimised: ClassVar[bool] = False
+    has_parts: ClassVar[bool] = False
     prv: ClassVar[Literal["unknown", "a name", "planned on"]] = "unknown"
 
     scale: Annotated[float, Field(ge=0.1, le=3)] = Field(

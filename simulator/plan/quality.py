@@ -1,17 +1,18 @@
 """Plan quality: conformity, fall-off and coverage of a planned dose, rated against RTOG 0813/0915."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from simulator.case.geometry import Grid
-from simulator.plan.dose import PlannedDose
+from simulator.case.geometry import Grid, Volume
+from simulator.plan.dose import DosePart, PlannedDose
 from simulator.plan.prescription import Prescription
 from simulator.plan.targets import TargetVolume
 
 Rating = Literal["none", "minor", "major"]
+Box = tuple[np.ndarray, np.ndarray]
 
 # RTOG 0813/0915 conformity table, lung targets, heterogeneity-corrected (as three public implementations give it):
 # PTV cc, R50 none, R50 minor, D2cm % none, D2cm % minor. Interpolated linearly in PTV volume.
@@ -120,6 +121,21 @@ class Plan:
     def planned(self) -> tuple[Planned, ...]:
         """PTV and quality by target."""
         return (Planned(self.ptv, self.quality), *self.others)
+
+    def parts_in(self, density: Volume, beam_on_s: float, box_mm: Box) -> tuple[DosePart, ...]:
+        """What the dose is the sum of within a box, one part after the other in every fraction; the dose itself where no more
+        is known of its delivery.
+
+        Parameters
+        ----------
+        density : that the plan was made for. beam_on_s : of a fraction, without any pause.
+        box_mm : lower and upper corner (3,) of where the doses are asked for.
+        """
+        return self.dose.parts
+
+    def scaled(self, factor: float) -> "Plan":
+        """The plan with its dose times a factor; plan quality is that before."""
+        return replace(self, dose=self.dose.scaled(factor))
 
 
 def plan_quality(

@@ -1,16 +1,16 @@
 """Plans of several targets as one: their doses add up, each target keeping the dose that its own plan gave it."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 from scipy.optimize import root
 
-from simulator.case.geometry import Grid
-from simulator.plan.dose import SumOfDoses
+from simulator.case.geometry import Grid, Volume
+from simulator.plan.dose import DosePart, SumOfDoses
 from simulator.plan.prescription import Prescription
-from simulator.plan.quality import Plan, Planned, PlanQuality, hottest_gy, plan_quality, ptv_doses
+from simulator.plan.quality import Box, Plan, Planned, PlanQuality, hottest_gy, plan_quality, ptv_doses
 from simulator.spec import CaseError
 
 _OF_PTV: Final = (
@@ -21,6 +21,34 @@ _TOLERANCE = 1e-4
 _ROUNDING = 1e-6
 _OTHERS_GRID = "the dose grid of another target's plan; export the doses of all of them on one grid"
 _COVERED_PERCENT: Final = 95.0
+
+
+@dataclass(frozen=True)
+class PlansInSequence(Plan):
+    """Plans of several targets, delivered one after the other in every fraction.
+
+    Parameters
+    ----------
+    alone : by target, each as much of it as is delivered.
+    time_share : of the beam-on time that each takes, by its dose; they sum to 1.
+    """
+
+    alone: tuple[Plan, ...] = field(kw_only=True)
+    time_share: tuple[float, ...] = field(kw_only=True)
+
+    def parts_in(self, density: Volume, beam_on_s: float, box_mm: Box) -> tuple[DosePart, ...]:
+        """Those of each plan in its time."""
+        found: list[DosePart] = []
+        began = 0.0
+        for plan, share in zip(self.alone, self.time_share, strict=True):
+            for part in plan.parts_in(density, share * beam_on_s, box_mm):
+                found.append(replace(part, begin=began + share * part.begin, end=min(1.0, began + share * part.end)))
+            began += share
+        return tuple(found)
+
+    def scaled(self, factor: float) -> "PlansInSequence":
+        """The plan with its dose times a factor."""
+        return replace(self, dose=self.dose.scaled(factor), alone=tuple(plan.scaled(factor) for plan in self.alone))
 
 
 def plans_together(
@@ -62,7 +90,7 @@ def plans_together(
             f"targets: no share of each plan gives all of {', '.join(names)} their prescriptions together; treat the ones that "
             "lie closest in a study of their own"
         )
-    shares = [replace(plan, dose=plan.dose.scaled(float(f))) for plan, f in zip(plans, factor, strict=True)]
+    shares = [plan.scaled(float(f)) for plan, f in zip(plans, factor, strict=True)]
     return _summed(shares, prescriptions, _covering([plan.grid for plan in plans]), in_turn=in_turn)
 
 
@@ -85,8 +113,12 @@ def _summed(plans: Sequence[Plan], prescriptions: Sequence[Prescription], grid: 
         Planned(plan.ptv, _quality(plan.quality, plan_quality(dose, plan.ptv, prescription, grid)))
         for plan, prescription in zip(plans, prescriptions, strict=True)
     )
-    half_gy = min(prescription.dose_gy for prescription in prescriptions) / 2
-    return Plan(dose, first.ptv, first.quality, grid, tuple(others), _bridge_cc(dose, grid, half_gy))
+    given_gy = np.array([prescription.dose_gy for prescription in prescriptions])
+    bridge_cc = _bridge_cc(dose, grid, float(given_gy.min()) / 2)
+    shares = tuple((given_gy / given_gy.sum()).tolist())
+    return PlansInSequence(
+        dose, first.ptv, first.quality, grid, tuple(others), bridge_cc, alone=tuple(plans), time_share=shares
+    )
 
 
 def one_for_all(plans: Sequence[Plan]) -> Plan:

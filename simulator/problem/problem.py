@@ -20,6 +20,7 @@ from simulator.plan.targets import TargetVolume
 from simulator.population.bands import DOSE_BINS
 from simulator.population.intervals import clopper_pearson_interval, randomisation_interval, wilson_interval
 from simulator.problem.margins import PlanRequest, planned_alike
+from simulator.problem.nearest import nearest_organs
 from simulator.problem.record import notes_on_record
 from simulator.problem.subject import notes_on_subject
 from simulator.problem.target import Target
@@ -97,6 +98,12 @@ class Problem(Readable):
     def delivered(self) -> int | None:
         """Place of the strategy that delivered the fractions that lie behind; None where a course begins with its first one."""
         return None if self.setting.treated is None else self.strategies.index(self.setting.treated.strategy)
+
+    @cached_property
+    def met_in_parts(self) -> frozenset[str]:
+        """Structures that meet the parts of a plan where interplay is simulated: the targets and the organs nearest to them."""
+        organs = nearest_organs(self.targets, self.structures, self.patches, self.config.simulate.organs)
+        return frozenset([*(target.name for target in self.targets), *organs])
 
     @property
     def wanted(self) -> tuple[Goal, ...]:

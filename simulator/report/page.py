@@ -12,6 +12,7 @@ from simulator.report.courses import course_tables
 from simulator.report.decision import budget_tables, comparison_table, decision_table, margin_table, prescription_table
 from simulator.report.figures import figures
 from simulator.report.goals import answer, goal_list, goal_table, responses
+from simulator.report.interplay import interplay_tables
 from simulator.report.knowledge import knowledge_table
 from simulator.report.limits import model_limits
 from simulator.report.live import live_parts
@@ -49,6 +50,7 @@ def _study(results: xr.DataTree) -> str:
         comparison=comparison_table(results) if results["decision"].sizes["strategy"] > 1 else None,
         weights=weights_table(results),
         budgets=budget_tables(results),
+        interplay=interplay_tables(results),
         goals=goal_list(results),
         table=goal_table(results),
         responses=responses(results),

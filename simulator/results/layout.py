@@ -3,7 +3,7 @@
 from simulator.spec import SimulatorError
 
 # Major: something was renamed, removed or changed its meaning. Minor: something was added.
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 GROUPS = {
     "metrics": "every metric of every simulated course, and of the planned dose",
@@ -16,6 +16,7 @@ GROUPS = {
     "weights": "expected harm where the study weighs harms (`decision.weights`)",
     "knowledge": "what it does to the answers that errors are known only so well (`known`)",
     "budget": "which source of error the variance of each metric is due to (`budget`)",
+    "interplay": "what the meeting of breathing and delivery does to the nearest structures (`simulate.interplay: screen`)",
     "courses": "courses looked at: where the target went, and what it cost",
     "dvh": "dose-volume histograms: bands over courses, and of the planned dose",
     "plans": "margin, volumes and quality of each plan",
@@ -49,7 +50,7 @@ DIMENSIONS = {
     "harm": "what `decision.weights` counts",
     "fraction": "fraction, from 1",
     "axis": "LR, AP, SI",
-    "beam": "gantry angle, in the order of delivery",
+    "beam": "gantry angle, pass by pass",
     "edge": "border of leaf pairs",
     "leaf": "leaf pair",
     "x": "mm towards the patient's left (DICOM)",

@@ -21,6 +21,7 @@ class Variable:
 
 _SG, _SS = ("strategy", "goal"), ("strategy", "structure")
 _SP = ("strategy", "percentile")
+_SM = ("strategy", "metric")
 _SSM = ("strategy", "source", "metric")
 _SJ, _SIDES = ("strategy", "joint"), ("series", "direction")
 _MPAIR, _JPAIR = ("metric", "strategy", "other"), ("joint", "strategy", "other")
@@ -254,6 +255,22 @@ VARIABLES: dict[str, dict[str, Variable]] = {
             ("strategy", "source", "target"), "1", "the same if the source were removed"
         ),
     },
+    "interplay": {
+        "change": Variable(_SM, "", "mean change of the metric by interplay over paired courses, in its unit"),
+        "change_low": Variable(_SM, "", "lower end of the 95 % interval of change (Student t)"),
+        "change_high": Variable(_SM, "", "upper end of the 95 % interval of change (Student t)"),
+        "change_sd": Variable(_SM, "", "standard deviation of the change over courses, in the unit of the metric"),
+        "largest_change": Variable(_SM, "", "largest change of the metric, up or down, in its unit"),
+        "probability_change": Variable(_SG, "1", "change of the probability of the goal over the paired courses"),
+        "pairs_changed": Variable(_SG, "1", "paired courses that meet the goal one way and not the other"),
+        "bound": Variable(
+            _SG,
+            "1",
+            "share of the study's courses that the largest change, the same way in all of them, would carry across the limit",
+        ),
+        "bound_low": Variable(_SG, "1", "lower end of the 95 % interval of bound (Wilson)"),
+        "bound_high": Variable(_SG, "1", "upper end of the 95 % interval of bound (Wilson)"),
+    },
     "courses": {
         "course": Variable(_SP, "1", "number of the course that lies at a percentile of the metric looked at"),
         "value": Variable(_SP, "", "metric looked at, of that course, in its unit"),
@@ -372,7 +389,18 @@ VARIABLES["targets"] |= {
 }
 
 OPTIONAL = (
-    *("dose", "targets", "knowledge", "budget", "weights", "courses", "leaves", "dose/sd", "dose/percentile"),
+    *(
+        "dose",
+        "targets",
+        "knowledge",
+        "budget",
+        "weights",
+        "interplay",
+        "courses",
+        "leaves",
+        "dose/sd",
+        "dose/percentile",
+    ),
     *("budget/target_coverage", "budget/target_coverage_without"),
 )
 

@@ -43,6 +43,8 @@ class Setting:
     isocentres : by target, where each is treated about an isocentre of its own, one after the other; empty where one serves
         all.
     matched : the target that images are matched on; the first by default. number : of this isocentre among several, from 0.
+    moment_s : times (fraction, instant) of the instants since the image in s, where breathing is a path in time; None where
+        instants sample it evenly, in any order.
     """
 
     uncertainty: Uncertainty
@@ -61,6 +63,7 @@ class Setting:
     isocentres: dict[str, Isocentre] = field(default_factory=dict)
     matched: str = ""
     number: int = 0
+    moment_s: np.ndarray | None = None
     planned: Breathing = field(init=False)
 
     def __post_init__(self) -> None:
@@ -125,6 +128,7 @@ class Courses:
     misdrawn_mm : by target, (course, 3), displacement of the true one from the drawn one.
     unseen_mm : (course, 3), displacement of everything that no image shows (isocentre).
     unseen_deg : (course, 3), rotation of everything that no image shows; None without.
+    imaged_breathing : where images show the breathing; None where they show it as the beam meets it.
     """
 
     patient_mm: np.ndarray
@@ -138,6 +142,7 @@ class Courses:
     unseen_mm: np.ndarray
     unseen_deg: np.ndarray | None
     draws: RandomNumbers
+    imaged_breathing: Breathing | None = None
 
 
 def draw_courses(setting: Setting, draws: RandomNumbers) -> Courses:
@@ -148,6 +153,10 @@ def draw_courses(setting: Setting, draws: RandomNumbers) -> Courses:
     own = {name: (errors, setting.numbers_of(name, draws)) for name, errors in setting.targets.items()}
     moved = {name: errors.within_mm(numbers, n_fractions, name) for name, (errors, numbers) in own.items()}
     assert setting.waveform is not None
+    respiration = u.respiration or Respiration()
+    breathing, imaged = respiration.draw(draws, setting.waveform, n_fractions, n_instants), None
+    if setting.moment_s is not None:
+        breathing, imaged = respiration.draw_in_time(draws, setting.waveform, setting.moment_s), breathing
     return Courses(
         patient_mm=u.patient_mm(draws, n_fractions),
         drift=u.drift.draw(draws, n_fractions, n_moments) if u.drift else None,
@@ -156,7 +165,7 @@ def draw_courses(setting: Setting, draws: RandomNumbers) -> Courses:
         after_imaging_mm={
             name: errors.after_imaging_mm(numbers, n_fractions) for name, (errors, numbers) in own.items()
         },
-        breathing=(u.respiration or Respiration()).draw(draws, setting.waveform, n_fractions, n_instants),
+        breathing=breathing,
         organs={
             name: organ.draw(draws, name, lead_course, lead_fraction, n_moments) for name, organ in u.organs.items()
         },
@@ -164,4 +173,5 @@ def draw_courses(setting: Setting, draws: RandomNumbers) -> Courses:
         unseen_mm=u.unseen_mm(draws),
         unseen_deg=u.isocentre.unseen_deg(draws) if u.isocentre and u.isocentre.rotates else None,
         draws=draws,
+        imaged_breathing=imaged,
     )

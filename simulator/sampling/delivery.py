@@ -30,6 +30,8 @@ class Delivery:
     slow : structures that move by slow drift and filling alone within a fraction, of which a few instants stand for all of
         them; "" stands for bone.
     others : what follows in every fraction about further isocentres, each with an equal share of the time.
+    in_time : the same courses with instants that follow each other in time, for structures `met_in_parts`; None where all
+        meet the whole dose.
     """
 
     setting: Setting
@@ -40,9 +42,13 @@ class Delivery:
     scaling: dict[str, np.ndarray]
     slow: frozenset[str] = frozenset()
     others: tuple["Delivery", ...] = ()
+    in_time: "Delivery | None" = None
+    met_in_parts: frozenset[str] = frozenset()
 
     def motion(self, structure: str) -> TissueMotion:
         """Displacement of a structure; any other name stands for tissue at the isocentre."""
+        if self.in_time is not None and structure in self.met_in_parts:
+            return self.in_time.motion(structure)
         if self.others:
             return TissueMotion.in_turn([one.motion(structure) for one in (replace(self, others=()), *self.others)])
         if structure not in self.internal_mm and structure not in self.scaling and self.rotation is None:
@@ -259,6 +265,13 @@ def strategy_timeline(strategy: Strategy, setting: Setting) -> Timeline:
     beam_on_s = setting.session.beam_on_s(setting.fraction_gy)
     beam_s = strategy.motion.beam_time_s(beam_on_s, setting.planned)
     return setting.session.timeline(beam_s, strategy.guidance.image_every_s, setting.n_instants)
+
+
+def setting_in_time(setting: Setting, strategy: Strategy, apart_s: float) -> Setting:
+    """The setting with instants of a strategy's beam that follow each other in time, at most so far apart."""
+    n_instants = int(np.ceil(strategy_timeline(strategy, setting).beam_s / apart_s - 1e-9))
+    finer = replace(setting, n_instants=max(1, n_instants))
+    return replace(finer, moment_s=60 * beam_times_min(strategy, finer))
 
 
 def beam_times_min(strategy: Strategy, setting: Setting) -> np.ndarray:

@@ -90,6 +90,9 @@ def managed_breathing(courses: Courses, strategy: Strategy, setting: Setting, ta
     """Breathing as the strategy leaves it, for the first target or another one."""
     motion, breathing, noise = strategy.motion, courses.breathing, _motion_noise(courses.draws, strategy, setting)
     managed = motion.manage(breathing, setting.planned, target or setting.lead, noise)
+    if courses.imaged_breathing is not None:
+        imaged = motion.manage(courses.imaged_breathing, setting.planned, target or setting.lead, noise)
+        managed = managed.imaged_at(imaged.imaged_mm)
     named = (name for names in motion.moving().values() for name in names)
     require_named(motion, managed.position_mm, (setting.lead, *breathing.names(), *named))
     return managed

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-_COURSES_AT_ONCE = 32
+COURSES_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ class TissueMotion:
             n,
         )
 
-    def in_parts(self) -> Iterator[tuple[slice, "TissueMotion"]]:
+    def in_parts(self, n: int = COURSES_AT_ONCE) -> Iterator[tuple[slice, "TissueMotion"]]:
         """A few courses after the other, and which they are, so that their doses stay at hand and need little memory."""
-        for first in range(0, len(self.weight), _COURSES_AT_ONCE):
-            few = slice(first, first + _COURSES_AT_ONCE)
+        for first in range(0, len(self.weight), n):
+            few = slice(first, first + n)
             yield few, self.courses(few)
 
     def courses(self, part: slice) -> "TissueMotion":

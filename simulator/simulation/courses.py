@@ -9,6 +9,7 @@ from simulator.sampling.delivery import Delivery, deliver
 from simulator.sampling.observed import ObservedDraws
 from simulator.sampling.quasi import SobolDraws
 from simulator.sampling.streams import Draws
+from simulator.simulation.interplay import deliver_in_time
 from simulator.strategy import Strategy
 from simulator.uncertainty.source import RandomNumbers
 
@@ -35,6 +36,8 @@ def sampled_draws(problem: Problem) -> RandomNumbers:
 
 def deliver_courses(problem: Problem, strategy: Strategy, draws: RandomNumbers) -> Delivery:
     """What a strategy makes of drawn courses; its margin does not matter."""
+    if problem.config.simulate.interplay is True:
+        return deliver_in_time(problem, strategy, draws)
     return deliver(draw_courses(problem.setting, draws), strategy, problem.setting)
 
 

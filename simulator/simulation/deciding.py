@@ -16,7 +16,7 @@ from simulator.accumulation.structure import doses_of_cells
 from simulator.metrics.evaluate import evaluate_metrics
 from simulator.metrics.extent import Extent, LeftOut
 from simulator.metrics.metric import Metric
-from simulator.sampling.tissue_motion import TissueMotion
+from simulator.sampling.tissue_motion import COURSES_AT_ONCE, TissueMotion
 from simulator.simulation.tissue import DrawnTissue, Measured, Tissue
 from simulator.uncertainty.source import RandomNumbers
 
@@ -101,6 +101,11 @@ class DecidingPoints:
             means=tuple(means),
             extent=some,
         )
+
+    @property
+    def courses_at_once(self) -> int:
+        """See `Tissue`."""
+        return COURSES_AT_ONCE
 
     def measure(self, motion: TissueMotion, draws: RandomNumbers) -> Measured:
         """See `Tissue`."""

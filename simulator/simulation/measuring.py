@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.population.bands import DOSE_BINS, VOLUME_LEVELS, count_levels
-from simulator.sampling.courses import Setting, draw_courses
-from simulator.sampling.delivery import Delivery, deliver
+from simulator.problem.problem import Problem
+from simulator.sampling.delivery import Delivery
+from simulator.simulation.courses import deliver_courses
 from simulator.simulation.tissue import Measured, Tissue
 from simulator.strategy import Strategy
 from simulator.uncertainty.source import RandomNumbers
@@ -40,11 +41,10 @@ class Tally:
 
 
 def simulate_courses(
-    setting: Setting, strategy: Strategy, tissues: Mapping[str, Tissue], draws: RandomNumbers
+    problem: Problem, strategy: Strategy, tissues: Mapping[str, Tissue], draws: RandomNumbers
 ) -> np.ndarray:
     """Metrics float32 (course, metric) of drawn courses under a strategy, structure by structure."""
-    courses = draw_courses(setting, draws)
-    delivery = deliver(courses, strategy, setting)
+    delivery = deliver_courses(problem, strategy, draws)
     return measure_delivery(delivery, tissues, draws)
 
 
@@ -55,7 +55,7 @@ def measure_delivery(
     columns = []
     for name, tissue in tissues.items():
         motion, values = delivery.motion(name), []
-        for courses, some in motion.in_parts():
+        for courses, some in motion.in_parts(tissue.courses_at_once):
             found = tissue.measure(some, draws.part(courses.start, len(some.weight)))
             values.append(found.values.astype(np.float32))
             if tally is not None:

@@ -73,4 +73,4 @@ def _of_target(design: Design, number: int) -> Design:
 
 
 def _scaled(plan: Plan, factor: float) -> Plan:
-    return plan if factor == 1 else replace(plan, dose=plan.dose.scaled(factor))
+    return plan if factor == 1 else plan.scaled(factor)

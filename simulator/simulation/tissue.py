@@ -38,6 +38,11 @@ class Measured:
 class Tissue(Protocol):
     """The points of one structure in a planned dose."""
 
+    @property
+    def courses_at_once(self) -> int:
+        """How many courses are best measured together."""
+        ...
+
     def measure(self, motion: TissueMotion, draws: RandomNumbers) -> Measured:
         """Accumulate the dose of some courses along their displacements, and measure it."""
         ...
@@ -104,6 +109,11 @@ class DrawnTissue:
     doses: StructureDoses
     ruler: Ruler
 
+    @property
+    def courses_at_once(self) -> int:
+        """See `Tissue`."""
+        return self.doses.courses_at_once
+
     @cached_property
     def extent(self) -> Extent:
         """How its points stand for tissue."""
@@ -142,6 +152,11 @@ class TrueTissue:
     number: int
     true_target: TrueTarget
     drawn_cc: float
+
+    @property
+    def courses_at_once(self) -> int:
+        """See `Tissue`."""
+        return self.doses.courses_at_once
 
     def measure(self, motion: TissueMotion, draws: RandomNumbers) -> Measured:
         """See `Tissue`."""

@@ -17,6 +17,7 @@ from simulator.sampling.tissue_motion import TissueMotion
 from simulator.simulation.courses import COURSES_FOLLOWED, deliver_courses, sampled_draws
 from simulator.simulation.deciding import fewest
 from simulator.simulation.displacements import reach_of
+from simulator.simulation.interplay import in_parts, parts_of
 from simulator.simulation.measuring import Tally, measure_delivery, simulate_courses
 from simulator.simulation.refinement import Deciding, positions
 from simulator.simulation.tissue import DrawnTissue, Ruler, Tissue, TrueTissue
@@ -33,7 +34,7 @@ class Work:
     Parameters
     ----------
     error_gy : by structure, bound on the error of doses at volumes by cells and dose lattice.
-    tissues : by structure, in the order of the results.
+    tissues : by structure, in the order of the results. reach : of each structure, and of bone.
     """
 
     problem: Problem
@@ -43,6 +44,7 @@ class Work:
     boxes: dict[str, VisitBox]
     error_gy: dict[str, float]
     tissues: Mapping[str, Tissue]
+    reach: Mapping[str, Reach]
 
     def block(self, draws: RandomNumbers, delivery: Delivery) -> dict[str, np.ndarray]:
         """Metrics, DVH counts and visits of drawn courses and what the strategy makes of them."""
@@ -68,7 +70,7 @@ class Work:
 
     def metrics_of(self, draws: RandomNumbers) -> np.ndarray:
         """Metrics float32 (course, metric) of drawn courses."""
-        return simulate_courses(self.problem.setting, self.strategy, self.tissues, draws)
+        return simulate_courses(self.problem, self.strategy, self.tissues, draws)
 
     def nominal(self) -> tuple[np.ndarray, np.ndarray]:
         """Metrics (metric,) and DVHs (structure, dose) in percent of the planned dose without errors."""
@@ -141,6 +143,8 @@ def prepare_work(
 
     errors_gy: dict[str, float] = {}
     doses = dict(zip((s.name for s in problem.structures), in_order(executor, around, problem.structures), strict=True))
+    if problem.config.simulate.interplay is True:
+        doses = in_parts(problem, doses, parts_of(problem, plan, reach))
     boxes = {name: VisitBox.covering(reach[name]) for name in (BONE, *problem.moving)}
     tissues = {s.name: tissue_of(problem, s, doses[s.name]) for s in problem.structures}
-    return Work(problem, strategy, plan, doses, boxes, errors_gy, tissues)
+    return Work(problem, strategy, plan, doses, boxes, errors_gy, tissues, reach)

@@ -5,7 +5,7 @@ patients. Positions are relative to the planning anatomy, in which breathing str
 """
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -65,6 +65,13 @@ class Managed:
     weight: np.ndarray
     imaged_mm: np.ndarray
     followed_mm: np.ndarray | None = None
+
+    def imaged_at(self, imaged_mm: np.ndarray) -> "Managed":
+        """The same with the target elsewhere (course, fraction, 3) when imaged, which a following beam knows."""
+        followed = self.followed_mm
+        if followed is not None:
+            followed = followed + (self.imaged_mm - imaged_mm)[:, :, None]
+        return replace(self, imaged_mm=imaged_mm, followed_mm=followed)
 
 
 @dataclass(frozen=True)

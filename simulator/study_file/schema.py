@@ -26,6 +26,7 @@ from simulator.strategy.motion import Motion
 from simulator.strategy.observed import Observed
 from simulator.strategy.session import Session
 from simulator.study_file.checked_yaml import messages, override
+from simulator.study_file.simulate import Simulate
 from simulator.study_file.sweep import MOST_POINTS, Axis, SweepValues, axis, combinations
 from simulator.study_file.targets import TargetOfStudy, check_first, first_is_that_of_the_case
 from simulator.uncertainty import Uncertainty
@@ -259,6 +260,7 @@ class StudyConfig(Readable, Spec):
     decision: DecisionRule = Field(
         default_factory=DecisionRule, description="what the recommended strategy has to reach"
     )
+    simulate: Simulate = Field(default_factory=Simulate, description="what of a delivery in time is simulated")
     maps: DoseMaps | None = Field(None, description="dose maps of spread and percentiles; none when absent")
     budget: Budget | None = Field(None, description="uncertainty budget; none when absent")
     courses: Annotated[int, Field(ge=1, le=10000000)] = Field(
@@ -354,6 +356,23 @@ class StudyConfig(Readable, Spec):
             raise ValueError(
                 "budget: once fractions were observed, errors depend on each other and have no shares of their own; take "
                 "budget out, or study the population without observed"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _interplay_has_parts(self) -> "StudyConfig":
+        if self.simulate.interplay is False:
+            return self
+        if not self.plan.has_parts:
+            raise ValueError(
+                f"simulate.interplay: of a plan by {self.plan.model} it is not known when which part of its dose is delivered; "
+                "plan by conformal-arc or inverse-arc, or take interplay out"
+            )
+        if self.observed is not None:
+            raise ValueError("simulate.interplay: it is not simulated beside observed fractions; take one of them out")
+        if self.session.isocentres == "each":
+            raise ValueError(
+                "simulate.interplay: it is not simulated about several isocentres; take it, or `isocentres: each`, out"
             )
         return self
 

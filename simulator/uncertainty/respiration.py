@@ -14,6 +14,7 @@ from simulator.uncertainty.source import RandomNumbers, Source
 
 _PLANNING_PHASES = 40
 _DEGREES = 360.0
+_BREATHS_DRAWN = 64
 _Cv = Annotated[float, Field(ge=0, le=2)]
 
 
@@ -159,21 +160,45 @@ class Respiration(Source):
         first = np.floor(start[..., :1] * n_instants)
         order = (first + np.arange(n_instants) * _scrambling_step(n_instants)) % n_instants
         share = (order + start[..., 1:]) / n_instants
+        breath = np.ones((numbers.n_courses, n_fractions, n_instants))
+        if self.breath_cv:
+            breath = log_normal(numbers.normals(Stream.RESPIRATION_BREATH, n_fractions, n_instants), self.breath_cv)
+        size, period_s = self._sizes(numbers, n_fractions), self._periods_s(numbers, n_fractions)
+        return Breathing(waveform, waveform.at_shares(share), size, breath, period_s)
+
+    def draw_in_time(self, numbers: RandomNumbers, waveform: Waveform, time_s: np.ndarray) -> Breathing:
+        """The same breathing as a path in time, at ascending times (fraction, instant): from a random start of each fraction
+        on it goes on without a break, and amplitudes pass from breath to breath.
+        """
+        n_fractions = len(time_s)
+        start = numbers.uniforms(Stream.RESPIRATION_PHASE, n_fractions, 2)[..., 0]
+        size, period_s = self._sizes(numbers, n_fractions), self._periods_s(numbers, n_fractions)
+        passed = time_s / period_s[..., None]
+        breath = np.ones(passed.shape)
+        if self.breath_cv:
+            number = np.floor(passed).astype(int)
+            of_breath = [
+                numbers.normals(Stream.RESPIRATION_BREATH, n_fractions, _BREATHS_DRAWN, of=f"breaths {k}")
+                for k in range((number.max() + 1) // _BREATHS_DRAWN + 1)
+            ]
+            normal = np.concatenate(of_breath, axis=2)
+            now, after = (np.take_along_axis(normal, number + i, axis=2) for i in (0, 1))
+            turn = np.pi / 2 * (passed - number)
+            breath = log_normal(np.cos(turn) * now + np.sin(turn) * after, self.breath_cv)
+        return Breathing(waveform, waveform.at_shares(start)[..., None] + passed, size, breath, period_s)
+
+    def _sizes(self, numbers: RandomNumbers, n_fractions: int) -> np.ndarray:
+        """Amplitude over planning amplitude (course, fraction)."""
         course = log_normal(numbers.normals(Stream.RESPIRATION_COURSE, 1), self.course_cv)
         for size in self.not_exact():
             course = size.factor(numbers)[:, None]
         fraction = log_normal(numbers.normals(Stream.RESPIRATION_FRACTION, n_fractions), self.fraction_cv)
-        breath = np.ones((numbers.n_courses, n_fractions, n_instants))
-        if self.breath_cv:
-            breath = log_normal(numbers.normals(Stream.RESPIRATION_BREATH, n_fractions, n_instants), self.breath_cv)
+        return self.delivery_factor * course * fraction
+
+    def _periods_s(self, numbers: RandomNumbers, n_fractions: int) -> np.ndarray:
+        """Length of a cycle (course, fraction) in s."""
         period = self.period_s * log_normal(numbers.normals(Stream.RESPIRATION_PERIOD, n_fractions + 1), self.period_cv)
-        return Breathing(
-            waveform,
-            waveform.at_shares(share),
-            self.delivery_factor * course * fraction,
-            breath,
-            period[:, 1:] * period[:, :1] / self.period_s,
-        )
+        return np.asarray(period[:, 1:] * period[:, :1] / self.period_s)
 
     def not_exact(self) -> tuple[LogSize, ...]:
         """The logarithm of the amplitude over the stated one."""
