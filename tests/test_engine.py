@@ -1,7 +1,9 @@
 """The engine itself, where it is installed: what was recorded, where fields land, and what a slab of water takes away."""
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +14,14 @@ from simulator.case.geometry import Grid, Volume
 from simulator.case.sources import DicomCase
 from simulator.case.treatment_beams import TreatmentBeam
 from simulator.plan.delivered import DeliveredDoses, _Delivery
+from simulator.plan.engine.comparison import compare
 from simulator.plan.engine.engines import engine_of
 from simulator.plan.engine.segments import segments_of
 from simulator.spec import ConfigError
 
 pytest.importorskip("pydosert", reason="the engine is not installed: install the extra engine")
 
+PAGE = (Path(__file__).parents[1] / "docs" / "how-to" / "engine.md").read_text(encoding="utf-8")
 GRID = Grid((-75.0, -75.0, -75.0), (3.0, 3.0, 3.0), (51, 51, 51))
 
 
@@ -89,6 +93,33 @@ def test_a_slab_of_water_takes_away_as_much_as_the_depth(engine):
     behind = dose_of(engine, beam(), Volume(GRID, values))[25, :, 25] * (1000 + GRID.axes_mm[1]) ** 2
     np.testing.assert_allclose(behind[32:41], plain[42:51], rtol=0.01)
     assert behind[36] / plain[36] == pytest.approx(np.exp(-0.0035 * 30), abs=0.04)
+
+
+def test_the_machine_file_of_the_page_is_one_for_6_mv(tmp_path):
+    (text,) = re.findall(r'^```json title="linac-6mv.json"\n(.*?)^```', PAGE, re.MULTILINE | re.DOTALL)
+    (tmp_path / "linac-6mv.json").write_text(text)
+    widths = np.repeat([10.0, 5.0, 10.0], [10, 40, 10])
+    edges = np.cumsum([-200.0, *widths])
+    leaves = np.where(np.abs(edges[1:] + edges[:-1])[None, :, None] < 40, [-20.0, 20.0], 0.0).repeat(2, axis=0)
+    some = replace(beam(), energy_mv=6, leaf_edges_mm=edges, leaves_mm=leaves)
+    own = engine_of("pydosert", str(tmp_path / "linac-6mv.json"))
+    own.check([some])
+    assert own.speeds.gantry_deg_per_s == 6
+    soft, hard = (dose_of(own, some), dose_of(engine_of("pydosert", "elekta_10MV"), beam()))
+    left = [gy[25, 45, 25] / gy[25, 15, 25] for gy in (soft, hard)]
+    assert left[0] < 0.97 * left[1]
+
+
+@pytest.mark.nightly
+def test_a_clinical_arc_agrees_with_its_planning_system(data_folder):
+    """docs/explanation/studies.md: RMS 1.3 %, factor 1.005."""
+    case = load_dicom(DicomCase(dicom=str(data_folder / "alderson_pelvis"), target="PTV", rtdoses=("46671",)))
+    delivery = _Delivery.of(DeliveredDoses.model_validate({"machine": "elekta_10MV"}), case)
+    found = compare(delivery.parts_gy(case.density).sum(axis=0), delivery.wanted.dose_gy)
+    assert len(delivery.groups) == 15
+    assert found.points_percent > 99.9
+    assert found.rms_percent == pytest.approx(1.27, abs=0.03)
+    assert found.factor == pytest.approx(1.005, abs=0.002)
 
 
 def test_a_machine_that_is_not_that_of_the_plan_is_refused(engine, tmp_path):

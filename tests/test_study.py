@@ -177,7 +177,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path, results):
         assert resumed.attrs["result_hash"] == results.attrs["result_hash"]
 
 
-def test_a_block_damaged_after_it_was_finished_has_engine_anew(tmp_path, results):
+def test_a_block_damaged_after_it_was_finished_is_computed_anew(tmp_path, results):
     class Damage(StopAfter):
         def note(self, text):
             pass
