@@ -51,7 +51,9 @@ class DeliveredDoses(OwnPlans):
     engine: EngineName = Field("pydosert", description="what computes the dose; an extra of the distribution")
     machine: str = Field(description="the engine's data of the machine: a preset's name, or a JSON file")
     part_s: Annotated[float, Field(ge=0.5, le=60)] = Field(
-        4.0, description="for interplay the plan is kept in parts; the longest time of a part in s"
+        1.0,
+        description="longest time of a part in s: what is delivered together meets breathing together, so that longer parts "
+        "understate interplay",
     )
     doses: tuple[ImportedPlan, ...] = Field(
         default_factory=lambda: (ImportedPlan.model_validate({"dose": ""}),),
