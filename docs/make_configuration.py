@@ -109,7 +109,7 @@ def section(spec: type[Spec]) -> list[str]:
     for name, field in spec.model_fields.items():
         meaning = (field.description or "").replace("|", "\\|")
         if typing.get_origin(field.annotation) is typing.Literal and len(typing.get_args(field.annotation)) == 1:
-            meaning = "chooses this kind"
+            meaning = meaning or "chooses this kind"
         bounds = "" if specs_in(field.annotation) else shown_bounds(field.annotation, field.metadata)
         lines.append(f"| `{name}` | {shown_type(field.annotation)}{bounds} | {shown_default(field)} | {meaning} |")
     return [*lines, ""]

@@ -30,6 +30,8 @@ HOMES = {
     "pydicom": ("case/dicom",),
     "nrrd": ("case/archive", "case/inventory"),
     "nibabel": ("case/nifti",),
+    "pydosert": ("plan/engine",),
+    "torch": ("plan/engine",),
     "matplotlib": ("plots",),
     "jinja2": ("report",),
     "bokeh": ("report/",),

@@ -219,6 +219,7 @@ def test_splines_do_not_overshoot_at_an_edge_and_are_exact_where_the_dose_is_smo
     edge = Volume(grid, np.where(x < 30, 0.0, 70.0).astype(np.float32))
     assert SplineDose(edge).on_grid(fine).max() > 75
     limited = LimitedSplineDose(edge)
+    np.testing.assert_allclose(limited.scaled(2).on_grid(fine), 2 * limited.on_grid(fine), rtol=1e-6)
     for gy in (limited.on_grid(fine), limited.at(fine.nodes_mm().reshape(-1, 3))):
         assert -1e-4 <= gy.min() <= gy.max() <= 70 + 1e-4
     smooth = Volume(grid, RadialDose((29.3, 28.1, 30.6), 12.0, 3.2, 70.0).on_grid(grid))

@@ -8,6 +8,7 @@ import numpy as np
 
 from simulator.case.geometry import Volume
 from simulator.case.structures import Structure
+from simulator.case.treatment_beams import TreatmentBeam
 from simulator.readable import Readable
 from simulator.spec import CaseError
 
@@ -25,6 +26,7 @@ class PlanFacts:
     target_doses_gy : prescribed doses of its targets, the largest first.
     isocentres_mm : the different ones of its treatment beams.
     target_rois : numbers of the structures that it prescribes to.
+    beams : its photon beams, where they could be read; beams_unread : why they could not.
     """
 
     label: str
@@ -35,6 +37,8 @@ class PlanFacts:
     beam_numbers: tuple[int, ...] = ()
     uid: str = ""
     target_rois: tuple[int, ...] = ()
+    beams: tuple[TreatmentBeam, ...] = field(default=(), compare=False, repr=False)
+    beams_unread: str = field(default="", compare=False, repr=False)
 
     @property
     def fractions(self) -> int | None:

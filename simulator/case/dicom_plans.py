@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from simulator.case.anatomy import PlanFacts
+from simulator.case.dicom_beams import treatment_beams
 from simulator.case.dicom_elements import Elements
 from simulator.case.dicom_files import DicomFile, choose, items, refuse_several
 from simulator.spec import CaseError
@@ -13,7 +14,7 @@ _SAME_POINT_MM = 0.1
 
 
 def plan_facts(plan: DicomFile) -> PlanFacts:
-    """Fraction groups, prescriptions to targets, isocentres and treatment beams.
+    """Fraction groups, prescriptions to targets, isocentres and treatment beams; why these could not be read, if so.
 
     Raises
     ------
@@ -31,6 +32,10 @@ def plan_facts(plan: DicomFile) -> PlanFacts:
     for point in (p for b in beams for p in _isocentres(b)):
         if all(np.abs(point - other).max() > _SAME_POINT_MM for other in isocentres):
             isocentres.append(point)
+    try:
+        delivered, unread = treatment_beams(plan), ""
+    except CaseError as error:
+        delivered, unread = (), str(error)
     return PlanFacts(
         label=plan.label,
         source=plan.name,
@@ -40,6 +45,8 @@ def plan_facts(plan: DicomFile) -> PlanFacts:
         beam_numbers=tuple(b.whole("BeamNumber") for b in beams),
         uid=plan.uid,
         target_rois=tuple(r.whole("ReferencedROINumber") for r in targets if r.get("ReferencedROINumber")),
+        beams=delivered,
+        beams_unread=unread,
     )
 
 

@@ -58,6 +58,8 @@ def assemble_results(assembly: Assembly, executor: Executor | None = None) -> No
     ).assign_attrs(parts=[task.first for task in assembly.tasks if task.strategy == 0])
     if problem.config.plan.is_optimised:
         results["leaves"] = _leaves(problem, store)
+    if problem.config.plan.has_engine:
+        results["engine"] = _engine(problem, store)
     if problem.config.budget is not None:
         labels = budget_strategies(problem.config, results)
         results["budget"] = budget_group(problem, store, executor or SerialExecutor(), labels)
@@ -79,6 +81,13 @@ def _leaves(problem: Problem, store: BlockStore) -> xr.Dataset:
         for filled, plan in zip(arrays[key], plans, strict=True):
             filled[tuple(slice(0, n) for n in plan[key].shape)] = plan[key]
     return group("leaves", arrays, {"strategy": [s.label() for s in problem.strategies]})
+
+
+def _engine(problem: Problem, store: BlockStore) -> xr.Dataset:
+    """How closely the engine agrees with the planning system for each plan."""
+    plans = [load_block(store, plan_name(problem, strategy)) for strategy in range(len(problem.strategies))]
+    arrays = {key: np.array([plan[key] for plan in plans]) for key in ("factor", "points_percent", "rms_percent")}
+    return group("engine", arrays, {"strategy": [s.label() for s in problem.strategies]})
 
 
 def values_of(problem: Problem, store: BlockStore, tasks: Iterable[Task]) -> np.ndarray:

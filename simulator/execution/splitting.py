@@ -60,7 +60,7 @@ def plan_tasks_of(problems: dict[Path, Problem]) -> list[PlanTask]:
     places: dict[Hashable, dict[tuple[Path, str], int]] = {}
     for folder, problem in problems.items():
         for strategy, request in enumerate(problem.requests):
-            if problem.config.plan.is_optimised:
+            if problem.config.plan.keeps_designs:
                 key = _planning_key(problem), request
                 places.setdefault(key, {}).setdefault((folder, plan_name(problem, strategy)), strategy)
     return [PlanTask(tuple(found), next(iter(found.values()))) for found in places.values()]

@@ -74,7 +74,7 @@ def plan_of(problem: Problem, strategy: int, folder: Path) -> Plan:
 def _own_plan(problem: Problem, strategy: int, folder: Path) -> Plan:
     def make() -> dict[PlanRequest, Plan]:
         requests = planned_together(problem, strategy)
-        designs = _designs_of(problem, requests, folder) if problem.config.plan.is_optimised else []
+        designs = _designs_of(problem, requests, folder) if problem.config.plan.keeps_designs else []
         return dict(zip(requests, make_plans(problem, requests, SerialExecutor(), designs), strict=True))
 
     return _plans.get(plans_key(problem, strategy), make)[problem.requests[strategy]]

@@ -230,6 +230,13 @@ class LimitedSplineDose(SplineDose):
         values = np.asarray(volume.values, np.float32)
         self._values = np.pad(values, [(0, 1 if n == 1 else 0) for n in values.shape], mode="edge")
 
+    def scaled(self, factor: float) -> "LimitedSplineDose":
+        """The dose times a factor, with limits that follow it."""
+        other = copy.copy(self)
+        other.__dict__.pop("_limits", None)
+        other._coefficients, other._values = self._coefficients * factor, self._values * np.float32(factor)
+        return other
+
     @cached_property
     def _limits(self) -> tuple[np.ndarray, np.ndarray]:
         return limits_of_cells(self._values)

@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 
 from simulator.case.anatomy import Case, ImportedDose, PlanFacts
+from simulator.case.geometry import Volume
 from simulator.case.structures import Structure
 from simulator.plan.dose import LimitedSplineDose
 from simulator.plan.model import Order, PlanModelKind
@@ -136,24 +137,21 @@ class ImportedPlan(Spec):
         return spared
 
 
-class ImportedDoses(PlanModelKind):
-    """The case's own doses, each for the candidates that it was planned for: nothing is synthesised and nothing rescaled."""
+class OwnPlans(PlanModelKind):
+    """The case's own plans, each for the candidates that it was planned for."""
 
     plans_any_margin: ClassVar[bool] = False
-    limits_of_doses: ClassVar[str] = (
-        "An imported dose holds for the images that it was computed on, all of one frame of reference."
-    )
 
     prv = "a name"
 
-    model: Literal["rtdose"] = "rtdose"
+    model: str
     doses: tuple[ImportedPlan, ...] = Field(
         min_length=1,
         description="which dose of the case is that of which candidates; what names a candidate most closely holds",
     )
 
     @model_validator(mode="after")
-    def _is_for_all_or_for_each(self) -> "ImportedDoses":
+    def _is_for_all_or_for_each(self) -> Self:
         for_all = [entry.dose for entry in self.doses if entry.target is None]
         if for_all and self.treats_each:
             raise ValueError(
@@ -166,7 +164,7 @@ class ImportedDoses(PlanModelKind):
         """Whether each of several targets has a plan of its own."""
         return any(entry.target is not None for entry in self.doses)
 
-    def of(self, strategy: Strategy, expansions: Mapping[str, Expansion]) -> "ImportedDoses":
+    def of(self, strategy: Strategy, expansions: Mapping[str, Expansion]) -> Self:
         """The one dose of a candidate, for each target where plans add up: that which names it by most keys, then by names
         rather than kinds.
 
@@ -210,7 +208,7 @@ class ImportedDoses(PlanModelKind):
 
     def check_all_used(self, by_candidates: Collection[PlanModelKind]) -> None:
         """Refuse doses that are of no candidate."""
-        used = {entry for model in by_candidates if isinstance(model, ImportedDoses) for entry in model.doses}
+        used = {entry for model in by_candidates if isinstance(model, OwnPlans) for entry in model.doses}
         if unused := [entry for entry in self.doses if entry not in used]:
             which = "; ".join(f"{entry.dose!r} ({entry.named()})" for entry in unused)
             raise ConfigError(
@@ -232,13 +230,13 @@ class ImportedDoses(PlanModelKind):
         own = tuple(entry for entry in self.doses if entry.target in (None, target))
         return self.model_copy(update={"doses": own}).used(case)
 
-    def _entry_of(self, target: str) -> ImportedPlan:
+    def entry_of(self, target: str) -> ImportedPlan:
         """The dose that treats a target, for what `of` gives."""
         return next(entry for entry in self.doses if entry.target in (None, target))
 
     def planning_structure(self, target: str) -> str | None:
         """The ITV as drawn, for what `of` gives."""
-        return self._entry_of(target).drawn_for(target, "itv")
+        return self.entry_of(target).drawn_for(target, "itv")
 
     def planning_target(self, case: Case, target: Structure, path_mm: np.ndarray) -> TargetVolume:
         """The ITV as drawn or, where none is named, a target along a path; for what `of` gives."""
@@ -247,7 +245,7 @@ class ImportedDoses(PlanModelKind):
 
     def ptv(self, order: Order) -> TargetVolume:
         """The PTV as drawn or, where none is named, the planning target grown by the margin; for what `of` gives."""
-        entry = self._entry_of(order.case.target)
+        entry = self.entry_of(order.case.target)
         return order.ptv if entry.ptv is None else entry.ptv_in(order.case, order.target, order.expansion)
 
     @property
@@ -258,8 +256,8 @@ class ImportedDoses(PlanModelKind):
     def check(self, orders: Sequence[Order]) -> None:
         """Refuse what cannot be planned; see `plan`."""
         for order in orders:
-            _, ptv = self._dose_and_ptv(order)
-            self._entry_of(order.case.target).spared_in(order.case, ptv)
+            _, ptv = self.dose_and_ptv(order)
+            self.entry_of(order.case.target).spared_in(order.case, ptv)
 
     def plan(self, order: Order) -> Plan:
         """The imported plan of a candidate, for what `of` gives.
@@ -269,9 +267,13 @@ class ImportedDoses(PlanModelKind):
         ConfigError : the name of its dose, plan or PTV fits none or several of the case's.
         CaseError : the dose grid does not cover the PTV.
         """
-        imported, ptv = self._dose_and_ptv(order)
-        dose, grid = LimitedSplineDose(imported.dose_gy), imported.dose_gy.grid
-        spared = self._entry_of(order.case.target).spared_in(order.case, ptv)
+        imported, ptv = self.dose_and_ptv(order)
+        return self.rated(order, imported.dose_gy, ptv)
+
+    def rated(self, order: Order, dose_gy: Volume, ptv: TargetVolume) -> Plan:
+        """A dose as the plan of a candidate, for what `of` gives."""
+        dose, grid = LimitedSplineDose(dose_gy), dose_gy.grid
+        spared = self.entry_of(order.case.target).spared_in(order.case, ptv)
         return Plan(dose, ptv, plan_quality(dose, ptv, order.prescription, grid, spared), grid)
 
     def together(self, plans: Sequence[Plan], orders: Sequence[Order], *, in_turn: bool) -> Plan:
@@ -280,8 +282,9 @@ class ImportedDoses(PlanModelKind):
             return one_for_all(plans)
         return added_up(plans, [order.prescription for order in orders], in_turn=in_turn)
 
-    def _dose_and_ptv(self, order: Order) -> tuple[ImportedDose, TargetVolume]:
-        entry = self._entry_of(order.case.target)
+    def dose_and_ptv(self, order: Order) -> tuple[ImportedDose, TargetVolume]:
+        """The dose of a candidate and its PTV, for what `of` gives; see `plan`."""
+        entry = self.entry_of(order.case.target)
         case, expansion = order.case, order.expansion
         imported, ptv = entry.dose_in(case), self.ptv(order)
         if not imported.dose_gy.grid.contains(ptv.surface_mm).all():
@@ -297,7 +300,8 @@ class ImportedDoses(PlanModelKind):
         return [self._in_words(entry, case, strategies) for entry in self.doses]
 
     def _in_words(self, entry: ImportedPlan, case: Case, strategies: Sequence[Strategy]) -> str:
-        plan = entry.dose_in(case).plan
+        imported = entry.dose_in(case)
+        plan = imported.plan
         of_plan = f" of RTPLAN {plan.source}" if plan else ""
         motions = dict.fromkeys(s.motion.label() for s in strategies)
         values = {
@@ -314,7 +318,18 @@ class ImportedDoses(PlanModelKind):
         treated = [target.name for target in case.targets if entry.target in (None, target.name)]
         ptv = ", ".join(_ptv_in_words(entry, case, target) for target in treated)
         spared = f", its planning-risk volumes are {', '.join(entry.prv)}" if entry.prv else ""
-        return f"Dose {entry.dose!r}{of_plan} is that of {entry.named()}{whatever}; its PTV is {ptv}{spared}"
+        named = entry.dose or imported.label
+        return f"Dose {named!r}{of_plan} is that of {entry.named()}{whatever}; its PTV is {ptv}{spared}"
+
+
+class ImportedDoses(OwnPlans):
+    """The case's own doses, each for the candidates that it was planned for: nothing is synthesised and nothing rescaled."""
+
+    limits_of_doses: ClassVar[str] = (
+        "An imported dose holds for the images that it was computed on, all of one frame of reference."
+    )
+
+    model: Literal["rtdose"] = "rtdose"
 
 
 def _ptv_in_words(entry: ImportedPlan, case: Case, target: str) -> str:
@@ -342,8 +357,8 @@ def _structure(case: Case, key: str, name: str) -> Structure:
 
 
 def _find_dose(case: Case, name: str) -> ImportedDose:
-    """The dose with that label or UID, of that file, or with a UID that ends so."""
-    found = [d for d in case.doses if name in (d.label, d.uid, d.source)]
+    """The dose with that label or UID, of that file, or with a UID that ends so; without a name the only one."""
+    found = [d for d in case.doses if name in (d.label, d.uid, d.source, "")]
     found = found or [d for d in case.doses if d.uid.endswith(name) or d.source.endswith(f"/{name}")]
     if len(found) != 1:
         known = ", ".join(f"{d.label} ({d.uid})" if d.uid else d.label for d in case.doses) or "none"

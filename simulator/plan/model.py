@@ -52,7 +52,7 @@ class PlanModelKind(Spec):
     memory_mb : what its plans need at most in MB, roughly.
     limits_of_doses : what the report says of the limits of its doses.
     plans_any_margin : whether it makes a plan for whatever margin is asked for.
-    is_optimised : whether what `design` finds is made once for a study and kept.
+    is_optimised, has_engine : whether what `design` finds, leaves or an engine's doses, is made once for a study and kept.
     has_parts : whether it knows when which part of its dose is delivered.
     prv : what a planning-risk volume of a strategy is to it: nothing that it knows of, a name of plans, or planned on.
     """
@@ -61,6 +61,7 @@ class PlanModelKind(Spec):
     limits_of_doses: ClassVar[str] = "A synthesised dose is a model of a plan, not a calculation of dose transport."
     plans_any_margin: ClassVar[bool] = True
     is_optimised: ClassVar[bool] = False
+    has_engine: ClassVar[bool] = False
     has_parts: ClassVar[bool] = False
     prv: ClassVar[Literal["unknown", "a name", "planned on"]] = "unknown"
 
@@ -102,6 +103,11 @@ class PlanModelKind(Spec):
         ------
         ConfigError, CaseError : what is wrong with the study or with the patient data.
         """
+
+    @property
+    def keeps_designs(self) -> bool:
+        """Whether what `design` finds is kept."""
+        return self.is_optimised or self.has_engine
 
     @property
     def plan_seconds(self) -> float:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from simulator.case.anatomy import Case
 from simulator.files import digest_of, printable
-from simulator.study_file.loading import is_library_file
+from simulator.study_file.loading import is_library_file, is_machine_file
 from simulator.study_file.schema import StudyConfig
 from simulator.uncertainty.knowledge import KNOWN
 
@@ -25,7 +25,7 @@ def input_states(config: StudyConfig) -> Hashable:
 
 
 def _files_beside_the_case(config: StudyConfig) -> dict[str, Path]:
-    """Breathing record, posteriors of errors and goal libraries of one's own, by key."""
+    """Breathing record, posteriors of errors, goal libraries and machine of one's own, by key."""
     respiration = config.uncertainty.respiration
     traces = {"uncertainty.respiration.trace": respiration.trace} if respiration and respiration.trace else {}
     posteriors = {
@@ -35,7 +35,9 @@ def _files_beside_the_case(config: StudyConfig) -> dict[str, Path]:
         if (known := getattr(source, key, None)) is not None and known.posterior
     }
     libraries = {f"goals.{i}": goal for i, goal in enumerate(config.goals) if is_library_file(goal)}
-    return {key: Path(path) for key, path in (traces | posteriors | libraries).items()}
+    machine = getattr(config.plan, "machine", None)
+    machines = {"plan.machine": machine} if is_machine_file(machine) else {}
+    return {key: Path(path) for key, path in (traces | posteriors | libraries | machines).items()}
 
 
 def digests_of_inputs(config: StudyConfig, case: Case) -> dict[str, str]:

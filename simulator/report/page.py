@@ -16,7 +16,7 @@ from simulator.report.interplay import interplay_tables
 from simulator.report.knowledge import knowledge_table
 from simulator.report.limits import model_limits
 from simulator.report.live import live_parts
-from simulator.report.quality import numerics, plan_quality
+from simulator.report.quality import engine_sentences, numerics, plan_quality
 from simulator.report.sweep import sweep_page
 from simulator.report.targets import targets_table
 from simulator.report.text import on_paper
@@ -57,6 +57,7 @@ def _study(results: xr.DataTree) -> str:
         chosen=chosen,
         figures=figures(results, chosen),
         plans=plan_quality(results),
+        engine=engine_sentences(results),
         courses=course_tables(results, chosen),
         numerics=numerics(results),
         live=live_parts(results),

@@ -32,6 +32,23 @@ def plan_quality(results: xr.DataTree) -> list[dict[str, Any]]:
     return rows
 
 
+def engine_sentences(results: xr.DataTree) -> list[str]:
+    """How closely an engine agrees with the planning system, a sentence for all strategies of which that is alike."""
+    if "engine" not in results.children:
+        return []
+    found = results["engine"].to_dataset()
+    alike: dict[str, list[str]] = {}
+    for i, strategy in enumerate(found["strategy"].values):
+        factor, points, rms = (float(found[key].values[i]) for key in ("factor", "points_percent", "rms_percent"))
+        said = (
+            f"against the planning system's dose {points:.1f} % of the points above a tenth of the highest dose are within 3 % "
+            f"of it / 2 mm, and the RMS difference above half of it is {rms:.1f} %, after a factor of {factor:.3f}"
+        )
+        alike.setdefault(said, []).append(str(strategy))
+    whose = {said: "" if len(alike) == 1 else f" of {', '.join(of)}" for said, of in alike.items()}
+    return [f"Parts of the dose{whose[said]} come from an engine: {said}." for said in alike]
+
+
 def numerics(results: xr.DataTree) -> list[dict[str, Any]]:
     dvh = results["dvh"].to_dataset()
     worst_gy = dvh["interpolation_error_gy"].max("strategy", skipna=True).values

@@ -22,6 +22,7 @@ GROUPS = {
     "plans": "margin, volumes and quality of each plan",
     "targets": "each of several targets: its coverage, PTV and plan quality",
     "leaves": "leaves and weights of optimised arcs",
+    "engine": "how closely the engine that computed a plan's parts agrees with the planning system (`rtplan`)",
     "dose": "maps of planned dose and dose to tissue on a grid about the target",
 }
 

@@ -366,6 +366,15 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "high_mm": Variable(("strategy", "beam", "leaf"), "mm", "end of the leaf pair towards higher u"),
         "weight": Variable(("strategy", "beam"), "", "weight of the aperture, relative to the others of its plan"),
     },
+    "engine": {
+        "factor": Variable(("strategy",), "1", "on the dose that the engine found, so that it agrees best"),
+        "points_percent": Variable(
+            ("strategy",), "percent", "points above a tenth of the highest dose that agree to 3 % of it within 2 mm"
+        ),
+        "rms_percent": Variable(
+            ("strategy",), "percent", "RMS difference above half of the highest dose, in percent of that"
+        ),
+    },
     "dose": {
         "nominal": Variable(_MAP, "Gy", "planned dose"),
         "mean": Variable(_MAP, "Gy", "mean over courses of the dose to the tissue of each voxel"),
@@ -389,18 +398,8 @@ VARIABLES["targets"] |= {
 }
 
 OPTIONAL = (
-    *(
-        "dose",
-        "targets",
-        "knowledge",
-        "budget",
-        "weights",
-        "interplay",
-        "courses",
-        "leaves",
-        "dose/sd",
-        "dose/percentile",
-    ),
+    *("dose", "targets", "knowledge", "budget", "weights", "interplay", "courses", "leaves", "engine"),
+    *("dose/sd", "dose/percentile"),
     *("budget/target_coverage", "budget/target_coverage_without"),
 )
 

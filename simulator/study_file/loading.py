@@ -55,9 +55,11 @@ def map_paths(raw: dict[str, Any], change: Callable[[str], str]) -> None:
         for key in keys:
             place[key] = change(place[key]) if isinstance(place[key], str) else place[key]
 
-    case, uncertainty, goals = raw.get("case"), raw.get("uncertainty"), raw.get("goals")
+    case, plan, uncertainty, goals = (raw.get(key) for key in ("case", "plan", "uncertainty", "goals"))
     if isinstance(case, dict):
         replace(case, *(key for key in ("dicom", "file") if key in case))
+    if isinstance(plan, dict) and is_machine_file(plan.get("machine")):
+        replace(plan, "machine")
     respiration = uncertainty.get("respiration") if isinstance(uncertainty, dict) else None
     if isinstance(respiration, dict) and "trace" in respiration:
         replace(respiration, "trace")
@@ -72,6 +74,11 @@ def map_paths(raw: dict[str, Any], change: Callable[[str], str]) -> None:
 def is_library_file(goal: Any) -> bool:
     """Whether an entry of `goals` is the path of a library of one's own."""
     return isinstance(goal, str) and goal.endswith((".yaml", ".yml"))
+
+
+def is_machine_file(machine: Any) -> bool:
+    """Whether the `machine` of a plan is the path of a file rather than a preset of an engine."""
+    return isinstance(machine, str) and machine.endswith(".json")
 
 
 def _resolve_paths(raw: dict[str, Any], folder: Path) -> None:

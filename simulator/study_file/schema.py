@@ -11,6 +11,7 @@ from simulator.case.sources import ArchiveCase, DicomCase
 from simulator.metrics.biology import Biology
 from simulator.metrics.goals import is_goal, parse_goal
 from simulator.plan.conformal_arc import ConformalArc
+from simulator.plan.delivered import DeliveredDoses
 from simulator.plan.imported import ImportedDoses
 from simulator.plan.inverse_arc import InverseArc
 from simulator.plan.penumbra import Penumbra
@@ -57,7 +58,9 @@ CaseSource = Annotated[
         "`file: CASE` is wanted",
     ),
 ]
-PlanModel = Annotated[ConformalArc | InverseArc | Penumbra | ImportedDoses, Field(discriminator="model")]
+PlanModel = Annotated[
+    ConformalArc | InverseArc | Penumbra | ImportedDoses | DeliveredDoses, Field(discriminator="model")
+]
 
 
 def _readable(text: str) -> str:
