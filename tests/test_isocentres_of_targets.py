@@ -126,6 +126,16 @@ def test_rotation_alone_costs_little_about_own_isocentres_and_much_about_one():
     assert covered["one"][1] < 0.5
 
 
+def test_sources_of_a_course_sum_to_the_whole_about_own_isocentres():
+    """Drift, rotation and match of the first target are those while its own plan is on."""
+    errors = {"setup": {"systematic_mm": 2, "systematic_deg": 1}, "drift": {"brownian_mm_per_sqrt_min": 0.5}}
+    raw = each_study(uncertainty=errors, courses=20)
+    results = simulator.run(StudyConfig.model_validate(raw), workers=1)
+    found = results["courses"].to_dataset()
+    assert float(np.abs(found["error_mm"].sel(source="drift")).max()) > 0.1
+    assert float(np.abs(found["error_mm"].sel(source="rotation")).max()) < 1e-6
+
+
 def test_recipes_know_that_no_arm_is_left():
     raw = each_study(uncertainty={"setup": {"systematic_deg": 1}, "registration": {"systematic_mm": 1}})
     margins = {"margins_mm": [{"recipe": "van-herk"}], "motion": "none", "guidance": "none"}

@@ -3,7 +3,7 @@
 import numpy as np
 
 from simulator.sampling.courses import Courses, Setting
-from simulator.sampling.delivery import Delivery, beam_times_min
+from simulator.sampling.delivery import Delivery
 from simulator.strategy import Strategy
 
 BREATHING, ROTATION, CORRECTION = "breathing", "rotation", "correction"
@@ -38,9 +38,8 @@ def errors_by_source(
     errors = setting.targets[target].named_sources()
     for name, source in (errors | setting.uncertainty.named_sources()).items():
         shifts = [source.patient_mm(courses.draws, n), _of_course(source.unseen_mm(courses.draws), shape)]
-        if name == "drift" and courses.drift is not None:
-            time_min = np.broadcast_to(beam_times_min(strategy, setting), delivery.weight.shape)
-            shifts.append(over_beam(courses.drift.at(time_min), delivery.weight))
+        if name == "drift" and delivery.drift_mm is not None:
+            shifts.append(over_beam(delivery.drift_mm, delivery.weight))
         patient = sum(shifts, np.zeros(shape))
         inner = [
             errors[name].within_mm(own, n, target).get(target, np.zeros(3)),

@@ -27,6 +27,7 @@ class Delivery:
     rotation : (course, fraction, 3, 3), rotation matrix minus identity; None without rotations.
     internal_mm : by structure, (course, fraction, instant, 3), what it moves in addition.
     scaling : by structure, (course, fraction, instant), linear size minus 1.
+    drift_mm : (course, fraction, instant, 3), the part of it that is drift since the first image; None without drift.
     slow : structures that move by slow drift and filling alone within a fraction, of which a few instants stand for all of
         them; "" stands for bone.
     others : what follows in every fraction about further isocentres, each with an equal share of the time.
@@ -40,6 +41,7 @@ class Delivery:
     rotation: np.ndarray | None
     internal_mm: dict[str, np.ndarray]
     scaling: dict[str, np.ndarray]
+    drift_mm: np.ndarray | None = None
     slow: frozenset[str] = frozenset()
     others: tuple["Delivery", ...] = ()
     in_time: "Delivery | None" = None
@@ -110,6 +112,7 @@ class Delivery:
             rotation,
             all_joined(self.internal_mm, other.internal_mm),
             all_joined(self.scaling, other.scaling),
+            None if self.drift_mm is None or other.drift_mm is None else joined(self.drift_mm, other.drift_mm),
             self.slow & other.slow,
         )
 
@@ -225,7 +228,9 @@ def _deliver(courses: Courses, strategy: Strategy, setting: Setting, moments: _M
         fast |= {name for name, organ in courses.organs.items() if organ.steps is not None}
         slow = frozenset({"", *courses.within_mm, *courses.organs} - fast)
     rotation = _with_unseen(rotation, courses.unseen_deg, setting.n_fractions)
-    return Delivery(setting, bone, managed.weight / setting.n_fractions, rotation, internal, scaling, slow)
+    weight = managed.weight / setting.n_fractions
+    drift_mm = drifted[:, :, moments.beam] if courses.drift else None
+    return Delivery(setting, bone, weight, rotation, internal, scaling, drift_mm, slow)
 
 
 def _within_patient(
