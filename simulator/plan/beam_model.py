@@ -49,9 +49,9 @@ _PRIMARY_PIXEL_MM: Final = 0.5
 _SCATTER_PIXEL_MM: Final = 2.5
 FAN_STEP_MM: Final = (4.0, 4.0, 2.5)
 _SCATTER_STRIDE: Final = 3
+_BORDER: Final = 5 * _SCATTER_STRIDE
 _LUNG_STRIDE: Final = 2
 _SLAB_PLANES: Final = 8
-_BORDER_MM: Final = 45.0
 _PRIMARY_TAIL_SD: Final = 4.0
 _SCATTER_TAIL_SD: Final = 3.0
 
@@ -82,12 +82,11 @@ class Medium:
     rays: tuple[Rays, ...]
 
     def within(self, lower_mm: np.ndarray, upper_mm: np.ndarray) -> "Medium":
-        """The same around a box (x, y, z) alone: 45 mm more, so that splines of doses feel no end within it."""
+        """The same around a box (x, y, z) alone: five nodes of scatter more, so that splines feel no end within it."""
         lower, upper = (self.grid.index_zyx(np.asarray(mm)[None])[0] for mm in (lower_mm, upper_mm))
-        border = _BORDER_MM / np.array(self.grid.spacing_mm[::-1])
         last = np.array(self.grid.shape) - 2
-        first = np.clip(np.floor((lower - border) / _SCATTER_STRIDE).astype(int) * _SCATTER_STRIDE, 0, last)
-        end = np.clip(np.ceil(upper + border).astype(int) + 1, first + 2, self.grid.shape)
+        first = np.clip(np.floor((lower - _BORDER) / _SCATTER_STRIDE).astype(int) * _SCATTER_STRIDE, 0, last)
+        end = np.clip(np.ceil(upper + _BORDER).astype(int) + 1, first + 2, self.grid.shape)
         box = tuple(slice(a, b) for a, b in zip(first, end, strict=True))
         nz, ny, nx = (end - first).tolist()
         x, y, z = self.grid.points_mm(first[None].astype(float))[0].tolist()
