@@ -113,6 +113,7 @@ def test_the_report_says_it_in_a_sentence_and_a_small_table(results):
     assert "linear interpolation between the 3 mm nodes of the dose grid would make" in said["sentence"]
     assert "recomputed at 8 displacements" in said["fit"]
     assert "In 2 whole courses, recomputed at every fraction, GTV D98% ≥ 95% changed by at most " in said["fit"]
+    assert " %, and the fit missed that by at most " in said["fit"]
     assert "its error of transport does not show" in said["fit"]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from simulator.conventions import percent
+from simulator.metrics.goals import parse_goal
 from simulator.plots.style import readable
 
 _CERTAIN, _NOTHING = 0.005, 0.0005
@@ -18,12 +19,12 @@ def model_error(results: xr.DataTree) -> dict[str, Any] | None:
         return None
     found = results["model_error"].to_dataset()
     goals = [str(goal) for goal in found["goal"].values]
-    rows = [_row(found, results, i) for i in range(len(goals)) if not _is_plain(found, i)]
+    rows = [_row(found, i) for i in range(len(goals)) if not _is_plain(found, i)]
     first = next((i for i, goal in enumerate(goals) if goal in str(results["decision"].attrs["wanted"])), 0)
     return {
         "strategy": str(found["of_strategy"].item()),
         "sentence": _sentence(found, first),
-        "fit": _fit(found, results, first),
+        "fit": _fit(found, first),
         "approximations": [str(a) for a in found["approximation"].values],
         "rows": rows,
         "n_plain": len(goals) - len(rows),
@@ -38,9 +39,9 @@ def _is_plain(found: xr.Dataset, i: int) -> bool:
     return min(p, 1 - p) < _CERTAIN and bool((ends < _NOTHING).all())
 
 
-def _row(found: xr.Dataset, results: xr.DataTree, i: int) -> dict[str, Any]:
+def _row(found: xr.Dataset, i: int) -> dict[str, Any]:
     one = found.isel(goal=i)
-    unit = _unit(results, str(one["goal"].item()))
+    unit = _unit(str(one["goal"].item()))
     cells = []
     for k, change in enumerate(one["change"].values):
         low, high, value = (float(one[key].values[k]) for key in ("change_low", "change_high", "value_change"))
@@ -75,7 +76,7 @@ def _sentence(found: xr.Dataset, i: int) -> str:
     )
 
 
-def _fit(found: xr.Dataset, results: xr.DataTree, i: int) -> str:
+def _fit(found: xr.Dataset, i: int) -> str:
     """How the static cloud was judged."""
     one, attrs = found.isel(goal=i), found.attrs
     if "n_controls" not in attrs:
@@ -85,7 +86,7 @@ def _fit(found: xr.Dataset, results: xr.DataTree, i: int) -> str:
             "have displacements of their own."
         )
     unit, n, goal = (
-        _unit(results, str(one["goal"].item())),
+        _unit(str(one["goal"].item())),
         int(attrs["n_recomputed"]),
         readable(str(one["goal"].item())),
     )
@@ -105,9 +106,8 @@ def _fit(found: xr.Dataset, results: xr.DataTree, i: int) -> str:
     )
 
 
-def _unit(results: xr.DataTree, goal: str) -> str:
-    goals = results["goals"].to_dataset()
-    return _UNITS.get(str(goals["unit"].sel(goal=goal).item()), "") if goal in goals["goal"].values else ""
+def _unit(goal: str) -> str:
+    return _UNITS.get(parse_goal(goal).unit, "")
 
 
 def _points(change: float) -> str:
