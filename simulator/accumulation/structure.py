@@ -14,6 +14,7 @@ from functools import partial
 
 import numpy as np
 
+from simulator.accumulation.changed import ChangedPoints, Describe
 from simulator.accumulation.lattice import LatticePoints
 from simulator.accumulation.parts import MetInParts, SummedPoints, points_of_parts
 from simulator.accumulation.points import PointDoses, RadialPoints, RestingPoints, ScatteredPoints
@@ -164,6 +165,25 @@ class StructureDoses:
         for some in (part for motion in motions for _, part in motion.in_parts()):
             most_spread(self.accumulate(some), c.node, c.around, c.part, c.shape, spread_gy)
         self.cell_reach_gy = np.minimum(self.cell_reach_gy, _SAFETY * spread_gy)
+
+    @property
+    def every_point_mm(self) -> np.ndarray:
+        """Nodes and surface points, float64 (n, 3)."""
+        return self.points_mm if self._surface_mm is None else np.concatenate([self.points_mm, self._surface_mm])
+
+    def changed(self, coefficients: np.ndarray, describe: Describe) -> "StructureDoses":
+        """The same cells where doses change with the displacement.
+
+        Parameters
+        ----------
+        coefficients : of every point, float32 (feature, n) in Gy. describe : see `simulator.accumulation.changed`.
+        """
+        other = copy.copy(self)
+        of_parts = np.split(coefficients, np.cumsum([part.n_points for part in self.parts]), axis=1)
+        other.parts = [ChangedPoints(part, own, describe) for part, own in zip(self.parts, of_parts, strict=False)]
+        if self._surface is not None:
+            other._surface = ChangedPoints(self._surface, of_parts[-1], describe)
+        return other
 
     def planned(self, offset_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """The planned dose itself where the structure is displaced by an offset (3,) and nothing else moves.

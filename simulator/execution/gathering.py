@@ -13,6 +13,7 @@ from simulator.answers.budget import budget_group, budget_strategies
 from simulator.answers.courses import courses_group
 from simulator.answers.interplay import interplay_group, screened_strategies
 from simulator.answers.margin_causes import explain_margins
+from simulator.answers.model_error import model_error_group
 from simulator.execution.checkpoint import BLOCKS, RESULTS, BlockStore
 from simulator.execution.problems import problem_in
 from simulator.execution.splitting import Task, plan_name
@@ -67,6 +68,11 @@ def assemble_results(assembly: Assembly, executor: Executor | None = None) -> No
         results["interplay"] = interplay_group(
             problem, values, screened_strategies(problem, results), lambda i: plan_of(problem, i, assembly.folder)
         )
+    if problem.config.simulate.model_error:
+        decision = results["decision"].attrs
+        place = [s.label() for s in problem.strategies].index(decision["recommended"] or decision["nearest_miss"])
+        plan = plan_of(problem, place, assembly.folder)
+        results["model_error"] = model_error_group(problem, place, values[place], plan, executor or SerialExecutor())
     write_summary(results, assembly.folder / "summary.csv")
     write_results(results, assembly.folder / RESULTS)
 

@@ -6,7 +6,9 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from simulator.case.anatomy import Case, ImportedDose, PlanFacts
-from simulator.case.structures import Structure
+from simulator.case.geometry import Grid, Volume
+from simulator.case.structures import Structure, sample_structure
+from simulator.plan.dose import LimitedSplineDose, TrilinearDose
 from simulator.plan.prescription import Prescription
 from simulator.spec import ConfigError
 
@@ -16,6 +18,7 @@ _USUAL_MEAN = (0.8, 1.7)
 _POSSIBLE_MEAN = (0.02, 10.0)
 _FAR_MM = 150.0
 _MOST_GY = 1000.0
+_OPEN_PERCENT, _FEW_POINTS, _BORDER_NODES = 2.5, 1000, 8
 
 
 def contradictions(facts: PlanFacts, prescription: Prescription, key: str = "prescription") -> list[str]:
@@ -68,7 +71,7 @@ def check_agreement(
                 f"dose {dose.label!r} is not of one RTPLAN of the folder: its prescription, fractions and isocentre are not "
                 "compared; name it with plan under plan.doses"
             )
-        notes += _notes_on_dose(target, dose, prescription, key)
+        notes += [*_notes_on_dose(target, dose, prescription, key), *_notes_on_grid(target, dose, prescription)]
     return notes
 
 
@@ -92,6 +95,35 @@ def _notes_on_dose(target: Structure, dose: ImportedDose, prescription: Prescrip
             f"{isodose:.0f} % of the highest dose of {dose.label!r}, {highest_gy:.4g} Gy; imported doses are not rescaled"
         ]
     return []
+
+
+def _notes_on_grid(target: Structure, dose: ImportedDose, prescription: Prescription) -> list[str]:
+    """That the grid is too coarse for a target, where it leaves open how the dose runs between its nodes."""
+    volume, points = _around(target, dose.dose_gy), sample_structure(target, max_points=_FEW_POINTS).points_mm
+    spline = LimitedSplineDose(volume)
+    between_gy = np.abs(TrilinearDose(spline, volume.grid).at(points) - spline.at(points))
+    percent = 100 * float(np.percentile(between_gy, 95)) / prescription.dose_gy
+    if percent <= _OPEN_PERCENT:
+        return []
+    step = " x ".join(f"{s:g}" for s in dict.fromkeys(volume.grid.spacing_mm))
+    return [
+        f"dose {dose.label!r}: its grid of {step} mm is coarse for {target.name} ({target.volume_cc:.2g} cc): between nodes, "
+        f"linear and spline interpolation differ by up to {percent:.1f} % of the prescription, and neither is known to be "
+        "right; export it on a finer grid (TG-101: 2 mm or less), or see with simulate.model_error what it does to the answer"
+    ]
+
+
+def _around(target: Structure, dose: Volume) -> Volume:
+    """The part of a dose around a target."""
+    grid, border = dose.grid, _BORDER_NODES * np.array(dose.grid.spacing_mm)
+    lower, upper = target.region.bounds_mm
+    ends = grid.index_zyx(np.array([lower - border, upper + border]))
+    first = np.clip(np.floor(ends[0]).astype(int), 0, np.array(grid.shape) - 1)
+    last = np.clip(np.ceil(ends[1]).astype(int), first, np.array(grid.shape) - 1)
+    box = tuple(slice(a, b + 1) for a, b in zip(first, last, strict=True))
+    x, y, z = (float(v) for v in grid.points_mm(first))
+    values = dose.values[box]
+    return Volume(Grid((x, y, z), grid.spacing_mm, values.shape), values)
 
 
 def _mean_in_gy(target: Structure, dose: ImportedDose) -> float:

@@ -233,7 +233,11 @@ class ArcPlan(Plan):
         """Sectors of the arcs."""
         return self.delivery.parts(density, beam_on_s, box_mm)
 
+    def dose_on(self, density: Volume) -> SplineDose:
+        """See `Plan`."""
+        return self.delivery.dose(density)
+
     def scaled(self, factor: float) -> "ArcPlan":
-        """The plan with its dose times a factor."""
-        delivery = replace(self.delivery, scale=self.delivery.scale * factor)
-        return replace(self, dose=self.dose.scaled(factor), delivery=delivery)
+        """See `Plan`."""
+        again = replace(self.delivery, scale=self.delivery.scale * factor)
+        return self if factor == 1 else replace(self, dose=self.dose.scaled(factor), delivery=again)

@@ -275,3 +275,32 @@ def _cubic_basis(index: np.ndarray, n_coefficients: int) -> tuple[int, np.ndarra
     taps = np.where(taps > last, 2 * last - taps, taps)
     start = int(taps.min())
     return start, taps - start, weights.astype(np.float32)
+
+
+class TrilinearDose(PlannedDose):
+    """A dose that is linear along each axis between the nodes of a grid, as many systems take it between the nodes of theirs.
+
+    Points outside the grid take the value on the nearest face.
+    """
+
+    def __init__(self, dose: PlannedDose, grid: Grid) -> None:
+        self._dose, self._grid = dose, grid
+
+    @property
+    def parts(self) -> tuple[DosePart, ...]:
+        """Those of the dose, each linear."""
+        if len(self._dose.parts) == 1:
+            return super().parts
+        return tuple(replace(part, dose=TrilinearDose(part.dose, self._grid)) for part in self._dose.parts)
+
+    @cached_property
+    def _values(self) -> np.ndarray:
+        return self._dose.on_grid(self._grid).astype(np.float64)
+
+    def on_grid(self, grid: Grid) -> np.ndarray:
+        """Dose float32 (z, y, x) in Gy at the nodes of a grid."""
+        return self.at(grid.nodes_mm().reshape(-1, 3)).reshape(grid.shape).astype(np.float32)
+
+    def at(self, points_mm: np.ndarray) -> np.ndarray:
+        """Dose float64 (n,) in Gy at points (n, 3)."""
+        return map_coordinates(self._values, self._grid.index_zyx(points_mm).T, order=1, mode="nearest")

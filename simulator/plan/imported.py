@@ -9,6 +9,7 @@ import numpy as np
 from simulator.case.anatomy import Case, ImportedDose, PlanFacts
 from simulator.case.geometry import Volume
 from simulator.case.structures import Structure
+from simulator.plan.along_beams import PlanAlongBeams, directions_of
 from simulator.plan.dose import LimitedSplineDose
 from simulator.plan.model import Order, PlanModelKind
 from simulator.plan.quality import Plan, plan_quality
@@ -268,7 +269,12 @@ class OwnPlans(PlanModelKind):
         CaseError : the dose grid does not cover the PTV.
         """
         imported, ptv = self.dose_and_ptv(order)
-        return self.rated(order, imported.dose_gy, ptv)
+        plan = self.rated(order, imported.dose_gy, ptv)
+        if imported.plan is None or not imported.plan.beams:
+            return plan
+        return PlanAlongBeams(
+            **plan.__dict__, density=order.case.density, directions=directions_of(imported.plan.beams)
+        )
 
     def rated(self, order: Order, dose_gy: Volume, ptv: TargetVolume) -> Plan:
         """A dose as the plan of a candidate, for what `of` gives."""

@@ -1,7 +1,7 @@
 """Plan quality: conformity, fall-off and coverage of a planned dose, rated against RTOG 0813/0915."""
 
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -133,9 +133,15 @@ class Plan:
         """
         return self.dose.parts
 
-    def scaled(self, factor: float) -> "Plan":
-        """The plan with its dose times a factor; plan quality is that before."""
-        return replace(self, dose=self.dose.scaled(factor))
+    def dose_on(self, density: Volume) -> PlannedDose | None:
+        """The dose if the same beams met another density (relative to water), such as that of a patient who has moved, in the
+        frame of the beam; None where nobody can compute it. A plan that knows its beams says more.
+        """
+        return None
+
+    def scaled(self, factor: float) -> Self:
+        """The plan at another dose; what plan quality says stays that before."""
+        return self if factor == 1 else replace(self, dose=self.dose.scaled(factor))
 
 
 def plan_quality(

@@ -46,9 +46,15 @@ class PlansInSequence(Plan):
             began += share
         return tuple(found)
 
+    def dose_on(self, density: Volume) -> SumOfDoses | None:
+        """The sum of theirs."""
+        doses = [dose for plan in self.alone if (dose := plan.dose_on(density)) is not None]
+        return SumOfDoses(tuple(doses)) if len(doses) == len(self.alone) else None
+
     def scaled(self, factor: float) -> "PlansInSequence":
-        """The plan with its dose times a factor."""
-        return replace(self, dose=self.dose.scaled(factor), alone=tuple(plan.scaled(factor) for plan in self.alone))
+        """See `Plan`."""
+        alone = tuple(plan.scaled(factor) for plan in self.alone)
+        return self if factor == 1 else replace(self, dose=self.dose.scaled(factor), alone=alone)
 
 
 def plans_together(

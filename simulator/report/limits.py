@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 _ALWAYS = (
-    "Static dose cloud: the planned dose stays in space and does not change with the anatomy that moves through it.",
+    "Static dose cloud: the planned dose stays in space and does not change with the anatomy that moves through it; "
+    "`simulate: {model_error: true}` measures what that costs a study.",
     "Structures shift, turn about the isocentre and grow about their centre; they do not deform otherwise. Sources of "
     "error that the study does not list are zero.",
     "Every fraction samples the same breathing waveform; its amplitude, period and baseline may vary.",

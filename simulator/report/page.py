@@ -16,6 +16,7 @@ from simulator.report.interplay import interplay_tables
 from simulator.report.knowledge import knowledge_table
 from simulator.report.limits import model_limits
 from simulator.report.live import live_parts
+from simulator.report.model_error import model_error
 from simulator.report.quality import engine_sentences, numerics, plan_quality
 from simulator.report.sweep import sweep_page
 from simulator.report.targets import targets_table
@@ -51,6 +52,7 @@ def _study(results: xr.DataTree) -> str:
         weights=weights_table(results),
         budgets=budget_tables(results),
         interplay=interplay_tables(results),
+        model_error=model_error(results),
         goals=goal_list(results),
         table=goal_table(results),
         responses=responses(results),

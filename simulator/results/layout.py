@@ -3,7 +3,7 @@
 from simulator.spec import SimulatorError
 
 # Major: something was renamed, removed or changed its meaning. Minor: something was added.
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 
 GROUPS = {
     "metrics": "every metric of every simulated course, and of the planned dose",
@@ -17,6 +17,7 @@ GROUPS = {
     "knowledge": "what it does to the answers that errors are known only so well (`known`)",
     "budget": "which source of error the variance of each metric is due to (`budget`)",
     "interplay": "what the meeting of breathing and delivery does to the nearest structures (`simulate.interplay: screen`)",
+    "model_error": "how much of each probability rests on approximations (`simulate.model_error`)",
     "courses": "courses looked at: where the target went, and what it cost",
     "dvh": "dose-volume histograms: bands over courses, and of the planned dose",
     "plans": "margin, volumes and quality of each plan",
@@ -46,6 +47,7 @@ DIMENSIONS = {
     "recipe": "published margin recipe",
     "cause": "why the required margin differs from a recipe's",
     "scale": "factor on the study's prescription",
+    "approximation": "static dose cloud, dose grid, cells and lattice, instants",
     "source": "source of error, by its key of `uncertainty`",
     "unknown": "part of the errors that is known only so well",
     "harm": "what `decision.weights` counts",

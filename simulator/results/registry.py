@@ -26,6 +26,7 @@ _SSM = ("strategy", "source", "metric")
 _SJ, _SIDES = ("strategy", "joint"), ("series", "direction")
 _MPAIR, _JPAIR = ("metric", "strategy", "other"), ("joint", "strategy", "other")
 _ST = ("strategy", "target")
+_AG = ("approximation", "goal")
 _SGS, _SX = ("strategy", "goal", "scale"), ("strategy", "scale")
 _MAP = ("strategy", "z", "y", "x")
 
@@ -271,6 +272,34 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "bound_low": Variable(_SG, "1", "lower end of the 95 % interval of bound (Wilson)"),
         "bound_high": Variable(_SG, "1", "upper end of the 95 % interval of bound (Wilson)"),
     },
+    "model_error": {
+        "of_strategy": Variable((), "", "strategy that it is about: the recommended one, or the nearest miss"),
+        "probability": Variable(("goal",), "1", "probability of the goal as simulated, over all courses"),
+        "change": Variable(
+            _AG,
+            "1",
+            "change of the probability without the approximation, on the same courses; of the dose grid: linear between nodes, "
+            "not splines; 0 where a bound alone is known",
+        ),
+        "change_low": Variable(_AG, "1", "lower end of its paired 95 % interval, or of the bound"),
+        "change_high": Variable(_AG, "1", "upper end of its paired 95 % interval, or of the bound"),
+        "value_change": Variable(_AG, "", "mean change of the metric over courses, in the unit of the goal"),
+        "together_low": Variable(("goal",), "1", "sum of all changes, what is not known at its lower ends"),
+        "together_high": Variable(("goal",), "1", "the same at its upper ends"),
+        "nominal_grid_change": Variable(
+            ("goal",),
+            "",
+            "change of the metric of the planned dose where it is linear between nodes, in the unit of the goal",
+        ),
+        "grid_mm": Variable((), "mm", "largest spacing of the dose grid"),
+        "fit_error": Variable(
+            ("goal",), "", "largest error of the fitted change of dose in whole courses recomputed at every fraction"
+        ),
+        "fit_error_probability": Variable(("goal",), "1", "error of the probability by that, on these courses"),
+        "recomputed_change": Variable(
+            ("goal",), "", "largest change of the metric in these courses by recomputing them, in the unit of the goal"
+        ),
+    },
     "courses": {
         "course": Variable(_SP, "1", "number of the course that lies at a percentile of the metric looked at"),
         "value": Variable(_SP, "", "metric looked at, of that course, in its unit"),
@@ -398,7 +427,7 @@ VARIABLES["targets"] |= {
 }
 
 OPTIONAL = (
-    *("dose", "targets", "knowledge", "budget", "weights", "interplay", "courses", "leaves", "engine"),
+    *("dose", "targets", "knowledge", "budget", "weights", "interplay", "model_error", "courses", "leaves", "engine"),
     *("dose/sd", "dose/percentile"),
     *("budget/target_coverage", "budget/target_coverage_without"),
 )

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from simulator.population.bands import DOSE_BINS, VOLUME_LEVELS, count_levels
 from simulator.problem.problem import Problem
-from simulator.sampling.delivery import Delivery
+from simulator.sampling.tissue_motion import TissueMotion
 from simulator.simulation.courses import deliver_courses
 from simulator.simulation.tissue import Measured, Tissue
 from simulator.strategy import Strategy
@@ -48,8 +49,16 @@ def simulate_courses(
     return measure_delivery(delivery, tissues, draws)
 
 
+class Delivered(Protocol):
+    """Courses as they were delivered."""
+
+    def motion(self, structure: str) -> TissueMotion:
+        """Displacement of a structure relative to the beam."""
+        ...
+
+
 def measure_delivery(
-    delivery: Delivery, tissues: Mapping[str, Tissue], draws: RandomNumbers, tally: Tally | None = None
+    delivery: Delivered, tissues: Mapping[str, Tissue], draws: RandomNumbers, tally: Tally | None = None
 ) -> np.ndarray:
     """Metrics float32 (course, metric) of what was delivered, which is counted too if asked."""
     columns = []

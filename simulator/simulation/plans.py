@@ -37,7 +37,7 @@ def make_plans(
             plan = of_targets[0]
             if len(of_targets) > 1:
                 plan = model.together(of_targets, ordered, in_turn=bool(problem.setting.isocentres))
-            plans[request] = _scaled(plan, model.scale)
+            plans[request] = plan.scaled(model.scale)
     return [plans[r] for r in requests]
 
 
@@ -70,7 +70,3 @@ def _of_target(design: Design, number: int) -> Design:
     if number == 0:
         return {name: array for name, array in design.items() if "/" not in name}
     return {name.partition("/")[2]: array for name, array in design.items() if name.startswith(f"{number}/")}
-
-
-def _scaled(plan: Plan, factor: float) -> Plan:
-    return plan if factor == 1 else plan.scaled(factor)

@@ -1,4 +1,4 @@
-"""What of a delivery is simulated beyond a dose that arrives all at once."""
+"""What is simulated beyond a dose that arrives all at once and stays where it is."""
 
 from typing import Annotated, Literal
 
@@ -6,7 +6,7 @@ from simulator.spec import Field, Spec
 
 
 class Simulate(Spec):
-    """Interplay: breathing meets the part of the plan that is being delivered."""
+    """Interplay, where breathing meets the part of the plan that is being delivered, and what rests on approximations."""
 
     interplay: bool | Literal["screen"] = Field(
         False,
@@ -21,4 +21,14 @@ class Simulate(Spec):
     )
     pairs: Annotated[int, Field(ge=10, le=2000)] = Field(
         40, description="courses of the screen, each simulated both ways"
+    )
+    model_error: bool = Field(
+        False,
+        description="how much of each goal's probability rests on approximations (static dose cloud, dose grid, cells, "
+        "instants), for the recommended strategy or the nearest miss; some minutes",
+    )
+    recomputed_courses: Annotated[int, Field(ge=0, le=200)] = Field(
+        20,
+        description="with model_error: courses whose plan is recomputed at every fraction, to see how well the change of dose "
+        "is fitted",
     )
