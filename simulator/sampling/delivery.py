@@ -7,7 +7,7 @@ import numpy as np
 
 from simulator.sampling.correcting import corrected, corrections_during_beam, guidance_noise
 from simulator.sampling.courses import Courses, Setting
-from simulator.sampling.seen import apart_mm, managed_breathing, moved_since, rotation_left, rotation_matrices, seen_mm
+from simulator.sampling.seen import managed_breathing, moved_since, rotation_left, rotation_matrices, targets_seen_mm
 from simulator.sampling.tissue_motion import TissueMotion
 from simulator.strategy import Strategy
 from simulator.strategy.motion import Managed
@@ -206,8 +206,9 @@ def _deliver(courses: Courses, strategy: Strategy, setting: Setting, moments: _M
         courses, drift = replace(courses, patient_mm=courses.patient_mm + before), drift - before[:, :, None]
     lead_since = drift + courses.after_imaging_mm[setting.lead][:, :, None]
 
-    seen = seen_mm(courses, strategy, setting, guidance.matches_target, managed, rotation)
-    apart = apart_mm(courses, strategy, setting, rotation)
+    seen, apart = courses.patient_mm, None
+    if guidance.matches_target:
+        seen, apart = targets_seen_mm(courses, strategy, setting, managed, rotation)
     seen_since = drift + moved_since(courses, guidance, setting) if guidance.matches_target else drift
     correction = corrected(seen, guidance, setting, replace(guidance_noise(courses.draws, setting, 0), apart_mm=apart))
     again = corrections_during_beam(strategy, setting, courses.draws, timeline, seen - correction, seen_since, apart)

@@ -12,30 +12,36 @@ from simulator.strategy.motion import Managed, MotionNoise
 from simulator.uncertainty.source import RandomNumbers
 
 
-def seen_mm(
-    courses: Courses,
-    strategy: Strategy,
-    setting: Setting,
-    on_target: bool,
-    managed: Managed | None = None,
-    rotation: np.ndarray | None = None,
-) -> np.ndarray:
-    """What bone or the target is off its planned place in an image before the beam, (course, fraction, 3) in mm.
+def seen_mm(courses: Courses, strategy: Strategy, setting: Setting, on_target: bool) -> np.ndarray:
+    """What bone or the target is off its planned place in an image before the beam, (course, fraction, 3) in mm."""
+    if not on_target:
+        return courses.patient_mm
+    managed = managed_breathing(courses, strategy, setting)
+    return targets_seen_mm(courses, strategy, setting, managed, rotation_left(courses, strategy.guidance, setting))[0]
+
+
+def targets_seen_mm(
+    courses: Courses, strategy: Strategy, setting: Setting, managed: Managed, rotation: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """What the matched targets are off their planned place in an image before the beam.
 
     Parameters
     ----------
-    managed, rotation : as the strategy leaves breathing and rotations, where they are known already.
+    managed, rotation : as the strategy leaves breathing, of the leading target, and rotations.
+
+    Returns
+    -------
+    Their weighted mean (course, fraction, 3) in mm; and what each is off beside it, (target, course, fraction, 3), None where
+    one target is matched.
     """
-    if not on_target:
-        return courses.patient_mm
-    managed = managed or managed_breathing(courses, strategy, setting)
-    rotation = rotation_left(courses, strategy.guidance, setting) if rotation is None else rotation
-    seen = _target_seen_mm(courses, strategy, setting, setting.lead, managed, rotation)
-    weights = _match_weights(strategy.guidance, setting)
-    if [*weights] == [setting.lead]:
-        return seen
-    each = _each_seen_mm(courses, strategy, setting, rotation)
-    return np.asarray(sum(weight * each[name] for name, weight in weights.items()))
+    weights, each = _match_weights(strategy.guidance, setting), {}
+    for name in weights:
+        own = managed if name == setting.lead else managed_breathing(courses, strategy, setting, name)
+        each[name] = _target_seen_mm(courses, strategy, setting, name, own, rotation)
+    if len(each) == 1:
+        return next(iter(each.values())), None
+    whole = np.asarray(sum(weight * each[name] for name, weight in weights.items()))
+    return whole, np.stack([seen - whole for seen in each.values()])
 
 
 def _match_weights(guidance: Guidance, setting: Setting) -> dict[str, float]:
@@ -53,28 +59,6 @@ def _target_seen_mm(
     if rotation is not None:
         seen = seen + rotation @ (setting.centre_mm[target] - setting.isocentre_mm)
     return seen
-
-
-def _each_seen_mm(
-    courses: Courses, strategy: Strategy, setting: Setting, rotation: np.ndarray | None
-) -> dict[str, np.ndarray]:
-    """By target that a match is a compromise of, what it is off its planned place when imaged."""
-    return {
-        name: _target_seen_mm(
-            courses, strategy, setting, name, managed_breathing(courses, strategy, setting, name), rotation
-        )
-        for name in _match_weights(strategy.guidance, setting)
-    }
-
-
-def apart_mm(courses: Courses, strategy: Strategy, setting: Setting, rotation: np.ndarray | None) -> np.ndarray | None:
-    """What each target of a compromise is off beside the whole, (target, course, fraction, 3); None without one."""
-    weights = _match_weights(strategy.guidance, setting)
-    if len(weights) == 1:
-        return None
-    each = _each_seen_mm(courses, strategy, setting, rotation)
-    whole = sum(weight * each[name] for name, weight in weights.items())
-    return np.stack([seen - whole for seen in each.values()])
 
 
 def moved_since(courses: Courses, guidance: Guidance, setting: Setting) -> np.ndarray:

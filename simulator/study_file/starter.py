@@ -141,6 +141,7 @@ goals:
   # - "{site.organ} D1cc <= 28 Gy"     # goals on organs, with your own limits
   # - {biological}  # biological doses, with the alpha/beta in Gy: BED(10):, EQD2(3):
 
+# simulate: {{interplay: screen, model_error: true}}   # what the limits of the model are worth in this study; minutes
 courses: 2000
 seed: 1
 """
