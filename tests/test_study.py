@@ -113,10 +113,12 @@ def test_results_folder_holds_the_contract(tmp_path):
     study = small_study(budget={"courses": 50}, maps={"courses": 20})
     run_study(study, tmp_path)
     tree = xr.open_datatree(tmp_path / "results.nc", engine="h5netcdf")
-    absent = {"leaves", "weights", "knowledge", "targets"}  # optimised plans, weights, doubts, several targets
+    # optimised plans, weights, doubts, several targets, delivery in time, approximations, engines
+    absent = {"leaves", "weights", "knowledge", "targets", "interplay", "model_error", "engine"}
     assert not absent & set(tree.children)
     for name, table in VARIABLES.items():
-        for key, variable in table.items() if name not in absent else ():
+        found = [key for key in table if not key.startswith("target_coverage")]
+        for key, variable in ((key, table[key]) for key in found if name not in absent):
             assert tree[name][key].dims == variable.dims
             assert tree[name][key].attrs["units"] == variable.unit
     for attribute in ("simulator_version", "config", "seed", "n_courses", "result_hash"):
