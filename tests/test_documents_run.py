@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import matplotlib as mpl
 import pytest
@@ -26,7 +27,8 @@ QUICK = ("init", "inspect", "examples")
 
 def blocks(path: Path) -> list[tuple[str, str]]:
     """Language and text of each fenced block, in order."""
-    return re.findall(r"^ *```(sh|python)\n(.*?)^ *```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^ *```(sh|python)\n(.*?)^ *```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [(language, dedent(text)) for language, text in found]
 
 
 def write_shown_files(path: Path, folder: Path) -> None:
