@@ -214,3 +214,10 @@ def test_no_cell_is_a_formula(text, place, tmp_path):
 @pytest.mark.parametrize("number", ["-0.5", "+3", "-1e-05", "95", -0.5, 3, "Dmax", ""])
 def test_numbers_and_plain_text_stay(number):
     assert inert(number) == number
+
+
+@pytest.mark.parametrize("words", [("init",), ("schema",), ("examples", "sphere_truth"), ("examples", "shift_log")])
+def test_a_file_in_a_folder_that_is_not_there_makes_it(words, place, tmp_path):
+    wanted = tmp_path / "new" / "folder" / "file"
+    done = simulator(*words, "--out", wanted, cwd=place)
+    assert (done.returncode, wanted.is_file()) == (0, True)

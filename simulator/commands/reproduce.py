@@ -103,4 +103,5 @@ def write_page(done: Sequence[Reproduced], path: Path) -> None:
         "",
         _NOT_HERE,
     ]
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, "\n".join(lines) + "\n")

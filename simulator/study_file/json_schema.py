@@ -51,6 +51,7 @@ def write_schema(path: Path) -> None:
     text = schema_text()
     if not (path.is_file() and f'"title": "{_TITLE}"' in path.read_text(encoding="utf-8", errors="replace")):
         refuse_existing(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
 

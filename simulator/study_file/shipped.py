@@ -65,6 +65,7 @@ def copy_example(name: str, out: Path | None = None) -> Path:
     source = example(name)
     path = out or Path(source.name)
     refuse_existing(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     if source.suffix == ".yaml":
         write_schema(path.with_name(FILE))
     shutil.copyfile(source, path)
