@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from simulator.plots.style import readable
@@ -14,7 +15,7 @@ def interplay_tables(results: xr.DataTree) -> list[dict[str, Any]]:
     screen, goals = results["interplay"].to_dataset(), results["goals"].to_dataset()
     units = results["metrics"].to_dataset()["unit"]
     tables = []
-    for strategy, n_parts in zip(screen["strategy"].values, _listed(screen.attrs["n_parts"]), strict=True):
+    for strategy, n_parts in zip(screen["strategy"].values, np.atleast_1d(screen.attrs["n_parts"]), strict=True):
         own = screen.sel(strategy=strategy)
         rows = []
         for goal in own["goal"].values[(-own["bound"].values).argsort(kind="stable")]:
@@ -49,8 +50,3 @@ def interplay_tables(results: xr.DataTree) -> list[dict[str, Any]]:
 
 def _signed(value: xr.DataArray) -> str:
     return f"{round(float(value), 2) + 0.0:+.2f}"
-
-
-def _listed(value: Any) -> list[int]:
-    """An attribute of one number or several."""
-    return [int(v) for v in getattr(value, "tolist", lambda: value)()] if hasattr(value, "__len__") else [int(value)]

@@ -277,12 +277,5 @@ def setting_in_time(setting: Setting, strategy: Strategy, apart_s: float) -> Set
     """The setting with instants of a strategy's beam that follow each other in time, at most so far apart."""
     n_instants = int(np.ceil(strategy_timeline(strategy, setting).beam_s / apart_s - 1e-9))
     finer = replace(setting, n_instants=max(1, n_instants))
-    return replace(finer, moment_s=60 * beam_times_min(strategy, finer))
-
-
-def beam_times_min(strategy: Strategy, setting: Setting) -> np.ndarray:
-    """Times (fraction, instant) of the beam in minutes since the image, those that lie behind as they were delivered."""
-    times = np.tile(strategy_timeline(strategy, setting).time_min, (setting.n_fractions, 1))
-    if setting.treated is not None:
-        times[: setting.treated.n_fractions] = strategy_timeline(setting.treated.strategy, setting).time_min
-    return times
+    times_min = np.tile(strategy_timeline(strategy, finer).time_min, (finer.n_fractions, 1))
+    return replace(finer, moment_s=60 * times_min)
