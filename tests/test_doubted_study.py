@@ -10,8 +10,9 @@ import xarray as xr
 import simulator
 from simulator.answers.goals import goals_group
 from simulator.answers.groups import answer_groups
-from simulator.answers.knowledge import Interval
-from simulator.answers.knowledge_group import courses_wanted, knowledge_of
+from simulator.answers.knowledge import Knowledge
+from simulator.answers.knowledge_group import knowledge_of
+from simulator.execution.stopping import first_run
 from simulator.execution.study import run_study
 from simulator.problem.preparation import prepare
 from simulator.report.knowledge import knowledge_sentences
@@ -101,9 +102,27 @@ def test_required_margins_over_what_errors_may_be(results):
 
 def test_as_many_courses_are_wanted_as_say_it():
     """Also where they just do; where they do not, a few more than in proportion."""
-    known, unknown = np.array([0.5]), np.array([np.nan])
-    assert courses_wanted(Interval(known, known, known, 410.0), 1500) == 1500
-    assert courses_wanted(Interval(unknown, unknown, known, 300.0), 1500) == 2100
+    knowledge = Knowledge.of(prepare(study({"patients": 15}, (4,))))
+    assert knowledge.courses_wanted(2000) == 2000
+    wanted = knowledge.courses_wanted(300)
+    assert wanted == np.ceil(300 * 420 / np.quantile(knowledge.effective(300)[:1024], 0.05))
+    assert 700 < wanted < 1500
+
+
+def test_courses_that_weights_lack_are_simulated():
+    """As many more as tell it, up to twice those asked for with one uncertain error, four times with several."""
+    one, both = {"systematic_mm": 2, "known": {"patients": 15}}, {"systematic_mm": 2, "random_mm": 2}
+    both["known"] = {"patients": 15, "fractions": 75}
+
+    def simulated(courses, setup, **changes):
+        return first_run(prepare(study(None, (4,), courses, uncertainty={"setup": setup}, **changes)))
+
+    assert 600 < (enough := simulated(600, one)) <= 1200
+    assert simulated(enough, one) == enough
+    assert simulated(300, one) == 300  # they would be more than twice as many
+    assert 300 < simulated(300, both) <= 1200
+    assert simulated(1024, both, sampling="sobol") == 1024
+    assert simulated(600, {"systematic_mm": 2}) == 600
 
 
 def test_too_few_courses_are_said_and_verdicts_stand_by_the_simulation_alone():
@@ -119,9 +138,12 @@ def test_too_few_courses_are_said_and_verdicts_stand_by_the_simulation_alone():
 
 
 def test_a_run_writes_tables_and_a_page(tmp_path):
-    run_study(study({"patients": 60}, (4,), 500), tmp_path / "doubted")
+    run_study(study({"patients": 60}, (4,), 300), tmp_path / "doubted")
     with simulator.open_results(tmp_path / "doubted") as tree:
         results = tree.load()
+    n_courses = results.attrs["n_courses"]
+    assert 400 < n_courses == results["knowledge/courses_wanted"].item() < 600
+    assert f"{n_courses} (300 asked for; so many tell" in results.attrs["words"]
     with (tmp_path / "doubted" / "summary.csv").open(newline="", encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
     assert list(row)[-3:] == ["plug_in", "knowledge_low", "knowledge_high"]
@@ -134,6 +156,15 @@ def test_a_run_writes_tables_and_a_page(tmp_path):
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert 'id="knowledge-table"' in page
     assert any("known from 60 patients" in words for words in json.loads(results.attrs["words"]))
+
+
+def test_a_study_that_is_precise_goes_on_until_it_tells_what_is_not_known():
+    """± 25 % needs 59 courses or so; what the errors may be 400 effective ones."""
+    results = simulator.run(
+        study({"patients": 60}, (4,), 20000, precision=0.25, numerics={"instants": 1, "block_courses": 50})
+    )
+    assert 400 < results.attrs["n_courses"] == results["knowledge/courses_wanted"].item() < 700
+    assert simulator.run(study(None, (4,), 20000, precision=0.25), courses=20000).attrs["n_courses"] < 400
 
 
 @pytest.mark.nightly

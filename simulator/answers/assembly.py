@@ -129,7 +129,7 @@ def assemble(
         frame_digest=problem.case.frame_digest,
         inputs=json.dumps(problem.inputs),
         target=target.name,
-        words=study_in_words(problem),
+        words=study_in_words(problem, values.shape[1]),
         observed="" if problem.setting.treated is None else problem.setting.treated.remark(problem.setting.n_fractions),
         interplay=_interplay(problem),
         limits_of_doses=config.plan.limits_of_doses,

@@ -27,6 +27,7 @@ from simulator.uncertainty.source import RandomNumbers
 
 _N_POSSIBLE = 1024  # a power of two, for Sobol' points
 _N_MORE = 16384
+_TO_SPARE = 1.05
 _MOST_VALUES = 20_000_000
 _MOST_SCATTER = 5.0
 _ENDS = (0.025, 0.975)
@@ -136,10 +137,7 @@ class Knowledge:
         part : alone is unknown, the rest being as likely as it is; all by default.
         """
         columns, at_once = met.reshape(-1, met.shape[-1]).T, max(1, _MOST_VALUES // met.shape[-1])
-        effective, pieces = [self.effective(len(columns), part)], [(part,) if part else self._wholes]
-        if part is None and not is_enough(effective[0][:_N_POSSIBLE]):
-            pieces = [(one,) for one in self.parts]
-            effective = [self.effective(len(columns), one) for one in self.parts]
+        pieces, effective = self._pieces(len(columns), part)
         found = []
         for first in range(0, max(columns.shape[1], 1), at_once):
             some = columns[:, first : first + at_once]
@@ -148,8 +146,24 @@ class Knowledge:
         low, high, plug_in = (np.concatenate(ends).reshape(met.shape[:-1]) for ends in zip(*found, strict=True))
         known = 1.0 if all(is_enough(one[:_N_POSSIBLE]) for one in effective) else np.nan
         stated = 1.0 if all(one[_N_POSSIBLE] >= LEAST_EFFECTIVE for one in effective) else np.nan
-        fewest = min(float(np.quantile(one[:_N_POSSIBLE], TOO_FEW)) for one in effective)
-        return Interval(known * low, known * high, stated * plug_in, fewest)
+        return Interval(known * low, known * high, stated * plug_in, _fewest(effective))
+
+    def courses_wanted(self, n_courses: int) -> int:
+        """With how many courses intervals are known, as far as some of them tell: these themselves, or a little more than
+        would just do."""
+        _, effective = self._pieces(n_courses, None)
+        if all(is_enough(one[:_N_POSSIBLE]) for one in effective):
+            return n_courses
+        return int(np.ceil(n_courses * max(LEAST_EFFECTIVE * _TO_SPARE / _fewest(effective), 1.0)))
+
+    def _pieces(self, n_courses: int, part: Unknown | None) -> tuple[list[tuple[Unknown, ...]], list[np.ndarray]]:
+        """What is unknown at once, and effective courses (draw + 1,) of each: all of it, or its parts one by one."""
+        if part is not None:
+            return [(part,)], [self.effective(n_courses, part)]
+        at_once = self.effective(n_courses)
+        if is_enough(at_once[:_N_POSSIBLE]):
+            return [self._wholes], [at_once]
+        return [(one,) for one in self.parts], [self.effective(n_courses, one) for one in self.parts]
 
     def _weights(self, parts: tuple[Unknown, ...], draws: Draw, first: int, n: int) -> np.ndarray:
         numbers = draws(first, n)
@@ -177,6 +191,11 @@ class Knowledge:
                 days = (fraction - fraction.mean(axis=1, keepdims=True))[..., random] / shifts.random[random]
                 found.append(np.minimum(days.std(axis=(1, 2)), _MOST_SCATTER)[:, None])
         return np.concatenate(found, axis=1)
+
+
+def _fewest(effective: list[np.ndarray]) -> float:
+    """Courses of equal weight that all but 5 % of the possible errors have."""
+    return min(float(np.quantile(one[:_N_POSSIBLE], TOO_FEW)) for one in effective)
 
 
 def _possible(shifts: Shifts) -> Possible:

@@ -5,17 +5,15 @@ import xarray as xr
 
 from simulator.answers.goals import asked_of
 from simulator.answers.joint import COVERAGE, JOINT, all_met, joint_met
-from simulator.answers.knowledge import Interval, Knowledge, Unknown
+from simulator.answers.knowledge import Knowledge, Unknown
 from simulator.answers.margins import margins_of_courses
 from simulator.population.required_margin import along_chain
-from simulator.population.reweighting import LEAST_EFFECTIVE
 from simulator.population.verdicts import NOT_KNOWN, holds
 from simulator.problem.problem import Problem
 from simulator.results.registry import DIRECTIONS, group
 
 _ENDS = ("plug_in", "low", "high")
 _PLACES = 61
-_TO_SPARE = 1.05
 
 
 def knowledge_of(problem: Problem, values: np.ndarray, labels: list[str]) -> xr.Dataset | None:
@@ -47,7 +45,7 @@ def knowledge_of(problem: Problem, values: np.ndarray, labels: list[str]) -> xr.
             "known_from": np.array([_known_from(part) for part in knowledge.parts]),
             "record_size": np.array([_size_of_record(part) for part in knowledge.parts]),
             "effective_courses": np.array(found.effective),
-            "courses_wanted": np.array(courses_wanted(found, n_courses)),
+            "courses_wanted": np.array(float(knowledge.courses_wanted(n_courses))),
         },
         {
             "strategy": labels,
@@ -57,13 +55,6 @@ def knowledge_of(problem: Problem, values: np.ndarray, labels: list[str]) -> xr.
             "direction": list(DIRECTIONS),
         },
     )
-
-
-def courses_wanted(found: Interval, n_courses: int) -> float:
-    """With how many courses an interval is known; a little more than would just do, but no more where it is known already."""
-    if np.isfinite(found.low).any():
-        return float(n_courses)
-    return float(np.ceil(n_courses * max(LEAST_EFFECTIVE * _TO_SPARE / found.effective, 1.0)))
 
 
 def contains(low: np.ndarray, high: np.ndarray, wanted: np.ndarray) -> np.ndarray:

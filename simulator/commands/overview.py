@@ -12,8 +12,9 @@ from simulator.accumulation.structure import SMALLEST_CELL_POINTS
 from simulator.commands.terminal import text_table
 from simulator.conventions import percent
 from simulator.execution.splitting import tasks_of
+from simulator.execution.stopping import most_courses
 from simulator.problem.problem import Problem
-from simulator.problem.words import biology_in_words, observed_in_words, plans_in_words
+from simulator.problem.words import biology_in_words, courses_in_words, observed_in_words, plans_in_words
 from simulator.report.verdicts import first_sentence
 from simulator.results.registry import JOINT_SHOWN
 from simulator.results.views import joint_probability, lost_targets, observed_remark, sweep_axes, sweep_points
@@ -32,16 +33,18 @@ def study_tables(config: StudyConfig, problems: list[Problem]) -> list[Table]:
     ----------
     problems : the points of the sweep, or the study itself; details are those of the first.
     """
-    tables = _problem_tables(problems[0])
-    seconds = sum(_simulation_seconds(p) for p in problems) + _plan_seconds(problems)
+    courses = [most_courses(problem) for problem in problems]
+    tables = _problem_tables(problems[0], courses[0])
+    seconds = sum(n * _seconds_a_course(p) for p, n in zip(problems, courses, strict=True)) + _plan_seconds(problems)
+    megabytes = max(_megabytes(p, n) for p, n in zip(problems, courses, strict=True))
     folders = [Path(str(i)) for i in range(len(problems))]
-    runs = {folder: (0, problem.config.courses) for folder, problem in zip(folders, problems, strict=True)}
+    runs = {folder: (0, n) for folder, n in zip(folders, courses, strict=True)}
     tasks = tasks_of(dict(zip(folders, problems, strict=True)), runs)
     work = [
         *((f"sweep over {axis.name}", "; ".join(_shown(label) for label in axis.labels)) for axis in config.axes()),
         ("points", str(len(problems))),
         ("tasks", f"{len(tasks)}, of at most {max(task.n_courses for task in tasks)} courses"),
-        ("estimate", f"about {_rounded(seconds)} on two processors, {max(map(_megabytes, problems)):.0f} MB of memory"),
+        ("estimate", f"about {_rounded(seconds)} on two processors, {megabytes:.0f} MB of memory"),
     ]
     return [*tables, text_table("Work", ("what", "value"), work)]
 
@@ -60,7 +63,7 @@ def _rounded(seconds: float) -> str:
     )
 
 
-def _problem_tables(problem: Problem) -> list[Table]:
+def _problem_tables(problem: Problem, n_courses: int) -> list[Table]:
     config = problem.config
     targets = ", ".join(f"{target.name} ({target.structure.volume_cc:.2f} cc)" for target in problem.targets)
     study = [
@@ -75,7 +78,7 @@ def _problem_tables(problem: Problem) -> list[Table]:
         *(("biology", sentence) for sentence in biology_in_words(problem)),
         ("strategies", str(len(problem.strategies))),
         ("goals", str(len(problem.goals))),
-        ("courses per strategy", f"at most {config.courses}" if config.precision else str(config.courses)),
+        ("courses per strategy", f"at most {n_courses}" if config.precision else courses_in_words(config, n_courses)),
         ("seed", str(config.seed)),
     ]
     if problem.skipped_goals:
@@ -103,8 +106,8 @@ def _margin(margin_mm: tuple[float, ...]) -> str:
     return "/".join(f"{a:g}" if a == b else f"{a:g}+{b:g}" for a, b in pairs)
 
 
-def _simulation_seconds(problem: Problem) -> float:
-    """Rough time of all courses, without plans, from the displacements of a few of them; measured on two processors."""
+def _seconds_a_course(problem: Problem) -> float:
+    """Rough time of a course of all strategies, without plans, from displacements of a few; measured on two processors."""
     draws = course_draws(problem, 0, COURSES_COMPARED)
     of_roles: dict[str, float] = {}
     total = 0.0
@@ -114,7 +117,7 @@ def _simulation_seconds(problem: Problem) -> float:
             delivery = deliver_courses(problem, strategy, draws)
             of_roles[roles] = sum(_course_seconds(problem, s.name, delivery) for s in problem.structures)
         total += of_roles[roles]
-    return total * problem.config.courses
+    return total
 
 
 def _course_seconds(problem: Problem, structure: str, delivery: Delivery) -> float:
@@ -143,10 +146,9 @@ def _plan_seconds(problems: list[Problem]) -> float:
     return sum(plans.values()) / (os.cpu_count() or 1) + _STUDY_SECONDS * len(problems)
 
 
-def _megabytes(problem: Problem) -> float:
-    config = problem.config
-    metrics = config.courses * len(problem.strategies) * len(problem.metric_labels) * 4 / 1e6
-    return 450 + config.plan.memory_mb + problem.n_points * 32 * 4 * 2 / 1e6 + metrics
+def _megabytes(problem: Problem, n_courses: int) -> float:
+    metrics = n_courses * len(problem.strategies) * len(problem.metric_labels) * 4 / 1e6
+    return 450 + problem.config.plan.memory_mb + problem.n_points * 32 * 4 * 2 / 1e6 + metrics
 
 
 def answer_table(results: xr.DataTree) -> Table:

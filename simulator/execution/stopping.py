@@ -1,15 +1,55 @@
-"""How many courses are simulated next, for a study that asks for a precision."""
+"""How many courses are simulated: as many as asked, until probabilities are precise, or until they tell what is not known."""
 
 from pathlib import Path
 
 import numpy as np
 
+from simulator.answers.knowledge import Knowledge
 from simulator.execution.checkpoint import BLOCKS, BlockStore
 from simulator.execution.gathering import values_of
 from simulator.execution.splitting import Task
 from simulator.population.intervals import FixedWidthRule
 from simulator.problem.problem import Problem
 from simulator.study_file.schema import StudyConfig
+
+_MOST_PER_PART, _MOST_PARTS = 2, 2
+
+
+def first_run(problem: Problem) -> int:
+    """Courses to simulate first."""
+    rule = stopping_rule(problem.config)
+    return rule.first_look if rule else most_courses(problem)
+
+
+def most_courses(problem: Problem) -> int:
+    """Courses that are simulated at most."""
+    config = problem.config
+    return config.courses if config.precision is not None else courses_that_tell(problem, config.courses)
+
+
+def courses_that_tell(problem: Problem, n_courses: int) -> int:
+    """Courses, at least those given, that also tell what the doubt about the errors does to probabilities.
+
+    As many as given where Sobol' nets cannot grow, where the courses of a precise study would be more than its most, or those
+    of another one more than twice (one uncertain error) or four times (several) as many.
+    """
+    knowledge, config = Knowledge.of(problem), problem.config
+    if knowledge is None or config.sampling == "sobol":
+        return n_courses
+    several = min(len(knowledge.parts), _MOST_PARTS)
+    wanted, most = n_courses, config.courses * (_MOST_PER_PART**several if config.precision is None else 1)
+    while wanted <= most:
+        found = knowledge.courses_wanted(wanted)
+        if found == wanted:
+            return wanted
+        wanted = found
+    return n_courses
+
+
+def notes_on_courses(problem: Problem) -> list[str]:
+    """Whether more courses are simulated than were asked for, and why."""
+    asked, n = problem.config.courses, most_courses(problem)
+    return [f"{n} courses are simulated, not {asked}: so many tell what the doubt about the errors does"] * (n > asked)
 
 
 def next_run(
@@ -24,8 +64,8 @@ def next_run(
     if rule is None:
         return None
     values = values_of(problem, BlockStore(folder / BLOCKS), finished[folder])
-    following = rule.next_look(_count_met(problem, values), n_courses)
-    return None if following is None else (n_courses, following)
+    following = rule.next_look(_count_met(problem, values), n_courses) or courses_that_tell(problem, n_courses)
+    return (n_courses, following) if following > n_courses else None
 
 
 def stopping_rule(config: StudyConfig) -> FixedWidthRule | None:

@@ -23,7 +23,7 @@ from simulator.execution.gathering import Assembly, assemble_results
 from simulator.execution.listening import Progress, Silent
 from simulator.execution.problems import identity_of, problems_of
 from simulator.execution.splitting import Task, plan_tasks_of, tasks_of
-from simulator.execution.stopping import next_run, stopping_rule
+from simulator.execution.stopping import first_run, next_run, notes_on_courses, stopping_rule
 from simulator.execution.tasks import optimise_plan, simulate
 from simulator.execution.watching import task_log, watched
 from simulator.files import mark_own, require_own
@@ -141,10 +141,7 @@ def _simulate(
     """Simulate until every study has the courses that it asks for; the tasks of each."""
     _optimise(problems, executor, progress)
     rules = {folder: stopping_rule(problem.config) for folder, problem in problems.items()}
-    runs = {
-        folder: (0, rule.first_look if (rule := rules[folder]) else problem.config.courses)
-        for folder, problem in problems.items()
-    }
+    runs = {folder: (0, first_run(problem)) for folder, problem in problems.items()}
     finished: dict[Path, list[Task]] = {folder: [] for folder in problems}
     while runs:
         tasks = tasks_of(problems, runs)
@@ -185,7 +182,7 @@ def _combine_points(config: StudyConfig, out: Path, folders: list[Path]) -> None
 
 def notes_of(problems: Sequence[Problem]) -> list[str]:
     """What the user should know before the study, or the points of its sweep, run."""
-    notes = list(dict.fromkeys(note for problem in problems for note in problem.notes))
+    notes = list(dict.fromkeys(note for problem in problems for note in [*problem.notes, *notes_on_courses(problem)]))
     alike = twins(problems[0])
     if alike:
         names = " and ".join(repr(name) for name in alike[0])

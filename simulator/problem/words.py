@@ -13,22 +13,30 @@ from simulator.study_file.schema import StudyConfig
 _LQ_SUPPORTED_GY, _LQ_ACCEPTABLE_GY = 10, 18
 
 
-def _courses_in_words(config: StudyConfig) -> str:
-    """How many courses, and drawn how."""
+def courses_in_words(config: StudyConfig, n_courses: int) -> str:
+    """How many courses, and drawn how.
+
+    Parameters
+    ----------
+    n_courses : that are simulated, more than were asked for where the doubt about the errors needs more.
+    """
     if config.precision is not None:
         return f"Up to {config.courses}, until every probability is known to ± {100 * config.precision:g} %,"
-    return f"{config.courses}" + (" (16 scrambled Sobol' nets)" if config.sampling == "sobol" else "")
+    if n_courses > config.courses:
+        return f"{n_courses} ({config.courses} asked for; so many tell what the doubt about the errors does)"
+    return f"{n_courses}" + (" (16 scrambled Sobol' nets)" if config.sampling == "sobol" else "")
 
 
-def study_in_words(problem: Problem) -> str:
+def study_in_words(problem: Problem, n_courses: int) -> str:
     """Paragraphs that say what is simulated, as a JSON list."""
     config = problem.config
     rx = config.prescription
     motions = dict.fromkeys(s.motion.describe() for s in problem.strategies)
     guidances = dict.fromkeys(s.guidance.describe() for s in problem.strategies)
     margins = dict.fromkeys(s.margin.label() for s in problem.strategies)
+    courses = courses_in_words(config, n_courses)
     paragraphs = [
-        f"{_courses_in_words(config)} whole treatment courses of {rx.dose_gy:g} Gy in {rx.fractions} fractions, prescribed to "
+        f"{courses} whole treatment courses of {rx.dose_gy:g} Gy in {rx.fractions} fractions, prescribed to "
         f"the {rx.isodose_percent:g} % isodose, are simulated for every strategy ({len(problem.strategies)}); every "
         f"strategy meets the same virtual patients (seed {config.seed}).",
         subject_in_words(config),
