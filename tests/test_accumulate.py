@@ -181,7 +181,11 @@ def test_gather_kernel_equals_numpy(alike):
     shift, linear = rng.normal(0, 2, (2, 6, 3)), np.repeat(rng.normal(0, 0.1, (2, len(alike), 3, 3)), alike, axis=1)
     weight = rng.dirichlet(np.ones(6), 2)
     total = np.empty((2, 20), np.float32)
-    accumulate_gather(quads_of(dose), dose.shape, node, arm, shift, linear, weight, total)
+    quads, every = quads_of(dose), np.empty((0, 20), bool)
+    accumulate_gather(quads, dose.shape, node, arm, shift, linear, weight, every, total)
+    counted, of_some = rng.random((2, 20)) < 0.4, np.empty((2, 20), np.float32)
+    accumulate_gather(quads, dose.shape, node, arm, shift, linear, weight, counted, of_some)
+    np.testing.assert_array_equal(of_some, np.where(counted, total, 0))
     for c in range(2):
         place = [node + shift[c, k] + (arm @ linear[c, k].T if alike else 0) for k in range(6)]
         inside = [np.clip(p, 0, np.array(dose.shape) - 1)[:, ::-1] for p in place]

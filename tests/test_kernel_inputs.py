@@ -113,7 +113,7 @@ def tiles(shift, weight, n_points=10):
     total = np.empty((len(shift), n_points), np.float32)
     accumulate.accumulate_tiles(
         dose, (4, 4, 16), np.int64(1), start, place, np.empty(0, np.int64), np.array([0, len(start)]), np.zeros((1, 3)),
-        np.array([2, 1, 0]), 1.0, shift, np.empty((len(shift), 0, 3, 3)), weight, np.empty((0, n_points)), total,
+        np.array([2, 1, 0]), 1.0, shift, np.empty((len(shift), 0, 3, 3)), weight, np.empty((0, n_points), bool), total,
     )  # fmt: skip
     return total
 
@@ -150,11 +150,12 @@ def test_a_look_up_anywhere_takes_the_nearest_face(shape, value):
         linear = np.zeros((2, 0, 3, 3))
         weight = np.full((2, k), 1 / max(k, 1))
         places = np.full((n_points, 3), value)
-        accumulate.accumulate_gather(quads, shape, places, places, shifts(value, k), linear, weight, total)
+        every = np.empty((0, n_points), bool)
+        accumulate.accumulate_gather(quads, shape, places, places, shifts(value, k), linear, weight, every, total)
         if abs(value) < 10:
             np.testing.assert_allclose(total, 7.0 if k else 0.0, rtol=1e-6)
     with pytest.raises(ValueError, match="another shape"):
-        accumulate.accumulate_gather(quads, (9, 9, 9), places, places, shifts(0.0), linear, weight, total)
+        accumulate.accumulate_gather(quads, (9, 9, 9), places, places, shifts(0.0), linear, weight, every, total)
     with pytest.raises(ValueError, match="no lattice"):
         accumulate.quads_of(np.zeros((0, 2, 2), np.float32))
 
@@ -294,8 +295,9 @@ def test_the_plain_twins_are_the_vector_instructions(seed):
     total = np.empty((1, 1), np.float32)
     shift, weight = visit.reshape(1, 4, 4)[..., :3].astype(float), visit.reshape(1, 4, 4)[..., 3].astype(float)
     accumulate.accumulate_gather(
-        quads, dose.shape, node[None, :3].astype(float), np.zeros((1, 3)), shift, np.zeros((1, 0, 3, 3)), weight, total
-    )
+        quads, dose.shape, node[None, :3].astype(float), np.zeros((1, 3)), shift, np.zeros((1, 0, 3, 3)), weight,
+        np.empty((0, 1), bool), total,
+    )  # fmt: skip
     assert plain.sum_trilinear(quads, step, farthest, node, visit, 0, 2) == pytest.approx(
         total[0, 0], rel=2e-4, abs=1e-3
     )

@@ -22,10 +22,10 @@ class ChangedPoints:
         self.n_points = points.n_points
         self._points, self._coefficients, self._describe = points, coefficients, describe
 
-    def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
+    def accumulate(self, motion: TissueMotion, counted: np.ndarray | None = None) -> np.ndarray:
         """See `PointDoses`."""
         change_gy = self._describe(motion).astype(np.float32) @ self._coefficients
-        return np.maximum(self._points.accumulate(motion, volume_cc) + change_gy, 0)
+        return np.maximum(self._points.accumulate(motion, counted) + change_gy, 0)
 
 
 def of_weight(motion: TissueMotion) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from simulator.accumulation.dose_lattice import reach_of_cells_gy, refined_dose, worst_error_gy
+from simulator.accumulation.points import counted_or_all
 from simulator.accumulation.reach import Reach
 from simulator.accumulation.tiles import Tiles
 from simulator.case.cells import Patch
@@ -71,15 +72,14 @@ class LatticePoints:
         points._dose = self._split(refined_dose(dose, self.grid, self._unblur))
         return points
 
-    def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
+    def accumulate(self, motion: TissueMotion, counted: np.ndarray | None = None) -> np.ndarray:
         """See `PointDoses`."""
         total = np.empty((len(motion.shift_mm), self.n_points), np.float32)
         linear = np.empty((len(total), 0, 3, 3)) if motion.linear is None else motion.linear
-        volume = np.empty((0, self.n_points)) if volume_cc is None else volume_cc
         accumulate_tiles(
             self._dose, self._shape, self._stride, self._start, self._tiles.place, self._tiles.order,
             self._tiles.cell_tile, self._cell_mm - motion.centre_mm, self._axes, self.step_mm,
-            motion.shift_mm, linear, motion.weight, volume, total,
+            motion.shift_mm, linear, motion.weight, counted_or_all(counted, self.n_points), total,
         )  # fmt: skip
         return total
 
@@ -165,10 +165,12 @@ class MeanDose:
         self._quads, self._shape, self._step_mm = quads_of(values), values.shape, step_mm
         self._origin = -first_zyx[None].astype(float)
 
-    def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
+    def accumulate(self, motion: TissueMotion, counted: np.ndarray | None = None) -> np.ndarray:
         """See `PointDoses`."""
         total = np.empty((len(motion.shift_mm), 1), np.float32)
         shift = np.ascontiguousarray(motion.shift_mm[..., ::-1] / self._step_mm)
         linear, arm = np.empty((len(shift), 0, 3, 3)), np.zeros((1, 3))
-        accumulate_gather(self._quads, self._shape, self._origin, arm, shift, linear, motion.weight, total)
+        accumulate_gather(
+            self._quads, self._shape, self._origin, arm, shift, linear, motion.weight, counted_or_all(None, 1), total
+        )
         return total

@@ -30,13 +30,13 @@ class SummedPoints:
         self.interpolation_error_gy = sum(points.interpolation_error_gy for points in of_parts)
         self.cell_reach_gy = np.sum([points.cell_reach_gy for points in of_parts], axis=0)
 
-    def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
+    def accumulate(self, motion: TissueMotion, counted: np.ndarray | None = None) -> np.ndarray:
         """See `PointDoses`."""
         total = np.zeros((len(motion.shift_mm), self.n_points), np.float32)
         for part, points in self._parts:
             met = part.meets(motion)
             if met.weight.shape[1]:
-                total += points.accumulate(met, volume_cc)
+                total += points.accumulate(met, counted)
         return total
 
 
@@ -47,13 +47,13 @@ class MetInParts:
         self._whole, self._parts = whole, parts
         self.n_points = whole.n_points
 
-    def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
+    def accumulate(self, motion: TissueMotion, counted: np.ndarray | None = None) -> np.ndarray:
         """See `PointDoses`."""
         total = np.zeros((len(motion.shift_mm), self.n_points), np.float32)
         for part in self._parts:
             met = part.meets(motion)
             if met.weight.shape[1]:
-                total += self._whole.in_dose(part.dose).accumulate(met, volume_cc)
+                total += self._whole.in_dose(part.dose).accumulate(met, counted)
         return total
 
 

@@ -18,9 +18,14 @@ class PointDoses(Protocol):
 
     n_points: int
 
-    def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
-        """Course doses float32 (course, point) in Gy; where a volume (course, point) is 0, the dose need not be right."""
+    def accumulate(self, motion: TissueMotion, counted: np.ndarray | None = None) -> np.ndarray:
+        """Course doses float32 (course, point) in Gy; right where points are counted, boolean (course, point), all by default."""
         ...
+
+
+def counted_or_all(counted: np.ndarray | None, n_points: int) -> np.ndarray:
+    """Which points count in each course, boolean (course, point), as kernels want it: no course where all of them do."""
+    return np.empty((0, n_points), bool) if counted is None else counted
 
 
 class RadialPoints:
@@ -32,7 +37,7 @@ class RadialPoints:
         self._points_mm = np.ascontiguousarray(points_mm - profile.centre_mm)
         self.steepest_gy_per_mm = float(np.abs(np.diff(profile.dose_gy)).max()) / profile.step_mm
 
-    def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
+    def accumulate(self, motion: TissueMotion, counted: np.ndarray | None = None) -> np.ndarray:
         """See `PointDoses`."""
         total = np.empty((len(motion.shift_mm), self.n_points), np.float32)
         profile = self._profile
@@ -78,14 +83,15 @@ class ScatteredPoints:
         points._quads = quads_of(refined_dose(dose, self.grid, self._unblur))
         return points
 
-    def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
+    def accumulate(self, motion: TissueMotion, counted: np.ndarray | None = None) -> np.ndarray:
         """See `PointDoses`."""
         total = np.empty((len(motion.shift_mm), self.n_points), np.float32)
         shift = np.ascontiguousarray(motion.shift_mm[..., ::-1] / self.step_mm)
         arm = np.ascontiguousarray((self._points_mm - motion.centre_mm)[:, ::-1] / self.step_mm)
         accumulate_gather(
-            self._quads, self.grid.shape, self._node_zyx, arm, shift, _linear_zyx(motion), motion.weight, total
-        )
+            self._quads, self.grid.shape, self._node_zyx, arm, shift, _linear_zyx(motion), motion.weight,
+            counted_or_all(counted, self.n_points), total,
+        )  # fmt: skip
         return total
 
 
@@ -99,7 +105,7 @@ class RestingPoints:
         self.cell_reach_gy = np.full(self.n_points, np.inf, np.float32)
         self._gy = dose.at(points_mm + offset_mm).astype(np.float32)
 
-    def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
+    def accumulate(self, motion: TissueMotion, counted: np.ndarray | None = None) -> np.ndarray:
         """See `PointDoses`."""
         return motion.weight.sum(axis=1).astype(np.float32)[:, None] * self._gy
 

@@ -153,10 +153,10 @@ class StructureDoses:
         """Number of nodes."""
         return len(self.volume_cc)
 
-    def accumulate(self, motion: TissueMotion, volume_cc: np.ndarray | None = None) -> np.ndarray:
-        """Course doses float32 (course, node) in Gy; where a volume (course, node) is 0, the dose need not be right."""
-        if volume_cc is not None and len(self.parts) == 1:
-            return self.parts[0].accumulate(motion, volume_cc)
+    def accumulate(self, motion: TissueMotion, counted: np.ndarray | None = None) -> np.ndarray:
+        """Course doses float32 (course, node) in Gy; right where nodes are counted, boolean (course, node), all by default."""
+        if counted is not None and len(self.parts) == 1:
+            return self.parts[0].accumulate(motion, counted)
         return doses_of_cells(self.parts, self.cells, motion)
 
     def narrow(self, motions: Sequence[TissueMotion]) -> None:

@@ -181,17 +181,17 @@ def weighted_sums(values, start, base, factor, total):
 
 
 @njit(cache=True, nogil=True)
-def _is_any_counted(volume, order, first, last):
-    """Whether any of the points first <= p < last has a volume."""
+def _is_any_counted(counted, order, first, last):
+    """Whether any of the points first <= p < last counts."""
     p = first
-    while p < last and volume[order[p] if order.shape[0] > 0 else p] <= 0.0:
+    while p < last and not counted[order[p] if order.shape[0] > 0 else p]:
         p += 1
     return p < last
 
 
 @njit(cache=True, nogil=True)
 def accumulate_tiles(
-    dose, shape, stride, start, place, order, cell_tile, arm_mm, axes, step_mm, shift_mm, linear, weight, volume, total
+    dose, shape, stride, start, place, order, cell_tile, arm_mm, axes, step_mm, shift_mm, linear, weight, counted, total
 ):
     """Course doses of points on a lattice: total[c, p] = sum over displacements of the trilinear dose at the moved point.
 
@@ -209,7 +209,7 @@ def accumulate_tiles(
     axes : int64 (3,), which of (x, y, z) runs along each axis of the lattice. step_mm : its spacing.
     shift_mm : float64 (c, k, 3), linear : float64 (c, k, 3, 3) or (c, 0, 3, 3): a cell moves by shift + linear @ arm.
     weight : float64 (c, k).
-    volume : float64 (c, p), or (0, p) when all points count: doses of points without volume are not right.
+    counted : boolean (c, p), or (0, p) when all points count: doses of others are not right.
     total : float32 (c, p) in Gy, written.
     """
     n_courses, n_visits = weight.shape
@@ -224,6 +224,10 @@ def accumulate_tiles(
             continue
         least, most = np.int64(0), np.int64(0)
         for c in range(n_courses):
+            n_terms[c] = 0
+            first, last = place[cell_tile[g]], place[cell_tile[g + 1]]
+            if counted.shape[0] > 0 and not _is_any_counted(counted[c], order, first, last):
+                continue
             _move(shift_mm[c], linear[c], arm_mm[g], axes, step_mm, moved)
             scratch = enough_scratch(scratch, moved)
             n_terms[c] = merge_visits(moved, weight[c], shape, stride, scratch, node[c], merged)
@@ -237,7 +241,7 @@ def accumulate_tiles(
             for c in range(n_courses):
                 n = np.int64(0)
                 for t in range(first, last):
-                    if volume.shape[0] == 0 or _is_any_counted(volume[c], order, place[t], place[t + 1]):
+                    if counted.shape[0] == 0 or _is_any_counted(counted[c], order, place[t], place[t + 1]):
                         begin[n], spot[n] = start[t], place[t] - p0
                         n += 1
                 if n < last - first:
@@ -353,19 +357,19 @@ def pair_visits(shift, linear, weight, visit, first):
 
 
 @njit(cache=True, nogil=True)
-def _place_points(node_zyx, arm_zyx, linear, k, place):
-    """`place[p]` (p, 8): node + linear[k] @ arm of some points (p, 3) as (z, y, x), twice, as `sum_trilinear` wants it."""
-    for p in range(node_zyx.shape[0]):
+def _place_points(node_zyx, arm_zyx, linear, k, points, n_points, place):
+    """`place[i]` (n, 8): node + linear[k] @ arm of some points (p, 3) as (z, y, x), twice, as `sum_trilinear` wants it."""
+    for i in range(n_points):
         for a in range(3):
-            at = node_zyx[p, a]
+            at = node_zyx[points[i], a]
             if linear.shape[0] > 0:
                 for b in range(3):
-                    at += linear[k, a, b] * arm_zyx[p, b]
-            place[p, a] = place[p, a + 4] = _whole_ticks(at)
+                    at += linear[k, a, b] * arm_zyx[points[i], b]
+            place[i, a] = place[i, a + 4] = _whole_ticks(at)
 
 
 @njit(cache=True, nogil=True)
-def accumulate_gather(quads, shape, node_zyx, arm_zyx, shift, linear, weight, total):
+def accumulate_gather(quads, shape, node_zyx, arm_zyx, shift, linear, weight, counted, total):
     """Course doses of points anywhere: trilinear look-up at node + shift + linear @ arm, in lattice steps.
 
     Parameters
@@ -373,6 +377,7 @@ def accumulate_gather(quads, shape, node_zyx, arm_zyx, shift, linear, weight, to
     quads : see `quads_of`, of a lattice of `shape` (z, y, x).
     node_zyx, arm_zyx : float64 (p, 3). shift : float64 (c, k, 3). weight : float64 (c, k).
     linear : float64 (c, k, 3, 3), or (c, 0, 3, 3) when every point moves alike.
+    counted : boolean (c, p), or (0, p) when all points count: others are left without dose.
     total : float32 (c, p), written. Beyond the lattice the value on its face is taken.
     """
     if quads.shape[0] < 4 * (shape[0] * shape[1] * shape[2] + 1) or shape[0] * shape[1] * shape[2] == 0:
@@ -386,19 +391,23 @@ def accumulate_gather(quads, shape, node_zyx, arm_zyx, shift, linear, weight, to
     n_visits = shift.shape[1]
     visit = np.empty((n_visits, LANES), np.float32)
     first = np.empty((n_visits + 1, 2), np.int64)
-    place = np.zeros((_POINTS_AT_ONCE, LANES), np.float32)
+    place, points = np.zeros((_POINTS_AT_ONCE, LANES), np.float32), np.empty(_POINTS_AT_ONCE, np.int64)
     for c in range(shift.shape[0]):
         groups, pairs = pair_visits(shift[c], linear[c], weight[c], visit, first)
         first[groups, 1] = pairs
-        for begin in range(0, node_zyx.shape[0], _POINTS_AT_ONCE):
-            end = min(begin + _POINTS_AT_ONCE, node_zyx.shape[0])
-            for p in range(begin, end):
-                total[c, p] = 0.0
+        total[c] = 0.0
+        begin = np.int64(0)
+        while begin < node_zyx.shape[0]:
+            n = np.int64(0)
+            while begin < node_zyx.shape[0] and n < _POINTS_AT_ONCE:
+                points[n] = begin
+                n += counted.shape[0] == 0 or counted[c, begin]
+                begin += 1
             for g in range(groups):
-                _place_points(node_zyx[begin:end], arm_zyx[begin:end], linear[c], first[g, 0], place)
-                for p in range(begin, end):
-                    total[c, p] += sum_trilinear(
-                        quads, step, farthest, place[p - begin], visit, first[g, 1], first[g + 1, 1]
+                _place_points(node_zyx, arm_zyx, linear[c], first[g, 0], points, n, place)
+                for i in range(n):
+                    total[c, points[i]] += sum_trilinear(
+                        quads, step, farthest, place[i], visit, first[g, 1], first[g + 1, 1]
                     )
 
 

@@ -163,7 +163,7 @@ class TrueTissue:
         own = TargetDraws(draws, self.number)
         surfaces = self.true_target.delineation.draw(own, self.true_target.n_terms)
         volume_cc = self.true_target.volume_cc(surfaces)
-        gy = self.doses.accumulate(motion, volume_cc)
+        gy = self.doses.accumulate(motion, volume_cc > 0)
         counted = without_empty_points(gy, volume_cc)
         dvhs = self.ruler.dvhs(*counted)
         values = self.ruler.values(self.doses, motion, gy, volume_cc, counted, None, draws, None, dvhs)
