@@ -1,6 +1,6 @@
 """What measured breathing changes against the Lujan model: the abdominal study with each trace of a folder.
 
-The folder holds kilovoltage-intrafraction-monitoring traces (t, x, y, z per line; see docs/explanation/model.md).
+The folder holds kilovoltage-intrafraction-monitoring traces (t, x, y, z per line; see docs/explanation/studies.md).
 
 Run it from the root of the repository:  python -m benchmarks.measured_traces FOLDER [--courses N]
 """

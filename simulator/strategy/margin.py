@@ -179,7 +179,8 @@ class VanHerkMargin(PerAxisMargin):
 class FiniteFractionMargin(VanHerkMargin):
     """The van Herk recipe with the errors of a course of F fractions: Σ² + σ²/F and (1 - 1/F) σ².
 
-    It still overstates coverage where random errors dominate, by up to 19 points (docs/explanation/model.md).
+    It still overstates coverage where random errors dominate: a ball of 15 mm with Σ = 1 and σ = 3 mm is covered in 70 % of
+    courses of 5 fractions, and in 69 % of those of 30, where it says 90 %.
 
     Source: van Herk 2003 and Gordon & Siebers 2007 (as quoted in the reference sheet).
     """
