@@ -19,7 +19,7 @@ class PointDoses(Protocol):
     n_points: int
 
     def accumulate(self, motion: TissueMotion, counted: np.ndarray | None = None) -> np.ndarray:
-        """Course doses float32 (course, point) in Gy; right where points are counted, boolean (course, point), all by default."""
+        """Course doses float32 (course, point) in Gy; right where points count, boolean (course, point), all by default."""
         ...
 
 

@@ -181,10 +181,10 @@ def weighted_sums(values, start, base, factor, total):
 
 
 @njit(cache=True, nogil=True)
-def _is_any_counted(counted, order, first, last):
-    """Whether any of the points first <= p < last counts."""
-    p = first
-    while p < last and not counted[order[p] if order.shape[0] > 0 else p]:
+def _is_any_counted(counted, c, order, first, last):
+    """Whether any of the points first <= p < last counts in course c."""
+    p = first if counted.shape[0] > 0 else last - 1
+    while p < last and counted.shape[0] > 0 and not counted[c, order[p] if order.shape[0] > 0 else p]:
         p += 1
     return p < last
 
@@ -225,8 +225,7 @@ def accumulate_tiles(
         least, most = np.int64(0), np.int64(0)
         for c in range(n_courses):
             n_terms[c] = 0
-            first, last = place[cell_tile[g]], place[cell_tile[g + 1]]
-            if counted.shape[0] > 0 and not _is_any_counted(counted[c], order, first, last):
+            if not _is_any_counted(counted, c, order, place[cell_tile[g]], place[cell_tile[g + 1]]):
                 continue
             _move(shift_mm[c], linear[c], arm_mm[g], axes, step_mm, moved)
             scratch = enough_scratch(scratch, moved)
@@ -241,7 +240,7 @@ def accumulate_tiles(
             for c in range(n_courses):
                 n = np.int64(0)
                 for t in range(first, last):
-                    if counted.shape[0] == 0 or _is_any_counted(counted[c], order, place[t], place[t + 1]):
+                    if _is_any_counted(counted, c, order, place[t], place[t + 1]):
                         begin[n], spot[n] = start[t], place[t] - p0
                         n += 1
                 if n < last - first:
