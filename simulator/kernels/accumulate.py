@@ -190,6 +190,16 @@ def _is_any_counted(counted, c, order, first, last):
 
 
 @njit(cache=True, nogil=True)
+def _counted_tiles(counted, c, order, start, place, first, last, begin, spot):
+    """Number of the tiles first <= t < last with points that count in course c; their `start` and `place` from the first on."""
+    n = np.int64(0)
+    for t in range(first, last):
+        begin[n], spot[n] = start[t], place[t] - place[first]
+        n += _is_any_counted(counted, c, order, place[t], place[t + 1])
+    return n
+
+
+@njit(cache=True, nogil=True)
 def accumulate_tiles(
     dose, shape, stride, start, place, order, cell_tile, arm_mm, axes, step_mm, shift_mm, linear, weight, counted, total
 ):
@@ -238,11 +248,7 @@ def accumulate_tiles(
             last = min(first + TILES_AT_ONCE, cell_tile[g + 1])
             p0 = place[first]
             for c in range(n_courses):
-                n = np.int64(0)
-                for t in range(first, last):
-                    if _is_any_counted(counted, c, order, place[t], place[t + 1]):
-                        begin[n], spot[n] = start[t], place[t] - p0
-                        n += 1
+                n = _counted_tiles(counted, c, order, start, place, first, last, begin, spot)
                 if n < last - first:
                     points[:] = 0.0
                 if n > 0:
