@@ -46,14 +46,14 @@ def write_delivered_plan(folder: Path, wanted_gy: np.ndarray | None = None) -> P
 
 def _with_beams(data: Dataset) -> None:
     arc = [(float(angle), "CW" if angle != 70 else "NONE", 0.0) for angle in (310, 330, 350, 10, 30, 50, 70)]
-    beams = [_beam(1, arc), _beam(2, [(200.0, "NONE", 30.0)] * 2)]
+    beams = [beam_of(1, arc), beam_of(2, [(200.0, "NONE", 30.0)] * 2)]
     data.BeamSequence = DicomSequence([*beams, item(BeamNumber=9, TreatmentDeliveryType="SETUP")])
     data.FractionGroupSequence[0].ReferencedBeamSequence = DicomSequence(
         [item(ReferencedBeamNumber=1, BeamMeterset="900"), item(ReferencedBeamNumber=2, BeamMeterset="300")]
     )
 
 
-def _beam(number: int, points: Sequence[tuple[float, str, float]]) -> Dataset:
+def beam_of(number: int, points: Sequence[tuple[float, str, float]]) -> Dataset:
     control = []
     for i, (gantry, way, collimator) in enumerate(points):
         along = item(RTBeamLimitingDeviceType="MLCX", LeafJawPositions=_opening())

@@ -1,7 +1,7 @@
 """A case: one patient's (or phantom's) planning anatomy and any imported plans."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -46,6 +46,18 @@ class PlanFacts:
         return sum(filter(None, self.groups)) if self.groups and None not in self.groups else None
 
     @property
+    def windows(self) -> np.ndarray:
+        """Shares (beam, 2), 0-1, of a fraction's beam-on time between which each beam is delivered: by monitor units, and by
+        dose rates where the plan says all of them.
+        """
+        rates = [beam.monitor_units_per_s for beam in self.beams]
+        known = [rate for rate in rates if rate is not None]
+        units = np.array([beam.monitor_units for beam in self.beams])
+        seconds = units / np.array(known) if len(known) == len(rates) else units
+        ends = np.cumsum(seconds) / seconds.sum()
+        return np.stack([np.append(0.0, ends[:-1]), np.append(ends[:-1], 1.0)], axis=1)
+
+    @property
     def prescription_gy(self) -> float | None:
         """The largest dose prescribed to a target."""
         return max(self.target_doses_gy, default=None)
@@ -78,6 +90,7 @@ class ImportedDose:
     plan : what its own RTPLAN says, where there is one.
     source : its file.
     plan_uid : the RTPLAN that it refers to; empty where it refers to none.
+    beams_gy : doses float32 (z, y, x) by number of the beam, where each has an RTDOSE of its own.
 
     Raises
     ------
@@ -90,6 +103,19 @@ class ImportedDose:
     plan: PlanFacts | None = None
     source: str = ""
     plan_uid: str = ""
+    beams_gy: Mapping[int, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def why_no_parts(self) -> str:
+        """Why it is not known when which part of it is delivered; empty where it is: beam by beam."""
+        if not self.beams_gy:
+            return "it is one dose of all beams"
+        if self.plan is None or not self.plan.beams:
+            return self.plan.beams_unread if self.plan else "it has no RTPLAN"
+        if lacking := set(self.beams_gy) - {beam.number for beam in self.plan.beams}:
+            return f"its RTPLAN does not say the monitor units of beam {', '.join(map(str, sorted(lacking)))}"
+        turning = [beam.name for beam in self.plan.beams if np.ptp(beam.gantry_deg)]
+        return f"the gantry turns during beam {', '.join(turning)}" if turning else ""
 
     def __post_init__(self) -> None:
         if reason := flaw_of_dose(self.dose_gy.values):

@@ -243,11 +243,21 @@ def _read_doses(
             )
             for f, v, own in zip(files, volumes, plans, strict=True)
         ]
-    _require_all_beams(beam_doses, plan)
+    numbers = _beams_of(beam_doses, plan)
     if any(v.grid != volumes[0].grid for v in volumes):
         raise CaseError("the beam doses are on different grids; export the plan dose instead:\n" + listing(files))
-    total = Volume(volumes[0].grid, np.stack([v.values for v in volumes]).sum(axis=0, dtype=np.float32))
-    return [ImportedDose(f"sum of {len(files)} beam doses", total, files[0].uid, plans[0], plan_uid=files[0].plan_uid)]
+    of_beams = {number: volume.values for number, volume in zip(numbers, volumes, strict=True)}
+    total = Volume(volumes[0].grid, np.stack(list(of_beams.values())).sum(axis=0, dtype=np.float32))
+    return [
+        ImportedDose(
+            f"sum of {len(files)} beam doses",
+            total,
+            files[0].uid,
+            plans[0],
+            plan_uid=files[0].plan_uid,
+            beams_gy=of_beams,
+        )
+    ]
 
 
 def _require_usable(file: DicomFile, dose_is: DoseIs | None) -> None:
@@ -266,18 +276,20 @@ def _require_usable(file: DicomFile, dose_is: DoseIs | None) -> None:
         )
 
 
-def _require_all_beams(beam_doses: list[DicomFile], plan: PlanFacts | None) -> None:
-    have = {
+def _beams_of(beam_doses: list[DicomFile], plan: PlanFacts | None) -> list[int]:
+    """The beam of each dose; all beams of one RTPLAN are wanted."""
+    have = [
         int(b.ReferencedBeamNumber)
         for d in beam_doses
         for p in items(d.header, "ReferencedRTPlanSequence")
         for g in items(p, "ReferencedFractionGroupSequence")
         for b in items(g, "ReferencedBeamSequence")
-    }
-    lacking = set(plan.beam_numbers) - have if plan else None
-    if lacking is None or lacking or len(have) != len(beam_doses):
+    ]
+    lacking = set(plan.beam_numbers) - set(have) if plan else None
+    if lacking is None or lacking or len(have) != len(beam_doses) or len(set(have)) != len(have):
         what = f"beams {sorted(lacking)} have none" if lacking else "they do not match the beams of one RTPLAN"
         raise CaseError(f"only beam doses found, and {what}; export the plan dose:\n" + listing(beam_doses))
+    return have
 
 
 def _course_total(file: DicomFile, plan: PlanFacts | None, dose_is: DoseIs | None) -> Volume:

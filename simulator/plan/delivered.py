@@ -10,25 +10,25 @@ of it, E. It is scaled by one factor f, and has to agree with T. Then, e being a
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from simulator.case.anatomy import Case, ImportedDose
-from simulator.case.geometry import Volume, cropped
+from simulator.case.geometry import Volume
 from simulator.case.treatment_beams import TreatmentBeam
-from simulator.plan.dose import DosePart, LimitedSplineDose, SplineDose
+from simulator.plan.dose import LimitedSplineDose
 from simulator.plan.engine.comparison import LEAST_POINTS_PERCENT, MOST_RMS_PERCENT, compare
 from simulator.plan.engine.engines import Engine, EngineName, engine_of
 from simulator.plan.engine.grid import density_on, engine_grid
 from simulator.plan.engine.segments import Segments, groups_of, segments_of, windows
 from simulator.plan.imported import ImportedPlan, OwnPlans
+from simulator.plan.in_parts import PlanInParts
 from simulator.plan.model import Design, Order
 from simulator.plan.quality import Plan
 from simulator.spec import ConfigError, Field
 from simulator.strategy import Strategy
 
-_BORDER_MM = 30.0
 _LITTLE = 0.01
 
 
@@ -40,7 +40,6 @@ class DeliveredDoses(OwnPlans):
     """
 
     has_engine: ClassVar[bool] = True
-    has_parts: ClassVar[bool] = True
     memory_mb: ClassVar[float] = 3000
     limits_of_doses: ClassVar[str] = (
         "The planned dose is the planning system's, for the images that it was computed on; its parts, and what it is on other "
@@ -70,6 +69,9 @@ class DeliveredDoses(OwnPlans):
         """Refuse what cannot be planned; see `plan`."""
         super().check(orders)
         _Delivery.of(self, orders[0].case)
+
+    def check_parts(self, orders: Sequence[Order]) -> None:
+        """The engine tells them."""
 
     def design(self, orders: Sequence[Order], map_: Callable[..., Iterable[Any]]) -> Sequence[Design]:
         """The dose of each part, (part, z, y, x) in Gy, and how the engine agrees with the planning system.
@@ -140,50 +142,28 @@ class DeliveredDoses(OwnPlans):
 
 
 @dataclass(frozen=True)
-class DeliveredPlan(Plan):
-    """A planning system's plan whose parts are known, and whose dose can be computed on another density.
+class DeliveredPlan(PlanInParts):
+    """A planning system's plan whose dose can be computed on another density.
 
     Parameters
     ----------
-    parts_gy : (part, z, y, x) in Gy, course totals. windows : (part, 2), shares (0-1) of the beam-on time.
     engine_gy : (z, y, x), what the engine finds for all parts on the density of the plan, times the factor.
     """
 
-    parts_gy: np.ndarray = field(kw_only=True)
-    windows: np.ndarray = field(kw_only=True)
     engine_gy: np.ndarray = field(kw_only=True)
     factor: float = field(kw_only=True)
     model: DeliveredDoses = field(kw_only=True)
     case: Case = field(kw_only=True)
-
-    def parts_in(
-        self, density: Volume, beam_on_s: float, box_mm: tuple[np.ndarray, np.ndarray]
-    ) -> tuple[DosePart, ...]:
-        """What the dose is the sum of within a box, one part after the other in every fraction.
-
-        Parameters
-        ----------
-        density, beam_on_s : those of the plan; it knows its own times, of which shares count.
-        box_mm : lower and upper corner (3,) of where the doses are asked for.
-        """
-        lower_mm, upper_mm = box_mm[0] - _BORDER_MM, box_mm[1] + _BORDER_MM
-        return tuple(
-            DosePart(SplineDose(cropped(Volume(self.grid, gy), lower_mm, upper_mm)), float(begin), float(end))
-            for gy, (begin, end) in zip(self.parts_gy, self.windows, strict=True)
-        )
 
     def dose_on(self, density: Volume) -> LimitedSplineDose:
         """The dose if the same beams met another density (relative to water), in the frame of the beam."""
         change_gy = self._delivery.parts_gy(density).sum(axis=0) * np.float32(self.factor) - self.engine_gy
         return LimitedSplineDose(Volume(self.grid, np.maximum(self.parts_gy.sum(axis=0) + change_gy, 0)))
 
-    def scaled(self, factor: float) -> "DeliveredPlan":
-        """The plan at another dose; what plan quality says stays that before."""
-        if factor == 1:
-            return self
-        parts_gy, engine_gy = self.parts_gy * np.float32(factor), self.engine_gy * np.float32(factor)
-        dose = self.dose.scaled(factor)
-        return replace(self, dose=dose, parts_gy=parts_gy, engine_gy=engine_gy, factor=self.factor * factor)
+    def scaled(self, factor: float) -> Self:
+        """See `PlanInParts`."""
+        scaled = super().scaled(factor)
+        return replace(scaled, engine_gy=self.engine_gy * np.float32(factor), factor=self.factor * factor)
 
     @cached_property
     def _delivery(self) -> "_Delivery":

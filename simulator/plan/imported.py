@@ -11,6 +11,7 @@ from simulator.case.geometry import Volume
 from simulator.case.structures import Structure
 from simulator.plan.along_beams import PlanAlongBeams, directions_of
 from simulator.plan.dose import LimitedSplineDose
+from simulator.plan.in_parts import PlanBeamByBeam
 from simulator.plan.model import Order, PlanModelKind
 from simulator.plan.quality import Plan, plan_quality
 from simulator.plan.targets import Expansion, TargetVolume, expand, planning_target
@@ -142,6 +143,7 @@ class OwnPlans(PlanModelKind):
     """The case's own plans, each for the candidates that it was planned for."""
 
     plans_any_margin: ClassVar[bool] = False
+    has_parts: ClassVar[bool] = True
 
     prv = "a name"
 
@@ -260,6 +262,21 @@ class OwnPlans(PlanModelKind):
             _, ptv = self.dose_and_ptv(order)
             self.entry_of(order.case.target).spared_in(order.case, ptv)
 
+    def check_parts(self, orders: Sequence[Order]) -> None:
+        """Refuse a dose that is not known beam by beam, or whose beams turn; see `plan`."""
+        if self.treats_each:
+            raise ConfigError(
+                "simulate.interplay: it is not simulated where plans of several targets add up; take interplay out"
+            )
+        for order in orders:
+            imported = self.entry_of(order.case.target).dose_in(order.case)
+            if reason := imported.why_no_parts:
+                raise ConfigError(
+                    f"simulate.interplay: of dose {imported.label!r} it is not known when which part is delivered: {reason}; "
+                    "export one RTDOSE for each beam that stands still, let an engine tell (`plan: {model: rtplan}`), or take "
+                    "interplay out"
+                )
+
     def plan(self, order: Order) -> Plan:
         """The imported plan of a candidate, for what `of` gives.
 
@@ -272,9 +289,11 @@ class OwnPlans(PlanModelKind):
         plan = self.rated(order, imported.dose_gy, ptv)
         if imported.plan is None or not imported.plan.beams:
             return plan
-        return PlanAlongBeams(
-            **plan.__dict__, density=order.case.density, directions=directions_of(imported.plan.beams)
-        )
+        known = plan.__dict__ | {"density": order.case.density, "directions": directions_of(imported.plan.beams)}
+        if imported.why_no_parts:
+            return PlanAlongBeams(**known)
+        parts_gy = np.stack([imported.beams_gy[beam.number] for beam in imported.plan.beams])
+        return PlanBeamByBeam(**known, parts_gy=parts_gy, windows=imported.plan.windows)
 
     def rated(self, order: Order, dose_gy: Volume, ptv: TargetVolume) -> Plan:
         """A dose as the plan of a candidate, for what `of` gives."""
@@ -325,7 +344,12 @@ class OwnPlans(PlanModelKind):
         ptv = ", ".join(_ptv_in_words(entry, case, target) for target in treated)
         spared = f", its planning-risk volumes are {', '.join(entry.prv)}" if entry.prv else ""
         named = entry.dose or imported.label
-        return f"Dose {named!r}{of_plan} is that of {entry.named()}{whatever}; its PTV is {ptv}{spared}"
+        parts = (
+            ""
+            if imported.why_no_parts
+            else f"; its parts are its {len(imported.beams_gy)} beams, each the same while it is on"
+        )
+        return f"Dose {named!r}{of_plan} is that of {entry.named()}{whatever}; its PTV is {ptv}{spared}{parts}"
 
 
 class ImportedDoses(OwnPlans):

@@ -53,7 +53,7 @@ class PlanModelKind(Spec):
     limits_of_doses : what the report says of the limits of its doses.
     plans_any_margin : whether it makes a plan for whatever margin is asked for.
     is_optimised, has_engine : whether what `design` finds, leaves or an engine's doses, is made once for a study and kept.
-    has_parts : whether it knows when which part of its dose is delivered.
+    has_parts : whether it may know when which part of its dose is delivered; see `check_parts`.
     prv : what a planning-risk volume of a strategy is to it: nothing that it knows of, a name of plans, or planned on.
     """
 
@@ -102,6 +102,14 @@ class PlanModelKind(Spec):
         Raises
         ------
         ConfigError, CaseError : what is wrong with the study or with the patient data.
+        """
+
+    def check_parts(self, orders: Sequence[Order]) -> None:
+        """Refuse plans of which it is not known when which part of their doses is delivered.
+
+        Raises
+        ------
+        ConfigError : what is missing.
         """
 
     @property

@@ -31,7 +31,10 @@ def check_plans(problem: Problem) -> None:
         )
     for same in planned_alike(problem.requests):
         for target in problem.targets:
-            same[0].model.check(problem.orders(same, target))
+            orders = problem.orders(same, target)
+            same[0].model.check(orders)
+            if problem.config.simulate.interplay is not False:
+                same[0].model.check_parts(orders)
 
 
 def check_plans_are_used(problems: Sequence[Problem]) -> None:

@@ -369,7 +369,7 @@ class StudyConfig(Readable, Spec):
         if not self.plan.has_parts:
             raise ValueError(
                 f"simulate.interplay: of a plan by {self.plan.model} it is not known when which part of its dose is delivered; "
-                "plan by conformal-arc, inverse-arc or rtplan, or take interplay out"
+                "plan by conformal-arc, inverse-arc, rtplan, or rtdose with a dose for each beam, or take interplay out"
             )
         if self.observed is not None:
             raise ValueError("simulate.interplay: it is not simulated beside observed fractions; take one of them out")
