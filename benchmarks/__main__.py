@@ -6,18 +6,16 @@ With `--against [VERSION]`, a folder or a commit, this version and that one take
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.checkouts import BEFORE, ROOT, NoCheckoutError, side
+from benchmarks.cold_and_warm import whole_process
 from benchmarks.comparison import compare
 from benchmarks.noise import LEAST_TURNS
-from benchmarks.whole_study import MemoryExceededError, check_memory, compiled, measure_w5, off_the_line_percent
+from benchmarks.whole_study import MemoryExceededError, check_memory, compiled, measure_w5
 from benchmarks.workloads import measure
 
 COURSES = {
@@ -27,22 +25,6 @@ COURSES = {
 }
 USUAL = [*COURSES, "W4"]
 WORKLOADS = [*USUAL, "W5"]
-STUDY = ROOT / "configs" / "mediastinal_node.yaml"
-
-
-def whole_process() -> dict[str, float]:
-    """W4: seconds of `simulator run` on the shipped study with an empty and with a filled cache of compiled kernels."""
-    with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"NUMBA_CACHE_DIR": str(Path(folder) / "cache")}
-        seconds = {}
-        for state in ("cold", "warm"):
-            out = Path(folder) / state
-            command = [sys.executable, "-m", "simulator", "run", str(STUDY), "--out", str(out), "--quiet"]
-            begin = time.perf_counter()
-            subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
-            seconds[f"{state}_s"] = time.perf_counter() - begin
-            shutil.rmtree(out)
-    return seconds
 
 
 def commit() -> str:
@@ -81,7 +63,7 @@ def whole_study(n_workers: int) -> dict[str, float]:
     """W5 of this version, with what shows that its time is a straight line in the number of courses."""
     with side(ROOT) as here:
         compiled(here)
-        return measure_w5(here, n_workers) | {"off the line %": off_the_line_percent(here, n_workers)}
+        return measure_w5(here, n_workers, is_line_shown=True)
 
 
 def print_comparison(asked: argparse.Namespace) -> dict[str, dict[str, float]]:

@@ -15,7 +15,7 @@ COURSES = {"W1": 20_000, "W2": 8_000, "W3": 400}
 STUDY = Path(__file__).with_name("w5.yaml")
 SOME = {
     "strategies.margins_mm": [5],
-    "strategies.motion": ["none", "itv", "tracking"],
+    "strategies.motion": ["none", "itv", "mid-ventilation", "tracking"],
 }
 
 

@@ -20,7 +20,7 @@ from benchmarks.extrapolation import STAGES, Lines, Stages
 
 STUDY = Path(__file__).with_name("w5.yaml")
 ALL_STRATEGIES, ALL_COURSES = 84, 10_000
-MARGIN, MOTIONS, GUIDANCES = 5, ("none", "itv", "tracking"), 3
+MARGIN, MOTIONS, GUIDANCES = 5, ("none", "itv", "mid-ventilation", "tracking"), 3
 FEW, BETWEEN, MANY = 50, 150, 250
 MOST_MEMORY_GIB = 1.5
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -100,7 +100,7 @@ def compiled(side: Side) -> None:
     run(side, MOTIONS[:1], FEW, 1)
 
 
-def measure_w5(side: Side, n_workers: int) -> dict[str, float]:
+def measure_w5(side: Side, n_workers: int, *, is_line_shown: bool = False) -> dict[str, float]:
     """One turn: what all of W5 takes without its plans, in seconds and processor seconds, and what that is made of."""
     few, many = (run(side, MOTIONS, n, n_workers) for n in (FEW, MANY))
     less = run(side, MOTIONS[:1], FEW, n_workers)
@@ -111,7 +111,8 @@ def measure_w5(side: Side, n_workers: int) -> dict[str, float]:
     seconds = Lines.through(few.seconds, many.seconds, less.seconds)
     processor = Lines.through(few.processor_s, many.processor_s, less.processor_s)
     whole = ALL_STRATEGIES, ALL_COURSES
-    return {
+    shown = {"off the line %": off_the_line_percent(side, n_workers, few, many)} if is_line_shown else {}
+    return shown | {
         "seconds": seconds.at(*whole, plans_of_one_s / n_workers, tasks).total,
         "processor s": processor.at(*whole, plans_of_one_s, tasks).total,
         "processor s of a plan": plans_s / n_plans,
@@ -123,7 +124,8 @@ def measure_w5(side: Side, n_workers: int) -> dict[str, float]:
     }
 
 
-def off_the_line_percent(side: Side, n_workers: int) -> float:
-    """How far a number of courses in between lies off the line through two others, in percent of its processor time."""
-    first, between, last = (run(side, MOTIONS, n, n_workers).processor_s.total for n in (FEW, BETWEEN, MANY))
-    return 100 * (between / np.interp(BETWEEN, (FEW, MANY), (first, last)) - 1)
+def off_the_line_percent(side: Side, n_workers: int, few: Run, many: Run) -> float:
+    """How far a number of courses in between lies off the line through two runs, in percent of its processor time."""
+    between = run(side, MOTIONS, BETWEEN, n_workers).processor_s.total
+    line = np.interp(BETWEEN, (FEW, MANY), (few.processor_s.total, many.processor_s.total))
+    return float(100 * (between / line - 1))
