@@ -84,7 +84,7 @@ def _started(
 ) -> "subprocess.Popen[str]":
     some = [f"strategies.margins_mm=[{MARGIN}]", f"strategies.motion=[{', '.join(motions)}]"]
     options = ["--courses", str(n_courses), "--workers", str(n_workers), "--set", some[0], "--set", some[1]]
-    command = [sys.executable, "-P", "-m", "simulator", "run", str(STUDY), "--out", folder, *options]
+    command = [sys.executable, "-P", "-m", "simulator", "run", str(STUDY), "--out", "results", *options]
     quiet = subprocess.DEVNULL
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=quiet, text=True, env=side.environment, cwd=folder)
 
