@@ -15,7 +15,7 @@ from benchmarks.checkouts import BEFORE, ROOT, NoCheckoutError, side
 from benchmarks.cold_and_warm import whole_process
 from benchmarks.comparison import compare
 from benchmarks.noise import LEAST_TURNS
-from benchmarks.whole_study import MemoryExceededError, check_memory, compiled, measure_w5
+from benchmarks.whole_study import PEAK, MemoryExceededError, check_memory, compiled, measure_w5, whole_w5
 from benchmarks.workloads import measure
 
 COURSES = {
@@ -48,6 +48,7 @@ def read_arguments(words: list[str]) -> argparse.Namespace:
         help=f"folder or commit to compare with; {BEFORE} by default",
     )
     parser.add_argument("--turns", type=int, default=8, help=f"of each version, at least {LEAST_TURNS}")
+    parser.add_argument("--whole", action="store_true", help="all of W5 instead of a part of it")
     asked = parser.parse_args(words)
     if asked.turns < LEAST_TURNS:
         parser.error(f"--turns {asked.turns}: at least {LEAST_TURNS} turns are needed to tell a difference from noise")
@@ -59,11 +60,11 @@ def read_arguments(words: list[str]) -> argparse.Namespace:
     return asked
 
 
-def whole_study(n_workers: int) -> dict[str, float]:
-    """W5 of this version, with what shows that its time is a straight line in the number of courses."""
+def whole_study(n_workers: int, is_whole: bool) -> dict[str, float]:
+    """W5 of this version: all of it, or from a part, with what shows that its time is a straight line in the courses."""
     with side(ROOT) as here:
         compiled(here)
-        return measure_w5(here, n_workers, is_line_shown=True)
+        return whole_w5(here, n_workers) if is_whole else measure_w5(here, n_workers, is_line_shown=True)
 
 
 def print_comparison(asked: argparse.Namespace) -> dict[str, dict[str, float]]:
@@ -90,7 +91,7 @@ def print_each(asked: argparse.Namespace) -> dict[str, dict[str, float]]:
             print(f"| W4 | cold {found[name]['cold_s']:.0f} s, warm {found[name]['warm_s']:.0f} s | | | |", flush=True)
             continue
         if name == "W5":
-            found[name] = whole_study(asked.workers)
+            found[name] = whole_study(asked.workers, asked.whole)
             print(
                 "| W5 | " + ", ".join(f"{of} {value:.4g}" for of, value in found[name].items()) + " | | | |", flush=True
             )
@@ -119,7 +120,7 @@ def main() -> None:
         asked.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     if "W5" in found:
         try:
-            check_memory(found["W5"]["peak GiB"])
+            check_memory(found["W5"][PEAK])
         except MemoryExceededError as error:
             sys.exit(str(error))
 

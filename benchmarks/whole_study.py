@@ -20,9 +20,13 @@ from benchmarks.extrapolation import STAGES, Lines, Stages
 
 STUDY = Path(__file__).with_name("w5.yaml")
 ALL_STRATEGIES, ALL_COURSES = 84, 10_000
-MARGIN, MOTIONS, GUIDANCES = 5, ("none", "itv", "mid-ventilation", "tracking"), 3
+MARGIN, MOTIONS, GUIDANCES = (
+    5,
+    ("none", "itv", "mid-ventilation", "tracking"),
+    3,
+)  # a course costs what it does in all 84
 FEW, BETWEEN, MANY = 50, 150, 250
-MOST_MEMORY_GIB = 1.5
+MOST_MEMORY_GIB, PEAK = 1.5, "peak GiB of what was run"
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -46,7 +50,7 @@ def check_memory(peak_gib: float) -> None:
 
 
 def run(side: Side, motions: Sequence[str], n_courses: int, n_workers: int) -> Run:
-    """Run some ways to manage motion, report included."""
+    """Run one margin with some ways to manage motion, or all strategies where none is named; report included."""
     at, processor_at = [time.perf_counter()], [0.0]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         process, said = _started(side, motions, n_courses, n_workers, folder), []
@@ -61,7 +65,7 @@ def run(side: Side, motions: Sequence[str], n_courses: int, n_workers: int) -> R
         raise RuntimeError(f"{side.name}: simulator run failed\n{''.join(said)}")
     at.append(time.perf_counter())
     processor_at.append(used.ru_utime + used.ru_stime)
-    size = GUIDANCES * len(motions), n_courses
+    size = GUIDANCES * len(motions) or ALL_STRATEGIES, n_courses
     unit = 2**30 if sys.platform == "darwin" else 2**20
     return Run(Stages.between(*size, at), Stages.between(*size, processor_at), used.ru_maxrss / unit)
 
@@ -82,8 +86,9 @@ def tasks_of_a_strategy(side: Side, n_courses: int) -> float:
 def _started(
     side: Side, motions: Sequence[str], n_courses: int, n_workers: int, folder: str
 ) -> "subprocess.Popen[str]":
-    some = [f"strategies.margins_mm=[{MARGIN}]", f"strategies.motion=[{', '.join(motions)}]"]
-    options = ["--courses", str(n_courses), "--workers", str(n_workers), "--set", some[0], "--set", some[1]]
+    options = ["--courses", str(n_courses), "--workers", str(n_workers)]
+    if motions:
+        options += ["--set", f"strategies.margins_mm=[{MARGIN}]", "--set", f"strategies.motion=[{', '.join(motions)}]"]
     command = [sys.executable, "-P", "-m", "simulator", "run", str(STUDY), "--out", "results", *options]
     quiet = subprocess.DEVNULL
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=quiet, text=True, env=side.environment, cwd=folder)
@@ -111,7 +116,7 @@ def measure_w5(side: Side, n_workers: int, *, is_line_shown: bool = False) -> di
     seconds = Lines.through(few.seconds, many.seconds, less.seconds)
     processor = Lines.through(few.processor_s, many.processor_s, less.processor_s)
     whole = ALL_STRATEGIES, ALL_COURSES
-    shown = {"off the line %": off_the_line_percent(side, n_workers, few, many)} if is_line_shown else {}
+    shown = {"percent off the straight line": off_the_line_percent(side, n_workers, few, many)} if is_line_shown else {}
     return shown | {
         "seconds": seconds.at(*whole, plans_of_one_s / n_workers, tasks).total,
         "processor s": processor.at(*whole, plans_of_one_s, tasks).total,
@@ -120,8 +125,14 @@ def measure_w5(side: Side, n_workers: int, *, is_line_shown: bool = False) -> di
         "processor s of preparing a strategy once": processor.preparing - plans_of_one_s,
         "processor s of all results": processor.at(*whole).results,
         "tasks of a strategy": tasks,
-        "peak GiB": max(few.peak_gib, many.peak_gib),
+        PEAK: max(few.peak_gib, many.peak_gib),
     }
+
+
+def whole_w5(side: Side, n_workers: int) -> dict[str, float]:
+    """All of W5 as it is, plans included."""
+    found = run(side, (), ALL_COURSES, n_workers)
+    return {"seconds": found.seconds.total, "processor s": found.processor_s.total, PEAK: found.peak_gib}
 
 
 def off_the_line_percent(side: Side, n_workers: int, few: Run, many: Run) -> float:
