@@ -52,6 +52,8 @@ def read_arguments(words: list[str]) -> argparse.Namespace:
     asked = parser.parse_args(words)
     if asked.turns < LEAST_TURNS:
         parser.error(f"--turns {asked.turns}: at least {LEAST_TURNS} turns are needed to tell a difference from noise")
+    if asked.against and asked.whole:
+        parser.error("--whole is for this version alone; leave it or --against out")
     if asked.against and "W4" in asked.workloads:
         parser.error("W4 has no turns to compare; W5 is a whole process that has")
     if unknown := set(asked.workloads) - set(WORKLOADS):

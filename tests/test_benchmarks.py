@@ -30,6 +30,7 @@ def test_all_workloads_are_measured_unless_some_are_named(capsys):
     [
         (["W6"], "no workload W6; there are W1, W2, W3, W4, W5"),
         (["W1", "--against", "--turns", "5"], "--turns 5: at least 6 turns are needed to tell a difference from noise"),
+        (["W5", "--against", "--whole"], "--whole is for this version alone; leave it or --against out"),
         (["W4", "--against"], "W4 has no turns to compare; W5 is a whole process that has"),
     ],
 )

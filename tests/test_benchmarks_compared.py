@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import simulator
+from benchmarks import comparison
 from benchmarks.checkouts import ROOT, NoCheckoutError, Side, side
-from benchmarks.comparison import interleaved
+from benchmarks.comparison import compare, interleaved
 from benchmarks.extrapolation import Lines, Stages
 from benchmarks.noise import LEAST_TURNS, ratio_of
 from benchmarks.whole_study import (
@@ -107,6 +108,17 @@ def test_versions_take_turns(tmp_path):
     assert "".join(order) == "ABBAABBA"
     assert [row["seconds"] for row in first] == [1, 4, 5, 8]
     assert [row["seconds"] for row in second] == [2, 3, 6, 7]
+
+
+def test_each_quantity_of_a_turn_has_a_ratio(tmp_path, monkeypatch):
+    a, b = (Side(name, tmp_path, tmp_path) for name in "AB")
+    cost = {"A": {"seconds": 2.0, "processor s": 4.0}, "B": {"seconds": 3.0, "processor s": 4.0}}
+    monkeypatch.setattr(comparison, "turns_of", lambda work: lambda of, n_workers: cost[of.name])
+    rows = [(work, name, before, now, ratio.verdict) for work, name, before, now, ratio in compare(["W1"], a, b, 6, 1)]
+    assert rows == [
+        ("W1", "seconds", 2.0, 3.0, "slower"),
+        ("W1", "processor s", 4.0, 4.0, "no difference beyond noise"),
+    ]
 
 
 def test_a_version_is_a_folder_or_a_commit():
