@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import read_arguments
+from benchmarks.checkouts import BEFORE
 from benchmarks.workloads import RX_GY, WAYS, workload
 
 
@@ -20,6 +21,20 @@ def test_the_fast_way_is_exact(name, baseline):
 def test_all_workloads_are_measured_unless_some_are_named(capsys):
     assert read_arguments(["--json", "found.json"]).workloads == ["W1", "W2", "W3", "W4"]
     assert read_arguments(["W3", "W1"]).workloads == ["W3", "W1"]
+    assert read_arguments(["W3", "--against"]).against == BEFORE
+    assert read_arguments(["--against", "main"]).workloads == ["W1", "W2", "W3"]
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["W6"], "no workload W6; there are W1, W2, W3, W4, W5"),
+        (["W1", "--against", "--turns", "5"], "--turns 5: at least 6 turns are needed to tell a difference from noise"),
+        (["W5", "--against", "--whole"], "--whole is for this version alone; leave it or --against out"),
+        (["W4", "--against"], "W4 has no turns to compare; W5 is a whole process that has"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(words, text, capsys):
     with pytest.raises(SystemExit):
-        read_arguments(["W5"])
-    assert "no workload W5; there are W1, W2, W3, W4" in capsys.readouterr().err
+        read_arguments(words)
+    assert text in capsys.readouterr().err
