@@ -256,13 +256,14 @@ def study(**changes):
 
 
 def test_a_study_runs_until_it_is_precise_and_says_so():
-    results = simulator.run(study(precision=0.05))
+    few = {"margins_mm": [3, 6], "motion": ["none"], "guidance": ["none"]}
+    results = simulator.run(study(precision=0.05, strategies=few))
     n = results.attrs["n_courses"]
     goals = results["goals"].to_dataset()
     assert 100 <= n < 20_000
     assert n % 100 == 0
     assert float((goals["ci_high"] - goals["ci_low"]).max()) <= 0.1
-    fixed = simulator.run(study(courses=n))
+    fixed = simulator.run(study(courses=n, strategies=few))
     np.testing.assert_array_equal(results["metrics/value"].values, fixed["metrics/value"].values)
     np.testing.assert_allclose(results["dose/mean"].values, fixed["dose/mean"].values, atol=1e-3)
 
@@ -300,7 +301,7 @@ def test_joint_probabilities_and_the_decision_are_direct_counts():
     assert "None of 2 strategies suits" in first_sentence(none)
 
 
-@pytest.mark.parametrize("n_courses", [20, 50, 100])
+@pytest.mark.parametrize("n_courses", [20, 100])
 def test_too_few_courses_are_not_called_infeasible(n_courses):
     """The sphere at 6 mm is covered in 93 to 95 % of courses: 90 % lies in the interval of so few."""
     strategies = {"margins_mm": [3, 6], "motion": ["none"], "guidance": ["none"]}
@@ -327,7 +328,7 @@ def test_certain_answers_are_not_rounded_to_certainty():
     assert percent(float("nan")) == "–"
 
 
-@pytest.mark.parametrize("penumbra_mm", [2.0, 3.2, 6.4])
+@pytest.mark.parametrize("penumbra_mm", [2.0, 6.4])
 def test_recipes_take_the_penumbra_of_the_plan(penumbra_mm):
     """As candidates and beside the required margin; a penumbra of the margin's own comes first."""
     own = {"recipe": "van-herk", "penumbra_sd_mm": 5.0, "coverage_percent": 91}

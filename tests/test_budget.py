@@ -106,8 +106,10 @@ def test_a_study_names_the_source_to_mend_first():
 
 
 def test_the_budget_does_not_depend_on_workers_or_blocks():
-    one = simulator.run(study(), workers=1)["budget"].to_dataset()
-    two = simulator.run(study(numerics={"max_points": 1000, "block_courses": 70}), workers=2)["budget"].to_dataset()
+    few = {"courses": 100, "budget": {"courses": 150, "strategies": ["none, 2 mm, none"]}}
+    one = simulator.run(study(**few), workers=1)["budget"].to_dataset()
+    numerics = {"max_points": 1000, "block_courses": 70}
+    two = simulator.run(study(numerics=numerics, **few), workers=2)["budget"].to_dataset()
     assert one.equals(two)
 
 

@@ -17,6 +17,7 @@ PHANTOM = {
     "strategies": {"margins_mm": [3], "motion": ["none"], "guidance": ["none"]},
     "goals": ["GTV D98% >= 95%"],
     "courses": 20,
+    "numerics": {"max_points": 1000},
 }
 BREATHING = {"respiration": {"amplitude_mm": [0, 0, 8]}}
 ARCS = {"model": "conformal-arc", "dose_grid_mm": 4}
@@ -44,7 +45,7 @@ REFUSED = {
         rtdose((3, "UID")) | strategies(margins_mm=["stroom"]) | {"uncertainty": {"setup": {"systematic_mm": 1}}},
         "plan.doses: no dose for strategy 'none, Stroom, none' (margin 2 mm)",
     ),
-    "a dose that is too small": (rtdose((40, "UID")) | strategies(margins_mm=[40]), "does not cover the PTV of margin 40 mm"),
+    "a dose that is too small": (rtdose((20, "UID")) | strategies(margins_mm=[20]), "does not cover the PTV of margin 20 mm"),
     "a closed form of an ITV": (
         {"uncertainty": BREATHING} | strategies(motion=["none", "itv"]),
         "the planning target is a union of several positions (an ITV); use model: conformal-arc",
@@ -59,7 +60,7 @@ REFUSED = {
         "prescription.isodose_percent: 100 % cannot be had for a PTV of",
     ),
     "a PTV beyond the image": (
-        rtdose() | {"plan": ARCS} | strategies(margins_mm=[3, 50]), "the PTV reaches beyond the density grid"
+        rtdose() | {"plan": ARCS} | strategies(margins_mm=[20]), "the PTV reaches beyond the density grid"
     ),
     "an offline protocol of three fractions": (strategies(guidance=["nal"]), "would correct from fraction 4 on"),
     "gating of nothing": (strategies(motion=["gating"]), "there is no breathing to gate"),

@@ -30,10 +30,10 @@ def try_seeds(base, tmp_path, seeds):
 
 
 def test_some_flawed_folders(base, tmp_path):
-    ends = try_seeds(base, tmp_path, range(24))
-    assert sum(ends.values()) == 24
-    assert sum(n for end, n in ends.items() if end.endswith("ran")) >= 4
-    assert sum(n for end, n in ends.items() if end.endswith("check")) >= 8
+    ends = try_seeds(base, tmp_path, range(14))
+    assert sum(ends.values()) == 14
+    assert sum(n for end, n in ends.items() if end.endswith("ran")) >= 2
+    assert sum(n for end, n in ends.items() if end.endswith("check")) >= 4
 
 
 @pytest.mark.fuzz

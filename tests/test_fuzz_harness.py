@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from fuzz import harness
 from fuzz.harness import assert_sound, attempt
 
 from simulator.spec import CaseError
@@ -44,7 +45,8 @@ def _fill():
         (_fill, (), "failed", "memory"),
     ],
 )
-def test_outcomes(function, arguments, status, words):
+def test_outcomes(function, arguments, status, words, monkeypatch):
+    monkeypatch.setattr(harness, "_MOST_WAITING", 2)
     outcome = attempt(function, *arguments, seconds=1, memory_mb=200)
     assert outcome.status == status
     assert words.lower() in outcome.message.lower()

@@ -1,6 +1,7 @@
 """A study is its settings and the content of its files: one that changes is named, wherever the files lie."""
 
 import shutil
+from functools import cache
 
 import numpy as np
 import pydicom
@@ -18,6 +19,13 @@ from simulator.spec import ConfigError
 from simulator.study_file.loading import load_study
 
 nrrd = pytest.importorskip("nrrd")
+
+
+ARC = {
+    "model": "conformal-arc",
+    "dose_grid_mm": 4,
+    "arcs": [{"start_deg": -180, "stop_deg": 180, "spacing_deg": 45}],
+}
 
 
 def study(**changes):
@@ -56,13 +64,13 @@ def with_archive(folder):
         folder / "case.npz", ct_hu=np.zeros(labels.shape, np.int16), labels=labels, label_ids=[1], label_names=["GTV"],
         ct_origin_xyz_mm=[0, 0, 0], ct_spacing_xyz_mm=[2, 2, 2],
     )  # fmt: skip
-    return study(case={"file": "case.npz"}, plan={"model": "conformal-arc"})
+    return study(case={"file": "case.npz"}, plan=ARC)
 
 
 def with_dicom(folder):
     write_phantom_dicom(folder / "dicom")
     (folder / "dicom" / "notes.txt").write_text("not read")
-    return study(case={"dicom": "dicom"}, plan={"model": "conformal-arc"})
+    return study(case={"dicom": "dicom"}, plan=ARC)
 
 
 def _flip(path):
@@ -97,16 +105,28 @@ def written(raw, folder):
     return load_study(path)
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Of each way to make a study: its folder, its results and what was run, once for all who ask."""
+
+    @cache
+    def of(make):
+        here, out = tmp_path_factory.mktemp("here"), tmp_path_factory.mktemp("results") / "out"
+        config = written(make(here), here)
+        run_study(config, out)
+        return here, out, config
+
+    return of
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_changed_file_is_another_study_and_a_moved_folder_is_not(kind, tmp_path):
+def test_a_changed_file_is_another_study_and_a_moved_folder_is_not(kind, finished, tmp_path):
     make, name, change, message = KINDS[kind]
-    here, there, out = tmp_path / "here", tmp_path / "there", tmp_path / "out"
-    here.mkdir()
-    config = written(make(here), here)
+    here, out, config = finished(make)
+    there = tmp_path / "there"
     problem = prepare(config)
     assert any(key.endswith(name.split("/")[-1]) for key in problem.inputs)
     assert not any("notes" in key for key in problem.inputs)
-    run_study(config, out)
     assert is_finished(config, out)
     shutil.copytree(here, there)
     moved = load_study(there / "study.yaml")
@@ -119,11 +139,11 @@ def test_a_changed_file_is_another_study_and_a_moved_folder_is_not(kind, tmp_pat
     assert message in str(error.value)
 
 
-def test_names_inside_the_folder_do_not_matter_but_which_library_comes_first_does(tmp_path):
-    config = written(with_dicom(tmp_path), tmp_path)
+def test_names_inside_the_folder_do_not_matter_but_which_library_comes_first_does(finished, tmp_path):
+    here, out, _ = finished(with_dicom)
+    shutil.copytree(here, tmp_path, dirs_exist_ok=True)
+    config = load_study(tmp_path / "study.yaml")
     before = prepare(config)
-    out = tmp_path / "out"
-    run_study(config, out)
     (tmp_path / "dicom" / "rd_1.dcm").rename(tmp_path / "dicom" / "dose-of-the-plan.dcm")
     assert prepare(config).inputs != before.inputs
     assert is_finished(config, out)
@@ -189,7 +209,7 @@ def test_every_patient_of_a_sweep_is_known(tmp_path):
         with_archive(tmp_path / patient)
     _flip(tmp_path / "B" / "case.npz")
     cases = [{"file": "A/case.npz"}, {"file": "B/case.npz"}]
-    raw = study(plan={"model": "conformal-arc"}, case=cases[0])
+    raw = study(plan=ARC, case=cases[0])
     config = written(raw | {"sweep": {"patient": {"together": {"case": cases}, "labels": ["A", "B"]}}}, tmp_path)
     run_study(config, tmp_path / "out")
     assert is_finished(config, tmp_path / "out")

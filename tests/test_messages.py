@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from test_folders import simulator as command
 
 import simulator
 from simulator.execution.study import notes_of
@@ -142,6 +143,7 @@ def test_an_override_is_checked_like_the_file(tmp_path):
 
 
 def run(*arguments, cwd):
+    """What a command prints and ends with, in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "simulator", *arguments], cwd=cwd, capture_output=True, text=True, check=False
     )
@@ -161,21 +163,21 @@ def test_the_version_and_completion(tmp_path):
 def test_exit_codes(tmp_path):
     (tmp_path / "good.yaml").write_text(GOOD, encoding="utf-8")
     (tmp_path / "bad.yaml").write_text(GOOD.replace("random_mm", "randm_mm"), encoding="utf-8")
-    good = run("check", "good.yaml", cwd=tmp_path)
+    good = command("check", "good.yaml", cwd=tmp_path)
     assert good.returncode == 0, good.stderr
     assert "GTV D98% >= 95%" in good.stdout
     bad = run("check", "bad.yaml", cwd=tmp_path)
     assert bad.returncode == 2
     assert bad.stderr.startswith("error: bad.yaml:8: uncertainty.setup.randm_mm: unknown key")
     assert "Traceback" not in bad.stderr
-    assert run("check", "missing.yaml", cwd=tmp_path).returncode == 2
-    assert run("fly", cwd=tmp_path).returncode == 2
+    assert command("check", "missing.yaml", cwd=tmp_path).returncode == 2
+    assert command("fly", cwd=tmp_path).returncode == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.yaml", "good.yaml"]
 
 
 def test_run_init_and_report_from_the_command_line(tmp_path):
     (tmp_path / "good.yaml").write_text(GOOD, encoding="utf-8")
-    done = run("run", "good.yaml", "--courses", "20", "--set", "numerics.max_points=2000", cwd=tmp_path)
+    done = command("run", "good.yaml", "--courses", "20", "--set", "numerics.max_points=2000", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "results" / "study"
     assert {p.name for p in folder.iterdir()} == {
@@ -191,16 +193,16 @@ def test_run_init_and_report_from_the_command_line(tmp_path):
     assert "note: 20 courses cannot show a coverage of 90 %" in done.stderr
     assert yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["courses"] == 20
     (folder / "report.html").unlink()
-    assert run("report", str(folder / "results.nc"), cwd=tmp_path).returncode == 0
+    assert command("report", str(folder / "results.nc"), cwd=tmp_path).returncode == 0
     assert (folder / "report.html").is_file()
     assert (folder / "summary.pdf").stat().st_mtime >= (folder / "report.html").stat().st_mtime
-    assert run("run", "good.yaml", "--courses", "30", "--no-report", cwd=tmp_path).returncode == 2
-    again = run("run", "good.yaml", "--courses", "30", "--no-report", "--fresh", "--quiet", cwd=tmp_path)
+    assert command("run", "good.yaml", "--courses", "30", "--no-report", cwd=tmp_path).returncode == 2
+    again = command("run", "good.yaml", "--courses", "30", "--no-report", "--fresh", "--quiet", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
-    assert run("init", "--site", "abdominal", cwd=tmp_path).returncode == 0
-    assert run("check", "study.yaml", cwd=tmp_path).returncode == 0
-    assert run("init", "--site", "neck", "--out", "other.yaml", cwd=tmp_path).returncode == 2
-    empty = run("init", "--dicom", "results", "--out", "other.yaml", cwd=tmp_path)
+    assert command("init", "--site", "abdominal", cwd=tmp_path).returncode == 0
+    assert command("check", "study.yaml", cwd=tmp_path).returncode == 0
+    assert command("init", "--site", "neck", "--out", "other.yaml", cwd=tmp_path).returncode == 2
+    empty = command("init", "--dicom", "results", "--out", "other.yaml", cwd=tmp_path)
     assert empty.returncode == 2
     assert "no RTSTRUCT" in empty.stderr or "DICOM" in empty.stderr
     assert not (tmp_path / "other.yaml").exists()

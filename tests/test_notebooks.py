@@ -8,7 +8,7 @@ import matplotlib as mpl
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-BY_DAY = ("first_study",)
+BY_DAY = ("reading_results",)
 MOST_BYTES = 200_000
 
 

@@ -82,7 +82,7 @@ def write_patient(folder, names):
 def prepared(folder, study):
     """What `check` makes of the starter study of a folder."""
     study.write_text(starter_study("pelvic", folder), encoding="utf-8")
-    return prepare(load_study(study))
+    return prepare(load_study(study, {"numerics.max_points": 1000}))
 
 
 @given(TEXT)

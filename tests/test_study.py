@@ -53,12 +53,12 @@ def results():
 
 def test_same_seed_same_hash_for_any_workers_and_blocks(results):
     study = small_study()
-    for workers in (1, 2):
-        for block in (7, 60):
-            again = simulator.run(with_numerics(study, block_courses=block), workers=workers)
-            assert again.attrs["result_hash"] == results.attrs["result_hash"]
-            np.testing.assert_array_equal(again["dose/mean"], results["dose/mean"])
-    assert simulator.run(study, seed=6).attrs["result_hash"] != results.attrs["result_hash"]
+    for workers, block in ((1, 7), (2, 60)):
+        again = simulator.run(with_numerics(study, block_courses=block), workers=workers)
+        assert again.attrs["result_hash"] == results.attrs["result_hash"]
+        np.testing.assert_array_equal(again["dose/mean"], results["dose/mean"])
+    other = simulator.run(study, seed=6, courses=10)["metrics/value"].sel(metric="GTV D98%").values
+    assert not np.any(other == results["metrics/value"].sel(metric="GTV D98%").values[:, :10])
 
 
 def test_more_courses_keep_the_first_ones(results):
@@ -67,9 +67,9 @@ def test_more_courses_keep_the_first_ones(results):
 
 
 def test_adding_a_strategy_changes_nobody_elses_numbers(results):
-    wider = simulator.run(
-        small_study(strategies={"margins_mm": [3, 5], "motion": ["none"], "guidance": ["online-target", "none"]})
-    )
+    listed = ((5, "none"), (3, "online-target"), (3, "none"))
+    strategies = [{"margin_mm": mm, "motion": "none", "guidance": guidance} for mm, guidance in listed]
+    wider = simulator.run(small_study(strategies=strategies))
     for label in results["metrics/strategy"].values:
         np.testing.assert_array_equal(
             wider["metrics/value"].sel(strategy=label), results["metrics/value"].sel(strategy=label)
@@ -208,6 +208,6 @@ def test_memory_does_not_grow_with_the_number_of_courses(tmp_path):
         tracemalloc.stop()
         return peak
 
-    few, many = peak_bytes(100), peak_bytes(2000)
-    stored_metrics = 1900 * 7 * 4
-    assert many - few < 20 * stored_metrics + 2e6
+    few, many = peak_bytes(100), peak_bytes(1000)
+    stored_metrics = 900 * 7 * 4
+    assert many - few < 20 * stored_metrics + 1e6

@@ -25,7 +25,11 @@ STUDY = {
     },
     "targets": {"GTV": {}, "Node": {"dose_gy": 30, "margin_mm": 4}},
     "prescription": {"dose_gy": 40, "fractions": 2, "isodose_percent": 80},
-    "plan": {"model": "conformal-arc", "dose_grid_mm": 3},
+    "plan": {
+        "model": "conformal-arc",
+        "dose_grid_mm": 3,
+        "arcs": [{"start_deg": -180, "stop_deg": 180, "spacing_deg": 30}],
+    },
     "uncertainty": {"setup": {"systematic_mm": 2, "systematic_deg": 1}, "registration": {"systematic_mm": 1}},
     "strategies": {"margins_mm": [3], "motion": "none", "guidance": "none"},
     "goals": ["GTV D98% >= 95%", "Node D98% >= 95%", "Node Dmean >= 25 Gy"],

@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
+from types import SimpleNamespace
 
 import pydicom
 import pytest
@@ -11,14 +14,24 @@ import yaml
 from dicom_factory import write_phantom_dicom
 from test_folders import STUDY
 
+from simulator.commands.cli import main
 from simulator.files import printable
 
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\x9b31m"
 
 
-def simulator(*arguments, cwd, **environment):
-    command = [sys.executable, "-m", "simulator", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, env={**os.environ, **environment})
+def simulator(*arguments, cwd, encoding="utf-8"):
+    """Exit code and bytes of a command, run in this process with its output piped in an encoding."""
+    out, err = (TextIOWrapper(BytesIO(), encoding=encoding) for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch, chdir(cwd), redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["simulator", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+    shown = []
+    for stream in (out, err):
+        stream.flush()
+        shown.append(stream.buffer.getvalue())
+    return SimpleNamespace(returncode=end.value.code or 0, stdout=shown[0], stderr=shown[1])
 
 
 @pytest.mark.parametrize("text", ["\x1b[31m", "\x07", "a\rb", "\x9b2J", "\x00", "\x7f", "\u202egnp.exe", "\u2066"])
@@ -65,29 +78,29 @@ def test_letters_that_the_encoding_lacks_are_replaced(tmp_path):
     raw = STUDY | {"uncertainty": {"setup": {"systematic_mm": 1, "random_mm": 1}}}
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
     for encoding in ("cp1252", "ascii", "cp437"):
-        done = simulator("check", "s.yaml", cwd=tmp_path, PYTHONIOENCODING=encoding)
+        done = simulator("check", "s.yaml", cwd=tmp_path, encoding=encoding)
         assert done.returncode == 0, done.stderr
         assert b"The study is valid." in done.stdout
 
 
 @pytest.mark.parametrize("columns", [60, 90, 200])
-def test_piped_tables_are_as_wide_as_columns_says(columns, tmp_path):
+def test_piped_tables_are_as_wide_as_columns_says(columns, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(STUDY), encoding="utf-8")
-    shown = simulator("check", "s.yaml", cwd=tmp_path, COLUMNS=str(columns)).stdout.decode()
+    shown = simulator("check", "s.yaml", cwd=tmp_path).stdout.decode()
     assert max(map(len, shown.splitlines())) <= columns
 
 
-def test_piped_tables_without_columns_fit_a_page(tmp_path):
+def test_piped_tables_without_columns_fit_a_page(tmp_path, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(STUDY | {"case": {"phantom": "pelvic"}}), encoding="utf-8")
-    environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
-    command = [sys.executable, "-m", "simulator", "check", "s.yaml"]
-    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment).stdout
+    shown = simulator("check", "s.yaml", cwd=tmp_path).stdout.decode()
     assert max(map(len, shown.splitlines())) <= 120
 
 
-@pytest.mark.parametrize("setting", ["text.usetex: True", "axes.prop_cycle: cycler('color', ['w'])", "savefig.dpi: 3"])
-def test_figures_do_not_depend_on_a_users_settings(setting, tmp_path):
-    (tmp_path / "matplotlibrc").write_text(f"{setting}\n", encoding="utf-8")
+def test_figures_do_not_depend_on_a_users_settings(tmp_path):
+    settings = ("text.usetex: True", "axes.prop_cycle: cycler('color', ['w'])", "savefig.dpi: 3", "")
+    (tmp_path / "matplotlibrc").write_text("\n".join(settings), encoding="utf-8")
     script = (
         "import hashlib\nfrom synthetic_results import synthetic_results\nfrom simulator.plots import pareto_front, svg_bytes\n"
         "print(hashlib.sha256(svg_bytes(pareto_front(synthetic_results()))).hexdigest())"
