@@ -26,7 +26,7 @@ def some_points(rng, n_beams=3, n=400) -> SeenPoints:
     shares = rng.uniform(0, 0.5, (3, n)).astype(np.float32)
     shares[1, ::2] = 0
     blurs = (Blur(2.5, 0.6, shares[0]), Blur(6.0, 1.5, shares[1]), Blur(25.0, 6.0, shares[2]))
-    return SeenPoints(seen, open_dose, blurs, REACH)
+    return SeenPoints(seen, open_dose, blurs, REACH, np.zeros(len(open_dose[0])))
 
 
 def numpy_fields(leaves: Leaves, sd: float, v: np.ndarray, u: np.ndarray) -> np.ndarray:
@@ -63,7 +63,9 @@ def test_apertures_are_those_of_the_beam_model():
     """The dose of one aperture at points is what beams look up in their finely sampled fields."""
     rng = np.random.default_rng(3)
     points, leaves = some_points(rng, 1), some_leaves(rng, 1, 1)
-    one = SeenPoints(points.seen_mm, points.open_dose, (Blur(3.2, 0.8, np.ones(400, np.float32)),), REACH)
+    one = SeenPoints(
+        points.seen_mm, points.open_dose, (Blur(3.2, 0.8, np.ones(400, np.float32)),), REACH, np.zeros(400)
+    )
     rows = Rows(leaves.edge_mm, leaves.low_mm[0, 0], leaves.high_mm[0, 0])
     field = blurred(rows, np.array([3.2, 6.4]), leaves.weight[0, 0] * np.eye(2), 0.5, 26.0)
     truth = np.zeros(400)

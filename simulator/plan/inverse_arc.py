@@ -36,7 +36,7 @@ from simulator.plan.model import Design, Order
 from simulator.plan.penalties import AtLeast, AtLeastBut, AtMost, AtMostBeyond, MeanAtMost, Penalty
 from simulator.plan.planning_points import DoseAt, OrganPoints, Points, is_free, joined, points_around, points_of_target
 from simulator.plan.prescription import Prescription
-from simulator.plan.quality import hottest_gy, ptv_doses
+from simulator.plan.quality import Plan, hottest_gy, ptv_doses
 from simulator.plan.sparing import Limit, Sparing
 from simulator.spec import ConfigError, Field
 from simulator.strategy import Strategy
@@ -57,6 +57,7 @@ _HOT: Final = 0.92
 _WITHIN: Final = 0.99
 _NEAR_LIMIT: Final = 0.8
 _THINNED: Final = 8
+_ROUNDING: Final = 1e-6
 
 
 class InverseArc(ArcPlanModel):
@@ -179,11 +180,11 @@ class InverseArc(ArcPlanModel):
             seen, open_dose = np.empty((len(beams), len(mm), 2)), np.empty((len(beams), len(mm)), np.float32)
             for beam, rays, *found in zip(beams, medium.rays, seen, open_dose, strict=True):
                 see_points(mm, *beam.geometry, *rays.arrays, *found)
-            return SeenPoints(seen, open_dose, self._blurs(medium, mm), reach)
+            return SeenPoints(seen, open_dose, self._blurs(medium, mm), reach, _besides_gy(order, mm))
 
         aims, start = self._aims(order), self._start(outlines, edge_mm)
         points = see(aims.points.mm)
-        gy, volume_cc = points.dose(start)[aims.ptv], aims.points.volume_cc[aims.ptv]
+        gy, volume_cc = (points.dose(start) - points.besides_gy)[aims.ptv], aims.points.volume_cc[aims.ptv]
         return PlanningTask(aims, points, start.scaled(aims.rx_gy / hottest_gy(gy, volume_cc, COVERED_PERCENT)), see)
 
     def _blurs(self, medium: Medium, mm: np.ndarray) -> tuple[Blur, ...]:
@@ -238,7 +239,7 @@ class InverseArc(ArcPlanModel):
             return at[name], parts[name].volume_cc
 
         cold_cc = (1 - self.coverage_floor_percent / 100) * ptv_cc
-        cap = rx.dose_gy * (0.15 + 0.85 * np.exp(-0.085 * distance_mm))
+        cap = rx.dose_gy * (0.15 + 0.85 * np.exp(-0.085 * distance_mm)) + _besides_gy(order, parts["around"].mm)
         of_plan: list[Penalty] = [
             AtLeast(*about("PTV"), _MARGIN * rx.dose_gy, 300.0, ptv_cc),
             AtMost(*about("PTV"), rx.highest_gy, 20.0, ptv_cc),
@@ -261,6 +262,23 @@ class InverseArc(ArcPlanModel):
                 aims = aims.stricter(task.points.dose(leaves), partial(task.dose_at, leaves))
             leaves, _ = optimised(task.points, aims.penalties, aims.rx_gy, leaves, machine, iterations)
         return leaves
+
+    def together(self, plans: Sequence[Plan], orders: Sequence[Order], *, in_turn: bool) -> Plan:
+        """The plan of all targets; limits that the sum of their doses misses give way too, and are named for each."""
+        plan = super().together(plans, orders, in_turn=in_turn)
+        missed = [
+            limit
+            for order in orders
+            for limit, organ in ((limit, _organs(order)[limit.structure]) for limit in order.sparing.limits)
+            if organ.value_gy(limit, plan.dose.at) > limit.gy * (1 + _ROUNDING)
+        ]
+        given_up = _names(list(dict.fromkeys(missed)))
+        first, *others = (replace(one.quality, given_up=given_up) for one in plan.planned)
+        return replace(
+            plan,
+            quality=first,
+            others=tuple(replace(one, quality=own) for one, own in zip(plan.others, others, strict=True)),
+        )
 
     def rate(self, order: Order, unscaled: SplineDose) -> tuple[float, dict[str, Any]]:
         """The prescription rule of the module's docstring."""
@@ -356,6 +374,11 @@ class Aims:
             organs.append(penalty)
         floor = self.floor.heavier(_HEAVIER**2) if is_cold else self.floor
         return replace(self, of_organs=tuple(organs), floor=floor)
+
+
+def _besides_gy(order: Order, mm: np.ndarray) -> np.ndarray:
+    """What the plans of other targets give at points (n, 3)."""
+    return np.zeros(len(mm)) if order.besides is None else order.besides.at(mm)
 
 
 def _slack_gy(limit: Limit) -> float:

@@ -76,23 +76,29 @@ class SeenPoints:
     ----------
     seen_mm : (beam, point, 2) as (v, u). open_dose : float32 (beam, point), of a wide open field.
     reach_mm : lower and upper (v, u) of what apertures may open.
+    besides_gy : (point,), what other plans give.
     """
 
     seen_mm: np.ndarray
     open_dose: np.ndarray
     blurs: tuple[Blur, ...]
     reach_mm: tuple[np.ndarray, np.ndarray]
+    besides_gy: np.ndarray
 
     def some(self, kept: np.ndarray) -> "SeenPoints":
         """Some of the points, by index (n,)."""
         blurs = tuple(replace(blur, share=blur.share[kept]) for blur in self.blurs)
         return replace(
-            self, seen_mm=self.seen_mm[:, kept].copy(), open_dose=self.open_dose[:, kept].copy(), blurs=blurs
+            self,
+            seen_mm=self.seen_mm[:, kept].copy(),
+            open_dose=self.open_dose[:, kept].copy(),
+            blurs=blurs,
+            besides_gy=self.besides_gy[kept],
         )
 
     def dose(self, leaves: Leaves) -> np.ndarray:
-        """Doses float64 (point,)."""
-        dose = np.zeros(self.open_dose.shape[1])
+        """Doses float64 (point,), with those of other plans."""
+        dose = self.besides_gy.copy()
         opened = leaves.low_mm, leaves.high_mm, leaves.weight
         for blur in self.blurs:
             v, u = self._pixels(blur)

@@ -10,6 +10,7 @@ import numpy as np
 
 from simulator.case.anatomy import Case, ImportedDose
 from simulator.case.structures import Structure
+from simulator.plan.dose import PlannedDose
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Plan
 from simulator.plan.sparing import Sparing
@@ -23,13 +24,19 @@ Design = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Order:
-    """What one plan is made for: a planning target, its margin, the prescription, and what organs ask."""
+    """What one plan is made for: a planning target, its margin, the prescription, and what organs ask.
+
+    Parameters
+    ----------
+    besides : what the plans of other targets give; None where that is not known, or there are none.
+    """
 
     case: Case
     target: TargetVolume
     expansion: Expansion
     prescription: Prescription
     sparing: Sparing = field(default_factory=Sparing)
+    besides: PlannedDose | None = None
 
     @cached_property
     def ptv(self) -> TargetVolume:

@@ -1,15 +1,18 @@
 """Plans of a study."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from simulator.parallel import Executor, SerialExecutor, in_order
-from simulator.plan.dose import DosesInTurn
-from simulator.plan.model import Design
+from simulator.plan.dose import DosesInTurn, SumOfDoses
+from simulator.plan.model import Design, Order, PlanModelKind
 from simulator.plan.quality import Plan
 from simulator.problem.margins import PlanRequest, planned_alike
 from simulator.problem.problem import Problem
+
+_ROUNDS = 3
 
 
 def make_plan(problem: Problem, request: PlanRequest) -> Plan:
@@ -51,13 +54,46 @@ def in_turn(problem: Problem, strategy: int, plan_of: Callable[[int], Plan]) -> 
 
 
 def design_plans(problem: Problem, requests: Sequence[PlanRequest], executor: Executor) -> list[Design]:
-    """What decides the plans of candidate margins, in their order."""
+    """What decides the plans of candidate margins, in their order; those of several targets are optimised for their sum."""
     designs: dict[PlanRequest, Design] = {}
     map_ = functools.partial(in_order, executor)
     for some in planned_alike(requests):
-        found = [some[0].model.design(problem.orders(some, target), map_) for target in problem.targets]
+        model, orders = some[0].model, [problem.orders(some, target) for target in problem.targets]
+        found = [list(model.design(order, map_)) for order in orders]
+        if model.is_optimised and len(orders) > 1:
+            _keep_limits_together(model, orders, found, map_, in_turn=bool(problem.setting.isocentres))
         designs |= zip(some, (_joined(of_targets) for of_targets in zip(*found, strict=True)), strict=True)
     return [designs[r] for r in requests]
+
+
+def _keep_limits_together(
+    model: PlanModelKind,
+    orders: Sequence[Sequence[Order]],
+    designs: Sequence[list[Design]],
+    map_: Callable[..., Iterable[Any]],
+    *,
+    in_turn: bool,
+) -> None:
+    """Design again, each beside what the others give, while the sum of the plans of all targets misses a limit, a few times.
+
+    Parameters
+    ----------
+    orders, designs : by target, of each request; designs are replaced.
+    """
+    for _ in range(_ROUNDS):
+        plans = [model.plans(order, map_, known) for order, known in zip(orders, designs, strict=True)]
+        pairs = zip(zip(*plans, strict=True), zip(*orders, strict=True), strict=True)
+        sums = [model.together(alone, ordered, in_turn=in_turn) for alone, ordered in pairs]
+        missed = [i for i, plan in enumerate(sums) if plan.quality.given_up]
+        for number, order in enumerate(orders if missed else ()):
+            beside = [replace(order[i], besides=_others(number, [of[i] for of in plans])) for i in missed]
+            for i, design in zip(missed, model.design(beside, map_), strict=True):
+                designs[number][i] = design
+
+
+def _others(number: int, plans: Sequence[Plan]) -> SumOfDoses:
+    """What the plans of all targets but one give."""
+    return SumOfDoses(tuple(plan.dose for k, plan in enumerate(plans) if k != number))
 
 
 def _joined(designs: Sequence[Design]) -> Design:
