@@ -15,6 +15,7 @@ from simulator.plan.in_parts import PlanBeamByBeam
 from simulator.plan.model import Order
 from simulator.plan.prescription import Prescription
 from simulator.plan.targets import Expansion, planning_target
+from simulator.problem.preparation import prepare
 from simulator.spec import ConfigError
 from simulator.study_file.loading import load_study
 
@@ -121,6 +122,12 @@ def test_interplay_is_refused_where_parts_are_not_known(changes, reason, tmp_pat
     asked = study(write(tmp_path / "case", **changes), tmp_path, "screen")
     with pytest.raises(ConfigError, match="which part is delivered.*" + reason):
         simulator.run(asked)
+
+
+def test_one_dose_of_all_beams_is_not_screened_by_itself(tmp_path):
+    plain, whole = write(tmp_path / "beams"), write(tmp_path / "plan", doses=(planned_dose,))
+    found = [prepare(study(folder, tmp_path, "auto").model_copy(update={"courses": 1000})) for folder in (plain, whole)]
+    assert [problem.interplay for problem in found] == ["screen", False]
 
 
 def test_a_study_meets_the_beam_that_is_on(tmp_path):

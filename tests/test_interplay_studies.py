@@ -180,3 +180,26 @@ def test_sizes_are_those_that_were_published(amplitude_mm):
     assert 1.0 < once.max() < 3.5
     assert often.mean() < 1.2 * once.mean() / np.sqrt(5)
     assert 2.5 < slow.max() < 15
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "screen"),
+        ({"courses": 999}, False),
+        ({"precision": 0.02, "courses": 20000}, "screen"),
+        ({"uncertainty": {"setup": {"systematic_mm": 1}}}, False),
+        ({"plan": {"model": "penumbra", "penumbra_sd_mm": 3.2}}, False),
+        ({"simulate": {"pairs": 20, "interplay": False}}, False),
+    ],
+)
+def test_a_screen_comes_by_itself_where_it_is_little_beside_the_study(changes, expected):
+    asked = StudyConfig.model_validate(WHAT | {"courses": 1000} | changes)
+    assert prepare(asked).interplay == expected
+
+
+def test_points_of_a_sweep_are_not_screened_by_themselves():
+    swept = StudyConfig.model_validate(WHAT | {"courses": 1000, "sweep": {"seed": [1, 2]}})
+    assert [point.simulate.interplay for point in swept.points()] == [False, False]
+    asked = StudyConfig.model_validate(swept.model_dump() | {"simulate": {"interplay": "screen"}})
+    assert [point.simulate.interplay for point in asked.points()] == ["screen", "screen"]

@@ -141,7 +141,7 @@ def assemble(
 
 def _interplay(problem: Problem) -> str:
     """The structures that meet the parts of the plan; "screen" where some courses do beside the study's, "" where none."""
-    asked = problem.config.simulate.interplay
+    asked = problem.interplay
     if asked is True:
         return ", ".join(s.name for s in problem.structures if s.name in problem.met_in_parts)
     return "screen" if asked else ""

@@ -64,7 +64,7 @@ def assemble_results(assembly: Assembly, executor: Executor | None = None) -> No
     if problem.config.budget is not None:
         labels = budget_strategies(problem.config, results)
         results["budget"] = budget_group(problem, store, executor or SerialExecutor(), labels)
-    if problem.config.simulate.interplay == "screen":
+    if problem.interplay == "screen":
         results["interplay"] = interplay_group(
             problem, values, screened_strategies(problem, results), lambda i: plan_of(problem, i, assembly.folder)
         )

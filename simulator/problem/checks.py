@@ -33,7 +33,7 @@ def check_plans(problem: Problem) -> None:
         for target in problem.targets:
             orders = problem.orders(same, target)
             same[0].model.check(orders)
-            if problem.config.simulate.interplay is not False:
+            if problem.config.simulate.interplay not in (False, "auto"):
                 same[0].model.check_parts(orders)
 
 

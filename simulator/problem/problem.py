@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
@@ -28,10 +29,12 @@ from simulator.readable import Readable
 from simulator.sampling.courses import Setting
 from simulator.sampling.observed import Law, law_of
 from simulator.sampling.quasi import N_RANDOMISATIONS
+from simulator.spec import ConfigError
 from simulator.strategy import Strategy
 from simulator.study_file.schema import StudyConfig
 
 _MAP_BORDER_MM = 35.0
+_COURSES_SCREENED = 1000
 
 
 @dataclass(frozen=True, repr=False)
@@ -98,6 +101,25 @@ class Problem(Readable):
     def delivered(self) -> int | None:
         """Place of the strategy that delivered the fractions that lie behind; None where a course begins with its first one."""
         return None if self.setting.treated is None else self.strategies.index(self.setting.treated.strategy)
+
+    @cached_property
+    def interplay(self) -> bool | Literal["screen"]:
+        """Whether interplay is simulated or screened; `auto` where it costs little beside the study and parts are known."""
+        config = self.config
+        if config.simulate.interplay != "auto":
+            return config.simulate.interplay
+        breathing = config.uncertainty.respiration
+        is_worth_it = config.courses >= _COURSES_SCREENED and breathing is not None and breathing.moves
+        is_possible = config.plan.has_parts and config.observed is None and config.session.isocentres == "one"
+        if not (is_worth_it and is_possible):
+            return False
+        try:
+            for same in planned_alike(self.requests):
+                for target in self.targets:
+                    same[0].model.check_parts(self.orders(same, target))
+        except ConfigError:
+            return False
+        return "screen"
 
     @cached_property
     def met_in_parts(self) -> frozenset[str]:

@@ -36,7 +36,7 @@ def sampled_draws(problem: Problem) -> RandomNumbers:
 
 def deliver_courses(problem: Problem, strategy: Strategy, draws: RandomNumbers) -> Delivery:
     """What a strategy makes of drawn courses; its margin does not matter."""
-    if problem.config.simulate.interplay is True:
+    if problem.interplay is True:
         return deliver_in_time(problem, strategy, draws)
     return deliver(draw_courses(problem.setting, draws), strategy, problem.setting)
 

@@ -143,7 +143,7 @@ def prepare_work(
 
     errors_gy: dict[str, float] = {}
     doses = dict(zip((s.name for s in problem.structures), in_order(executor, around, problem.structures), strict=True))
-    if problem.config.simulate.interplay is True:
+    if problem.interplay is True:
         doses = in_parts(problem, doses, parts_of(problem, plan, reach))
     boxes = {name: VisitBox.covering(reach[name]) for name in (BONE, *problem.moving)}
     tissues = {s.name: tissue_of(problem, s, doses[s.name]) for s in problem.structures}

@@ -364,7 +364,7 @@ class StudyConfig(Readable, Spec):
 
     @model_validator(mode="after")
     def _interplay_has_parts(self) -> "StudyConfig":
-        if self.simulate.interplay is False:
+        if self.simulate.interplay in (False, "auto"):
             return self
         if not self.plan.has_parts:
             raise ValueError(
@@ -442,6 +442,7 @@ class StudyConfig(Readable, Spec):
         found: list[StudyConfig] = []
         problems: dict[str, None] = {}
         plain = self.model_dump(mode="json", exclude={"sweep"})
+        plain["simulate"]["interplay"] = False if self.simulate.interplay == "auto" else self.simulate.interplay
         for changes in combinations(self.axes()):
             raw = copy.deepcopy(plain)
             for key, value in changes.items():

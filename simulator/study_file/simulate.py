@@ -8,10 +8,11 @@ from simulator.spec import Field, Spec
 class Simulate(Spec):
     """Interplay, where breathing meets the part of the plan that is being delivered, and what rests on approximations."""
 
-    interplay: bool | Literal["screen"] = Field(
-        False,
+    interplay: bool | Literal["auto", "screen"] = Field(
+        "auto",
         description="`screen`: some courses with and without interplay, side by side, say what it does; `true`: metrics of the "
-        "targets and the nearest organs are those of the parts, the rest stays blurred (docs/how-to/interplay.md)",
+        "targets and the nearest organs are those of the parts, the rest stays blurred (docs/how-to/interplay.md); `auto`: a "
+        "screen where anything breathes, parts of the plan are known, and the study is no sweep and has 1000 courses or more",
     )
     instant_s: Annotated[float, Field(ge=0.1, le=10)] = Field(
         1.0, description="longest time between instants of the beam in s where parts are met"
