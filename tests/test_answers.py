@@ -290,12 +290,12 @@ def test_joint_probabilities_and_the_decision_are_direct_counts():
     assert 0 < enough.sum() < 3
     assert decision.attrs["recommended"] == results["plans/strategy"].values[np.argmax(enough)]
     assert "is recommended" in first_sentence(results)
-    unsure = simulator.run(study(courses=300, decision={"probability": 0.9999}))
+    unsure = simulator.run(study(courses=60, decision={"probability": 0.9999}))
     assert unsure["decision"].attrs["recommended"] == ""
     assert unsure["decision"].attrs["nearest_miss"] == "none, 9 mm, none"
     assert unsure["decision/verdict"].values[-1] == "undecided"
     narrow = {"margins_mm": [0, 3], "motion": ["none"], "guidance": ["none"]}
-    none = simulator.run(study(courses=300, decision={"probability": 0.9999}, strategies=narrow))
+    none = simulator.run(study(courses=60, decision={"probability": 0.9999}, strategies=narrow))
     assert none["decision"].attrs["recommended"] == ""
     assert none["decision"].attrs["nearest_miss"] in ("none, 0 mm, none", "none, 3 mm, none")
     assert "None of 2 strategies suits" in first_sentence(none)

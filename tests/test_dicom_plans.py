@@ -199,6 +199,7 @@ def study(folder, **changes):
             "uncertainty": {"setup": {"systematic_mm": 1, "systematic_deg": 1}},
             "strategies": {"margins_mm": [0], "motion": ["none"], "guidance": ["none"]},
             "goals": ["GTV D98% >= 10%"],
+            "numerics": {"max_points": 1000},
         }
         | changes
     )

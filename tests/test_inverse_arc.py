@@ -214,7 +214,7 @@ def test_a_turned_patient_gets_a_turned_dose():
 
 def test_a_plan_is_the_same_whichever_are_made_with_it():
     """To the bit, and so is the plan of what was kept of it."""
-    case, model = patient(), InverseArc(passes=1, dose_grid_mm=3.0)
+    case, model = patient(radius_mm=6.0), InverseArc(passes=1, dose_grid_mm=3.0)
     target, sparing = planning_target(case.gtv.region, STILL), Sparing((CORD,))
     orders = [Order(case, target, equal(2.0), RX, sparing), Order(case, target, equal(4.0), RX)]
     both = model.plans(orders, map)

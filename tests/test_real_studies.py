@@ -21,7 +21,8 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 def lung_results(data_folder):
     study = load_study(
         CONFIGS / "dicom_lung_sbrt.yaml",
-        {"case.dicom": str(data_folder / "dicompyler_breast"), "strategies.margins_mm": [5], "courses": 50},
+        {"case.dicom": str(data_folder / "dicompyler_breast"), "strategies.margins_mm": [5], "courses": 50}
+        | {"plan.arcs": [{"start_deg": -60, "stop_deg": 180, "spacing_deg": 20}]},
     )
     return simulator.run(study)
 
@@ -64,7 +65,7 @@ def test_init_writes_a_valid_study_with_the_patients_plan_and_structures(
 ):
     text = starter_study("pelvic", data_folder / folder)
     (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
-    study = load_study(tmp_path / "study.yaml")
+    study = load_study(tmp_path / "study.yaml", {"numerics.max_points": 1000})
     assert study.case.target == target
     assert (study.prescription.dose_gy, study.prescription.fractions) == prescription
     assert target in prepare(study).case.structures

@@ -263,7 +263,9 @@ def test_many_strategies_and_goals_stay_small(tmp_path):
     assert len(text) < 14e6
 
 
-@pytest.mark.parametrize(("metric", "unit"), [("GTV Dmin", "Gy"), ("GTV V95%", "%")])
+@pytest.mark.parametrize(
+    ("metric", "unit"), [("GTV Dmin", "Gy"), pytest.param("GTV V95%", "%", marks=pytest.mark.nightly)]
+)
 def test_strategies_are_compared_by_another_metric_of_the_target_where_no_goal_is_on_its_d98(metric, unit, tmp_path):
     study = simulator.load_study(
         CONFIGS / "sphere_axes.yaml",

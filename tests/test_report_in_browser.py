@@ -39,12 +39,21 @@ def path(results, tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def page(path):
-    """The page when its figures are there."""
-    with opened(path, height=800) as page:
-        page.wait_for_selector("html[data-ready]", state="attached")
+@pytest.fixture(scope="module")
+def browser(path):
+    with opened(path, allowed=(f"request: {path.as_uri()}", "request: about:blank")) as page:
         yield page
+
+
+@pytest.fixture
+def page(browser, path):
+    """The page as it opens on a screen, when its figures are there."""
+    browser.goto("about:blank")
+    browser.emulate_media(media="screen")
+    browser.set_viewport_size({"width": 1280, "height": 800})
+    browser.goto(path.as_uri())
+    browser.wait_for_selector("html[data-ready]", state="attached")
+    return browser
 
 
 def rows_of(page, table):
@@ -132,10 +141,11 @@ def test_paper_is_of_the_studys_own_prescription(page):
         assert rows_of(page, "goal-table") == expected
 
 
-def test_a_narrow_screen_scrolls_tables_and_not_the_page(path):
-    with opened(path, width=400) as page:
-        page.wait_for_selector("html[data-ready]", state="attached")
-        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+def test_a_narrow_screen_scrolls_tables_and_not_the_page(page):
+    page.set_viewport_size({"width": 400, "height": 1000})
+    page.reload()
+    page.wait_for_selector("html[data-ready]", state="attached")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
 
 
 def test_paper_has_the_still_figures_and_every_column(page):

@@ -9,7 +9,7 @@ from faults import PATIENCE_S, QUEUE, Trial, kill_one, queued, slurm_workers, un
 
 
 def test_sweep_survives_a_killed_worker_and_a_cancelled_job(slurm: Path, tmp_path: Path) -> None:
-    trial = Trial(tmp_path)
+    trial = Trial(tmp_path, courses=300)
     run = trial.start("--cluster", "queue.yaml")
     trial.until_blocks(5, run)
     kill_one(slurm_workers())
@@ -17,7 +17,7 @@ def test_sweep_survives_a_killed_worker_and_a_cancelled_job(slurm: Path, tmp_pat
     subprocess.run(["scancel", random.choice(queued())], check=True)
     assert run.wait(PATIENCE_S) == 0, trial.said()
     until(lambda: not queued(), "an empty queue")
-    assert trial.result_hash() == undisturbed("--workers", "1")
+    assert trial.result_hash() == undisturbed(300)
     submitted = subprocess.run(["scontrol", "--oneliner", "show", "jobs"], capture_output=True, text=True, check=True)
     assert submitted.stdout.count("CANCELLED") >= 1
 

@@ -20,22 +20,27 @@ def _hang_ups_are_heeded():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="other signals")
-def test_four_ways_to_stop_and_the_same_numbers(tmp_path):
-    trial = faults.Trial(tmp_path)
+@pytest.mark.parametrize(
+    "stops",
+    [faults.STOPS[1::2], pytest.param(faults.STOPS, marks=pytest.mark.nightly)],
+    ids=lambda stops: ", ".join(stop.name for stop in stops),
+)
+def test_ways_to_stop_and_the_same_numbers(stops, tmp_path):
+    trial = faults.Trial(tmp_path, courses=200)
     try:
-        blocks = [faults.stopped(trial, number) for number in faults.STOPS]
+        blocks = [faults.stopped(trial, number) for number in stops]
         assert all(after > before for before, after in blocks)
         assert "interrupted; what was finished is kept" in trial.said()
         assert trial.start("--workers", "2", *faults.SMALL_BLOCKS).wait(faults.PATIENCE_S) == 0, trial.said()
     finally:
         trial.stop()
-    assert trial.result_hash() == faults.undisturbed("--workers", "1")
+    assert trial.result_hash() == faults.undisturbed(200)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no hang-up")
 def test_a_run_that_ignores_hang_ups_goes_on(tmp_path):
     """As under nohup."""
-    trial = faults.Trial(tmp_path)
+    trial = faults.Trial(tmp_path, courses=200)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         run = trial.start("--workers", "2")

@@ -66,7 +66,7 @@ def test_courses_do_not_depend_on_who_else_is_in_the_batch():
     np.testing.assert_array_equal(together[4:6], target.volume_cc(draw(Draws(5, 4, 2), target.n_terms)))
 
 
-def sphere(**uncertainty):
+def sphere(max_points=6000, **uncertainty):
     return StudyConfig.model_validate(
         {
             "name": "surface",
@@ -77,6 +77,7 @@ def sphere(**uncertainty):
             "strategies": {"margins_mm": [3], "motion": ["none"], "guidance": ["none"]},
             "goals": ["GTV D98% >= 95%"],
             "courses": 400,
+            "numerics": {"max_points": max_points},
         }
     )
 
@@ -94,9 +95,9 @@ def test_uniform_delineation_error_gives_the_closed_form_d98():
 
 
 def test_registration_error_is_a_shift_that_no_match_takes_off():
-    shifted = sphere(registration={"systematic_mm": 1.5})
+    shifted = sphere(1000, registration={"systematic_mm": 1.5})
     matched = shifted.model_copy(update={"strategies": sphere().strategies})
-    setup = sphere(setup={"systematic_mm": 1.5})
+    setup = sphere(1000, setup={"systematic_mm": 1.5})
     by_registration = simulator.run(matched)["metrics/value"].sel(metric="GTV D98%").values[0]
     by_setup = simulator.run(setup)["metrics/value"].sel(metric="GTV D98%").values[0]
     assert abs(by_registration.mean() - by_setup.mean()) < 4 * np.hypot(by_setup.std(), by_registration.std()) / 20
@@ -137,7 +138,7 @@ def vanishing_study(radius_mm=6.0, goals=("GTV D98% >= 95%",), **delineation):
             "prescription": {"dose_gy": 50, "fractions": 2, "isodose_percent": 95},
             "plan": {"model": "penumbra"},
             "uncertainty": {"delineation": delineation},
-            "strategies": {"margins_mm": [30, 40], "motion": ["none"], "guidance": ["none"]},
+            "strategies": {"margins_mm": [15, 20], "motion": ["none"], "guidance": ["none"]},
             "goals": list(goals),
             "biology": {"tcp": {"GTV": {"alpha_per_gy": 0.3, "alpha_beta_gy": 10, "clonogens_per_cc": 1e7}}},
             "numerics": {"max_points": 1000, "block_courses": 100},
@@ -149,26 +150,27 @@ def test_a_course_without_a_true_target_is_counted_and_not_covered():
     """A uniform error N(0, 3 mm) on a radius of 6 mm leaves nothing with P(z < -2) = 2.3 %; margins cover all the rest."""
     goals = ("GTV D98% >= 95%", "GTV Dmin >= 90%", "GTV V95% >= 95 %", "GTV CV40Gy <= 0.01 cc", "GTV CV40Gy <= 1 %",
              "GTV TCP >= 50 %", "GTV gEUD(a=-20) >= 45 Gy", "GTV Dmean >= 45 Gy")  # fmt: skip
-    results = simulator.run(vanishing_study(goals=goals, sd_mm=3.0), courses=1000)
+    results = simulator.run(vanishing_study(goals=goals, sd_mm=3.0), courses=500)
     value, goal = results["metrics/value"], results["goals"].to_dataset()
     assert np.isfinite(value).all()
     n_lost = int(results["metrics/n_without_target"])
-    share, expected = n_lost / 1000, norm.cdf(-2)
-    assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / 1000) + norm.cdf(-1.9) - expected
-    lost = (value.sel(metric="GTV D98%", strategy="none, 40 mm, none") == 0).values
+    share, expected = n_lost / 500, norm.cdf(-2)
+    assert n_lost > 0
+    assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / 500) + norm.cdf(-1.9) - expected
+    lost = (value.sel(metric="GTV D98%", strategy="none, 20 mm, none") == 0).values
     assert lost.sum() == n_lost
     for name, probability in zip(goal["goal"].values, goal["probability"].values[1], strict=True):
         assert probability == pytest.approx(1 - share), f"{name} is met where there is no target"
     drawn_cc = 4 / 3 * np.pi * 0.6**3
-    assert value.sel(metric="GTV CV40Gy", strategy="none, 40 mm, none").values[lost] == pytest.approx(
+    assert value.sel(metric="GTV CV40Gy", strategy="none, 20 mm, none").values[lost] == pytest.approx(
         drawn_cc, rel=0.01
     )
-    assert f"In {n_lost} of 1000 courses the delineation error leaves nothing of the true target" in recommendation(
+    assert f"In {n_lost} of 500 courses the delineation error leaves nothing of the true target" in recommendation(
         results
     )
 
 
-@pytest.mark.parametrize("courses", [1, 3])
+@pytest.mark.parametrize("courses", [1, pytest.param(3, marks=pytest.mark.nightly)])
 def test_a_study_without_any_true_target_ends_with_nothing_covered(courses, tmp_path):
     study = vanishing_study(sd_mm=0.1, mean_mm=-8.0)
     results = simulator.run(study, courses=courses)
