@@ -212,7 +212,9 @@ def test_strategies_that_nothing_tells_apart_are_noted():
     study = yaml.safe_load(GOOD)
     study["strategies"]["guidance"] = ["none", "online-bone", "online-target"]
     problem = prepare(StudyConfig.model_validate(study))
-    assert twins(problem) == [("none, 3 mm, online-bone", "none, 3 mm, online-target")]
+    assert [[problem.strategies[i].label() for i in pair] for pair in twins(problem)] == [
+        ["none, 3 mm, online-bone", "none, 3 mm, online-target"]
+    ]
     assert any(
         "nothing that the study simulates tells them apart (1 such pairs)" in note for note in notes_of([problem])
     )

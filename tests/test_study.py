@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 
 import simulator
+from simulator.execution import tasks
 from simulator.execution.folder import is_finished
 from simulator.execution.study import run_study
 from simulator.problem.preparation import prepare
@@ -18,6 +19,7 @@ from simulator.sampling.courses import draw_courses
 from simulator.sampling.delivery import deliver
 from simulator.sampling.streams import Draws
 from simulator.simulation.plans import make_plan
+from simulator.simulation.work import prepare_work
 from simulator.spec import ConfigError
 from simulator.study_file.schema import StudyConfig
 
@@ -211,3 +213,26 @@ def test_memory_does_not_grow_with_the_number_of_courses(tmp_path):
     few, many = peak_bytes(100), peak_bytes(1000)
     stored_metrics = 900 * 7 * 4
     assert many - few < 20 * stored_metrics + 1e6
+
+
+def test_strategies_that_deliver_the_same_are_simulated_once(monkeypatch):
+    """With setup errors alone a match on the target is one on bone; alone each has the same numbers."""
+    setup = {"setup": {"systematic_mm": [1, 1.5, 2], "random_mm": [1, 2, 1.5]}}
+    guidance = ["online-bone", "none", "online-target"]
+    prepared = []
+
+    def counted(problem, strategy, *others):
+        prepared.append(strategy.guidance.kind)
+        return prepare_work(problem, strategy, *others)
+
+    monkeypatch.setattr(tasks, "prepare_work", counted)
+    study = small_study(uncertainty=setup, strategies={"margins_mm": [3], "motion": ["none"], "guidance": guidance})
+    together = simulator.run(study, workers=1)
+    assert set(prepared) == {"online-bone", "none"}
+    last = small_study(uncertainty=setup, strategies={"margins_mm": [3], "motion": ["none"], "guidance": guidance[2:]})
+    alone = simulator.run(last, workers=1)
+    assert "online-target" in prepared
+    for name in ("metrics/value", "metrics/nominal", "dvh/volume_percent", "dose/mean"):
+        np.testing.assert_array_equal(together[name].values[2], together[name].values[0])
+        np.testing.assert_array_equal(together[name].values[2], alone[name].values[0])
+    assert np.any(together["metrics/value"].values[1] != together["metrics/value"].values[0])

@@ -185,7 +185,7 @@ def notes_of(problems: Sequence[Problem]) -> list[str]:
     notes = list(dict.fromkeys(note for problem in problems for note in [*problem.notes, *notes_on_courses(problem)]))
     alike = twins(problems[0])
     if alike:
-        names = " and ".join(repr(name) for name in alike[0])
+        names = " and ".join(repr(problems[0].strategies[i].label()) for i in alike[0])
         notes.append(
             f"{names} give the same results: nothing that the study simulates tells them apart ({len(alike)} such pairs)"
         )

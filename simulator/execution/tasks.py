@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from simulator.plan.quality import Plan
 from simulator.problem.margins import PlanRequest
 from simulator.problem.problem import Problem
 from simulator.sampling.delivery import Delivery
-from simulator.simulation.courses import course_draws, deliver_courses
+from simulator.simulation.courses import are_alike, course_draws, deliver_courses, sampled_draws, twins
 from simulator.simulation.plans import design_plans, in_turn, make_plans
 from simulator.simulation.work import Work, prepare_work
 from simulator.spec import SimulatorError
@@ -50,6 +50,7 @@ class TaskRecord:
 
 _plans: Once[dict[PlanRequest, Plan]] = Once(PLANS_AT_ONCE + 2)
 _deliveries: Once[list[Delivery]] = Once(2)
+_twins: Once[dict[int, int]] = Once(8)
 
 
 def optimise_plan(task: PlanTask) -> None:
@@ -99,6 +100,42 @@ def _delivery_key(problem: Problem, task: Task) -> Hashable:
     return dump_study(problem.config), *roles, task.first, task.n_courses
 
 
+def _deliveries_of(problem: Problem, task: Task) -> list[Delivery]:
+    """What the strategy of a task makes of each of its blocks."""
+    strategy, blocks = problem.strategies[task.strategy], task.blocks(problem.config.numerics.block_courses)
+    return _deliveries.get(
+        _delivery_key(problem, task),
+        lambda: [deliver_courses(problem, strategy, course_draws(problem, *run)) for run in blocks.values()],
+    )
+
+
+def _is_that_of_a_twin(problem: Problem, task: Task, store: BlockStore) -> bool:
+    """Whether an earlier strategy delivers the very same plan and courses; then what it found is kept for this one too."""
+    of_earlier = _twins.get(dump_study(problem.config), lambda: {two: one for one, two in twins(problem)})
+    if task.strategy not in of_earlier or problem.config.maps is not None:
+        return False
+    earlier = replace(task, strategy=of_earlier[task.strategy])
+    if not _deliver_the_same(problem, earlier, task):
+        return False
+    simulate(earlier)
+    size = problem.config.numerics.block_courses
+    for ours, theirs in zip((*task.blocks(size), task.key), (*earlier.blocks(size), earlier.key), strict=True):
+        if not store.has(ours):
+            store.save(ours, load_block(store, theirs))
+    return True
+
+
+def _deliver_the_same(problem: Problem, first: Task, second: Task) -> bool:
+    """Whether two tasks displace everything alike: in their courses, in those that tell how far it goes, and as planned."""
+    one, two = (problem.strategies[task.strategy] for task in (first, second))
+    planned, names = problem.setting.planned, [s.name for s in problem.structures]
+    if any(np.any(one.motion.offset_mm(planned, name) != two.motion.offset_mm(planned, name)) for name in names):
+        return False
+    sampled = [deliver_courses(problem, strategy, sampled_draws(problem)) for strategy in (one, two)]
+    pairs = zip(_deliveries_of(problem, first), _deliveries_of(problem, second), strict=True)
+    return all(are_alike(problem, *pair) for pair in [tuple(sampled), *pairs])
+
+
 def simulate(task: Task) -> TaskRecord:
     """Simulate the courses of a task that are not in its run folder yet, block by block."""
     began = time.monotonic()
@@ -106,13 +143,11 @@ def simulate(task: Task) -> TaskRecord:
     store = BlockStore(task.folder / BLOCKS)
     blocks = task.blocks(problem.config.numerics.block_courses)
     missing = [name for name in blocks if not store.has(name)]
-    if missing or not store.has(task.key):
+    if (missing or not store.has(task.key)) and not _is_that_of_a_twin(problem, task, store):
         strategy = problem.strategies[task.strategy]
         plan = plan_of(problem, task.strategy, task.folder)
         draws = [course_draws(problem, *run) for run in blocks.values()]
-        deliveries = _deliveries.get(
-            _delivery_key(problem, task), lambda: [deliver_courses(problem, strategy, some) for some in draws]
-        )
+        deliveries = _deliveries_of(problem, task)
         work = prepare_work(problem, strategy, plan, deliveries, SerialExecutor())
         n_parts = len(plan.dose.parts)
         visits = {tissue: np.zeros((n_parts, *box.shape_zyx), np.int64) for tissue, box in work.boxes.items()}

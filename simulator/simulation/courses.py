@@ -43,11 +43,11 @@ def deliver_courses(problem: Problem, strategy: Strategy, draws: RandomNumbers) 
 
 def same_delivery(problem: Problem, strategy: Strategy, draws: RandomNumbers, other: RandomNumbers) -> bool:
     """Whether a strategy delivers the same whichever of two sets of random numbers is drawn."""
-    return _are_alike(problem, *(deliver_courses(problem, strategy, d) for d in (draws, other)))
+    return are_alike(problem, *(deliver_courses(problem, strategy, d) for d in (draws, other)))
 
 
-def twins(problem: Problem) -> list[tuple[str, str]]:
-    """Pairs of strategies that deliver the same plan in the same way in this study."""
+def twins(problem: Problem) -> list[tuple[int, int]]:
+    """Pairs of strategies, the earlier one first, that seem to deliver the same plan in the same way: in a few courses."""
     draws = course_draws(problem, 0, COURSES_COMPARED)
     by_roles: dict[tuple[str, str], Delivery] = {}
     deliveries, found = [], []
@@ -56,15 +56,16 @@ def twins(problem: Problem) -> list[tuple[str, str]]:
         if roles not in by_roles:
             by_roles[roles] = deliver_courses(problem, strategy, draws)
         deliveries.append(by_roles[roles])
-    for i, strategy in enumerate(problem.strategies):
+    for i in range(len(problem.strategies)):
         same_plan = (j for j in range(i) if problem.requests[j] == problem.requests[i])
-        twin = next((j for j in same_plan if _are_alike(problem, deliveries[i], deliveries[j])), None)
+        twin = next((j for j in same_plan if are_alike(problem, deliveries[i], deliveries[j])), None)
         if twin is not None:
-            found.append((problem.strategies[twin].label(), strategy.label()))
+            found.append((twin, i))
     return found
 
 
-def _are_alike(problem: Problem, first: Delivery, second: Delivery) -> bool:
+def are_alike(problem: Problem, first: Delivery, second: Delivery) -> bool:
+    """Whether two deliveries displace everything alike in all of their courses."""
     for name in (BONE, *(s.name for s in problem.structures)):
         one, two = first.motion(name), second.motion(name)
         pairs = ((one.shift_mm, two.shift_mm), (one.weight, two.weight), (one.linear, two.linear))
