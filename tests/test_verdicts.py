@@ -118,6 +118,14 @@ def test_strategies_are_ordered_by_verdict_then_limits_then_excess_then_ptv():
     assert verdicts([(0.97, 0.5), (0.97, 0.5)], [20.0, 10.0])["rank"].values.tolist() == [2, 1]
 
 
+def test_of_those_that_do_not_cover_the_one_that_lacks_least_comes_first():
+    """Whatever its PTV; where the target is covered, or may be, what it lacks in some courses does not count."""
+    assert verdicts([(0.1, 0.97), (0.5, 0.97)], [10.0, 20.0])["rank"].values.tolist() == [2, 1]
+    assert verdicts([(0.1, 0.5), (0.5, 0.5)], [10.0, 20.0])["rank"].values.tolist() == [2, 1]
+    assert verdicts([(0.93, 0.97), (0.99, 0.97)], [10.0, 20.0])["rank"].values.tolist() == [1, 2]
+    assert verdicts([(0.90, 0.97), (0.91, 0.97)], [10.0, 20.0])["rank"].values.tolist() == [1, 2]
+
+
 def test_excesses_that_cannot_be_told_apart_tie():
     """A paired difference of 0.1 standard deviations on 100 courses is no difference, on 1,000 it is one."""
     rng = np.random.default_rng(1)
@@ -125,7 +133,7 @@ def test_excesses_that_cannot_be_told_apart_tie():
         noise = rng.normal(0, 1, (2, n))
         noise -= noise.mean(axis=1, keepdims=True)
         excess = 5 + noise + np.array([[0.0], [0.15]])
-        found = decide(np.array([YES, YES]), np.full((2, 1), NO), excess, np.array([20.0, 10.0]))
+        found = decide(np.array([YES, YES]), np.full((2, 1), NO), excess, 0 * excess, np.array([20.0, 10.0]))
         assert found.order[0] == first
         assert len(found.tied) == 1 + first
 

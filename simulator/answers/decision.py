@@ -1,11 +1,14 @@
 """The verdict on each strategy, the order of strategies, and how many courses would settle what is not known."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
 from simulator.answers.goals import asked_of
 from simulator.answers.joint import COVERAGE, ORGANS, all_met
 from simulator.answers.knowledge_group import contains, of_conditions
+from simulator.metrics.goals import Goal
 from simulator.population.intervals import wilson_interval
 from simulator.population.verdicts import HOLDS, NOT_KNOWN, YES, courses_to_decide, decide, holds, pareto_front, widened
 from simulator.problem.problem import Problem
@@ -35,7 +38,8 @@ def decision_group(
     by_courses = known if ends is None else np.where(contains(*ends, wanted), YES, known)
     is_limit = _is_limit(problem)
     target = known[:, ~is_limit].max(axis=1)
-    decision = decide(target, known[:, is_limit], _excess(problem, values), ptv_cc)
+    excess, shortfall = (_excess(problem, goals, values) for goals in (limits_of(problem), target_goals_of(problem)))
+    decision = decide(target, known[:, is_limit], excess, shortfall, ptv_cc)
     best = labels[int(decision.order[0])]
     recommended = best if decision.recommended is not None else ""
     dataset = group(
@@ -84,13 +88,25 @@ def conditions_of(problem: Problem, values: np.ndarray) -> tuple[np.ndarray, np.
     return met, np.array([problem.config.decision.probability] * len(coverage) + [p for _, p in asked])
 
 
-def _excess(problem: Problem, values: np.ndarray) -> np.ndarray:
-    """Sum over the mandatory limits on organs of the excess relative to the limit, (strategy, course)."""
+def limits_of(problem: Problem) -> list[Goal]:
+    """The mandatory limits on organs."""
+    asked = zip(problem.goals, asked_of(problem), strict=True)
+    return [g for g, p in asked if not np.isnan(p) and problem.target_named(g.metric.structure) is None]
+
+
+def target_goals_of(problem: Problem) -> list[Goal]:
+    """What is asked of the targets, each once."""
+    asked = zip(problem.goals, asked_of(problem), strict=True)
+    own = [g for g, p in asked if not np.isnan(p) and problem.target_named(g.metric.structure) is not None]
+    return list({goal.text: goal for goal in [*problem.wanted, *own]}.values())
+
+
+def _excess(problem: Problem, goals: Sequence[Goal], values: np.ndarray) -> np.ndarray:
+    """Sum over goals of how far each is missed, relative to its limit, (strategy, course)."""
     total = np.zeros(values.shape[:2])
-    for goal, p in zip(problem.goals, asked_of(problem), strict=True):
-        if not np.isnan(p) and problem.target_named(goal.metric.structure) is None:
-            drawn = values[:, :, problem.column[goal.metric.label]].astype(np.float64)
-            total += goal.excess(drawn, problem.prescription_of(goal.metric.structure).dose_gy) / (goal.limit or 1.0)
+    for goal in goals:
+        drawn = values[:, :, problem.column[goal.metric.label]].astype(np.float64)
+        total += goal.excess(drawn, problem.prescription_of(goal.metric.structure).dose_gy) / (goal.limit or 1.0)
     return total
 
 

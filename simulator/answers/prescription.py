@@ -3,12 +3,13 @@
 import numpy as np
 import xarray as xr
 
+from simulator.answers.decision import limits_of, target_goals_of
 from simulator.answers.goals import asked_of
 from simulator.answers.knowledge import Knowledge
 from simulator.metrics.goals import Goal
 from simulator.metrics.metric import SCALES
 from simulator.population.prescriptions import ScaledMetric, crossing_scale, largest_scale, met_at
-from simulator.population.verdicts import YES, decide, holds, widened
+from simulator.population.verdicts import YES, Decision, decide, holds, widened
 from simulator.problem.problem import Problem
 from simulator.results.registry import group
 
@@ -94,11 +95,15 @@ def _order(
     )
     others = np.delete(goals, limits, axis=1)
     target = np.maximum(covered, others.max(axis=1, initial=YES))
-    scaled = [(problem.goals[k], _scaled(problem, problem.goals[k], values)) for k in limits]
-    at_scales = [
-        decide(target[:, s], goals[:, limits, s], _excess(problem, scaled, scale, values.shape[:2]), ptv_cc)
-        for s, scale in enumerate(_GRID)
-    ]
+    beyond, lacking = (
+        [(goal, _scaled(problem, goal, values)) for goal in of] for of in (limits_of(problem), target_goals_of(problem))
+    )
+
+    def at_scale(s: int) -> Decision:
+        excess, shortfall = (_excess(problem, some, _GRID[s], values.shape[:2]) for some in (beyond, lacking))
+        return decide(target[:, s], goals[:, limits, s], excess, shortfall, ptv_cc)
+
+    at_scales = [at_scale(s) for s in range(len(_GRID))]
     return {
         "verdict": np.array([decision.verdicts for decision in at_scales]).T,
         "limits_held": (goals[:, limits] == YES).sum(axis=1),
@@ -149,11 +154,11 @@ def _between(ends: np.ndarray) -> np.ndarray:
 
 
 def _excess(
-    problem: Problem, limits: list[tuple[Goal, ScaledMetric]], scale: float, shape: tuple[int, int]
+    problem: Problem, goals: list[tuple[Goal, ScaledMetric]], scale: float, shape: tuple[int, int]
 ) -> np.ndarray:
-    """Sum over limits of the excess relative to the limit at a scale, (strategy, course)."""
+    """Sum over goals of how far each is missed at a scale, relative to its limit, (strategy, course)."""
     total = np.zeros(shape)
-    for goal, metric in limits:
+    for goal, metric in goals:
         rx = problem.prescription_of(goal.metric.structure).dose_gy
         if goal.excess(metric.extremes.at(scale), rx).any():
             total += goal.excess(metric.at(scale), rx) / (goal.limit or 1.0)

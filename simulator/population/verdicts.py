@@ -88,20 +88,24 @@ class Decision:
         return first if self.target[first] == YES and self.organs[first] == YES else None
 
 
-def decide(target: np.ndarray, limits: np.ndarray, excess: np.ndarray, ptv_cc: np.ndarray) -> Decision:
+def decide(
+    target: np.ndarray, limits: np.ndarray, excess: np.ndarray, shortfall: np.ndarray, ptv_cc: np.ndarray
+) -> Decision:
     """Order strategies by what is known of them.
 
     By the verdict; then by how many limits on organs hold; then by the mean over courses of the excess beyond the limits,
-    relative to them; strategies whose excess cannot be told from the least (the 95 % interval of the paired difference
-    contains 0) tie, and the smaller PTV comes first.
+    relative to them, and where the target is not covered of what it falls short of its goals by; strategies whose excess
+    cannot be told from the least (the 95 % interval of the paired difference contains 0) tie, and the smaller PTV comes first.
 
     Parameters
     ----------
     target : whether the target is covered, as `holds` says, (strategy,). limits : the same of limits, (strategy, limit).
-    excess : sum over limits of the excess beyond each, relative to it, (strategy, course).
+    excess : sum over limits of the excess beyond each, relative to it, (strategy, course). shortfall : the same of what
+        the target lacks.
     ptv_cc : (strategy,).
     """
     organs = limits.max(axis=1, initial=YES)
+    excess = np.where(target[:, None] == NO, excess + shortfall, excess)
     standing, n_held = _STANDING[target, organs], (limits == YES).sum(axis=1)
     order: list[int] = []
     first: tuple[int, ...] = ()

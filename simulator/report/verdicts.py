@@ -141,7 +141,7 @@ def _tie(results: xr.DataTree) -> str:
     if len(tied) < 2:
         return ""
     return (
-        f"; {len(tied)} of them cannot be told apart by their excess beyond the limits on {results.attrs['n_courses']} common "
+        f"; {len(tied)} of them cannot be told apart by what they miss on {results.attrs['n_courses']} common "
         "courses (paired 95 % interval), and of these its PTV is the smallest"
     )
 
