@@ -90,11 +90,11 @@ def assemble(
             "dose": group(
                 "dose",
                 {
-                    "nominal": np.stack([o.maps["nominal"] for o in outcomes]),
-                    "mean": np.stack([o.maps["mean"] for o in outcomes]),
+                    "nominal": _taken(outcomes, "nominal"),
+                    "mean": _taken(outcomes, "mean"),
                     "density": frame.density,
                     "structure_mask": np.stack(list(frame.structure_percent.values())),
-                    "ptv_mask": np.stack([o.maps["ptv_mask"] for o in outcomes]).astype(np.uint8),
+                    "ptv_mask": _taken(outcomes, "ptv_mask").astype(np.uint8),
                     **_spread(outcomes),
                 },
                 {
@@ -145,6 +145,11 @@ def _interplay(problem: Problem) -> str:
     if asked is True:
         return ", ".join(s.name for s in problem.structures if s.name in problem.met_in_parts)
     return "screen" if asked else ""
+
+
+def _taken(outcomes: list[Outcome], name: str) -> np.ndarray:
+    """A map of all strategies (strategy, z, y, x), which the outcomes no longer keep: maps are most of what results hold."""
+    return np.stack([o.maps.pop(name) for o in outcomes])
 
 
 def _spread(outcomes: list[Outcome]) -> dict[str, np.ndarray]:
