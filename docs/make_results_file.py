@@ -33,7 +33,7 @@ of a sweep stand before those of the table.
 | `simulator_version`, `created`, `seconds` | version, date and time (UTC), and duration of the run |
 | `config` | the resolved study, as YAML: what `config.yaml` holds |
 | `name`, `subject`, `target`, `words` | from the study; `words` says it in sentences |
-| `seed`, `n_courses` | seed, and courses of each strategy |
+| `seed`, `n_courses` | seed, and courses of each strategy; with `decide` of the one that has most (`/decision/n_courses`) |
 | `prescription_gy`, `fractions`, `isodose_percent` | the prescription |
 | `case_name`, `case_description`, `frame_digest` | the anatomy, and its frame of reference (a digest) |
 | `inputs` | SHA-256 of every file that the study was made of |

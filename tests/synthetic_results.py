@@ -100,7 +100,8 @@ def synthetic_problem(plans, metrics) -> SimpleNamespace:
         metric_labels=metrics,
         column={label: i for i, label in enumerate(metrics)},
         prescription_of=lambda structure: target.prescription,
-        interval=lambda met: wilson_interval(met.sum(axis=-1), met.shape[-1]),
+        interval=lambda met, n=None: wilson_interval(met.sum(axis=-1), met.shape[-1] if n is None else n),
+        looks=None,
         config=SimpleNamespace(
             decision=DecisionRule(),
             precision=None,

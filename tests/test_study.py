@@ -118,8 +118,10 @@ def test_results_folder_holds_the_contract(tmp_path):
     # optimised plans, weights, doubts, several targets, delivery in time, approximations, engines
     absent = {"leaves", "weights", "knowledge", "targets", "interplay", "model_error", "engine"}
     assert not absent & set(tree.children)
+    of_stopped = {"n_courses", "stopped"}
+    assert not of_stopped & set(tree["decision"].data_vars)
     for name, table in VARIABLES.items():
-        found = [key for key in table if not key.startswith("target_coverage")]
+        found = [key for key in table if not key.startswith("target_coverage") and key not in of_stopped]
         for key, variable in ((key, table[key]) for key in found if name not in absent):
             assert tree[name][key].dims == variable.dims
             assert tree[name][key].attrs["units"] == variable.unit

@@ -29,7 +29,8 @@ def problem_of(goals, **rule):
         column={label: i for i, label in enumerate(metrics)},
         prescription_of=lambda structure: SimpleNamespace(dose_gy=50.0),
         target_named=lambda structure: structure if structure == "GTV" else None,
-        interval=lambda met: wilson_interval(met.sum(axis=-1), met.shape[-1]),
+        interval=lambda met, n=None: wilson_interval(met.sum(axis=-1), met.shape[-1] if n is None else n),
+        looks=None,
         config=SimpleNamespace(decision=DecisionRule.model_validate(rule), sampling="pseudo-random"),
     )
 

@@ -16,7 +16,7 @@ from simulator.answers.targets import targets_group
 from simulator.plan.quality import PlanQuality
 from simulator.population.bands import DOSE_BINS, QUANTILES
 from simulator.population.coverage import COVERAGE_VOLUMES
-from simulator.population.intervals import mean_interval
+from simulator.population.unequal import mean_intervals, numbers_of_courses
 from simulator.problem.problem import Problem
 from simulator.problem.words import study_in_words
 from simulator.results.file import result_hash
@@ -172,7 +172,7 @@ def _metrics_group(problem: Problem, outcomes: list[Outcome], values: np.ndarray
             "structure": np.array([m.structure for m in metrics]),
             "nominal": np.stack([o.nominal for o in outcomes]),
             "n_without_target": np.array(outcomes[0].n_without_target),
-            **dict(zip(_MEAN, mean_interval(values, axis=1), strict=True)),
+            **dict(zip(_MEAN, mean_intervals(values, numbers_of_courses(values)), strict=True)),
         },
         {"strategy": labels, "course": np.arange(values.shape[1]), "metric": problem.metric_labels},
     )

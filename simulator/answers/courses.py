@@ -10,6 +10,7 @@ from simulator.conventions import AXES
 from simulator.parallel import Executor, SerialExecutor, in_order
 from simulator.plan.quality import Plan
 from simulator.population.bands import at_percentile
+from simulator.population.unequal import numbers_of_courses
 from simulator.problem.problem import Problem
 from simulator.results.registry import group
 from simulator.simulation.courses import course_draws, deliver_courses
@@ -42,7 +43,12 @@ def courses_group(
     """
     label = metric_looked_at(problem)
     of_metric = values[:, :, problem.column[label]]
-    chosen = np.array([[at_percentile(own, p) for p in PERCENTILES] for own in of_metric])
+    chosen = np.array(
+        [
+            [at_percentile(own[:n], p) for p in PERCENTILES]
+            for own, n in zip(of_metric, numbers_of_courses(values), strict=True)
+        ]
+    )
     errors = [[_errors_mm(problem, i, course) for course in row.tolist()] for i, row in enumerate(chosen)]
     n_fractions = problem.config.prescription.fractions
     by_fraction = np.full((*chosen.shape, n_fractions), np.nan, np.float32)

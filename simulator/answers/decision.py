@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from simulator.answers.goals import asked_of
 from simulator.answers.joint import COVERAGE, ORGANS, all_met
 from simulator.answers.knowledge_group import contains, of_conditions
 from simulator.metrics.goals import Goal
 from simulator.population.intervals import wilson_interval
+from simulator.population.unequal import numbers_of_courses
 from simulator.population.verdicts import HOLDS, NOT_KNOWN, YES, courses_to_decide, decide, holds, pareto_front, widened
+from simulator.problem.asked import asked_of
 from simulator.problem.problem import Problem
 from simulator.results.registry import group
 from simulator.sampling.quasi import N_RANDOMISATIONS
@@ -34,12 +35,14 @@ def decision_group(
     rule = problem.config.decision
     met, wanted = conditions_of(problem, values)
     ends = None if doubt is None else (of_conditions(problem, doubt, "low"), of_conditions(problem, doubt, "high"))
-    known = holds(*widened(*problem.interval(met), ends), wanted)
+    n_courses = numbers_of_courses(values)
+    known = holds(*widened(*problem.interval(met, n_courses[:, None]), ends), wanted)
     by_courses = known if ends is None else np.where(contains(*ends, wanted), YES, known)
     is_limit = _is_limit(problem)
     target = known[:, ~is_limit].max(axis=1)
     excess, shortfall = (_excess(problem, goals, values) for goals in (limits_of(problem), target_goals_of(problem)))
-    decision = decide(target, known[:, is_limit], excess, shortfall, ptv_cc)
+    decision = decide(target, known[:, is_limit], excess, shortfall, ptv_cc, n_courses)
+    covered, spared = (joint[:, j].sum(axis=1) / n_courses for j in (COVERAGE, ORGANS))
     best = labels[int(decision.order[0])]
     recommended = best if decision.recommended is not None else ""
     dataset = group(
@@ -50,12 +53,17 @@ def decision_group(
             "organs_hold": np.array(HOLDS)[decision.organs],
             "limits_held": (known[:, is_limit] == 0).sum(axis=1),
             "rank": np.argsort(decision.order) + 1,
-            "courses_to_decide": _courses_to_decide(problem, met, wanted, by_courses),
-            "organ_risk": 1 - joint[:, ORGANS].mean(axis=1),
-            "on_front": pareto_front(joint[:, COVERAGE].mean(axis=1), joint[:, ORGANS].mean(axis=1)),
+            "courses_to_decide": _courses_to_decide(problem, met, wanted, by_courses, n_courses),
+            "organ_risk": 1 - spared,
+            "on_front": pareto_front(covered, spared),
             "wanted_probability": np.array(rule.probability),
             "recommended": np.array(recommended),
             "nearest_miss": np.array("" if recommended else best),
+            **(
+                {}
+                if problem.looks is None
+                else {"n_courses": n_courses, "stopped": _stopped(problem, known, n_courses)}
+            ),
         },
         {"strategy": labels},
     )
@@ -68,9 +76,30 @@ def decision_group(
         coverage=rule.coverage if len(problem.wanted_together) > 1 else "together",
         wanted="; ".join(g.text for g in problem.wanted),
         n_conditions=len(wanted),
+        **({} if problem.looks is None else {"most_courses": problem.looks.most}),
         tied="; ".join(labels[i] for i in decision.tied),
     )
     return dataset
+
+
+def undecided(problem: Problem, values: np.ndarray) -> np.ndarray:
+    """Which strategies have no settled verdict yet, boolean (strategy,), from metrics (strategy, course, metric)."""
+    met, wanted = conditions_of(problem, values)
+    return _is_open(problem, holds(*problem.interval(met, numbers_of_courses(values)[:, None]), wanted))
+
+
+def _is_open(problem: Problem, known: np.ndarray) -> np.ndarray:
+    """Whether it is not known if the target is covered, or if the limits hold, (strategy,)."""
+    is_limit = _is_limit(problem)
+    return (known[:, ~is_limit].max(axis=1) == NOT_KNOWN) | (known[:, is_limit].max(axis=1, initial=YES) == NOT_KNOWN)
+
+
+def _stopped(problem: Problem, known: np.ndarray, n_courses: np.ndarray) -> np.ndarray:
+    """What is to be said beside the probabilities of strategies that were stopped; empty for the others."""
+    is_early = ~_is_open(problem, known) & (n_courses < problem.config.courses)
+    return np.array(
+        [f"stopped after {n} courses, settled" if e else "" for n, e in zip(n_courses, is_early, strict=True)]
+    )
 
 
 def _is_limit(problem: Problem) -> np.ndarray:
@@ -110,15 +139,17 @@ def _excess(problem: Problem, goals: Sequence[Goal], values: np.ndarray) -> np.n
     return total
 
 
-def _courses_to_decide(problem: Problem, met: np.ndarray, wanted: np.ndarray, known: np.ndarray) -> np.ndarray:
+def _courses_to_decide(
+    problem: Problem, met: np.ndarray, wanted: np.ndarray, known: np.ndarray, n_courses: np.ndarray
+) -> np.ndarray:
     """Courses of a new run that would settle what is not known of each strategy, (strategy,); 0 where all is known.
 
     Courses that tell more than independent ones, as Sobol' points do, count by the width of their interval beside Wilson's.
     """
-    n = met.shape[-1]
-    low, high = problem.interval(met)
-    plain_low, plain_high = wilson_interval(met.sum(axis=-1), n)
-    courses = courses_to_decide(met.mean(axis=-1), wanted, problem.config.decision.indifference)
+    n, n_met = n_courses[:, None], met.sum(axis=-1)
+    low, high = problem.interval(met, n)
+    plain_low, plain_high = wilson_interval(n_met, n)
+    courses = courses_to_decide(n_met / n, wanted, problem.config.decision.indifference)
     courses = courses * ((high - low) / (plain_high - plain_low)) ** 2
     most = np.where(known == NOT_KNOWN, np.maximum(courses, n), 0.0).max(axis=1)
     if problem.config.sampling == "sobol":

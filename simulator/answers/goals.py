@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
-from simulator.answers.joint import goals_of
 from simulator.metrics.goals import Goal
 from simulator.population.intervals import mean_interval, quantile_interval
+from simulator.population.unequal import numbers_of_courses
 from simulator.population.verdicts import HOLDS, holds, widened
+from simulator.problem.asked import asked_of
 from simulator.problem.problem import Problem
 from simulator.results.registry import group
 
@@ -27,8 +28,8 @@ def goals_group(
     """
     goals, column = problem.goals, [problem.column[g.metric.label] for g in problem.goals]
     found = [
-        [_of_goal(problem, goal, values[i, :, c].astype(np.float64)) for goal, c in zip(goals, column, strict=True)]
-        for i in range(len(values))
+        [_of_goal(problem, goal, values[i, :n, c].astype(np.float64)) for goal, c in zip(goals, column, strict=True)]
+        for i, n in enumerate(numbers_of_courses(values))
     ]
     numbers = {key: np.array([[one[key] for one in row] for row in found]) for key in found[0][0]}
     planned = [g.in_goal_unit(nominal[:, c], _rx_gy(problem, g)) for g, c in zip(goals, column, strict=True)]
@@ -55,17 +56,6 @@ def goals_group(
         },
         {"strategy": labels, "goal": [g.text for g in goals]},
     )
-
-
-def asked_of(problem: Problem) -> np.ndarray:
-    """Probability (goal,) with which each goal has to hold for a strategy to suit; NaN for goals that are not asked for.
-
-    Asked for are goals on organs, unless a library marks them optimal, and those that the study gives a probability of
-    their own.
-    """
-    rule, mandatory = problem.config.decision, goals_of(problem, "all organ goals")
-    usual = [rule.organ_probability if goal in mandatory else np.nan for goal in problem.goals]
-    return np.array([rule.goal_probability.get(g.text, p) for g, p in zip(problem.goals, usual, strict=True)])
 
 
 def _rx_gy(problem: Problem, goal: Goal) -> float:

@@ -10,6 +10,7 @@ from simulator.answers.knowledge_decision import with_decision
 from simulator.answers.margins import margins_group
 from simulator.answers.prescription import prescription_group
 from simulator.answers.weights import weights_group
+from simulator.population.unequal import numbers_of_courses
 from simulator.problem.problem import Problem
 
 
@@ -24,13 +25,13 @@ def answer_groups(
     values : (strategy, course, metric). ptv_cc : (strategy,). doubt : from `knowledge_of`.
     """
     labels = [s.label() for s in problem.strategies]
-    joint = joint_met(problem, values)
+    joint, n_courses = joint_met(problem, values), numbers_of_courses(values)
     decision = decision_group(problem, values, joint, ptv_cc, labels, doubt)
     first = int(np.argmin(decision["rank"].values))
     has_weights = bool(problem.config.decision.weights)
     return {
-        "joint": joint_group(problem, joint, labels),
-        "comparison": comparison_group(problem, values, joint, labels),
+        "joint": joint_group(problem, joint, n_courses, labels),
+        "comparison": comparison_group(problem, values, joint, n_courses, labels),
         "margins": margins_group(problem, values),
         "prescription": prescription_group(problem, values, ptv_cc, labels),
         "decision": decision,

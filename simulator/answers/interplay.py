@@ -15,6 +15,7 @@ from simulator.metrics.goals import Goal
 from simulator.parallel import SerialExecutor
 from simulator.plan.quality import Plan
 from simulator.population.intervals import mean_interval, wilson_interval
+from simulator.population.unequal import numbers_of_courses
 from simulator.problem.problem import Problem
 from simulator.results.registry import group
 from simulator.simulation.courses import course_draws
@@ -44,7 +45,8 @@ def interplay_group(
     met = tuple(s for s in problem.structures if s.name in problem.met_in_parts)
     some = replace(problem, structures=met)
     goals = [goal for goal in problem.goals if goal.metric.label in some.column]
-    found = [_screened(some, i, plan_of(i), goals, values[i], problem.column) for i in strategies]
+    n_courses = numbers_of_courses(values)
+    found = [_screened(some, i, plan_of(i), goals, values[i, : n_courses[i]], problem.column) for i in strategies]
     arrays = {key: np.stack([numbers[key] for numbers, _ in found]) for key in found[0][0]}
     dataset = group(
         "interplay",

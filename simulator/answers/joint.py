@@ -41,12 +41,12 @@ def joint_met(problem: Problem, values: np.ndarray) -> np.ndarray:
     return np.stack([all_met(problem, values, goals_of(problem, name)) for name in JOINT], axis=1)
 
 
-def joint_group(problem: Problem, joint: np.ndarray, labels: list[str]) -> xr.Dataset:
-    n_met, n_courses = joint.sum(axis=2), joint.shape[2]
-    low, high = problem.interval(joint)
+def joint_group(problem: Problem, joint: np.ndarray, n_courses: np.ndarray, labels: list[str]) -> xr.Dataset:
+    n = n_courses[:, None]
+    low, high = problem.interval(joint, n)
     members = ["; ".join(g.text for g in goals_of(problem, name)) for name in JOINT]
     return group(
         "joint",
-        {"probability": n_met / n_courses, "ci_low": low, "ci_high": high, "members": np.array(members)},
+        {"probability": joint.sum(axis=2) / n, "ci_low": low, "ci_high": high, "members": np.array(members)},
         {"strategy": labels, "joint": list(JOINT)},
     )

@@ -4,9 +4,9 @@ import numpy as np
 import xarray as xr
 
 from simulator.answers.decision import conditions_of
-from simulator.answers.goals import asked_of
 from simulator.answers.knowledge_group import contains, of_conditions
 from simulator.population.verdicts import NOT_KNOWN, holds, widened
+from simulator.problem.asked import asked_of
 from simulator.problem.problem import Problem
 from simulator.results.registry import group
 

@@ -3,12 +3,12 @@
 import numpy as np
 import xarray as xr
 
-from simulator.answers.goals import asked_of
 from simulator.answers.joint import COVERAGE, JOINT, all_met, joint_met
 from simulator.answers.knowledge import Knowledge, Unknown
 from simulator.answers.margins import margins_of_courses
 from simulator.population.required_margin import along_chain
 from simulator.population.verdicts import NOT_KNOWN, holds
+from simulator.problem.asked import asked_of
 from simulator.problem.problem import Problem
 from simulator.results.registry import DIRECTIONS, group
 

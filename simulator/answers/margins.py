@@ -14,6 +14,7 @@ from simulator.population.required_margin import (
     margin_of_all,
     required_margin,
 )
+from simulator.population.unequal import numbers_of_courses
 from simulator.problem.margins import margin_spread
 from simulator.problem.problem import Problem
 from simulator.problem.target import Target
@@ -96,11 +97,11 @@ def margin_families(problem: Problem) -> Iterator[tuple[Target, list[int], Chain
 
 
 def excesses_of(problem: Problem, target: Target, values: np.ndarray, at: list[int]) -> list[np.ndarray]:
-    """By wanted goal of a target, how far each course lies on the right side of the limit, (strategy, course)."""
-    column = problem.column
+    """By wanted goal of a target, how far each course that all have lies on the right side of the limit, (strategy, course)."""
+    column, n_courses = problem.column, numbers_of_courses(values[at]).min()
     excesses = []
     for goal in target.wanted:
-        drawn = values[at][:, :, column[goal.metric.label]].astype(np.float64)
+        drawn = values[at][:, :n_courses, column[goal.metric.label]].astype(np.float64)
         sign = 1.0 if goal.operator in (">=", ">") else -1.0
         shown = goal.in_goal_unit(drawn, target.prescription.dose_gy)
         excesses.append(sign * (shown - goal.limit) + 1e-6 * abs(goal.limit))

@@ -4,12 +4,13 @@ import numpy as np
 import xarray as xr
 
 from simulator.answers.decision import limits_of, target_goals_of
-from simulator.answers.goals import asked_of
 from simulator.answers.knowledge import Knowledge
 from simulator.metrics.goals import Goal
 from simulator.metrics.metric import SCALES
 from simulator.population.prescriptions import ScaledMetric, crossing_scale, largest_scale, met_at
+from simulator.population.unequal import numbers_of_courses
 from simulator.population.verdicts import YES, Decision, decide, holds, widened
+from simulator.problem.asked import asked_of
 from simulator.problem.problem import Problem
 from simulator.results.registry import group
 
@@ -28,7 +29,7 @@ def prescription_group(problem: Problem, values: np.ndarray, ptv_cc: np.ndarray,
     ----------
     values : (strategy, course, metric). ptv_cc : (strategy,).
     """
-    rows = [_of_strategy(problem, values[i]) for i in range(len(values))]
+    rows = [_of_strategy(problem, own[:n]) for own, n in zip(values, numbers_of_courses(values), strict=True)]
     arrays = {key: np.array([row[key] for row in rows]) for key in rows[0]}
     return group(
         "prescription",
@@ -95,13 +96,14 @@ def _order(
     )
     others = np.delete(goals, limits, axis=1)
     target = np.maximum(covered, others.max(axis=1, initial=YES))
+    n_courses = numbers_of_courses(values)
     beyond, lacking = (
         [(goal, _scaled(problem, goal, values)) for goal in of] for of in (limits_of(problem), target_goals_of(problem))
     )
 
     def at_scale(s: int) -> Decision:
         excess, shortfall = (_excess(problem, some, _GRID[s], values.shape[:2]) for some in (beyond, lacking))
-        return decide(target[:, s], goals[:, limits, s], excess, shortfall, ptv_cc)
+        return decide(target[:, s], goals[:, limits, s], excess, shortfall, ptv_cc, n_courses)
 
     at_scales = [at_scale(s) for s in range(len(_GRID))]
     return {
@@ -119,7 +121,10 @@ def _coverage_ends(
     if len(problem.wanted_together) == 1:
         return curves["coverage_of_dose_low"], curves["coverage_of_dose_high"]
     each = [
-        [_curve(problem, np.max([_crossing(problem, g, one) for g in goals], axis=0), rises=True)[1:] for one in values]
+        [
+            _curve(problem, np.max([_crossing(problem, g, one[:n]) for g in goals], axis=0), rises=True)[1:]
+            for one, n in zip(values, numbers_of_courses(values), strict=True)
+        ]
         for goals in problem.wanted_together
     ]
     low, high = np.moveaxis(np.array(each), 2, 0).min(axis=1)

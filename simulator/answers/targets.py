@@ -9,6 +9,7 @@ import xarray as xr
 from simulator.answers.joint import all_met
 from simulator.conventions import AXES
 from simulator.plan.quality import PlanQuality
+from simulator.population.unequal import numbers_of_courses
 from simulator.problem.problem import Problem
 from simulator.results.registry import DIRECTIONS, VARIABLES, group
 
@@ -27,17 +28,19 @@ def targets_group(
     """
     targets = problem.targets
     met = np.stack([all_met(problem, values, list(target.wanted)) for target in targets], axis=1)
-    low, high = problem.interval(met)
+    n = numbers_of_courses(values)[:, None]
+    low, high = problem.interval(met, n)
+    share = met.sum(axis=2) / n
     of_plans = [[asdict(quality) for quality in qualities] for qualities, _ in plans]
     isocentre_mm = np.array([problem.setting.about(target.name).isocentre_mm for target in targets])
     away_mm = np.linalg.norm([target.structure.centroid_mm for target in targets] - isocentre_mm, axis=1)
     return group(
         "targets",
         {
-            "probability": met.mean(axis=2),
+            "probability": share,
             "ci_low": low,
             "ci_high": high,
-            "product": met.mean(axis=2).prod(axis=1),
+            "product": share.prod(axis=1),
             "wanted": np.array(["; ".join(goal.text for goal in target.wanted) for target in targets]),
             "prescription_gy": np.array([target.prescription.dose_gy for target in targets]),
             "volume_cc": np.array([target.structure.volume_cc for target in targets]),

@@ -5,7 +5,7 @@ import xarray as xr
 
 from simulator.metrics.goals import Goal
 from simulator.population.break_even import break_even
-from simulator.population.intervals import mean_interval
+from simulator.population.unequal import mean_intervals, numbers_of_courses
 from simulator.problem.problem import Problem
 from simulator.problem.weighed import weighed_goals
 from simulator.results.registry import group
@@ -24,14 +24,16 @@ def weights_group(problem: Problem, values: np.ndarray, first: int, labels: list
     weight = np.array(list(weighed.values()))
     harm = np.stack([_harm(problem, goal, values) for goal in weighed], axis=1)
     gaps = harm - harm[first]
-    turns = np.array([break_even(gap, weight) for gap in gaps])
-    losses = mean_interval(np.einsum("k,skc->sc", weight, gaps))
+    n_courses = numbers_of_courses(values)
+    both = np.minimum(n_courses, n_courses[first])
+    turns = np.array([break_even(gap[:, :n], weight) for gap, n in zip(gaps, both, strict=True)])
+    losses = mean_intervals(np.einsum("k,skc->sc", weight, gaps), both)
     return group(
         "weights",
         {
             "weight": weight,
             "counts": np.array([_counted(goal) for goal in weighed]),
-            "expected": harm.mean(axis=2),
+            "expected": mean_intervals(np.moveaxis(harm, 1, 2), n_courses)[0],
             "first": np.array(labels[first]),
             **{f"loss_difference{end}": loss for end, loss in zip(_ENDS, losses, strict=True)},
             **{f"break_even{end}": turns[:, i] for i, end in enumerate(_ENDS)},

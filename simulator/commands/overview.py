@@ -11,13 +11,20 @@ from simulator.accumulation.reach import Reach
 from simulator.accumulation.structure import SMALLEST_CELL_POINTS
 from simulator.commands.terminal import text_table
 from simulator.conventions import percent
-from simulator.execution.splitting import tasks_of
+from simulator.execution.splitting import Run, tasks_of
 from simulator.execution.stopping import most_courses
 from simulator.problem.problem import Problem
 from simulator.problem.words import biology_in_words, courses_in_words, observed_in_words, plans_in_words
 from simulator.report.verdicts import first_sentence
 from simulator.results.registry import JOINT_SHOWN
-from simulator.results.views import joint_probability, lost_targets, observed_remark, sweep_axes, sweep_points
+from simulator.results.views import (
+    joint_probability,
+    lost_targets,
+    observed_remark,
+    stopped_by_strategy,
+    sweep_axes,
+    sweep_points,
+)
 from simulator.sampling.delivery import Delivery
 from simulator.simulation.courses import COURSES_COMPARED, course_draws, deliver_courses
 from simulator.study_file.schema import StudyConfig
@@ -37,9 +44,9 @@ def study_tables(config: StudyConfig, problems: list[Problem]) -> list[Table]:
     tables = _problem_tables(problems[0], courses[0])
     seconds = sum(n * _seconds_a_course(p) for p, n in zip(problems, courses, strict=True)) + _plan_seconds(problems)
     megabytes = max(_megabytes(p, n) for p, n in zip(problems, courses, strict=True))
-    folders = [Path(str(i)) for i in range(len(problems))]
-    runs = {folder: (0, n) for folder, n in zip(folders, courses, strict=True)}
-    tasks = tasks_of(dict(zip(folders, problems, strict=True)), runs)
+    at = {Path(str(i)): problem for i, problem in enumerate(problems)}
+    runs = {folder: Run.of_all(p, 0, n) for (folder, p), n in zip(at.items(), courses, strict=True)}
+    tasks = tasks_of(at, runs)
     work = [
         *((f"sweep over {axis.name}", "; ".join(_shown(label) for label in axis.labels)) for axis in config.axes()),
         ("points", str(len(problems))),
@@ -78,7 +85,10 @@ def _problem_tables(problem: Problem, n_courses: int) -> list[Table]:
         *(("biology", sentence) for sentence in biology_in_words(problem)),
         ("strategies", str(len(problem.strategies))),
         ("goals", str(len(problem.goals))),
-        ("courses per strategy", f"at most {n_courses}" if config.precision else courses_in_words(config, n_courses)),
+        (
+            "courses per strategy",
+            f"at most {n_courses}" if config.precision or config.decide else courses_in_words(config, n_courses),
+        ),
         ("seed", str(config.seed)),
     ]
     if problem.skipped_goals:
@@ -159,11 +169,11 @@ def answer_table(results: xr.DataTree) -> Table:
     is_target = goals["role"].values == "target"
     target_goals = [str(g) for g in goals["goal"].values[is_target]]
     decision = results["decision"].to_dataset()
-    rows = []
+    rows, stopped = [], stopped_by_strategy(results)
     for i in np.argsort(decision["rank"].values):
         strategy = goals["strategy"].values[i]
         cells = [
-            str(decision["verdict"].values[i]),
+            "; ".join(word for word in (str(decision["verdict"].values[i]), stopped.get(str(strategy), "")) if word),
             *(_with_interval(goals, i, int(j)) + _known(results, i, int(j)) for j in np.flatnonzero(is_target)),
         ]
         others = np.flatnonzero(~is_target)

@@ -15,7 +15,7 @@ from simulator.report import render_comparison
 from simulator.results.file import open_results
 from simulator.results.registry import JOINT_SHOWN
 from simulator.results.summary import SUMMARY_COLUMNS, summary_rows
-from simulator.results.views import joint_probability, sweep_axes, sweep_points
+from simulator.results.views import joint_probability, stopped_by_strategy, sweep_axes, sweep_points
 from simulator.spec import ConfigError
 from simulator.study_file.checked_yaml import parse_yaml
 
@@ -95,7 +95,8 @@ def _probability(results: xr.DataTree, strategy: str, what: str) -> str:
     if np.isnan(p):
         return "no such goals"
     mark = " *" if what == JOINT_SHOWN[0] and strategy == results["decision"].attrs["recommended"] else ""
-    return f"{p:.1f} % ({low:.1f}-{high:.1f}){mark}"
+    stopped = stopped_by_strategy(results).get(strategy)
+    return f"{p:.1f} % ({low:.1f}-{high:.1f}){mark}" + (f", {stopped}" if stopped else "")
 
 
 def write_comparison(studies: Mapping[str, xr.DataTree], out: Path) -> list[Path]:
@@ -107,7 +108,9 @@ def write_comparison(studies: Mapping[str, xr.DataTree], out: Path) -> list[Path
     """
     claim(out)
     table, figure = out / TABLE, out / FIGURE
-    rows = [[name, *row] for name, results in studies.items() for row in summary_rows(results)]
+    rows = [
+        [name, *row][: 1 + len(SUMMARY_COLUMNS)] for name, results in studies.items() for row in summary_rows(results)
+    ]
     write_table(table, ("study", *SUMMARY_COLUMNS), rows)
     write_whole(figure, svg_bytes(side_by_side(studies)))
     page = out / PAGE

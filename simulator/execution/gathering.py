@@ -22,6 +22,7 @@ from simulator.parallel import Executor, SerialExecutor
 from simulator.plan.quality import PlanQuality
 from simulator.population.bands import DOSE_BINS, VOLUME_LEVELS, band_quantiles
 from simulator.population.coverage import dose_volume_coverage
+from simulator.population.unequal import numbers_of_courses
 from simulator.problem.problem import Problem
 from simulator.results.file import write_results
 from simulator.results.registry import group
@@ -56,7 +57,7 @@ def assemble_results(assembly: Assembly, executor: Executor | None = None) -> No
         results["decision"].to_dataset()["rank"].values,
         lambda strategy: plan_of(problem, strategy, assembly.folder),
         executor or SerialExecutor(),
-    ).assign_attrs(parts=[task.first for task in assembly.tasks if task.strategy == 0])
+    ).assign_attrs(parts=sorted({task.first for task in assembly.tasks}))
     if problem.config.plan.is_optimised:
         results["leaves"] = _leaves(problem, store)
     if problem.config.plan.has_engine:
@@ -72,7 +73,8 @@ def assemble_results(assembly: Assembly, executor: Executor | None = None) -> No
         decision = results["decision"].attrs
         place = [s.label() for s in problem.strategies].index(decision["recommended"] or decision["nearest_miss"])
         plan = plan_of(problem, place, assembly.folder)
-        results["model_error"] = model_error_group(problem, place, values[place], plan, executor or SerialExecutor())
+        own = values[place, : numbers_of_courses(values[[place]])[0]]
+        results["model_error"] = model_error_group(problem, place, own, plan, executor or SerialExecutor())
     write_summary(results, assembly.folder / "summary.csv")
     write_results(results, assembly.folder / RESULTS)
 
@@ -106,8 +108,14 @@ def values_of(problem: Problem, store: BlockStore, tasks: Iterable[Task]) -> np.
 
 
 def _room_for_values(problem: Problem, store: BlockStore, tasks: Iterable[Task]) -> np.ndarray:
-    n_courses = sum(task.n_courses for task in tasks if task.strategy == 0)
-    return store.scratch("values", (len(problem.strategies), n_courses, len(problem.metric_labels)))
+    """NaN after the last course of each strategy."""
+    ends = np.zeros(len(problem.strategies), int)
+    for task in tasks:
+        ends[task.strategy] = max(ends[task.strategy], task.first + task.n_courses)
+    values = store.scratch("values", (len(problem.strategies), ends.max(), len(problem.metric_labels)))
+    for own, end in zip(values, ends, strict=True):
+        own[end:] = np.nan
+    return values
 
 
 def _blocks_of(problem: Problem, store: BlockStore, task: Task) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:

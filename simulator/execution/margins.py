@@ -74,6 +74,7 @@ def search_margins(
     wanted = config.decision.probability if coverage is None else coverage
     own = _strategy(config, strategy)
     _require_searchable(config, wanted, largest_mm)
+    config = config.model_copy(update={"decide": False})
     plain = config.model_copy(update={"precision": None, "sampling": "pseudo-random", "maps": None})
     shapes_seed, sizes_seed = ((config.seed + k) % _SEEDS for k in (1, 2))
     stage("a first plan")

@@ -12,6 +12,7 @@ from simulator.execution.unchanged import place_of, refuse_sweep, unchanged_prob
 from simulator.parallel import SerialExecutor
 from simulator.plan.quality import Plan
 from simulator.population.bands import at_percentile
+from simulator.population.unequal import numbers_of_courses
 from simulator.problem.problem import Problem
 from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.simulation.one_course import doses_of_course, errors_of_course
@@ -50,6 +51,7 @@ def simulate_course(
     metrics = results["metrics"].to_dataset()
     place = place_of("strategy", strategy, [str(s) for s in metrics["strategy"].values], "course")
     stored = metrics["value"].isel(strategy=place)
+    stored = stored.isel(course=slice(numbers_of_courses(stored.values[None])[0]))
     number = _number(results, stored, course, percentile, of)
     problem = unchanged_problem(results, "course")
     task, first, n = _where_simulated(results, problem, place, number)
@@ -72,7 +74,7 @@ def _number(
     """The course that is meant, by its number or by a percentile of a metric."""
     if (course is None) == (percentile is None):
         raise ConfigError("course: name either a course by its number or a percentile of a metric")
-    n = int(results.attrs["n_courses"])
+    n = stored.sizes["course"]
     if course is not None:
         if of is not None:
             raise ConfigError("course: a metric goes with a percentile; leave one of them out")

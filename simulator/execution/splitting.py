@@ -37,6 +37,20 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Run:
+    """Courses `first` to `end` of some strategies of a study."""
+
+    first: int
+    end: int
+    strategies: tuple[int, ...]
+
+    @classmethod
+    def of_all(cls, problem: Problem, first: int, end: int) -> "Run":
+        """Courses of every strategy."""
+        return cls(first, end, tuple(range(len(problem.strategies))))
+
+
+@dataclass(frozen=True)
 class PlanTask:
     """A plan that is optimised once, for every run folder that asks for it.
 
@@ -87,18 +101,18 @@ def plans_key(problem: Problem, strategy: int) -> Hashable:
     return _planning_key(problem), planned_together(problem, strategy)
 
 
-def tasks_of(problems: dict[Path, Problem], runs: dict[Path, tuple[int, int]]) -> list[Task]:
-    """Tasks that simulate courses `first` to `end` of every strategy in each folder.
+def tasks_of(problems: dict[Path, Problem], runs: dict[Path, Run]) -> list[Task]:
+    """Tasks that simulate the courses of a run in each folder.
 
     How courses are split depends on the study alone. Strategies with the same plan follow each other, interleaved with a few
     other plans, so that a worker finds its plan made and several workers make different ones.
     """
-    n_groups = sum(len(problems[folder].strategies) for folder in runs)
+    n_groups = sum(len(run.strategies) for run in runs.values())
     by_plan: dict[Hashable, list[Task]] = {}
-    for folder, (first, end) in runs.items():
-        size = _courses_per_task(end - first, n_groups)
-        for strategy in range(len(problems[folder].strategies)):
-            tasks = [Task(folder, strategy, at, min(size, end - at)) for at in range(first, end, size)]
+    for folder, run in runs.items():
+        size = _courses_per_task(run.end - run.first, n_groups)
+        for strategy in run.strategies:
+            tasks = [Task(folder, strategy, at, min(size, run.end - at)) for at in range(run.first, run.end, size)]
             by_plan.setdefault(plans_key(problems[folder], strategy), []).extend(tasks)
     return list(_interleaved(list(by_plan.values())))
 

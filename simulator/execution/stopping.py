@@ -1,13 +1,13 @@
-"""How many courses are simulated: as many as asked, until probabilities are precise, or until they tell what is not known."""
-
-from pathlib import Path
+"""How many courses are simulated: as many as asked, until probabilities are precise, until they tell what is not known, or
+until verdicts are settled."""
 
 import numpy as np
 
+from simulator.answers.decision import undecided
 from simulator.answers.knowledge import Knowledge
 from simulator.execution.checkpoint import BLOCKS, BlockStore
 from simulator.execution.gathering import values_of
-from simulator.execution.splitting import Task
+from simulator.execution.splitting import Run, Task
 from simulator.population.intervals import FixedWidthRule
 from simulator.problem.problem import Problem
 from simulator.study_file.schema import StudyConfig
@@ -18,6 +18,8 @@ _MOST_PER_PART, _MOST_PARTS = 2, 2
 def first_run(problem: Problem) -> int:
     """Courses to simulate first."""
     rule = stopping_rule(problem.config)
+    if problem.looks is not None:
+        return problem.looks.courses[0]
     return rule.first_look if rule else most_courses(problem)
 
 
@@ -52,20 +54,18 @@ def notes_on_courses(problem: Problem) -> list[str]:
     return [f"{n} courses are simulated, not {asked}: so many tell what the doubt about the errors does"] * (n > asked)
 
 
-def next_run(
-    problems: dict[Path, Problem],
-    rules: dict[Path, FixedWidthRule | None],
-    finished: dict[Path, list[Task]],
-    folder: Path,
-    n_courses: int,
-) -> tuple[int, int] | None:
-    """Courses to simulate next; None when there are enough."""
-    rule, problem = rules[folder], problems[folder]
-    if rule is None:
+def next_run(problem: Problem, rule: FixedWidthRule | None, finished: list[Task], run: Run) -> Run | None:
+    """What to simulate after a run, when some tasks are finished; None when there are enough courses."""
+    if rule is None and problem.looks is None:
         return None
-    values = values_of(problem, BlockStore(folder / BLOCKS), finished[folder])
-    following = rule.next_look(_count_met(problem, values), n_courses) or courses_that_tell(problem, n_courses)
-    return (n_courses, following) if following > n_courses else None
+    values, n_courses = values_of(problem, BlockStore(finished[0].folder / BLOCKS), finished), run.end
+    if problem.looks is not None:
+        following, going_on = problem.looks.after(n_courses), undecided(problem, values[list(run.strategies)])
+        some = tuple(i for i, goes_on in zip(run.strategies, going_on, strict=True) if goes_on)
+        return Run(n_courses, following, some) if following and some else None
+    assert rule is not None
+    wanted = rule.next_look(_count_met(problem, values), n_courses) or courses_that_tell(problem, n_courses)
+    return Run.of_all(problem, n_courses, wanted) if wanted > n_courses else None
 
 
 def stopping_rule(config: StudyConfig) -> FixedWidthRule | None:

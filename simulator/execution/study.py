@@ -22,7 +22,7 @@ from simulator.execution.folder import (
 from simulator.execution.gathering import Assembly, assemble_results
 from simulator.execution.listening import Progress, Silent
 from simulator.execution.problems import identity_of, problems_of
-from simulator.execution.splitting import Task, plan_tasks_of, tasks_of
+from simulator.execution.splitting import Run, Task, plan_tasks_of, tasks_of
 from simulator.execution.stopping import first_run, next_run, notes_on_courses, stopping_rule
 from simulator.execution.tasks import optimise_plan, simulate
 from simulator.execution.watching import task_log, watched
@@ -141,7 +141,7 @@ def _simulate(
     """Simulate until every study has the courses that it asks for; the tasks of each."""
     _optimise(problems, executor, progress)
     rules = {folder: stopping_rule(problem.config) for folder, problem in problems.items()}
-    runs = {folder: (0, first_run(problem)) for folder, problem in problems.items()}
+    runs = {folder: Run.of_all(problem, 0, first_run(problem)) for folder, problem in problems.items()}
     finished: dict[Path, list[Task]] = {folder: [] for folder in problems}
     while runs:
         tasks = tasks_of(problems, runs)
@@ -154,7 +154,9 @@ def _simulate(
                 write(record)
                 count(record.n_new)
         runs = {
-            folder: run for folder, (_, n) in runs.items() if (run := next_run(problems, rules, finished, folder, n))
+            folder: following
+            for folder, run in runs.items()
+            if (following := next_run(problems[folder], rules[folder], finished[folder], run))
         }
     return finished
 

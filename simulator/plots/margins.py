@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simulator.plots.style import LINES_PER_PANEL, MARKERS, PALETTE, legend_below, light_grid, panels, readable, styled
+from simulator.results.views import own_courses
 
 MOST_GOALS = 3
 _MARGIN_LABEL = "margin, mean over directions (mm)"
@@ -59,8 +60,9 @@ def target_d98_against_margin(results: xr.DataTree) -> Figure:
     """Target D98% in percent of the prescription: median and 5-95 % of courses, with the limits of its goals."""
     target, rx_gy = results.attrs["target"], float(results.attrs["prescription_gy"])
     metric = f"{target} D98%"
-    percent = 100 * results["metrics"].to_dataset()["value"].sel(metric=metric).values / rx_gy
-    p05, median, p95 = np.quantile(percent, (0.05, 0.5, 0.95), axis=1)
+    values = results["metrics"].to_dataset()["value"].sel(metric=metric)
+    percent = [100 * own_courses(own) / rx_gy for own in values]
+    p05, median, p95 = np.transpose([np.quantile(own, (0.05, 0.5, 0.95)) for own in percent])
     goals = results["goals"].to_dataset()
     of_metric = goals["metric"].values == metric
     scale = np.where(goals["unit"].values == "Gy", 100 / rx_gy, 1.0)

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 
 from simulator.plots.style import PALETTE, legend_below, light_grid, panels, readable, styled
 from simulator.population.coverage import dose_population_histogram
+from simulator.results.views import own_courses
 
 _LEVELS = {0.95: "#08306b", 0.75: "#2171b5", 0.5: "#4eb3d3", 0.25: "#7bccc4", 0.05: "#a8ddb5"}
 
@@ -54,7 +55,7 @@ def dose_population_histograms(results: xr.DataTree, metrics: Sequence[str], str
     for axes, metric in zip(grid[0], metrics, strict=True):
         for colour, strategy in zip(PALETTE, strategies, strict=False):
             value, share, low, high = dose_population_histogram(
-                values["value"].sel(strategy=strategy, metric=metric).values
+                own_courses(values["value"].sel(strategy=strategy, metric=metric))
             )
             some = np.unique(np.linspace(0, len(value) - 1, _MOST_STEPS).astype(int))
             axes.step(value[some], 100 * share[some], color=colour, label=strategy)

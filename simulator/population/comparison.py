@@ -63,7 +63,7 @@ def paired_difference(met: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return (first - second) / n, np.maximum(b - c - half, -1), np.minimum(b - c + half, 1)
 
 
-def distinguishable(met: np.ndarray, error: float = 0.05) -> np.ndarray:
+def distinguishable(met: np.ndarray, error: float = 0.05, n_strategies: int | None = None) -> np.ndarray:
     """Which pairs of strategies differ in their probability, beyond doubt at this number of courses.
 
     Exact McNemar test on the courses that the two strategies judge differently (McNemar 1947,
@@ -73,13 +73,15 @@ def distinguishable(met: np.ndarray, error: float = 0.05) -> np.ndarray:
     Parameters
     ----------
     met : boolean (strategy, course).
+    n_strategies : that are compared, where these are not all.
 
     Returns
     -------
     boolean (strategy, strategy), symmetric.
     """
     first, second = _discordant(met)
-    n_pairs = max(1, len(met) * (len(met) - 1) // 2)
+    n = n_strategies or len(met)
+    n_pairs = max(1, n * (n - 1) // 2)
     p_value = 2 * bdtr(np.minimum(first, second), (first + second).astype(int), 0.5)
     return (p_value <= error / n_pairs) & (first != second)
 

@@ -4,7 +4,9 @@ import numpy as np
 from scipy.special import bdtr, bdtrik, betaincinv, ndtri, stdtrit
 
 
-def wilson_interval(n_met: np.ndarray, n_courses: int, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+def wilson_interval(
+    n_met: np.ndarray, n_courses: np.ndarray | int, confidence: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
     """Wilson score interval of a probability.
 
     Source: Wilson 1927, doi:10.1080/01621459.1927.10502953; coverage close to nominal also near 0 and 1.
@@ -25,7 +27,7 @@ def wilson_interval(n_met: np.ndarray, n_courses: int, confidence: float = 0.95)
 
 
 def clopper_pearson_interval(
-    n_met: np.ndarray, n_courses: int, confidence: float = 0.95
+    n_met: np.ndarray, n_courses: np.ndarray | int, confidence: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
     """Clopper-Pearson interval of a probability: covers at least nominally for every probability.
 

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from scipy.special import ndtri
 
-from simulator.population.intervals import mean_interval
+from simulator.population.unequal import mean_intervals
 
 YES, NOT_KNOWN, NO = 0, 1, 2
 HOLDS: Final = ("yes", "not known", "no")
@@ -89,7 +89,12 @@ class Decision:
 
 
 def decide(
-    target: np.ndarray, limits: np.ndarray, excess: np.ndarray, shortfall: np.ndarray, ptv_cc: np.ndarray
+    target: np.ndarray,
+    limits: np.ndarray,
+    excess: np.ndarray,
+    shortfall: np.ndarray,
+    ptv_cc: np.ndarray,
+    n_courses: np.ndarray | None = None,
 ) -> Decision:
     """Order strategies by what is known of them.
 
@@ -103,7 +108,9 @@ def decide(
     excess : sum over limits of the excess beyond each, relative to it, (strategy, course). shortfall : the same of what
         the target lacks.
     ptv_cc : (strategy,).
+    n_courses : of each strategy where they are not equal; two are compared on those that both have.
     """
+    n = np.full(len(excess), excess.shape[1]) if n_courses is None else n_courses
     organs = limits.max(axis=1, initial=YES)
     excess = np.where(target[:, None] == NO, excess + shortfall, excess)
     standing, n_held = _STANDING[target, organs], (limits == YES).sum(axis=1)
@@ -112,7 +119,7 @@ def decide(
     for group in sorted(set(zip(standing, -n_held, strict=True))):
         left = np.flatnonzero((standing == group[0]) & (-n_held == group[1]))
         while len(left):
-            tied = left[_tied_with_least(excess[left], ptv_cc[left])]
+            tied = left[_tied_with_least(excess[left], ptv_cc[left], n[left])]
             tied = tied[np.lexsort((tied, np.round(ptv_cc[tied], 3)))]
             first = first or tuple(int(i) for i in tied)
             order += tied.tolist()
@@ -120,10 +127,11 @@ def decide(
     return Decision(target, organs, np.array(order), first)
 
 
-def _tied_with_least(excess: np.ndarray, ptv_cc: np.ndarray) -> np.ndarray:
+def _tied_with_least(excess: np.ndarray, ptv_cc: np.ndarray, n_courses: np.ndarray) -> np.ndarray:
     """Which strategies cannot be told from the one with the least mean excess; boolean (strategy,)."""
-    least = int(np.lexsort((ptv_cc, excess.mean(axis=1)))[0])
-    _, low, _ = mean_interval(excess - excess[least])
+    mean, _, _ = mean_intervals(excess, n_courses)
+    least = int(np.lexsort((ptv_cc, mean))[0])
+    _, low, _ = mean_intervals(excess - excess[least], np.minimum(n_courses, n_courses[least]))
     return (low <= 0) | (np.arange(len(excess)) == least)
 
 

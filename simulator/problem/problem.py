@@ -20,6 +20,8 @@ from simulator.plan.prescription import Prescription
 from simulator.plan.targets import TargetVolume
 from simulator.population.bands import DOSE_BINS
 from simulator.population.intervals import clopper_pearson_interval, randomisation_interval, wilson_interval
+from simulator.population.looks import Looks
+from simulator.problem.asked import asked_of
 from simulator.problem.margins import PlanRequest, planned_alike
 from simulator.problem.nearest import nearest_organs
 from simulator.problem.record import notes_on_record
@@ -35,6 +37,7 @@ from simulator.study_file.schema import StudyConfig
 
 _MAP_BORDER_MM = 35.0
 _COURSES_SCREENED = 1000
+_FIRST_LOOK = 250
 
 
 @dataclass(frozen=True, repr=False)
@@ -139,6 +142,18 @@ class Problem(Readable):
             return [self.wanted]
         return [target.wanted for target in self.targets if target.wanted]
 
+    @cached_property
+    def looks(self) -> Looks | None:
+        """When strategies are looked at whose verdicts are wanted alone; None for a study that simulates all of them alike."""
+        config = self.config
+        if not config.decide:
+            return None
+        asked = [self.goals[k] for k in np.flatnonzero(np.isfinite(asked_of(self)))]
+        is_target = [self.target_named(goal.metric.structure) is not None for goal in asked]
+        n_conditions = max(len(self.wanted_together) + sum(is_target), len(is_target) - sum(is_target))
+        first = -(-_FIRST_LOOK // config.numerics.block_courses) * config.numerics.block_courses
+        return Looks(min(first, config.courses), config.courses, len(self.strategies), n_conditions)
+
     def target_named(self, structure: str) -> Target | None:
         """The target that a structure is; None for organs."""
         return next((target for target in self.targets if target.name == structure), None)
@@ -161,18 +176,28 @@ class Problem(Readable):
         """How intervals of probabilities are made, in words."""
         if self.config.sampling == "sobol":
             return "Student t over 16 randomisations, or Wilson where few courses meet or miss a goal"
+        if self.looks is not None:
+            return "exact binomial, wide enough for all looks and strategies: in 95 % of studies all verdicts are right"
         return (
             "Wilson"
             if self.config.precision is None
             else "Clopper-Pearson, after a rule that stops when all are narrow"
         )
 
-    def interval(self, met: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The 95 % interval of a probability, for boolean (..., course), fit for how the courses were drawn."""
+    def interval(self, met: np.ndarray, n_courses: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The 95 % interval of a probability, for boolean (..., course), fit for how the courses were drawn.
+
+        Parameters
+        ----------
+        n_courses : that were simulated where these are not all, of a shape that fits (...); the others do not meet.
+        """
         if self.config.sampling == "sobol":
             return randomisation_interval(met, N_RANDOMISATIONS)
+        n_met, n = met.sum(axis=-1), met.shape[-1] if n_courses is None else n_courses
+        if self.looks is not None:
+            return self.looks.interval(n_met, n)
         interval = wilson_interval if self.config.precision is None else clopper_pearson_interval
-        return interval(met.sum(axis=-1), met.shape[-1])
+        return interval(n_met, n)
 
     @property
     def notes(self) -> list[str]:

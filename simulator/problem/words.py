@@ -22,6 +22,8 @@ def courses_in_words(config: StudyConfig, n_courses: int) -> str:
     """
     if config.precision is not None:
         return f"Up to {config.courses}, until every probability is known to ± {100 * config.precision:g} %,"
+    if config.decide:
+        return f"Up to {config.courses}, until its verdict is settled,"
     if n_courses > config.courses:
         return f"{n_courses} ({config.courses} asked for; so many tell what the doubt about the errors does)"
     return f"{n_courses}" + (" (16 scrambled Sobol' nets)" if config.sampling == "sobol" else "")

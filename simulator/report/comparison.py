@@ -11,7 +11,7 @@ from simulator import plots
 from simulator.metrics.goals import parse_goal
 from simulator.plots.style import readable
 from simulator.population.comparison import compare_metric, paired_difference
-from simulator.report.decision import sides_mm, signed, verdict_in_words
+from simulator.report.decision import labelled_verdict, sides_mm, signed
 from simulator.report.figures import svg_uri
 from simulator.report.page import page_of
 from simulator.report.text import cell, significant
@@ -75,7 +75,7 @@ def strategy_rows(studies: Studies) -> list[dict[str, Any]]:
                     "strategy": shown,
                     "study": study,
                     "margin": sides_mm(plan["margin_mm"].values),
-                    "verdict": verdict_in_words(decision, i),
+                    "verdict": labelled_verdict(decision, i),
                     "chosen": strategy == decision.attrs["recommended"],
                     "coverage": cell(coverage),
                     "organs": cell(organs),
@@ -95,6 +95,7 @@ def paired_rows(studies: Studies, common: Mapping[str, int]) -> list[dict[str, A
             if first not in owners or not n_courses:
                 continue
             both = [(studies[name], owners[name]) for name in (study, first)]
+            n_courses = min(n_courses, *(_n_simulated(results, strategy) for results, strategy in both))
             row: dict[str, Any] = {"strategy": shown, "study": study, "n_courses": n_courses}
             row |= {joint: _joint_difference(both, joint, n_courses) for joint in JOINT_SHOWN}
             rows.append(row | {"metric": _metric_difference(both, n_courses)})
@@ -103,6 +104,11 @@ def paired_rows(studies: Studies, common: Mapping[str, int]) -> list[dict[str, A
 
 Pair = list[tuple[xr.DataTree, str]]
 _UNKNOWN = {"text": "–", "interval": ""}
+
+
+def _n_simulated(results: xr.DataTree, strategy: str) -> int:
+    """Courses of a strategy, fewer than those of the study where it was stopped."""
+    return int(results["metrics/value"].sel(strategy=strategy).notnull().any("metric").sum())
 
 
 def _joint_difference(both: Pair, joint: str, n_courses: int) -> dict[str, Any]:

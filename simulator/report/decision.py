@@ -30,6 +30,7 @@ def decision_table(results: xr.DataTree) -> dict[str, Any]:
         {
             "strategy": str(name),
             "verdict": verdict_in_words(decision, i),
+            "labelled": labelled_verdict(decision, i),
             "index": i,
             **{key: str(plans[name].values[i]) for key, name in FILTERED.items()},
             "coverage": cell(coverage, i) | {"curve": 0, "strategy": i},
@@ -49,6 +50,12 @@ def decision_table(results: xr.DataTree) -> dict[str, Any]:
         "organ_probability": f"{100 * float(attrs['organ_probability']):g}",
         "organ_goals": readable(str(organs["members"].item())),
     }
+
+
+def labelled_verdict(decision: xr.Dataset, i: int) -> str:
+    """The verdict on a strategy, and whether it was stopped for it."""
+    words, stopped = verdict_in_words(decision, i), str(decision["stopped"].values[i]) if "stopped" in decision else ""
+    return f"{words}; {stopped}" if stopped else words
 
 
 def verdict_in_words(decision: xr.Dataset, i: int) -> str:

@@ -62,7 +62,7 @@ function drawPopulation({strategy, at, metric}) {
   const one = populations[metric];
   const scale = curves.scales[at];
   const value = quantilesAt(one, strategy, scale);
-  const half = 100 * Math.sqrt(Math.log(2 / 0.05) / (2 * study.courses));
+  const half = 100 * Math.sqrt(Math.log(2 / 0.05) / (2 * study.courses[strategy]));
   const between = share => Math.min(Math.max(share, 0), 100);
   const others = study.strategies.map((_, s) => s).filter(s => s !== strategy);
   model("population/others").data = {

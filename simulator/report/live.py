@@ -17,7 +17,7 @@ from simulator.report.decision import FILTERED
 from simulator.report.live_data import VERDICT_WORDS, curves, dvhs, goal_metrics, goal_points, populations
 from simulator.report.live_figures import MARKERS, SIGNS, colour_of, dvh_figure, front_figure, population_figure
 from simulator.report.viewer import dose_viewer
-from simulator.results.views import joint_probability
+from simulator.results.views import courses_by_strategy, joint_probability
 
 _SCRIPTS = ("numbers.js", "tables.js", "figures.js", "page.js")
 
@@ -64,7 +64,7 @@ def _numbers(results: xr.DataTree, metrics: list[str], motions: list[str]) -> di
     goals, plans, decision = (results[name].to_dataset() for name in ("goals", "plans", "decision"))
     return {
         "rx": float(results.attrs["prescription_gy"]),
-        "courses": int(results.attrs["n_courses"]),
+        "courses": courses_by_strategy(results),
         "name": str(results.attrs["name"]),
         "strategies": [str(name) for name in goals["strategy"].values],
         "motion": [motions.index(str(m)) for m in plans["motion"].values],

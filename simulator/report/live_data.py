@@ -75,7 +75,8 @@ def goal_metrics(results: xr.DataTree) -> list[str]:
     """Metrics that goals limit, in the order of the goals; those that are known of every strategy."""
     values = results["metrics"].to_dataset()["value"]
     labels = list(dict.fromkeys(str(label) for label in results["goals"].to_dataset()["metric"].values))
-    return [label for label in labels if bool(np.isfinite(values.sel(metric=label)).all())]
+    simulated = values.notnull().any("metric")
+    return [label for label in labels if bool((np.isfinite(values.sel(metric=label)) | ~simulated).all())]
 
 
 def goal_points(results: xr.DataTree) -> list[dict[str, Any]]:
@@ -117,7 +118,7 @@ def populations(results: xr.DataTree, labels: list[str]) -> list[dict[str, Any]]
     for label in labels:
         own = [goal for goal in goals if goal.metric.label == label]
         levels = _levels(values, own[0].metric)
-        quantiles = np.stack([np.quantile(v, _QUANTILES, axis=1).T for v in levels.values()])
+        quantiles = np.stack([_quantiles(v) for v in levels.values()])
         lowest, highest = float(quantiles.min()), float(quantiles.max())
         found.append(
             {
@@ -132,6 +133,11 @@ def populations(results: xr.DataTree, labels: list[str]) -> list[dict[str, Any]]
             }
         )
     return found
+
+
+def _quantiles(values: np.ndarray) -> np.ndarray:
+    """Quantiles (strategy, quantile) over the courses of each strategy, of values (strategy, course)."""
+    return np.stack([np.quantile(own[~np.isnan(own)], _QUANTILES) for own in values])
 
 
 def _levels(values: xr.Dataset, metric: Metric) -> dict[float, np.ndarray]:

@@ -22,7 +22,7 @@ from simulator.report.sweep import sweep_page
 from simulator.report.targets import targets_table
 from simulator.report.text import on_paper
 from simulator.report.weights import weights_table
-from simulator.results.views import sweep_axes
+from simulator.results.views import courses_per_strategy, stopped_by_strategy, sweep_axes
 
 
 def render_report(results: xr.DataTree, path: Path) -> None:
@@ -63,6 +63,8 @@ def _study(results: xr.DataTree) -> str:
         courses=course_tables(results, chosen),
         numerics=numerics(results),
         live=live_parts(results),
+        stopped=stopped_by_strategy(results),
+        n_courses=courses_per_strategy(results),
     )
 
 

@@ -12,7 +12,7 @@ from simulator.report.decision import decision_table
 from simulator.report.limits import model_limits
 from simulator.report.text import cell
 from simulator.report.verdicts import limits_of
-from simulator.results.views import sweep_axes
+from simulator.results.views import courses_per_strategy, sweep_axes
 
 
 def render_summary(results: xr.DataTree, path: Path) -> None:
@@ -40,7 +40,7 @@ def words_of(results: xr.DataTree) -> SummaryWords:
         limits=model_limits(about),
         provenance=[
             f"simulator {about['simulator_version']}; run of {about['created'][:16].replace('T', ' ')} UTC; "
-            f"seed {about['seed']}; {about['n_courses']} courses per strategy; intervals: {about['interval']}",
+            f"seed {about['seed']}; {courses_per_strategy(results)} courses per strategy; intervals: {about['interval']}",
             f"SHA-256 of the numbers: {about['result_hash']}",
         ],
         footer=f"{about['name']}, seed {about['seed']}, numbers {about['result_hash'][:12]}",
@@ -57,7 +57,7 @@ def _question(results: xr.DataTree) -> str:
         f"{about['fractions']} fractions on the {about['isodose_percent']:g} % isodose. "
         f"Wanted: {readable(attrs['wanted'])} in {100 * attrs['probability']:g} % of courses and each mandatory limit of an "
         f"organ in {100 * attrs['organ_probability']:g} % (unless the study gives a goal its own), each at the lower end of "
-        f"its 95 % interval; simulated in {about['n_courses']} whole courses of "
+        f"its 95 % interval; simulated in {courses_per_strategy(results)} whole courses of "
         "each strategy, the same virtual patients for all."
     )
 
@@ -73,7 +73,7 @@ def _shorter(verdict: str) -> str:
 
 
 def _strategy_row(row: dict[str, Any]) -> list[str]:
-    verdict, coverage, organs = _shorter(row["verdict"]), _shown(row["coverage"]), _shown(row["organs"])
+    verdict, coverage, organs = _shorter(row["labelled"]), _shown(row["coverage"]), _shown(row["organs"])
     return [row["strategy"], verdict, coverage, row["limits"], organs, row["ptv_cc"]]
 
 

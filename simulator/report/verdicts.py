@@ -8,7 +8,13 @@ from simulator.report.helps import help_for
 from simulator.report.knowledge import knowledge_sentences, known_in_words
 from simulator.report.weights import weight_sentences
 from simulator.results.registry import JOINT_SHOWN
-from simulator.results.views import asks_each_target, joint_probability, lost_targets, observed_remark
+from simulator.results.views import (
+    asks_each_target,
+    joint_probability,
+    lost_targets,
+    observed_remark,
+    stopped_by_strategy,
+)
 
 _MOST_NAMED = 3
 
@@ -27,7 +33,8 @@ def answer_of(results: xr.DataTree) -> list[str]:
     """What is recommended; where nothing is, what comes nearest and why, and what would help."""
     decision = results["decision"].to_dataset()
     best, n = decision.attrs["recommended"] or decision.attrs["nearest_miss"], decision.sizes["strategy"]
-    reasons = f"{_coverage(results, best)} {_organs(results, best)}"
+    stopped = stopped_by_strategy(results).get(best)
+    reasons = f"{_coverage(results, best)} {_organs(results, best)}" + (f" It was {stopped}." if stopped else "")
     if decision.attrs["recommended"]:
         return [f"“{best}”{_margin_in_mm(results, best)} is recommended: it suits. {reasons}"]
     name, verdict = f"“{best}”{_margin_in_mm(results, best)}", _named(results, best)
@@ -43,7 +50,15 @@ def remarks_on(results: xr.DataTree) -> list[str]:
     n_suit, n = int((decision["verdict"] == "suits").sum()), decision.sizes["strategy"]
     suiting = [f"{n_suit} of {n} strategies {'suits' if n_suit == 1 else 'suit'}{_tie(results)}."] if n_suit else []
     known, lost = observed_remark(results), lost_targets(results)
-    said = (known, *suiting, *knowledge_sentences(results), *weight_sentences(results), *_undecided(results), lost)
+    said = (
+        known,
+        *suiting,
+        _stopped(results),
+        *knowledge_sentences(results),
+        *weight_sentences(results),
+        *_undecided(results),
+        lost,
+    )
     return [sentence for sentence in said if sentence]
 
 
@@ -141,8 +156,31 @@ def _tie(results: xr.DataTree) -> str:
     if len(tied) < 2:
         return ""
     return (
-        f"; {len(tied)} of them cannot be told apart by what they miss on {results.attrs['n_courses']} common "
+        f"; {len(tied)} of them cannot be told apart by what they miss on {_common_courses(results, tied)} common "
         "courses (paired 95 % interval), and of these its PTV is the smallest"
+    )
+
+
+def _common_courses(results: xr.DataTree, strategies: list[str]) -> str:
+    """How many courses strategies have in common, two of them at least."""
+    most = int(results.attrs["n_courses"])
+    if "n_courses" not in results["decision"].data_vars:
+        return str(most)
+    fewest = int(results["decision/n_courses"].sel(strategy=strategies).min())
+    return f"{fewest} or more" if fewest < most else str(most)
+
+
+def _stopped(results: xr.DataTree) -> str:
+    """Which share of the courses was not simulated, as verdicts were settled; empty where no strategy stopped."""
+    stopped, n = stopped_by_strategy(results), results["decision"].sizes["strategy"]
+    if not stopped:
+        return ""
+    simulated, most = int(results["decision/n_courses"].sum()), int(results["decision"].attrs["most_courses"])
+    return (
+        f"{len(stopped)} of {n} strategies were stopped before {most} courses, as their verdict was settled: {simulated} "
+        f"courses were simulated in place of {n * most}. Their probabilities are those at the stop, less precise than the "
+        "others; two strategies are compared on the courses that both have, and the required margin of a series rests on those "
+        "that all of its candidates have."
     )
 
 
@@ -170,7 +208,12 @@ def _undecided(results: xr.DataTree) -> list[str]:
             f"{'; '.join(texts)} (probabilities within {within} of the wanted one count as equal)."
         )
     n_conditions = int(decision.attrs["n_conditions"])
-    if n * n_conditions > 1:
+    if "stopped" in decision:
+        sentences.append(
+            f"The verdicts on all {n} strategies are right together in 95 % of such studies, wherever they stop: their "
+            "intervals are wide enough for all looks, strategies and conditions."
+        )
+    elif n * n_conditions > 1:
         sentences.append(
             f"{n * n_conditions} probabilities ({n} strategies, {n_conditions} conditions) were judged at once, each by "
             "its own 95 % interval: of those that lie at the wanted probability, one in forty is misjudged to either side."

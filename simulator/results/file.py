@@ -59,6 +59,8 @@ def write_results(results: xr.DataTree, path: Path) -> None:
         "/prescription": curves,
         "/comparison": dict.fromkeys(VARIABLES["comparison"], packed),
     }
+    if "n_courses" in results["decision"].data_vars:
+        encoding["/metrics"] = {"value": packed}
     if "courses" in results.children:
         encoding["/courses"] = {"dose_gy": packed}
     if "dose" in results.children:

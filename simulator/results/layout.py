@@ -3,7 +3,7 @@
 from simulator.spec import SimulatorError
 
 # Major: something was renamed, removed or changed its meaning. Minor: something was added.
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 
 GROUPS = {
     "metrics": "every metric of every simulated course, and of the planned dose",

@@ -178,6 +178,10 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "wanted_probability": Variable((), "1", "wanted probability of the wanted coverage"),
         "recommended": Variable((), "", "recommended strategy; empty if none suits"),
         "nearest_miss": Variable((), "", "strategy that comes nearest where none suits"),
+        "n_courses": Variable(
+            ("strategy",), "1", "courses that were simulated, where settled strategies stop (`decide`)"
+        ),
+        "stopped": Variable(("strategy",), "", "what its probabilities are: stopped after so many courses, or empty"),
     },
     "weights": {
         "weight": Variable(("harm",), "", "weight that the study gives to the harm"),
@@ -428,7 +432,7 @@ VARIABLES["targets"] |= {
 
 OPTIONAL = (
     *("dose", "targets", "knowledge", "budget", "weights", "interplay", "model_error", "courses", "leaves", "engine"),
-    *("dose/sd", "dose/percentile"),
+    *("dose/sd", "dose/percentile", "decision/n_courses", "decision/stopped"),
     *("budget/target_coverage", "budget/target_coverage_without"),
 )
 

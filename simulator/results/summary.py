@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from simulator.files import write_table
-from simulator.results.views import sweep_axes, sweep_points
+from simulator.results.views import stopped_by_strategy, sweep_axes, sweep_points
 
 SUMMARY_COLUMNS = (
     "strategy",
@@ -51,30 +51,37 @@ _SUMMARY_NUMBERS = (
 
 def summary_rows(results: xr.DataTree) -> Iterator[list[Any]]:
     """For every point of a sweep, strategy and goal its place on the axes, then `SUMMARY_COLUMNS` and, where errors are not
-    exact, `KNOWLEDGE_COLUMNS`."""
+    exact, `KNOWLEDGE_COLUMNS`; where settled strategies stop, what is to be said of their probabilities."""
     axes = sweep_axes(results)
     goals = results["goals"].to_dataset().load()
     known = results["knowledge"].to_dataset().load() if "knowledge" in results.children else goals
     n_courses = results["metrics/value"].notnull().any("metric").sum("course").load()
+    is_stopping = _stops(results)
     for at in sweep_points(results):
         here = goals.isel(at)
         place = [here[axis].item() for axis in axes]
         column = {key: here[key].values for key in SUMMARY_COLUMNS if key in here}
         verdicts = results["decision"].to_dataset()["verdict"].isel(at).values
+        stopped = stopped_by_strategy(results, at) if is_stopping else {}
         counts = n_courses.isel(at).sel(strategy=here["strategy"]).values
         for i, j in np.argwhere(~np.isnan(column["probability"])):
             number = {key: f"{column[key][i, j]:.6g}" for key in _SUMMARY_NUMBERS}
             texts = {key: str(column[key][j]) for key in ("goal", "structure", "unit")}
             row = number | texts | {"strategy": str(column["strategy"][i]), "n_courses": counts[i]}
             row["verdict"] = str(verdicts[i])
+            said = [stopped.get(row["strategy"], "")] if is_stopping else []
             doubt = [f"{known[key].isel(at).values[i, j]:.6g}" for key in _doubted(results).values()]
-            yield [*place, *(row[key] for key in SUMMARY_COLUMNS), *doubt]
+            yield [*place, *(row[key] for key in SUMMARY_COLUMNS), *doubt, *said]
 
 
 def write_summary(results: xr.DataTree, path: Path) -> None:
     """Write summary.csv: one row per strategy and goal, for every point of a sweep."""
-    columns = (*sweep_axes(results), *SUMMARY_COLUMNS, *_doubted(results))
+    columns = (*sweep_axes(results), *SUMMARY_COLUMNS, *_doubted(results), *(["stopped"] * _stops(results)))
     write_table(path, columns, summary_rows(results))
+
+
+def _stops(results: xr.DataTree) -> bool:
+    return "stopped" in results["decision"].data_vars
 
 
 def _doubted(results: xr.DataTree) -> dict[str, str]:

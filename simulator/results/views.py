@@ -27,6 +27,40 @@ def lost_targets(results: xr.DataTree) -> str:
     )
 
 
+def stopped_by_strategy(results: xr.DataTree, at: dict[str, int] | None = None) -> dict[str, str]:
+    """What is to be said beside the probabilities of strategies that were stopped, by strategy; none without `decide`.
+
+    Parameters
+    ----------
+    at : point of a sweep, as `sweep_points` gives it.
+    """
+    decision = results["decision"].to_dataset().isel(at or {})
+    if "stopped" not in decision:
+        return {}
+    pairs = zip(decision["strategy"].values, decision["stopped"].values, strict=True)
+    return {str(name): str(said) for name, said in pairs if said}
+
+
+def courses_by_strategy(results: xr.DataTree) -> list[int]:
+    """Number of courses of each strategy of a study."""
+    decision = results["decision"].to_dataset()
+    if "n_courses" not in decision:
+        return [int(results.attrs["n_courses"])] * decision.sizes["strategy"]
+    return [int(n) for n in decision["n_courses"].values]
+
+
+def courses_per_strategy(results: xr.DataTree) -> str:
+    """How many courses were simulated of each strategy."""
+    of_each = courses_by_strategy(results)
+    fewest, most = min(of_each), max(of_each)
+    return f"{fewest} to {most}" if fewest < most else str(most)
+
+
+def own_courses(values: xr.DataArray) -> np.ndarray:
+    """A metric (course,) of a strategy in those courses that were simulated of it."""
+    return values.values[np.flatnonzero(values.notnull())] if values.isnull().any() else values.values
+
+
 def observed_remark(results: xr.DataTree) -> str:
     """A sentence about fractions that lie behind; empty where there are none."""
     return str(results.attrs.get("observed", ""))

@@ -272,6 +272,10 @@ class StudyConfig(Readable, Spec):
     precision: Annotated[float, Field(ge=0.001, le=0.25)] | None = Field(
         None, description="simulate until the 95 % interval of every goal's probability is no wider than twice this"
     )
+    decide: bool = Field(
+        False,
+        description="stop simulating a strategy once its verdict is settled; at most `courses` are simulated of each",
+    )
     sampling: Literal["pseudo-random", "sobol"] = Field(
         "pseudo-random",
         description="how courses are drawn: independently, or as 16 scrambled Sobol' nets (16 x 2^m courses)",
@@ -321,6 +325,24 @@ class StudyConfig(Readable, Spec):
                 raise ValueError(
                     f"courses: {self.courses} do not fill 16 Sobol' nets of 2^m courses; write {below} or {above}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _settles_verdicts_alone(self) -> "StudyConfig":
+        if not self.decide:
+            return self
+        if self.precision is not None:
+            raise ValueError(
+                "decide: it stops strategies whose verdict is settled, and precision goes on until every probability is known; "
+                "take one of them out"
+            )
+        if self.sampling == "sobol":
+            raise ValueError("decide: Sobol' nets cannot grow until verdicts are settled; take one of them out")
+        if doubted := list(self.uncertainty.not_exact_by_key()):
+            raise ValueError(
+                f"decide: more courses do not settle a verdict that what is not known of the errors leaves open "
+                f"(uncertainty.{doubted[0]}); take decide, or what is known of them, out"
+            )
         return self
 
     @model_validator(mode="after")
