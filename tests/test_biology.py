@@ -453,7 +453,7 @@ def test_unequal_fractions_raise_the_bed_of_a_course_over_that_of_its_total(resu
 
 
 def words(goals, biology=None):
-    return json.loads(study_in_words(prepare(sphere(goals, biology))))
+    return json.loads(study_in_words(prepare(sphere(goals, biology)), 1000))
 
 
 def test_words_name_the_parameters_and_mark_unchecked_ones():
