@@ -58,12 +58,12 @@ def test_volumes_follow_the_same_rule():
 def test_the_report_says_whom_it_is_about():
     raw = yaml.safe_load(GOOD)
     words = {
-        s: json.loads(study_in_words(prepare(StudyConfig.model_validate(raw | {"subject": s}))))
+        s: json.loads(study_in_words(prepare(StudyConfig.model_validate(raw | {"subject": s})), 1000))
         for s in ("population", "patient")
     }
     assert words["population"][1].startswith("The study is about a population: each course is another patient")
     assert words["patient"][1].startswith("The study is about one patient: each course is what may happen to him")
-    assert json.loads(study_in_words(prepare(StudyConfig.model_validate(raw))))[1] == words["population"][1]
+    assert json.loads(study_in_words(prepare(StudyConfig.model_validate(raw)), 1000))[1] == words["population"][1]
 
 
 def test_nobody_else(tmp_path):
