@@ -181,21 +181,23 @@ def weighted_sums(values, start, base, factor, total):
 
 
 @njit(cache=True, nogil=True)
-def _is_any_counted(counted, c, order, first, last):
-    """Whether any of the points first <= p < last counts in course c."""
-    p = first if counted.shape[0] > 0 else last - 1
-    while p < last and counted.shape[0] > 0 and not counted[c, order[p] if order.shape[0] > 0 else p]:
+def _is_any_counted(counted, order, first, last):
+    """Whether any of the points first <= p < last counts."""
+    p = first
+    while p < last and not counted[order[p] if order.shape[0] > 0 else p]:
         p += 1
     return p < last
 
 
 @njit(cache=True, nogil=True)
-def _counted_tiles(counted, c, order, start, place, first, last, begin, spot):
-    """Number of the tiles first <= t < last with points that count in course c; their `start` and `place` from the first on."""
+def _counted_tiles(counted, order, start, place, first, last, begin, spot):
+    """Number of the tiles first <= t < last with points that count, all where nothing is said; their `start` and `place` from
+    the first on."""
     n = np.int64(0)
     for t in range(first, last):
-        begin[n], spot[n] = start[t], place[t] - place[first]
-        n += _is_any_counted(counted, c, order, place[t], place[t + 1])
+        if counted.shape[0] == 0 or _is_any_counted(counted, order, place[t], place[t + 1]):
+            begin[n], spot[n] = start[t], place[t] - place[first]
+            n += 1
     return n
 
 
@@ -235,7 +237,8 @@ def accumulate_tiles(
         least, most = np.int64(0), np.int64(0)
         for c in range(n_courses):
             n_terms[c] = 0
-            if not _is_any_counted(counted, c, order, place[cell_tile[g]], place[cell_tile[g + 1]]):
+            own = counted[c : c + 1].reshape(-1)
+            if own.shape[0] > 0 and not _is_any_counted(own, order, place[cell_tile[g]], place[cell_tile[g + 1]]):
                 continue
             _move(shift_mm[c], linear[c], arm_mm[g], axes, step_mm, moved)
             scratch = enough_scratch(scratch, moved)
@@ -247,8 +250,10 @@ def accumulate_tiles(
         for first in range(cell_tile[g], cell_tile[g + 1], TILES_AT_ONCE):
             last = min(first + TILES_AT_ONCE, cell_tile[g + 1])
             p0 = place[first]
+            n = _counted_tiles(counted[:0].reshape(-1), order, start, place, first, last, begin, spot)
             for c in range(n_courses):
-                n = _counted_tiles(counted, c, order, start, place, first, last, begin, spot)
+                if counted.shape[0] > 0:
+                    n = _counted_tiles(counted[c], order, start, place, first, last, begin, spot)
                 if n < last - first:
                     points[:] = 0.0
                 if n > 0:
@@ -374,6 +379,22 @@ def _place_points(node_zyx, arm_zyx, linear, k, points, n_points, place):
 
 
 @njit(cache=True, nogil=True)
+def _next_points(counted, begin, end, points):
+    """Some of the points begin <= p < end that count, all where nothing is said: how many, and where to go on."""
+    if counted.shape[0] == 0:
+        n = min(end - begin, points.shape[0])
+        for i in range(n):
+            points[i] = begin + i
+        return n, begin + n
+    n = np.int64(0)
+    while begin < end and n < points.shape[0]:
+        points[n] = begin
+        n += counted[begin]
+        begin += 1
+    return n, begin
+
+
+@njit(cache=True, nogil=True)
 def accumulate_gather(quads, shape, node_zyx, arm_zyx, shift, linear, weight, counted, total):
     """Course doses of points anywhere: trilinear look-up at node + shift + linear @ arm, in lattice steps.
 
@@ -403,11 +424,7 @@ def accumulate_gather(quads, shape, node_zyx, arm_zyx, shift, linear, weight, co
         total[c] = 0.0
         begin = np.int64(0)
         while begin < node_zyx.shape[0]:
-            n = np.int64(0)
-            while begin < node_zyx.shape[0] and n < _POINTS_AT_ONCE:
-                points[n] = begin
-                n += counted.shape[0] == 0 or counted[c, begin]
-                begin += 1
+            n, begin = _next_points(counted[c : c + 1].reshape(-1), begin, node_zyx.shape[0], points)
             for g in range(groups):
                 _place_points(node_zyx, arm_zyx, linear[c], first[g, 0], points, n, place)
                 for i in range(n):
