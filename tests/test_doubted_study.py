@@ -15,7 +15,7 @@ from simulator.answers.knowledge_group import knowledge_of
 from simulator.execution.stopping import first_run
 from simulator.execution.study import run_study
 from simulator.problem.preparation import prepare
-from simulator.report.knowledge import knowledge_sentences
+from simulator.report.knowledge import knowledge_sentences, knowledge_table
 from simulator.report.page import render_report
 from simulator.report.verdicts import first_sentence, sentences_of
 from simulator.simulation.courses import course_draws
@@ -109,20 +109,50 @@ def test_as_many_courses_are_wanted_as_say_it():
     assert 700 < wanted < 1500
 
 
+def both(patients):
+    """Systematic and random errors from a record of five fractions a patient."""
+    return {"systematic_mm": 2, "random_mm": 2, "known": {"patients": patients, "fractions": 5 * patients}}
+
+
+def simulated(courses, setup, more=None, **changes):
+    return first_run(prepare(study(None, (4,), courses, uncertainty={"setup": setup} | (more or {}), **changes)))
+
+
 def test_courses_that_weights_lack_are_simulated():
     """As many more as tell it, up to twice those asked for with one uncertain error, four times with several."""
-    one, both = {"systematic_mm": 2, "known": {"patients": 15}}, {"systematic_mm": 2, "random_mm": 2}
-    both["known"] = {"patients": 15, "fractions": 75}
-
-    def simulated(courses, setup, **changes):
-        return first_run(prepare(study(None, (4,), courses, uncertainty={"setup": setup}, **changes)))
+    one = {"systematic_mm": 2, "known": {"patients": 15}}
 
     assert 600 < (enough := simulated(600, one)) <= 1200
     assert simulated(enough, one) == enough
     assert simulated(300, one) == 300  # they would be more than twice as many
-    assert 300 < simulated(300, both) <= 1200
-    assert simulated(1024, both, sampling="sobol") == 1024
+    assert simulated(1024, one, sampling="sobol") == 1024
     assert simulated(600, {"systematic_mm": 2}) == 600
+
+
+def test_of_several_errors_all_at_once_are_told_before_each_alone():
+    """All at once within four times the courses; beyond that each part by itself, and the report says what is missing."""
+    two = {"baseline": both(15)}
+
+    def effective(courses, patients, more=None):
+        uncertainty = {"setup": both(patients)} | (more or {})
+        knowledge = Knowledge.of(prepare(study(None, (4,), courses, uncertainty=uncertainty)))
+        return [np.quantile(knowledge.effective(courses, part)[:1024], 0.05) for part in (None, *knowledge.parts)]
+
+    assert 1000 < (enough := simulated(1000, both(15), two)) <= 4000
+    assert effective(enough, 15, two)[0] >= 400
+    assert min(effective(1200, 15, two)[1:]) >= 400 > effective(1200, 15, two)[0]  # the parts alone would stop here
+    n = simulated(1000, both(8), {"baseline": both(8)})
+    assert min(effective(n, 8, {"baseline": both(8)})[1:]) >= 400 > effective(n, 8, {"baseline": both(8)})[0]
+    assert simulated(300, both(8)) == 300
+
+
+def test_ranges_put_together_from_parts_are_said():
+    found = answers(study(None, (4,), 1200, uncertainty={"setup": both(20)}))
+    known = found["knowledge"].to_dataset()
+    assert np.isfinite(known["low"].values).all()
+    assert knowledge_table(found)["put_together"] == ""
+    known["courses_wanted"].values[...] = 1234
+    assert "about 1234 courses would tell them at once" in knowledge_table(found)["put_together"]
 
 
 def test_too_few_courses_are_said_and_verdicts_stand_by_the_simulation_alone():

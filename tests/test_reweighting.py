@@ -57,6 +57,26 @@ def test_the_interval_moves_by_less_than_a_point_with_four_times_the_courses():
         assert abs(few.high - many.high) < 0.01
 
 
+@pytest.mark.nightly
+def test_so_it_does_on_average_with_several_errors_that_are_just_told_at_once():
+    """Eight runs of the fewest courses that tell Σ, σ and M of setup and target shift; each end of one run scatters as the
+    probability itself does, by a point."""
+    known = {"systematic_mm": 1.4, "random_mm": 1.4, "known": {"patients": 30, "fractions": 150}}
+    setup, shifted = Setup.model_validate(known), Baseline.model_validate(known)
+
+    def ends(seed, n):
+        numbers = Draws(seed, 0, n)
+        shift = setup.patient_mm(numbers, N_FRACTIONS) + shifted.within_mm(numbers, N_FRACTIONS, "GTV")["GTV"]
+        covered = np.linalg.norm(shift.mean(axis=1), axis=1) <= ALLOWED_MM
+        found = knowledge(setup, shifted, seed=seed, fractions=N_FRACTIONS).interval(covered)
+        return np.array([found.low, found.high])
+
+    n = knowledge(setup, shifted, fractions=N_FRACTIONS).courses_wanted(1000)
+    moves = np.array([ends(seed, n) - ends(seed, 4 * n) for seed in range(100, 108)])
+    assert np.abs(moves.mean(axis=0)).max() < 0.01
+    assert moves.std() < 0.015
+
+
 def test_too_few_courses_say_nothing():
     found = sphere({"patients": 8}, 800)
     assert np.isnan(found.low)

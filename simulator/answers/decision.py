@@ -117,10 +117,15 @@ def conditions_of(problem: Problem, values: np.ndarray) -> tuple[np.ndarray, np.
     return met, np.array([problem.config.decision.probability] * len(coverage) + [p for _, p in asked])
 
 
+def numbers_of_limits(problem: Problem) -> list[int]:
+    """Which goals are mandatory limits on organs."""
+    asked = enumerate(zip(problem.goals, asked_of(problem), strict=True))
+    return [k for k, (g, p) in asked if not np.isnan(p) and problem.target_named(g.metric.structure) is None]
+
+
 def limits_of(problem: Problem) -> list[Goal]:
     """The mandatory limits on organs."""
-    asked = zip(problem.goals, asked_of(problem), strict=True)
-    return [g for g, p in asked if not np.isnan(p) and problem.target_named(g.metric.structure) is None]
+    return [problem.goals[k] for k in numbers_of_limits(problem)]
 
 
 def target_goals_of(problem: Problem) -> list[Goal]:

@@ -144,15 +144,21 @@ class Knowledge:
             p = together([self._probabilities(some, piece) for piece in pieces])
             found.append([*np.quantile(p[:_N_POSSIBLE], _ENDS, axis=0), p[_N_POSSIBLE]])
         low, high, plug_in = (np.concatenate(ends).reshape(met.shape[:-1]) for ends in zip(*found, strict=True))
-        known = 1.0 if all(is_enough(one[:_N_POSSIBLE]) for one in effective) else np.nan
+        known = 1.0 if _are_enough(effective) else np.nan
         stated = 1.0 if all(one[_N_POSSIBLE] >= LEAST_EFFECTIVE for one in effective) else np.nan
         return Interval(known * low, known * high, stated * plug_in, _fewest(effective))
 
-    def courses_wanted(self, n_courses: int) -> int:
+    def courses_wanted(self, n_courses: int, *, at_once: bool = True) -> int:
         """With how many courses intervals are known, as far as some of them tell: these themselves, or a little more than
-        would just do."""
-        _, effective = self._pieces(n_courses, None)
-        if all(is_enough(one[:_N_POSSIBLE]) for one in effective):
+        would just do.
+
+        Parameters
+        ----------
+        at_once : all that is unknown at once, else each part alone.
+        """
+        wanted = [None] if at_once else list(self.parts)
+        effective = [self.effective(n_courses, part) for part in wanted]
+        if _are_enough(effective):
             return n_courses
         return int(np.ceil(n_courses * max(LEAST_EFFECTIVE * _TO_SPARE / _fewest(effective), 1.0)))
 
@@ -161,7 +167,7 @@ class Knowledge:
         if part is not None:
             return [(part,)], [self.effective(n_courses, part)]
         at_once = self.effective(n_courses)
-        if is_enough(at_once[:_N_POSSIBLE]):
+        if _are_enough([at_once]):
             return [self._wholes], [at_once]
         return [(one,) for one in self.parts], [self.effective(n_courses, one) for one in self.parts]
 
@@ -191,6 +197,10 @@ class Knowledge:
                 days = (fraction - fraction.mean(axis=1, keepdims=True))[..., random] / shifts.random[random]
                 found.append(np.minimum(days.std(axis=(1, 2)), _MOST_SCATTER)[:, None])
         return np.concatenate(found, axis=1)
+
+
+def _are_enough(effective: list[np.ndarray]) -> bool:
+    return all(is_enough(one[:_N_POSSIBLE]) for one in effective)
 
 
 def _fewest(effective: list[np.ndarray]) -> float:

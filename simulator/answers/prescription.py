@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from simulator.answers.decision import limits_of, target_goals_of
+from simulator.answers.decision import limits_of, numbers_of_limits, target_goals_of
 from simulator.answers.knowledge import Knowledge
 from simulator.metrics.goals import Goal
 from simulator.metrics.metric import SCALES
@@ -44,7 +44,8 @@ def prescription_group(problem: Problem, values: np.ndarray, ptv_cc: np.ndarray,
 
 def _of_strategy(problem: Problem, values: np.ndarray) -> dict[str, object]:
     """What the group says of one strategy, from its metrics (course, metric)."""
-    limits = [(problem.goals[k], p) for k, p in _limits(problem)]
+    asked = asked_of(problem)
+    limits = [(problem.goals[k], asked[k]) for k in numbers_of_limits(problem)]
     crossings = {goal.text: _crossing(problem, goal, values) for goal in (*problem.goals, *problem.wanted)}
     rx = problem.config.prescription.dose_gy
     found = [largest_scale(crossings[goal.text], p, problem.interval) for goal, p in limits]
@@ -77,17 +78,11 @@ def _with_interval(problem: Problem, met: np.ndarray) -> tuple[np.ndarray, ...]:
     return met.mean(axis=-1), *problem.interval(met)
 
 
-def _limits(problem: Problem) -> list[tuple[int, float]]:
-    """The mandatory limits on organs by number, with the probabilities that are asked of them."""
-    asked = enumerate(zip(problem.goals, asked_of(problem), strict=True))
-    return [(k, p) for k, (g, p) in asked if not np.isnan(p) and problem.target_named(g.metric.structure) is None]
-
-
 def _order(
     problem: Problem, values: np.ndarray, curves: dict[str, np.ndarray], ptv_cc: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Verdicts, limits that hold and ranks (strategy, scale), by the rule of the decision."""
-    limits = [k for k, _ in _limits(problem)]
+    limits = numbers_of_limits(problem)
     asked = asked_of(problem)[:, None]
     known_goals, known_coverage = _known_ends(problem, values)
     goals = np.where(np.isnan(asked), YES, holds(*widened(curves["ci_low"], curves["ci_high"], known_goals), asked))

@@ -32,19 +32,21 @@ def most_courses(problem: Problem) -> int:
 def courses_that_tell(problem: Problem, n_courses: int) -> int:
     """Courses, at least those given, that also tell what the doubt about the errors does to probabilities.
 
-    As many as given where Sobol' nets cannot grow, where the courses of a precise study would be more than its most, or those
-    of another one more than twice (one uncertain error) or four times (several) as many.
+    All errors at once, or where that costs too much each part of them alone. As many as given where Sobol' nets cannot grow,
+    where the courses of a precise study would be more than its most, or those of another one more than twice (one uncertain
+    error) or four times (several) as many.
     """
     knowledge, config = Knowledge.of(problem), problem.config
     if knowledge is None or config.sampling == "sobol":
         return n_courses
-    several = min(len(knowledge.parts), _MOST_PARTS)
-    wanted, most = n_courses, config.courses * (_MOST_PER_PART**several if config.precision is None else 1)
-    while wanted <= most:
-        found = knowledge.courses_wanted(wanted)
-        if found == wanted:
+    dearer = _MOST_PER_PART ** min(len(knowledge.parts), _MOST_PARTS)
+    most = dearer * config.courses if config.precision is None else config.courses
+    for at_once, affordable in ((True, min(most, dearer * n_courses)), (False, most)):
+        wanted, found = 0, n_courses
+        while wanted < found <= affordable:
+            wanted, found = found, knowledge.courses_wanted(found, at_once=at_once)
+        if wanted == found:
             return wanted
-        wanted = found
     return n_courses
 
 

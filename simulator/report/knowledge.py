@@ -33,7 +33,7 @@ def knowledge_sentences(results: xr.DataTree) -> list[str]:
         return []
     found, decision = results["knowledge"].to_dataset(), results["decision"].to_dataset()
     n, wanted = results.attrs["n_courses"], float(found["courses_wanted"])
-    if wanted > n:
+    if not _has_intervals(found):
         return [
             f"{n} courses are too few to say what the doubt about the errors does to the probabilities; about {wanted:.0f} "
             "would do. Verdicts are by the intervals of the simulation alone."
@@ -100,7 +100,23 @@ def knowledge_table(results: xr.DataTree) -> dict[str, Any] | None:
             for name, text in zip(found["unknown"].values, found["known_from"].astype(str).values, strict=True)
         ],
         "courses": f"{float(found['effective_courses']):.0f}",
+        "put_together": _put_together(results, found),
     }
+
+
+def _has_intervals(found: xr.Dataset) -> bool:
+    return bool(np.isfinite(found["joint_low"]).any())
+
+
+def _put_together(results: xr.DataTree, found: xr.Dataset) -> str:
+    """What to say of ranges that too few courses tell at once; empty of others."""
+    n, wanted = results.attrs["n_courses"], float(found["courses_wanted"])
+    if wanted <= n or not _has_intervals(found):
+        return ""
+    return (
+        f"; {n} courses are enough for each part of the errors but not for all at once, so the parts are put together in log "
+        f"odds, and an end of a range may be 3 points off; about {wanted:.0f} courses would tell them at once"
+    )
 
 
 def _shown(probability: dict[str, str], plug_in: float, low: float, high: float) -> dict[str, str]:

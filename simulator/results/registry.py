@@ -236,7 +236,7 @@ VARIABLES: dict[str, dict[str, Variable]] = {
         "effective_courses": Variable(
             (), "1", "courses of equal weight that 95 % of the possible errors have at least"
         ),
-        "courses_wanted": Variable((), "1", "courses with which the intervals are known"),
+        "courses_wanted": Variable((), "1", "courses with which the intervals are known, all errors at once"),
         "required_plug_in_mm": Variable(_SIDES, "mm", "required margin if errors were exactly as stated"),
         "required_low_mm": Variable(_SIDES, "mm", "2.5 % of the required margin over what errors may be"),
         "required_high_mm": Variable(_SIDES, "mm", "97.5 % of the required margin over what errors may be"),
