@@ -156,6 +156,7 @@ def test_rotations_turn_with_the_axes(tmp_path):
             {},
             ":2: rotation about AP (column 7) is no number; correct that line",
         ),
+        (text([*ROWS[:3], ("Doe", "-2", "0", "0", "0")]), {}, ":5: the fraction (column 2) is no whole number"),
         (text([*ROWS[:3], ("Doe", "1.5", "0", "0", "0")]), {}, ":5: the fraction (column 2) is no whole number"),
         (
             wide(VALUES, "{axis}{f} (mm)").replace("LR2", "LR1"),

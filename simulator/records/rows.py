@@ -105,6 +105,7 @@ class Rows:
         if (at := self.columns.roles.get("fraction")) is None:
             return None
         digits = re.findall(r"\d+", cells[at])
-        if len(digits) != 1 or not 0 <= int(digits[0]) <= MOST_FRACTIONS:
+        negative = cells[at].strip().startswith("-")
+        if negative or len(digits) != 1 or not 0 <= int(digits[0]) <= MOST_FRACTIONS:
             raise CaseError(f"{self.where}:{line}: the fraction (column {at + 1}) is no whole number; {REMEDY}")
         return int(digits[0])
