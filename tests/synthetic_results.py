@@ -15,6 +15,7 @@ from simulator.plan.prescription import Prescription
 from simulator.population.coverage import COVERAGE_VOLUMES
 from simulator.population.intervals import mean_interval, wilson_interval
 from simulator.problem.margins import PlanRequest, PtvRequest
+from simulator.problem.problem import Problem
 from simulator.problem.target import Target
 from simulator.results.registry import DIRECTIONS, VARIABLES, group
 from simulator.sampling.courses import Setting
@@ -84,7 +85,7 @@ def synthetic_problem(plans, metrics) -> SimpleNamespace:
         wanted=(parse_goal("GTV D98% >= 95%"),),
         true_target=None,
     )
-    return SimpleNamespace(
+    problem = SimpleNamespace(
         strategies=[
             StrategyGrid.model_validate(
                 {"margins_mm": [d], "motion": [_named(m)], "guidance": [_named(g)]}
@@ -120,6 +121,8 @@ def synthetic_problem(plans, metrics) -> SimpleNamespace:
             isocentre_mm=np.zeros(3),
         ),
     )
+    problem.asked = Problem.asked.func(problem)
+    return problem
 
 
 def _answers(problem, value) -> dict[str, xr.Dataset]:

@@ -12,6 +12,7 @@ from simulator.answers.joint import joint_met
 from simulator.metrics.goals import parse_goal
 from simulator.population.intervals import wilson_interval
 from simulator.population.verdicts import NO, NOT_KNOWN, YES, courses_to_decide, decide, holds
+from simulator.problem.problem import Problem
 from simulator.study_file.schema import DecisionRule
 
 N = 1000
@@ -22,7 +23,7 @@ def problem_of(goals, **rule):
     goals = [parse_goal(text) if isinstance(text, str) else text for text in goals]
     wanted = parse_goal("GTV D98% >= 95%")
     metrics = list(dict.fromkeys(g.metric.label for g in (wanted, *goals)))
-    return SimpleNamespace(
+    found = SimpleNamespace(
         goals=goals,
         wanted=[wanted],
         wanted_together=[(wanted,)],
@@ -33,6 +34,8 @@ def problem_of(goals, **rule):
         looks=None,
         config=SimpleNamespace(decision=DecisionRule.model_validate(rule), sampling="pseudo-random"),
     )
+    found.asked = Problem.asked.func(found)
+    return found
 
 
 def metrics_that_meet(shares, goals=("GTV D98% >= 95%", "Heart D0.035cc <= 38 Gy")):

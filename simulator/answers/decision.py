@@ -11,7 +11,6 @@ from simulator.metrics.goals import Goal
 from simulator.population.intervals import wilson_interval
 from simulator.population.unequal import numbers_of_courses
 from simulator.population.verdicts import HOLDS, NOT_KNOWN, YES, courses_to_decide, decide, holds, pareto_front, widened
-from simulator.problem.asked import asked_of
 from simulator.problem.problem import Problem
 from simulator.results.registry import group
 from simulator.sampling.quasi import N_RANDOMISATIONS
@@ -104,14 +103,14 @@ def _stopped(problem: Problem, known: np.ndarray, n_courses: np.ndarray) -> np.n
 
 def _is_limit(problem: Problem) -> np.ndarray:
     """Which of the conditions are on organs: the wanted coverage comes first, then the goals that are asked for."""
-    asked = [g for g, p in zip(problem.goals, asked_of(problem), strict=True) if not np.isnan(p)]
+    asked = [g for g, p in zip(problem.goals, problem.asked, strict=True) if not np.isnan(p)]
     of_organs = [problem.target_named(g.metric.structure) is None for g in asked]
     return np.array([False] * len(problem.wanted_together) + of_organs)
 
 
 def conditions_of(problem: Problem, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Whether each condition is met, boolean (strategy, condition, course), and the wanted probabilities (condition,)."""
-    asked = [(g, p) for g, p in zip(problem.goals, asked_of(problem), strict=True) if not np.isnan(p)]
+    asked = [(g, p) for g, p in zip(problem.goals, problem.asked, strict=True) if not np.isnan(p)]
     coverage = [list(goals) for goals in problem.wanted_together]
     met = np.stack([all_met(problem, values, goals) for goals in [*coverage, *([g] for g, _ in asked)]], axis=1)
     return met, np.array([problem.config.decision.probability] * len(coverage) + [p for _, p in asked])
@@ -119,7 +118,7 @@ def conditions_of(problem: Problem, values: np.ndarray) -> tuple[np.ndarray, np.
 
 def numbers_of_limits(problem: Problem) -> list[int]:
     """Which goals are mandatory limits on organs."""
-    asked = enumerate(zip(problem.goals, asked_of(problem), strict=True))
+    asked = enumerate(zip(problem.goals, problem.asked, strict=True))
     return [k for k, (g, p) in asked if not np.isnan(p) and problem.target_named(g.metric.structure) is None]
 
 
@@ -130,7 +129,7 @@ def limits_of(problem: Problem) -> list[Goal]:
 
 def target_goals_of(problem: Problem) -> list[Goal]:
     """What is asked of the targets, each once."""
-    asked = zip(problem.goals, asked_of(problem), strict=True)
+    asked = zip(problem.goals, problem.asked, strict=True)
     own = [g for g, p in asked if not np.isnan(p) and problem.target_named(g.metric.structure) is not None]
     return list({goal.text: goal for goal in [*problem.wanted, *own]}.values())
 

@@ -9,7 +9,6 @@ from simulator.metrics.goals import Goal
 from simulator.population.intervals import mean_interval, quantile_interval
 from simulator.population.unequal import numbers_of_courses
 from simulator.population.verdicts import HOLDS, holds, widened
-from simulator.problem.asked import asked_of
 from simulator.problem.problem import Problem
 from simulator.results.registry import group
 
@@ -33,7 +32,7 @@ def goals_group(
     ]
     numbers = {key: np.array([[one[key] for one in row] for row in found]) for key in found[0][0]}
     planned = [g.in_goal_unit(nominal[:, c], _rx_gy(problem, g)) for g, c in zip(goals, column, strict=True)]
-    asked = asked_of(problem)
+    asked = problem.asked
     ends = None if doubt is None else (doubt["low"].values, doubt["high"].values)
     known = holds(*widened(numbers["ci_low"], numbers["ci_high"], ends), asked)
     return group(

@@ -6,7 +6,6 @@ import xarray as xr
 from simulator.answers.decision import conditions_of
 from simulator.answers.knowledge_group import contains, of_conditions
 from simulator.population.verdicts import NOT_KNOWN, holds, widened
-from simulator.problem.asked import asked_of
 from simulator.problem.problem import Problem
 from simulator.results.registry import group
 
@@ -30,7 +29,7 @@ def with_decision(problem: Problem, doubt: xr.Dataset, values: np.ndarray, decis
     names, sizes = doubt["unknown"].values, doubt["record_size"].values
     texts = [
         "wanted coverage",
-        *(g.text for g, p in zip(problem.goals, asked_of(problem), strict=True) if not np.isnan(p)),
+        *(g.text for g, p in zip(problem.goals, problem.asked, strict=True) if not np.isnan(p)),
     ]
     by, record, size, condition = [], [], [], []
     for i, undecided in enumerate(is_open):

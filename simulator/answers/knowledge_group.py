@@ -8,7 +8,6 @@ from simulator.answers.knowledge import Knowledge, Unknown
 from simulator.answers.margins import margins_of_courses
 from simulator.population.required_margin import along_chain
 from simulator.population.verdicts import NOT_KNOWN, holds
-from simulator.problem.asked import asked_of
 from simulator.problem.problem import Problem
 from simulator.results.registry import DIRECTIONS, group
 
@@ -64,7 +63,7 @@ def contains(low: np.ndarray, high: np.ndarray, wanted: np.ndarray) -> np.ndarra
 
 def of_conditions(problem: Problem, known: xr.Dataset, key: str) -> np.ndarray:
     """A variable of the group for the conditions of the decision, (..., strategy, condition)."""
-    asked = np.flatnonzero(~np.isnan(asked_of(problem)))
+    asked = np.flatnonzero(~np.isnan(problem.asked))
     return np.concatenate([known[f"joint_{key}"].values[..., [COVERAGE]], known[key].values[..., asked]], axis=-1)
 
 

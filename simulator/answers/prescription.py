@@ -10,7 +10,6 @@ from simulator.metrics.metric import SCALES
 from simulator.population.prescriptions import ScaledMetric, crossing_scale, largest_scale, met_at
 from simulator.population.unequal import numbers_of_courses
 from simulator.population.verdicts import YES, Decision, decide, holds, widened
-from simulator.problem.asked import asked_of
 from simulator.problem.problem import Problem
 from simulator.results.registry import group
 
@@ -44,8 +43,7 @@ def prescription_group(problem: Problem, values: np.ndarray, ptv_cc: np.ndarray,
 
 def _of_strategy(problem: Problem, values: np.ndarray) -> dict[str, object]:
     """What the group says of one strategy, from its metrics (course, metric)."""
-    asked = asked_of(problem)
-    limits = [(problem.goals[k], asked[k]) for k in numbers_of_limits(problem)]
+    limits = [(problem.goals[k], problem.asked[k]) for k in numbers_of_limits(problem)]
     crossings = {goal.text: _crossing(problem, goal, values) for goal in (*problem.goals, *problem.wanted)}
     rx = problem.config.prescription.dose_gy
     found = [largest_scale(crossings[goal.text], p, problem.interval) for goal, p in limits]
@@ -83,7 +81,7 @@ def _order(
 ) -> dict[str, np.ndarray]:
     """Verdicts, limits that hold and ranks (strategy, scale), by the rule of the decision."""
     limits = numbers_of_limits(problem)
-    asked = asked_of(problem)[:, None]
+    asked = problem.asked[:, None]
     known_goals, known_coverage = _known_ends(problem, values)
     goals = np.where(np.isnan(asked), YES, holds(*widened(curves["ci_low"], curves["ci_high"], known_goals), asked))
     covered = holds(

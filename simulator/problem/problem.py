@@ -21,7 +21,6 @@ from simulator.plan.targets import TargetVolume
 from simulator.population.bands import DOSE_BINS
 from simulator.population.intervals import clopper_pearson_interval, randomisation_interval, wilson_interval
 from simulator.population.looks import Looks
-from simulator.problem.asked import asked_of
 from simulator.problem.margins import PlanRequest, planned_alike
 from simulator.problem.nearest import nearest_organs
 from simulator.problem.record import notes_on_record
@@ -143,12 +142,24 @@ class Problem(Readable):
         return [target.wanted for target in self.targets if target.wanted]
 
     @cached_property
+    def asked(self) -> np.ndarray:
+        """Probability (goal,) with which each goal has to hold for a strategy to suit; NaN for goals that are not asked for.
+
+        Asked for are goals on organs, unless a library marks them optimal, and those that the study gives a probability of
+        their own.
+        """
+        rule = self.config.decision
+        mandatory = [g.level != "optimal" and self.target_named(g.metric.structure) is None for g in self.goals]
+        usual = [rule.organ_probability if is_mandatory else np.nan for is_mandatory in mandatory]
+        return np.array([rule.goal_probability.get(g.text, p) for g, p in zip(self.goals, usual, strict=True)])
+
+    @cached_property
     def looks(self) -> Looks | None:
         """When strategies are looked at whose verdicts are wanted alone; None for a study that simulates all of them alike."""
         config = self.config
         if not config.decide:
             return None
-        asked = [self.goals[k] for k in np.flatnonzero(np.isfinite(asked_of(self)))]
+        asked = [self.goals[k] for k in np.flatnonzero(np.isfinite(self.asked))]
         is_target = [self.target_named(goal.metric.structure) is not None for goal in asked]
         n_conditions = max(len(self.wanted_together) + sum(is_target), len(is_target) - sum(is_target))
         first = -(-_FIRST_LOOK // config.numerics.block_courses) * config.numerics.block_courses
