@@ -36,6 +36,10 @@ def strategies(**changes):
 
 
 REFUSED = {
+    "a planning system's plan of a phantom": (
+        {"plan": {"model": "rtplan", "engine": "pydosert", "machine": "elekta_10MV"}},
+        "plan: case 'sphere' has no planned dose; give a folder with its RTDOSE as case.dicom",
+    ),
     "a dose that is not there": (rtdose((3, "nowhere")), "plan.doses: 'nowhere' is not a dose of case"),
     "a margin without a dose": (
         rtdose((3, "UID")) | strategies(margins_mm=[3, 5]),

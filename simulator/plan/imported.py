@@ -388,6 +388,10 @@ def _structure(case: Case, key: str, name: str) -> Structure:
 
 def _find_dose(case: Case, name: str) -> ImportedDose:
     """The dose with that label or UID, of that file, or with a UID that ends so; without a name the only one."""
+    if not case.doses and not name:
+        raise ConfigError(
+            f"plan: case {case.name!r} has no planned dose; give a folder with its RTDOSE as case.dicom, or plan by inverse-arc"
+        )
     found = [d for d in case.doses if name in (d.label, d.uid, d.source, "")]
     found = found or [d for d in case.doses if d.uid.endswith(name) or d.source.endswith(f"/{name}")]
     if len(found) != 1:
