@@ -31,6 +31,7 @@ from simulator.study_file.simulate import Simulate
 from simulator.study_file.sweep import MOST_POINTS, Axis, SweepValues, axis, combinations
 from simulator.study_file.targets import TargetOfStudy, check_first, first_is_that_of_the_case
 from simulator.uncertainty import Uncertainty
+from simulator.uncertainty.shifts import Shifts
 
 _MOST_COURSES = 20_000
 _MOST_STRATEGIES = 300
@@ -338,10 +339,10 @@ class StudyConfig(Readable, Spec):
             )
         if self.sampling == "sobol":
             raise ValueError("decide: Sobol' nets cannot grow until verdicts are settled; take one of them out")
-        if doubted := list(self.uncertainty.not_exact_by_key()):
+        if doubted := list(self.not_exact()):
             raise ValueError(
                 f"decide: more courses do not settle a verdict that what is not known of the errors leaves open "
-                f"(uncertainty.{doubted[0]}); take decide, or what is known of them, out"
+                f"({doubted[0]}); take decide, or what is known of them, out"
             )
         return self
 
@@ -372,9 +373,9 @@ class StudyConfig(Readable, Spec):
             raise ValueError(
                 "observed: images are those of one patient; write `subject: patient`, or take observed out"
             )
-        if doubted := list(self.uncertainty.not_exact_by_key()):
+        if doubted := list(self.not_exact()):
             raise ValueError(
-                f"uncertainty.{doubted[0]}: beside observed images, errors of which only so much is known are not simulated; "
+                f"{doubted[0]}: beside observed images, errors of which only so much is known are not simulated; "
                 "take what is known of them, or observed, out"
             )
         if self.budget is not None:
@@ -478,6 +479,16 @@ class StudyConfig(Readable, Spec):
         if problems:
             raise ValueError("; ".join(problems))
         return found
+
+    def not_exact(self) -> dict[str, tuple[Shifts, ...]]:
+        """Errors of which only so much is known, by key; those that a target has for itself among them."""
+        found = {f"uncertainty.{key}": shifts for key, shifts in self.uncertainty.not_exact_by_key().items()}
+        of_targets = {
+            f"targets.{name}.{key}": source.not_exact()
+            for name, target in self.targets.items()
+            for key, source in target.sources.items()
+        }
+        return found | {key: shifts for key, shifts in of_targets.items() if shifts}
 
     def candidates(self) -> list[Strategy]:
         """Every candidate strategy."""
