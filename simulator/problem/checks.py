@@ -112,6 +112,7 @@ def check_targets(config: StudyConfig) -> None:
     """Refuse doubt about the errors of several targets that is not told, and isocentres of each that cannot be."""
     if config.session.isocentres == "each":
         _check_isocentres(config)
+    _check_margins(config)
     if len(config.targets) < 2:
         return
     if config.decision.coverage == "each" and config.not_exact():
@@ -123,6 +124,18 @@ def check_targets(config: StudyConfig) -> None:
     following = [name for name in others if config.targets[name].baseline_correlation]
     for name in following:
         _check_following(config, [first, *following], name)
+
+
+def _check_margins(config: StudyConfig) -> None:
+    """Refuse margins by target that leave a target out, or name none, or one that has its own."""
+    wanted = {name for name, target in config.targets.items() if target.margin_mm is None}
+    for candidate in config.candidates():
+        named = candidate.margin.named
+        if named and named != wanted:
+            raise ConfigError(
+                f"strategies: margins {candidate.margin.label()!r} have to name every target that has no margin_mm of its own "
+                f"({', '.join(name for name in config.targets if name in wanted) or 'none'})"
+            )
 
 
 def _check_following(config: StudyConfig, together: Sequence[str], name: str) -> None:

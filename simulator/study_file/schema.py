@@ -22,7 +22,7 @@ from simulator.sampling.quasi import allowed_courses
 from simulator.spec import ConfigError, Discriminator, Field, Spec, Tag, did_you_mean, field_validator, model_validator
 from simulator.strategy import PrvMargin, Strategy
 from simulator.strategy.guidance import Guidance
-from simulator.strategy.margin import Margin
+from simulator.strategy.margin import Margin, margin_read
 from simulator.strategy.motion import Motion
 from simulator.strategy.observed import Observed
 from simulator.strategy.session import Session
@@ -82,15 +82,6 @@ def _kind(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) else value
 
 
-def _margin(value: Any) -> Any:
-    """A margin as a number, three numbers, a recipe's name or a mapping."""
-    if isinstance(value, str):
-        return {"recipe": value}
-    if isinstance(value, int | float | list | tuple) and not isinstance(value, bool):
-        return {"recipe": "fixed", "margin_mm": value}
-    return value
-
-
 class StrategyGrid(Spec):
     """Candidates: every margin with every motion management and every guidance protocol."""
 
@@ -113,7 +104,7 @@ class StrategyGrid(Spec):
         items = value if isinstance(value, list | tuple) else [value]
         if info.field_name == "prv_mm":
             return items
-        return [_margin(v) if info.field_name == "margins_mm" else _kind(v) for v in items]
+        return [margin_read(v) if info.field_name == "margins_mm" else _kind(v) for v in items]
 
     def candidates(self) -> list[Strategy]:
         """The grid multiplied out: motion slowest, guidance fastest."""
@@ -137,7 +128,7 @@ class Candidate(Spec):
     @field_validator("margin_mm", "motion", "guidance", mode="before")
     @classmethod
     def _accept_short_form(cls, value: Any, info: Any) -> Any:
-        return _margin(value) if info.field_name == "margin_mm" else _kind(value)
+        return margin_read(value) if info.field_name == "margin_mm" else _kind(value)
 
 
 Candidates = Annotated[
