@@ -163,7 +163,7 @@ def _check_isocentres(config: StudyConfig) -> None:
     compromises = [name for name, guidance in guidances.items() if guidance.match_weights]
     cannot = {
         "there is one target; name several under targets": len(config.targets) < 2,
-        "one plan treats all targets; name the target of each dose under plan.doses": not config.plan.treats_each,
+        "one plan treats all targets; give each its own (target under plan.doses, arcs_for: each)": not config.plan.treats_each,
         "uncertainty.setup.isocentre_mm is one for all; take one of the two out": setup is not None
         and setup.isocentre_mm is not None,
         f"{', '.join(compromises)} matches several targets at once, each isocentre its own; take targets out": compromises,
