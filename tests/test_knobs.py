@@ -65,6 +65,7 @@ GUIDANCES = [
 MARGINS = [
     FIXED,
     margins.AsymmetricMargin(right_mm=1, left_mm=2, anterior_mm=3, posterior_mm=4, inferior_mm=5, superior_mm=6),
+    margins.TargetMargins(targets={"GTV": 3, "Bladder": 4}),
     margins.VanHerkMargin(penumbra_sd_mm=3.2),
     margins.FiniteFractionMargin(penumbra_sd_mm=3.2),
 ]
@@ -102,13 +103,14 @@ def _others(name, value):
 def signature(uncertainty=EVERYTHING, session=SESSION, motion=MOTIONS[0], guidance=GUIDANCES[3], margin=FIXED) -> list:
     """Everything that reaches the dose: displacements, weights, the true surface, the margin and the planning target."""
     place = setting(
-        uncertainty, n_fractions=6, n_instants=12, session=session, isocentre=uncertainty.setup.isocentre_mm
-    )
+        uncertainty, n_fractions=6, n_instants=12, session=session, isocentre=uncertainty.setup.isocentre_mm,
+        others=dict.fromkeys(margin.named - {"GTV"}, uncertainty),
+    )  # fmt: skip
     strategy = Strategy(margin=margin, motion=motion, guidance=guidance)
     draws = Draws(3, 0, 6)
     delivery = deliver(draw_courses(place, draws), strategy, place)
-    (ptv,) = plan_request(place, strategy, Penumbra()).ptvs
-    arrays = [np.array(ptv.margin_mm), np.array(ptv.target_path_mm)]
+    ptvs = plan_request(place, strategy, Penumbra()).ptvs
+    arrays = [np.array(mm) for ptv in ptvs for mm in (ptv.margin_mm, ptv.target_path_mm)]
     for name in ("GTV", "SpinalCord", "Bladder"):
         moved = delivery.motion(name)
         arrays += [moved.shift_mm, moved.weight, *([] if moved.linear is None else [moved.linear])]

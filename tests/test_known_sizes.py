@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from scipy.stats import chi, norm
 
 from simulator.answers.knowledge import Knowledge
+from simulator.answers.unknown import Doubted, Met
 from simulator.sampling.streams import Draws
 from simulator.spec import ConfigError
 from simulator.study_file.loading import load_study
@@ -67,7 +68,8 @@ def test_the_knowledge_interval_of_a_ball_of_displacements(key, moved_mm, gaussi
     uncertainty = Uncertainty.model_validate({key: {"Bladder": source} if key == "organs" else source})
     draws = [lambda k, n, seed=seed: Draws(seed, k, n) for seed in (5, 2**63 + 5)]
     met = np.linalg.norm(moved_mm(draws[0](0, n), **source)[:, 0], axis=1) <= allowed_mm
-    found = Knowledge(tuple(uncertainty.not_exact()), *draws, 1).interval(met)
+    errors = tuple(Doubted((Met(one),)) for one in uncertainty.not_exact())
+    found = Knowledge(errors, *draws, 1).interval(met)
     nodes, weights = np.polynomial.hermite_e.hermegauss(40)
 
     def chance(log_size, sd):

@@ -25,7 +25,7 @@ from simulator.uncertainty import Setup, Uncertainty
 
 TESTS = Path(__file__).parent
 LINES = {
-    "strategy/margin.py": ("StroomMargin, Field", "StroomMargin | AllRound | ThreeSigma, Field"),
+    "strategy/margin.py": ("| StroomMargin,", "| StroomMargin | AllRound | ThreeSigma,"),
     "strategy/motion.py": ("| Compression,", "| Compression | Frozen,"),
     "strategy/guidance.py": ("| OnlineTarget, Field", "| OnlineTarget | Now, Field"),
     "uncertainty/__init__.py": (

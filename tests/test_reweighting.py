@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import chi, chi2, norm
 
 from simulator.answers.knowledge import Knowledge
+from simulator.answers.unknown import Doubted, Met
 from simulator.population.logistic import chance, logistic_coefficients, quadratic
 from simulator.population.reweighting import together, weighted, weighted_means
 from simulator.sampling.streams import Draws
@@ -18,8 +19,8 @@ N_FRACTIONS = 3
 
 
 def knowledge(*sources, seed=5, fractions=1):
-    shifts = tuple(one for source in sources for one in source.not_exact())
-    return Knowledge(shifts, lambda k, n: Draws(seed, k, n), lambda k, n: Draws(2**63 + seed, k, n), fractions)
+    errors = tuple(Doubted((Met(one),)) for source in sources for one in source.not_exact())
+    return Knowledge(errors, lambda k, n: Draws(seed, k, n), lambda k, n: Draws(2**63 + seed, k, n), fractions)
 
 
 def sphere(known, n, seed=5):

@@ -113,10 +113,6 @@ def test_one_target_through_the_list_is_the_usual_study():
     ("change", "message"),
     [
         ({"strategies__guidance": {"kind": "online-target", "targets": {"External": 1}}}, "External is no target"),
-        (
-            {"targets": {"GTV": {}, "Node": {"registration": {"systematic_mm": 1, "known": {"patients": 9}}}}},
-            "targets.Node.registration: what is not known",
-        ),
         ({"targets": {"GTV": {}, "Nod": {}}}, r"targets\.Nod: .* did you mean 'Node'"),
         ({"case__nodes": {"Node": {"centre_mm": [9, 0, 0], "diameter_mm": 12}}}, "% of Node lie in GTV"),
         ({"targets": {"GTV": {"amplitude_mm": 3}, "Node": {}}}, "GTV is the first target"),

@@ -5,8 +5,11 @@ one source to, those of the first (Saltelli et al. 2010, doi:10.1016/j.cpc.2009.
 random numbers at their centre; its mean stays.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import numpy as np
 import xarray as xr
@@ -16,8 +19,9 @@ from simulator.metrics.goals import Goal
 from simulator.parallel import Executor, in_order
 from simulator.population.sensitivity import Share, first_order, total
 from simulator.problem.problem import Problem
+from simulator.problem.target import Target
 from simulator.results.registry import group
-from simulator.sampling.streams import Draws, Exchanged
+from simulator.sampling.streams import Draws, Exchanged, Which, are_numbers_of
 from simulator.simulation.courses import COURSES_COMPARED, course_draws, deliver_courses, same_delivery
 from simulator.simulation.plans import make_plan
 from simulator.simulation.work import prepare_work
@@ -27,6 +31,9 @@ from simulator.uncertainty.baseline import Baseline
 from simulator.uncertainty.source import RandomNumbers
 
 _OTHER_SEED = 2**63
+_IN_FILE_NAMES = ",'"
+
+Numbers = tuple[frozenset[Stream], Which | None]
 
 
 class Store(Protocol):
@@ -46,25 +53,43 @@ def _second_draws(problem: Problem, first: int, n_courses: int) -> RandomNumbers
     return Draws(problem.config.seed + _OTHER_SEED, first, n_courses)
 
 
-def _streams(problem: Problem, strategy: Strategy) -> dict[str, frozenset[Stream]]:
-    """By source, the random streams that change what a strategy delivers or what becomes of it."""
-    named: dict[str, tuple[Stream, ...]] = {}
+def _sources(problem: Problem, strategy: Strategy) -> dict[str, Numbers]:
+    """By source, the random numbers that change what a strategy delivers or what becomes of it.
+
+    An error that one of several targets has for itself, and of which only so much is known, is a source by itself.
+    """
+    owners: dict[str, list[Target]] = {}
+    for target in problem.targets if len(problem.targets) > 1 else ():
+        doubted = (source for source in target.stated.sources.values() if source.not_exact())
+        for name in itertools.chain.from_iterable(source.streams for source in doubted):
+            owners.setdefault(name, []).append(target)
+    named: dict[str, Numbers] = {}
     for target in problem.targets:
         errors = target.uncertainty
         follow = errors.baseline or Baseline()  # organs may follow a shift that the target itself does not have
-        named |= errors.model_copy(update={"baseline": follow}).streams()
-    named |= {**strategy.guidance.streams, **problem.biology.streams, **strategy.motion.streams}
-    streams = {name: frozenset(some) for name, some in named.items()}
-    return {name: some for name, some in streams.items() if _acts(problem, strategy, some)}
+        for name, streams in errors.model_copy(update={"baseline": follow}).streams().items():
+            own = owners.get(name, [])
+            is_own = any(owner is target for owner in own)
+            which = partial(_are_of, [target]) if is_own else partial(_are_not_of, own) if own else None
+            named[f"{target.name}: {name}" if is_own else name] = frozenset(streams), which
+    others = {**strategy.guidance.streams, **problem.biology.streams, **strategy.motion.streams}
+    named |= {name: (frozenset(streams), None) for name, streams in others.items()}
+    return {name: numbers for name, numbers in named.items() if _acts(problem, strategy, numbers)}
 
 
-def _variants(
-    problem: Problem, sources: dict[str, frozenset[Stream]], first: int, n_courses: int
-) -> dict[str, RandomNumbers]:
+def _are_of(targets: Sequence[Target], stream: Stream, of: str) -> bool:
+    return any(are_numbers_of(target.number, target.name, stream, of) for target in targets)
+
+
+def _are_not_of(targets: Sequence[Target], stream: Stream, of: str) -> bool:
+    return not _are_of(targets, stream, of)
+
+
+def _variants(problem: Problem, sources: dict[str, Numbers], first: int, n_courses: int) -> dict[str, RandomNumbers]:
     """Draws of some courses by variant: base, second, and for each source `new SOURCE` and `no SOURCE`."""
     base, second = course_draws(problem, first, n_courses), _second_draws(problem, first, n_courses)
-    new = {f"new {source}": Exchanged(base, second, streams) for source, streams in sources.items()}
-    without = {f"no {source}": Exchanged(base, None, streams) for source, streams in sources.items()}
+    new = {f"new {source}": Exchanged(base, second, *numbers) for source, numbers in sources.items()}
+    without = {f"no {source}": Exchanged(base, None, *numbers) for source, numbers in sources.items()}
     return {"base": base, "second": second, **new, **without}
 
 
@@ -120,7 +145,7 @@ def _placed(base: np.ndarray, shares: dict[str, Any], key: str, sources: list[st
 def _budget(problem: Problem, index: int, store: Store, executor: Executor) -> dict[str, Any]:
     """Indices (source, metric, 3) and probabilities without each source (source, goal) of one strategy."""
     strategy = problem.strategies[index]
-    sources = _streams(problem, strategy)
+    sources = _sources(problem, strategy)
     values = _simulate(problem, index, sources, store, executor)
     column = problem.column
     metrics = list(dict.fromkeys(g.metric.label for g in (*problem.goals, *problem.wanted)))
@@ -153,18 +178,19 @@ def _budget(problem: Problem, index: int, store: Store, executor: Executor) -> d
     }
 
 
-def _acts(problem: Problem, strategy: Strategy, streams: frozenset[Stream]) -> bool:
-    """Whether other random numbers of some streams change what a strategy delivers."""
+def _acts(problem: Problem, strategy: Strategy, numbers: Numbers) -> bool:
+    """Whether other random numbers in place of some change what a strategy delivers."""
     base, second = (draw(problem, 0, COURSES_COMPARED) for draw in (course_draws, _second_draws))
+    streams, _ = numbers
     if Stream.DELINEATION in streams:
         return any(target.true_target is not None for target in problem.targets)
     if Stream.TCP_ALPHA in streams:
         return any(problem.biology.responses(s.name) for s in problem.structures)
-    return not same_delivery(problem, strategy, base, Exchanged(base, second, streams))
+    return not same_delivery(problem, strategy, base, Exchanged(base, second, *numbers))
 
 
 def _simulate(
-    problem: Problem, index: int, sources: dict[str, frozenset[Stream]], store: Store, executor: Executor
+    problem: Problem, index: int, sources: dict[str, Numbers], store: Store, executor: Executor
 ) -> dict[str, np.ndarray]:
     """Metrics (course, metric) by variant."""
     assert problem.config.budget is not None
@@ -181,7 +207,7 @@ def _simulate(
 
     def values_of(task: tuple[str, int]) -> np.ndarray:
         variant, first = task
-        key = f"budget-{index:03d}-{first:08d}-{variant.replace(' ', '_')}"
+        key = f"budget-{index:03d}-{first:08d}-{quote(variant.replace(' ', '_'), safe=_IN_FILE_NAMES)}"
         block = store.load(key)
         if block is None:
             block = {"values": work.metrics_of(draws[task])}

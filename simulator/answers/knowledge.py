@@ -1,12 +1,12 @@
 """What one does not know: probabilities under each of the errors that may be, from the same courses by weights."""
 
-import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, reduce
 
 import numpy as np
 
+from simulator.answers.unknown import N_POSSIBLE, Doubted, Unknown, doubted_errors, parts_of, unknown_of
 from simulator.population.logistic import chance, logistic_coefficients, quadratic
 from simulator.population.reweighting import (
     LEAST_EFFECTIVE,
@@ -21,11 +21,8 @@ from simulator.population.reweighting import (
 from simulator.problem.problem import Problem
 from simulator.sampling.streams import Draws
 from simulator.simulation.courses import course_draws
-from simulator.uncertainty.possible import Possible
-from simulator.uncertainty.shifts import NUMBERS, Shifts
 from simulator.uncertainty.source import RandomNumbers
 
-_N_POSSIBLE = 1024  # a power of two, for Sobol' points
 _N_MORE = 16384
 _TO_SPARE = 1.05
 _MOST_VALUES = 20_000_000
@@ -34,35 +31,6 @@ _ENDS = (0.025, 0.975)
 _OTHER_SEED = 2**63 + 2**62  # seeds of studies are below 2^63, those of the uncertainty budget from there on
 
 Draw = Callable[[int, int], RandomNumbers]
-
-
-@dataclass(frozen=True)
-class Unknown:
-    """One part of what is not known: Σ and the mean of an error, or its σ, or all of it.
-
-    Parameters
-    ----------
-    name : as the uncertainty budget says it. possible : draws of what the error may be, after them the stated one.
-    """
-
-    name: str
-    shifts: Shifts
-    possible: Possible
-    of_course: bool
-    of_fraction: bool
-
-    def weights(self, course: np.ndarray, fraction: np.ndarray) -> np.ndarray:
-        """Density of drawn shifts (course, 3) and (course, fraction, 3) under each possible error, and under the stated one,
-        over their mean; float32 (course, draw + 1)."""
-        log = np.zeros((1, 1), np.float32)
-        if self.of_course:
-            log = log + self.possible.log_of_course(course)
-        if self.of_fraction:
-            log = log + self.possible.log_of_fractions(fraction)
-        log -= log[:, :_N_POSSIBLE].max(axis=1, keepdims=True)
-        density = np.exp(log, out=log)
-        density /= density[:, :_N_POSSIBLE].mean(axis=1, keepdims=True)
-        return density
 
 
 @dataclass(frozen=True)
@@ -90,7 +58,7 @@ class Knowledge:
     draws, more : random numbers of some of the courses, and of others that nobody simulates, given the first and how many.
     """
 
-    shifts: tuple[Shifts, ...]
+    errors: tuple[Doubted, ...]
     draws: Draw
     more: Draw
     n_fractions: int
@@ -99,12 +67,12 @@ class Knowledge:
     @classmethod
     def of(cls, problem: Problem) -> "Knowledge | None":
         """That of a study; None where its errors are taken as exact."""
-        shifts = tuple(problem.setting.uncertainty.not_exact())
-        if not shifts:
+        errors = doubted_errors(problem.setting)
+        if not errors:
             return None
         seed = problem.config.seed + _OTHER_SEED
         return cls(
-            shifts,
+            errors,
             lambda first, n: course_draws(problem, first, n),
             lambda first, n: Draws(seed, first, n),
             problem.setting.n_fractions,
@@ -113,11 +81,11 @@ class Knowledge:
     @cached_property
     def parts(self) -> tuple[Unknown, ...]:
         """What the uncertainty budget tells apart."""
-        return tuple(part for whole in self._wholes for part in _parts(whole))
+        return tuple(part for whole in self._wholes for part in parts_of(whole))
 
     @cached_property
     def _wholes(self) -> tuple[Unknown, ...]:
-        return tuple(_whole(shifts) for shifts in self.shifts)
+        return unknown_of(self.errors)
 
     def effective(self, n_courses: int, part: Unknown | None = None) -> np.ndarray:
         """Courses of equal weight for each possible error, and for the stated one, (draw + 1,)."""
@@ -142,10 +110,10 @@ class Knowledge:
         for first in range(0, max(columns.shape[1], 1), at_once):
             some = columns[:, first : first + at_once]
             p = together([self._probabilities(some, piece) for piece in pieces])
-            found.append([*np.quantile(p[:_N_POSSIBLE], _ENDS, axis=0), p[_N_POSSIBLE]])
+            found.append([*np.quantile(p[:N_POSSIBLE], _ENDS, axis=0), p[N_POSSIBLE]])
         low, high, plug_in = (np.concatenate(ends).reshape(met.shape[:-1]) for ends in zip(*found, strict=True))
         known = 1.0 if _are_enough(effective) else np.nan
-        stated = 1.0 if all(one[_N_POSSIBLE] >= LEAST_EFFECTIVE for one in effective) else np.nan
+        stated = 1.0 if all(one[N_POSSIBLE] >= LEAST_EFFECTIVE for one in effective) else np.nan
         return Interval(known * low, known * high, stated * plug_in, _fewest(effective))
 
     def courses_wanted(self, n_courses: int, *, at_once: bool = True) -> int:
@@ -172,8 +140,9 @@ class Knowledge:
         return [(one,) for one in self.parts], [self.effective(n_courses, one) for one in self.parts]
 
     def _weights(self, parts: tuple[Unknown, ...], draws: Draw, first: int, n: int) -> np.ndarray:
-        numbers = draws(first, n)
-        return reduce(np.multiply, (part.weights(*part.shifts.draw(numbers, self.n_fractions)) for part in parts))
+        numbers, by_name = draws(first, n), {part.shifts.name: part for part in parts}
+        densities = (one.density(by_name, numbers, self.n_fractions) for one in self.errors)
+        return reduce(np.multiply, (density for density in densities if density is not None))
 
     def _probabilities(self, met: np.ndarray, parts: tuple[Unknown, ...]) -> np.ndarray:
         """Probabilities (draw + 1, column) of columns (course, column): a smooth function of the shifts, averaged over many
@@ -186,10 +155,10 @@ class Knowledge:
         return Weighted(expected + left.mean, left.noise).without_noise()
 
     def _features(self, numbers: RandomNumbers) -> np.ndarray:
-        """What outcomes may depend on: mean shifts of a course by source, and how much its days scatter."""
+        """What outcomes may depend on: mean shifts of a course by source and target, and how much its days scatter."""
         found = [np.ones((numbers.n_courses, 1))]
-        for shifts in self.shifts:
-            course, fraction = shifts.draw(numbers, self.n_fractions)
+        for met in (met for one in self.errors for met in one.met if met.shifts.is_uncertain):
+            shifts, (course, fraction) = met.shifts, met.drawn(numbers, self.n_fractions)
             sd = np.sqrt(shifts.systematic**2 + shifts.random**2 / self.n_fractions)
             moves, random = sd > 0, shifts.random > 0
             found.append(quadratic((course + fraction.mean(axis=1) - shifts.mean)[:, moves] / sd[moves]))
@@ -200,32 +169,9 @@ class Knowledge:
 
 
 def _are_enough(effective: list[np.ndarray]) -> bool:
-    return all(is_enough(one[:_N_POSSIBLE]) for one in effective)
+    return all(is_enough(one[:N_POSSIBLE]) for one in effective)
 
 
 def _fewest(effective: list[np.ndarray]) -> float:
     """Courses of equal weight that all but 5 % of the possible errors have."""
-    return min(float(np.quantile(one[:_N_POSSIBLE], TOO_FEW)) for one in effective)
-
-
-def _possible(shifts: Shifts) -> Possible:
-    """Scrambled Sobol' draws of what an error may be, after them the stated one."""
-    from scipy.stats import qmc  # a second to import, which other studies need not wait for
-
-    rng = np.random.default_rng(zlib.crc32(shifts.name.encode()))
-    uniforms = qmc.Sobol(NUMBERS, rng=rng).random(_N_POSSIBLE)[rng.permutation(_N_POSSIBLE)]
-    edge = 2.0**-40
-    return shifts.possible(np.clip(uniforms, edge, 1 - edge)).followed_by(shifts.stated())
-
-
-def _whole(shifts: Shifts) -> Unknown:
-    has_course, has_fraction = (bool(np.any(sd)) for sd in (shifts.systematic, shifts.random))
-    return Unknown(shifts.name, shifts, _possible(shifts), has_course, has_fraction)
-
-
-def _parts(whole: Unknown) -> list[Unknown]:
-    first, second = whole.shifts.part_names
-    if first == second:
-        return [replace(whole, name=first)]
-    parts = (replace(whole, name=first, of_fraction=False), replace(whole, name=second, of_course=False))
-    return [part for part in parts if part.of_course or part.of_fraction]
+    return min(float(np.quantile(one[:N_POSSIBLE], TOO_FEW)) for one in effective)

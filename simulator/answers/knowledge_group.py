@@ -4,8 +4,9 @@ import numpy as np
 import xarray as xr
 
 from simulator.answers.joint import COVERAGE, JOINT, all_met, joint_met
-from simulator.answers.knowledge import Knowledge, Unknown
+from simulator.answers.knowledge import Knowledge
 from simulator.answers.margins import margins_of_courses
+from simulator.answers.unknown import Unknown
 from simulator.population.required_margin import along_chain
 from simulator.population.verdicts import NOT_KNOWN, holds
 from simulator.problem.problem import Problem

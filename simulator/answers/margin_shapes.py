@@ -19,6 +19,7 @@ from simulator.plan.targets import Expansion, TargetVolume, expand
 from simulator.population.edge_model import Edge
 from simulator.population.margin_search import Cloud, Map, least_of, size_that_covers, slack
 from simulator.problem.problem import Problem
+from simulator.problem.target import Target
 from simulator.sampling.delivery import Delivery
 from simulator.sampling.streams import Draws
 from simulator.simulation.courses import deliver_courses
@@ -122,9 +123,11 @@ class Search:
         """By name, six margins that just cover: alike, as a recipe's compare, of the smallest PTV, and away from an organ in a
         PTV no larger than that of margins alike.
 
+        One shape of no margin at all where none is needed.
+
         Raises
         ------
-        ConfigError : the largest margin does not cover, or none is needed.
+        ConfigError : the largest margin does not cover.
         """
         alike = size_that_covers(self.spare, np.ones(6), self.largest_mm)
         if alike is None:
@@ -132,12 +135,9 @@ class Search:
                 f"margins: {self.largest_mm:g} mm all around do not reach a coverage of {100 * self.coverage:g} %; ask for "
                 "less with --coverage, allow more with --largest, or look at the goals on the target and the errors"
             )
-        if not alike.any():
-            raise ConfigError(
-                f"margins: the planning target is covered in {100 * self.coverage:g} % of courses without any margin; there is "
-                "nothing to search"
-            )
         found = {ISOTROPIC: alike}
+        if not alike.any():
+            return found
         if recipe_mm.max() > 0 and np.ptp(recipe_mm) > 0:
             found[VAN_HERK] = self._covering(recipe_mm)
         before_cc, gy = self.volume_cc(alike), self.wanted_gy / _PER_COVER
@@ -166,6 +166,7 @@ class Search:
 def search_of(
     problem: Problem,
     plan: Plan,
+    target: Target,
     *,
     organ: str | None,
     coverage: float,
@@ -173,22 +174,22 @@ def search_of(
     seed: int,
     executor: Executor,
 ) -> Search:
-    """A search for the first strategy of a problem, with the edge of its plan and courses of a seed.
+    """A search of one target's margins for the first strategy of a problem, with the edge of its plan and courses of a seed.
 
     Raises
     ------
     ConfigError : a target goal or an organ that cannot be searched for, or a dose that the plan does not have.
     """
-    (target,), request = problem.targets, problem.requests[0]
-    ptv, planning_target = request.ptvs[0], problem.planning_targets[request][0]
+    request, highest_gy = problem.requests[0], plan.planned[target.number].quality.max_gy
+    ptv, planning_target = request.ptvs[target.number], problem.planning_targets[request][target.number]
     goals = [(goal, _part_of(goal)) for goal in target.wanted]
     wanted_gy = [wanted_dose_gy(goal, target) for goal, _ in goals]
-    if max(wanted_gy) >= plan.quality.max_gy:
+    if max(wanted_gy) >= highest_gy:
         raise ConfigError(
-            f"margins: {max(wanted_gy):g} Gy are wanted, but the highest dose of the plan is {plan.quality.max_gy:.1f} Gy; ask "
+            f"margins: {max(wanted_gy):g} Gy are wanted, but the highest dose of the plan is {highest_gy:.1f} Gy; ask "
             "for less in decision.target_goals"
         )
-    edge = edge_of_dose(plan.dose, planning_target, ptv.margin_mm, wanted_gy[0], plan.quality.max_gy)
+    edge = edge_of_dose(plan.dose, planning_target, ptv.margin_mm, wanted_gy[0], highest_gy)
     setting = problem.setting
     most = _MOST_VISITS // (setting.n_fractions * min(setting.n_instants, _INSTANTS))
     draws = Draws(seed, 0, int(np.clip(most, _LEAST_COURSES, _MOST_COURSES)))

@@ -27,14 +27,24 @@ def write_margins(found: MarginSearch, results: xr.DataTree, folder: Path) -> No
 
 def table_of(found: MarginSearch, results: xr.DataTree) -> Rows:
     """What the terminal shows of each candidate."""
-    columns = ["margins", "R L A P I S (mm)", "PTV (cc)", "coverage", f"PTV at {100 * found.coverage:g} % (cc)"]
+    several = len(found.targets) > 1
+    columns = [
+        "margins",
+        "R L A P I S (mm)",
+        "PTVs (cc)" if several else "PTV (cc)",
+        "coverage",
+        f"PTV at {100 * found.coverage:g} % (cc)",
+    ]
     columns += [f"{goal}: excess" for goal in found.goals]
     rows = []
     for name, i in found.candidates.items():
         p, low, high = _coverage(results, i)
         needed = f"{found.sized[name].needed_cc(found.coverage)[0]:.2f}" if name in found.sized else ""
         excess = [f"{np.mean(_excess(results, parse_goal(goal))[i]):.2f} Gy" for goal in found.goals]
-        sides = " ".join(f"{mm:.1f}" for mm in found.sides_mm[i])
+        by_target = [" ".join(f"{mm:.1f}" for mm in sides) for sides in found.sides_mm[i]]
+        sides = by_target[0]
+        if several:
+            sides = "; ".join(f"{target} {own}" for target, own in zip(found.targets, by_target, strict=True))
         share = f"{100 * p:.1f} % ({100 * low:.1f}-{100 * high:.1f})"
         rows.append([name, sides, f"{_ptv_cc(results, i):.2f}", share, needed, *excess])
     return columns, rows
@@ -108,14 +118,23 @@ def _ptv_cc(results: xr.DataTree, strategy: int) -> float:
 
 
 def _numbers(found: MarginSearch, results: xr.DataTree) -> Rows:
-    columns = ["margins", "strategy", *(f"{d}_mm" for d in DIRECTIONS), "ptv_cc", "coverage", "ci_low", "ci_high"]
+    of = [f"{target} " if len(found.targets) > 1 else "" for target in found.targets]
+    columns = [
+        "margins",
+        "strategy",
+        *(f"{which}{d}_mm" for which in of for d in DIRECTIONS),
+        "ptv_cc",
+        "coverage",
+        "ci_low",
+        "ci_high",
+    ]
     columns += ["ptv_at_coverage_cc", "saved_share", "saved_low", "saved_high"]
     for text in found.goals:
         columns += [f"{text}: {what}" for what in ("excess_mean", "less_than_isotropic", "low", "high")]
     other, rows = found.candidates[ISOTROPIC], []
     labels = [s.label() for s in found.study.candidates()]
     for name, i in found.candidates.items():
-        row: list[object] = [name, labels[i], *found.sides_mm[i], _ptv_cc(results, i), *_coverage(results, i)]
+        row: list[object] = [name, labels[i], *found.sides_mm[i].ravel(), _ptv_cc(results, i), *_coverage(results, i)]
         if name in found.sized:
             saved = found.saving(name, ISOTROPIC)
             row += [float(found.sized[name].needed_cc(found.coverage)[0]), saved.share, saved.low, saved.high]

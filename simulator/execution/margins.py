@@ -1,13 +1,13 @@
 """Margins searched: shapes by the edge of one plan, sizes by plans of their own, and a study that verifies them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from simulator.answers.beyond_grid import without_unknown
 from simulator.answers.margin_shapes import ISOTROPIC, Search, limits_of, search_of
-from simulator.answers.margin_sizes import Saving, Sized, asymmetric, saving, size_of, with_margins
+from simulator.answers.margin_sizes import Saving, Sized, margin_of, saving, size_of, with_margins
 from simulator.parallel import Executor
 from simulator.problem.margins import margin_spread
 from simulator.problem.preparation import prepare
@@ -30,7 +30,7 @@ class MarginSearch:
     Parameters
     ----------
     study : an ordinary one, whose courses no search has seen.
-    candidates : by name, the place of its strategy in the study. sides_mm : (strategy, 6), margins.
+    candidates : by name, the place of its strategy in the study. sides_mm : (strategy, target, 6), margins. targets : names.
     sized : by name, those that reach the coverage. goals : the limits of the organ that was asked for.
     seeds : of the courses of the search and of those that sizes are chosen by.
     """
@@ -38,6 +38,7 @@ class MarginSearch:
     study: StudyConfig
     candidates: dict[str, int]
     sides_mm: np.ndarray
+    targets: tuple[str, ...]
     sized: dict[str, Sized]
     coverage: float
     goals: tuple[str, ...]
@@ -61,6 +62,9 @@ def search_margins(
 ) -> MarginSearch:
     """The six margins of the smallest PTV that covers, and those that spare an organ best; isotropic and van Herk's beside.
 
+    Of several targets each gets the shape that covers it with an equal share of the risk, and all together the size with which
+    they are covered as the decision asks; isotropic margins are the same for all. A target with a margin of its own keeps it.
+
     Parameters
     ----------
     strategy : whose motion management, guidance and PRV are meant; not needed where all strategies share them.
@@ -78,9 +82,9 @@ def search_margins(
     plain = config.model_copy(update={"precision": None, "sampling": "pseudo-random", "maps": None})
     shapes_seed, sizes_seed = ((config.seed + k) % _SEEDS for k in (1, 2))
     stage("a first plan")
-    recipe_mm, search = _search(plain, own, organ, wanted, largest_mm, shapes_seed, executor)
+    searches = _searches(plain, own, organ, wanted, largest_mm, shapes_seed, executor)
     stage("shapes of margins")
-    shapes = search.shapes(recipe_mm, organ)
+    shapes = _together({target: search.shapes(mm, organ) for target, (mm, search) in searches.items()}, wanted)
     sized = {}
     for name, shape_mm in shapes.items():
         stage(f"plans, {name}")
@@ -91,28 +95,42 @@ def search_margins(
     recipe = _recipe(wanted)
     margins: dict[str, Margin] = {AS_PUBLISHED: recipe}
     margins |= {name: _written(name, one.sides_mm(wanted)) for name, one in sized.items()}
-    different = list(dict.fromkeys(margins.values()))
+    different = [margin for i, margin in enumerate(margins.values()) if margin not in [*margins.values()][:i]]
     study = with_margins(config, own, different, config.seed, wanted)
     study = study.model_copy(update={"name": f"{config.name}-margins"})
     problem = prepare(study)
-    sides = np.array([request.ptvs[0].margin_mm for request in problem.requests])
+    sides = np.array([[ptv.margin_mm for ptv in request.ptvs] for request in problem.requests])
     goals = tuple(goal.text for goal in limits_of(problem, organ)) if organ else ()
     places = {name: different.index(margin) for name, margin in margins.items()}
-    return MarginSearch(study, places, sides, sized, wanted, goals, organ, (shapes_seed, sizes_seed))
+    names = tuple(target.name for target in problem.targets)
+    return MarginSearch(study, places, sides, names, sized, wanted, goals, organ, (shapes_seed, sizes_seed))
 
 
 def _recipe(coverage: float) -> VanHerkMargin:
     return VanHerkMargin(coverage_percent=round(100 * coverage, 6))
 
 
-def _written(name: str, sides_mm: np.ndarray) -> Margin:
+def _written(name: str, sides_mm: Mapping[str, np.ndarray]) -> Margin:
     """Margins as one would plan them, to a tenth of a mm."""
     if name == ISOTROPIC:
-        return FixedMargin(margin_mm=(round(float(sides_mm[0]), 1),) * 3)
-    return asymmetric(sides_mm, 1)
+        return FixedMargin(margin_mm=(round(float(next(iter(sides_mm.values()))[0]), 1),) * 3)
+    return margin_of(sides_mm, 1)
 
 
-def _search(
+def _together(shapes: Mapping[str, dict[str, np.ndarray]], coverage: float) -> dict[str, dict[str, np.ndarray]]:
+    """By name the shapes of all targets: isotropic ones are the same for all, others each target's own."""
+    largest_mm = np.max([own[ISOTROPIC] for own in shapes.values()], axis=0)
+    if not largest_mm.any():
+        raise ConfigError(
+            f"margins: the planning target is covered in {100 * coverage:g} % of courses without any margin; there is "
+            "nothing to search"
+        )
+    alike = {target: own | {ISOTROPIC: largest_mm} for target, own in shapes.items()}
+    names = dict.fromkeys(name for own in shapes.values() for name in own)
+    return {name: {target: own.get(name, shapes[target][ISOTROPIC]) for target, own in alike.items()} for name in names}
+
+
+def _searches(
     config: StudyConfig,
     own: Strategy,
     organ: str | None,
@@ -120,23 +138,42 @@ def _search(
     largest_mm: float,
     seed: int,
     executor: Executor,
-) -> tuple[np.ndarray, Search]:
-    """What van Herk's recipe gives (6,), and a search with the plan of an isotropic margin of about that size."""
+) -> dict[str, tuple[np.ndarray, Search]]:
+    """By target what van Herk's recipe gives (6,), and a search with the plan of an isotropic margin of about that size."""
     problem = _prepared(config, own, _recipe(coverage), seed)
-    if len(problem.targets) > 1:
+    targets = [target for target in problem.targets if target.stated.margin_mm is None]
+    if any(not target.wanted for target in targets):
         raise ConfigError(
-            "margins: they are searched for one target; leave one under targets, or give each its margin_mm and sweep it"
+            "margins: decision.target_goals asks nothing of a target; add a goal on it, or give it a margin_mm"
+        )
+    if not targets:
+        raise ConfigError(
+            "margins: every target has a margin_mm of its own; take it out of those whose margins are searched"
         )
     if organ is not None:
         limits_of(problem, organ)
-    target = problem.targets[0].name
-    recipe_mm = _recipe(coverage).directions(margin_spread(problem.setting, problem.strategies[0], target)).ravel()
-    first_mm = round(float(np.clip(recipe_mm.mean(), _FIRST_MM[0], min(_FIRST_MM[1], largest_mm))), 1)
+        if len(problem.targets) > 1:
+            raise ConfigError("--organ: margins away from an organ are searched for one target alone; leave it out")
+    spreads = [margin_spread(problem.setting, problem.strategies[0], target.name) for target in targets]
+    recipes_mm = [_recipe(coverage).directions(spread).ravel() for spread in spreads]
+    first_mm = round(float(np.clip(np.mean(recipes_mm), _FIRST_MM[0], min(_FIRST_MM[1], largest_mm))), 1)
     problem = _prepared(config, own, FixedMargin(margin_mm=(first_mm,) * 3), seed)
     plan = make_plan(problem, problem.requests[0])
-    return recipe_mm, search_of(
-        problem, plan, organ=organ, coverage=coverage, largest_mm=largest_mm, seed=seed, executor=executor
+    share = (
+        coverage ** (1 / sum(bool(target.wanted) for target in problem.targets))
+        if config.decision.coverage == "together"
+        else coverage
     )
+    found = [
+        search_of(
+            problem, plan, problem.targets[target.number], organ=organ, coverage=share, largest_mm=largest_mm, seed=seed,
+            executor=executor,
+        )
+        for target in targets
+    ]  # fmt: skip
+    return {
+        target.name: (recipe_mm, search) for target, recipe_mm, search in zip(targets, recipes_mm, found, strict=True)
+    }
 
 
 def _prepared(config: StudyConfig, own: Strategy, margin: Margin, seed: int) -> Problem:

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from scipy.special import ndtr
 
 from simulator.kernels.beams import blur_rows, outermost
-from simulator.plan.targets import TargetVolume
 
 SAD_MM: Final = 1000.0
 _ROW_MM: Final = 0.5
@@ -18,6 +17,20 @@ _EDGE_STEPS_PER_SD: Final = 500
 _EDGE: Final = ndtr(np.arange(-8 * _EDGE_STEPS_PER_SD, 8 * _EDGE_STEPS_PER_SD + 1) / _EDGE_STEPS_PER_SD)
 
 
+class Surface(Protocol):
+    """What a beam sees of a volume, or of several."""
+
+    @property
+    def surface_mm(self) -> np.ndarray:
+        """Points (n, 3)."""
+        ...
+
+    @property
+    def centroid_mm(self) -> np.ndarray:
+        """Centre (3,) that beams aim at."""
+        ...
+
+
 @dataclass(frozen=True)
 class Rows:
     """An aperture: rows between edge_mm (n + 1,) along v, open from low_mm to high_mm (n,) in u, isocentre plane."""
@@ -25,6 +38,22 @@ class Rows:
     edge_mm: np.ndarray
     low_mm: np.ndarray
     high_mm: np.ndarray
+
+
+def opened_together(several: Sequence[Rows]) -> Rows:
+    """One aperture of some: a leaf pair that several of them meet is open from the first of their ends to the last, over what
+    lies between; those that meet none are closed."""
+    edge = np.unique(np.concatenate([rows.edge_mm for rows in several]))
+    v = 0.5 * (edge[1:] + edge[:-1])
+    low, high = np.full(len(v), np.inf), np.full(len(v), -np.inf)
+    for rows in several:
+        row = np.clip(np.searchsorted(rows.edge_mm, v) - 1, 0, len(rows.low_mm) - 1)
+        met = (v > rows.edge_mm[0]) & (v < rows.edge_mm[-1]) & (rows.high_mm[row] > rows.low_mm[row])
+        low[met] = np.minimum(low, rows.low_mm[row])[met]
+        high[met] = np.maximum(high, rows.high_mm[row])[met]
+    closed = low > high
+    low[closed] = high[closed] = 0.5 * (low[~closed].min() + high[~closed].max())
+    return Rows(edge, low, high)
 
 
 @dataclass(frozen=True)
@@ -111,7 +140,7 @@ class Beam:
         """Arrays for the kernels."""
         return self.source_mm, self.axes, SAD_MM
 
-    def outline(self, volume: TargetVolume) -> Outline:
+    def outline(self, volume: Surface) -> Outline:
         """The silhouette of a volume: its outermost surface points in every row of v, joined by straight lines."""
         u, v, w = self.axes @ (volume.surface_mm - self.source_mm).T
         u, v = u * SAD_MM / w, v * SAD_MM / w

@@ -12,18 +12,17 @@ from typing import Annotated, Any, ClassVar, Final
 import numpy as np
 
 from simulator.case.geometry import Grid, Volume
-from simulator.plan.aperture import Beam
+from simulator.plan.aperture import Beam, Surface
 from simulator.plan.arc_parts import SECTOR_DEG, Sector, ends_of, sectors
 from simulator.plan.beam_model import AIR_DENSITY, FAN_STEP_MM, Apertures, BeamModel, Medium, Treatment
 from simulator.plan.dose import DosePart, SplineDose
 from simulator.plan.model import Design, Order, PlanModelKind
 from simulator.plan.quality import Box, Plan, hottest_gy, plan_quality, ptv_doses
-from simulator.plan.targets import TargetVolume
 from simulator.spec import CaseError, Field, Spec
 
 _FAN_BORDER_MM: Final = 60.0
 _AXIAL_REACH_MM: Final = 15.0
-_DELIVERED_DEG: Final = 5.0
+DELIVERED_DEG: Final = 5.0
 COVERED_PERCENT: Final = 95.0
 
 
@@ -97,7 +96,7 @@ class ArcPlanModel(BeamModel, PlanModelKind):
         self._require_density(orders)
         case, target = orders[0].case, orders[0].target
         shaped = [Apertures.of(design) for design in designs] or self._shaped(orders, map_)
-        treatment, grid = self._treatment(target, _DELIVERED_DEG), self._dose_grid(case.density, target)
+        treatment, grid = self._treatment(target, DELIVERED_DEG), self._dose_grid(case.density, target)
 
         def finish(item: tuple[Order, Apertures, np.ndarray]) -> "ArcPlan":
             order, apertures, relative = item
@@ -144,7 +143,7 @@ class ArcPlanModel(BeamModel, PlanModelKind):
         """What the dose is multiplied by, here so that 95 % of the PTV gets the prescription; what plan quality says of it."""
         return order.prescription.dose_gy / hottest_gy(*ptv_doses(unscaled, order.ptv), COVERED_PERCENT), {}
 
-    def _treatment(self, target: TargetVolume, widest_deg: float = np.inf) -> Treatment:
+    def _treatment(self, target: Surface, widest_deg: float = np.inf) -> Treatment:
         """Beams aimed at the centre of a planning target, and how far around it their rays are traced.
 
         One beam for each control point, or several at most `widest_deg` apart that share its arc.
@@ -165,7 +164,7 @@ class ArcPlanModel(BeamModel, PlanModelKind):
                     control.append(number)
         return Treatment(tuple(beams), tuple(fans), tuple(control))
 
-    def _dose_grid(self, density: Volume, target: TargetVolume) -> Grid:
+    def _dose_grid(self, density: Volume, target: Surface) -> Grid:
         """The patient's box; along the rotation axis of coplanar arcs only as far as dose is scattered."""
         body = np.argwhere(density.values > AIR_DENSITY)
         if not len(body):

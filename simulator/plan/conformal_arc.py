@@ -10,21 +10,28 @@ its isodose. The isodoses of coplanar arcs fall off faster along the rotation ax
 across it; `auto` finds the axial margin that gives the ends of the PTV the mean dose of its sides (3 mm on 80 %).
 """
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from scipy.ndimage import map_coordinates
 
+from simulator.case.anatomy import Case
+from simulator.case.geometry import Grid, Volume
 from simulator.kernels.beams import add_beam_at_points, see_points
-from simulator.plan.aperture import Beam, Outline
-from simulator.plan.arcs import COVERED_PERCENT, ArcPlanModel
+from simulator.plan.aperture import Beam, Outline, opened_together
+from simulator.plan.arcs import COVERED_PERCENT, DELIVERED_DEG, ArcDelivery, ArcPlan, ArcPlanModel
 from simulator.plan.beam_model import Apertures, Medium, Treatment
-from simulator.plan.model import Order
+from simulator.plan.dose import SplineDose
+from simulator.plan.model import Design, Order
 from simulator.plan.prescription import Prescription
-from simulator.plan.quality import hottest_gy
+from simulator.plan.quality import Plan, Planned, hottest_gy, plan_quality, ptv_doses
+from simulator.plan.shared_arcs import AllTargets, factors_for_all, in_passes
 from simulator.plan.targets import TargetVolume
+from simulator.plan.together import bridge_cc_of, quality_of_sum
 from simulator.spec import ConfigError, Field
+from simulator.strategy import Strategy
 
 _MAX_TRIAL_POINTS: Final = 6_000
 _GOLDEN_RATIO: Final = (5**0.5 - 1) / 2
@@ -55,6 +62,87 @@ class ConformalArc(ArcPlanModel):
         description="further opening at the ends of the PTV along the rotation axis in mm, where coplanar arcs fall off "
         "faster; auto: whatever gives the ends as much dose as the sides",
     )
+
+    arcs_for: Literal["each", "all"] = Field(
+        "each",
+        description="of several targets: arcs around each of them, one after the other, or around all of them at once, "
+        "whose leaf pairs open over what lies between the targets that they meet",
+    )
+
+    @property
+    def treats_each(self) -> bool:
+        """Whether each of several targets has arcs of its own."""
+        return self.arcs_for == "each"
+
+    def describe(self, case: Case, strategies: Sequence[Strategy]) -> list[str]:
+        """What arcs that treat all targets open."""
+        shared = (
+            "One set of arcs treats all targets at once; leaf pairs open over what lies between those that they meet."
+        )
+        return [] if self.treats_each or not case.others else [shared]
+
+    def beam_gy(self, of_targets: Sequence[float], of_study: float) -> float:
+        """Arcs for all give the lowest dose to all at once, and the rest to one target after the other."""
+        lowest = 0.0 if self.treats_each else min(of_targets)
+        return lowest + sum(gy - lowest for gy in of_targets)
+
+    def plans_of_targets(
+        self,
+        orders: Sequence[Sequence[Order]],
+        map_: Callable[..., Iterable[Any]],
+        designs: Sequence[Sequence[Design]],
+        *,
+        in_turn: bool,
+    ) -> list[Plan]:
+        """See `PlanModelKind`; with `arcs_for: all` see `simulator.plan.shared_arcs`."""
+        if self.treats_each or len(orders) == 1:
+            return super().plans_of_targets(orders, map_, designs, in_turn=in_turn)
+        for of_target in orders:
+            self._require_density(of_target)
+        density = orders[0][0].case.density
+        aimed = AllTargets.of([of_target[0].target for of_target in orders])
+        grid, planned, delivered = (
+            self._dose_grid(density, aimed), self._treatment(aimed), self._treatment(aimed, DELIVERED_DEG),
+        )  # fmt: skip
+        of_control, of_beams = (self.medium(density, t, grid, map_) for t in (planned, delivered))
+        found: list[Plan] = []
+        for ordered in zip(*orders, strict=True):
+            alone = list(map_(lambda order: self.shape(of_control, planned, order), ordered))
+            rows = tuple(opened_together(some) for some in zip(*(one.rows for one in alone), strict=True))
+            apertures = [Apertures(rows, alone[0].weight), *alone]
+            relative = self.deliver(of_beams, delivered, apertures, map_)
+            found.append(self._for_all(ordered, delivered, apertures, relative, grid))
+        return found
+
+    def _for_all(
+        self,
+        orders: Sequence[Order],
+        treatment: Treatment,
+        apertures: Sequence[Apertures],
+        relative: Sequence[np.ndarray],
+        grid: Grid,
+    ) -> ArcPlan:
+        """The plan of shared apertures and of those of each target, from their unscaled doses."""
+        doses = [SplineDose(Volume(grid, one)) for one in relative]
+        at_ptv, volumes = [], []
+        for order in orders:
+            gy, volume = zip(*(ptv_doses(dose, order.ptv) for dose in doses), strict=True)
+            at_ptv.append(np.stack(gy))
+            volumes.append(volume[0])
+        wanted_gy = np.array([order.prescription.dose_gy for order in orders])
+        factors = factors_for_all(at_ptv, volumes, wanted_gy, [order.case.target for order in orders])
+        dose = SplineDose(Volume(grid, np.asarray(np.tensordot(factors, relative, axes=1), np.float32)))
+        planned, alone_gy = [], []
+        for k, (order, own) in enumerate(zip(orders, doses[1:], strict=True)):
+            d95_gy = hottest_gy(at_ptv[k][1 + k], volumes[k], COVERED_PERCENT)
+            alone = own.scaled(order.prescription.dose_gy / d95_gy)
+            of_alone, of_sum = (plan_quality(one, order.ptv, order.prescription, grid) for one in (alone, dose))
+            planned.append(Planned(order.ptv, quality_of_sum(of_alone, of_sum)))
+            alone_gy.append(alone.on_grid(grid))
+        bridge_cc = bridge_cc_of(dose.on_grid(grid), alone_gy, float(wanted_gy.min()) / 2, grid)
+        delivery = ArcDelivery(self, treatment, grid, in_passes(apertures, factors), 1.0)
+        first, *others = planned
+        return ArcPlan(dose, first.ptv, first.quality, grid, tuple(others), bridge_cc, delivery=delivery)
 
     def shape(self, medium: Medium, treatment: Treatment, order: Order) -> Apertures:
         """The apertures of all beams for a PTV."""

@@ -94,6 +94,26 @@ class PlanModelKind(Spec):
         """
         return list(map_(self.plan, orders))
 
+    def plans_of_targets(
+        self,
+        orders: Sequence[Sequence[Order]],
+        map_: Callable[..., Iterable[Any]],
+        designs: Sequence[Sequence[Design]],
+        *,
+        in_turn: bool,
+    ) -> list[Plan]:
+        """The plans of several margins around the planning targets of all targets.
+
+        Parameters
+        ----------
+        orders, designs : by target, of each margin; see `plans`.
+        """
+        made = [self.plans(order, map_, known) for order, known in zip(orders, designs, strict=True)]
+        if len(made) == 1:
+            return list(made[0])
+        pairs = zip(zip(*made, strict=True), zip(*orders, strict=True), strict=True)
+        return [self.together(of_targets, ordered, in_turn=in_turn) for of_targets, ordered in pairs]
+
     def together(self, plans: Sequence[Plan], orders: Sequence[Order], *, in_turn: bool) -> Plan:
         """One plan of those of several targets, which are about isocentres of their own where they are delivered in turn."""
         names = [order.case.target for order in orders]
@@ -182,6 +202,10 @@ class PlanModelKind(Spec):
     def treats_each(self) -> bool:
         """Whether each of several targets has a plan of its own, and all of them add up."""
         return True
+
+    def beam_gy(self, of_targets: Sequence[float], of_study: float) -> float:
+        """The dose whose time the beam takes, of those prescribed to each target and by the study."""
+        return sum(of_targets) if self.treats_each else of_study
 
     def used_for(self, case: Case, target: str) -> list[ImportedDose]:
         """Those of the doses that a study uses which treat a target."""

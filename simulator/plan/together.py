@@ -116,11 +116,12 @@ def added_up(plans: Sequence[Plan], prescriptions: Sequence[Prescription], *, in
 def _summed(plans: Sequence[Plan], prescriptions: Sequence[Prescription], grid: Grid, *, in_turn: bool) -> Plan:
     dose = SumOfDoses(tuple(plan.dose for plan in plans), in_turn)
     first, *others = (
-        Planned(plan.ptv, _quality(plan.quality, plan_quality(dose, plan.ptv, prescription, grid)))
+        Planned(plan.ptv, quality_of_sum(plan.quality, plan_quality(dose, plan.ptv, prescription, grid)))
         for plan, prescription in zip(plans, prescriptions, strict=True)
     )
     given_gy = np.array([prescription.dose_gy for prescription in prescriptions])
-    bridge_cc = _bridge_cc(dose, grid, float(given_gy.min()) / 2)
+    alone = [part.on_grid(grid) for part in dose.doses]
+    bridge_cc = bridge_cc_of(dose.on_grid(grid), alone, float(given_gy.min()) / 2, grid)
     shares = tuple((given_gy / given_gy.sum()).tolist())
     return PlansInSequence(
         dose, first.ptv, first.quality, grid, tuple(others), bridge_cc, alone=tuple(plans), time_share=shares
@@ -132,7 +133,8 @@ def one_for_all(plans: Sequence[Plan]) -> Plan:
     return replace(plans[0], others=tuple(Planned(plan.ptv, plan.quality) for plan in plans[1:]))
 
 
-def _quality(alone: PlanQuality, of_sum: PlanQuality) -> PlanQuality:
+def quality_of_sum(alone: PlanQuality, of_sum: PlanQuality) -> PlanQuality:
+    """What the PTV receives is that of the sum, conformity and fall-off are those of what treats its target alone."""
     return replace(alone, **{key: getattr(of_sum, key) for key in _OF_PTV})
 
 
@@ -161,7 +163,7 @@ def common_grid(grids: Sequence[Grid]) -> Grid:
     return Grid(tuple(lower.tolist()), (spacing_mm,) * 3, tuple(n[::-1].tolist()))
 
 
-def _bridge_cc(dose: SumOfDoses, grid: Grid, level_gy: float) -> float:
-    """Volume above a level that no part alone lifts above it."""
-    alone = np.max([part.on_grid(grid) for part in dose.doses], axis=0)
-    return float(np.count_nonzero((dose.on_grid(grid) >= level_gy) & (alone < level_gy))) * grid.voxel_cc
+def bridge_cc_of(total_gy: np.ndarray, alone_gy: Sequence[np.ndarray], level_gy: float, grid: Grid) -> float:
+    """Volume of doses (z, y, x) above a level to which what treats one target alone lifts it nowhere."""
+    alone = np.max(alone_gy, axis=0)
+    return float(np.count_nonzero((total_gy >= level_gy) & (alone < level_gy))) * grid.voxel_cc

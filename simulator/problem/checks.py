@@ -14,6 +14,7 @@ from simulator.strategy.guidance import Guidance
 from simulator.study_file.schema import StudyConfig
 
 _APART, _WITHIN = 0.02, 0.98
+_NEARLY_ONE = 0.999
 
 
 def check_plans(problem: Problem) -> None:
@@ -108,27 +109,52 @@ def check_goal_probabilities(config: StudyConfig, goals: tuple[Goal, ...]) -> No
 
 
 def check_targets(config: StudyConfig) -> None:
-    """Refuse doubt about errors that each of several targets has for itself, and isocentres of each that cannot be."""
+    """Refuse doubt about the errors of several targets that is not told, and isocentres of each that cannot be."""
     if config.session.isocentres == "each":
         _check_isocentres(config)
+    _check_margins(config)
     if len(config.targets) < 2:
         return
-    if config.decision.coverage == "each" and config.uncertainty.not_exact():
+    if config.decision.coverage == "each" and config.not_exact():
         raise ConfigError(
             "decision.coverage: each target by itself is not asked where errors are only so well known; take `known` out of "
             "the errors, or ask for all targets together"
         )
-    of_targets = {f"targets.{name}": target for name, target in config.targets.items()} | {
-        "uncertainty": config.uncertainty
+    first, *others = config.targets
+    following = [name for name in others if config.targets[name].baseline_correlation]
+    for name in following:
+        _check_following(config, [first, *following], name)
+
+
+def _check_margins(config: StudyConfig) -> None:
+    """Refuse margins by target that leave a target out, or name none, or one that has its own."""
+    wanted = {name for name, target in config.targets.items() if target.margin_mm is None}
+    for candidate in config.candidates():
+        named = candidate.margin.named
+        if named and named != wanted:
+            raise ConfigError(
+                f"strategies: margins {candidate.margin.label()!r} have to name every target that has no margin_mm of its own "
+                f"({', '.join(name for name in config.targets if name in wanted) or 'none'})"
+            )
+
+
+def _check_following(config: StudyConfig, together: Sequence[str], name: str) -> None:
+    """Refuse that the shifts of a target go with those of the first one where no density tells how likely both are."""
+    baselines = [config.targets[one].errors(config.uncertainty).baseline for one in together]
+    doubted = [shifts for baseline in baselines if baseline is not None for shifts in baseline.not_exact()]
+    why = {
+        "patients differ in the scale of their σ² (patient_variance_shape, or that of a posterior)": any(
+            shifts.has_scales for shifts in doubted
+        ),
+        "one shift is the other (a correlation of 1 or -1)": doubted
+        and abs(config.targets[name].baseline_correlation) > _NEARLY_ONE,
     }
-    for where, errors in of_targets.items():
-        for key in ("baseline", "registration", "delineation"):
-            source = getattr(errors, key)
-            if source is not None and source.not_exact():
-                raise ConfigError(
-                    f"{where}.{key}: what is not known of errors that each target has for itself is not simulated with several "
-                    "targets; take what is known of them out, or study one target"
-                )
+    for what, is_so in why.items():
+        if is_so:
+            raise ConfigError(
+                f"targets.{name}.baseline_correlation: it is not simulated with shifts of which only so much is known, where "
+                f"{what}; take `known`, or the correlation, out"
+            )
 
 
 def _check_isocentres(config: StudyConfig) -> None:
@@ -137,7 +163,7 @@ def _check_isocentres(config: StudyConfig) -> None:
     compromises = [name for name, guidance in guidances.items() if guidance.match_weights]
     cannot = {
         "there is one target; name several under targets": len(config.targets) < 2,
-        "one plan treats all targets; name the target of each dose under plan.doses": not config.plan.treats_each,
+        "one plan treats all targets; give each its own (target under plan.doses, arcs_for: each)": not config.plan.treats_each,
         "uncertainty.setup.isocentre_mm is one for all; take one of the two out": setup is not None
         and setup.isocentre_mm is not None,
         f"{', '.join(compromises)} matches several targets at once, each isocentre its own; take targets out": compromises,
@@ -150,12 +176,12 @@ def _check_isocentres(config: StudyConfig) -> None:
 
 def check_posteriors(config: StudyConfig) -> None:
     """Refuse posterior files that are not there, or that do not belong to the errors beside them."""
-    for name, doubted in config.uncertainty.not_exact_by_key().items():
+    for name, doubted in config.not_exact().items():
         for shifts in doubted:
             try:
                 shifts.check()
             except ConfigError as error:
-                raise ConfigError(f"uncertainty.{name}: {error}") from None
+                raise ConfigError(f"{name}: {error}") from None
 
 
 def _check_guidance(guidance: Guidance, config: StudyConfig, case: Case) -> None:

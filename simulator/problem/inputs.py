@@ -28,9 +28,12 @@ def _files_beside_the_case(config: StudyConfig) -> dict[str, Path]:
     """Breathing record, posteriors of errors, goal libraries and machine of one's own, by key."""
     respiration = config.uncertainty.respiration
     traces = {"uncertainty.respiration.trace": respiration.trace} if respiration and respiration.trace else {}
+    sources = {f"uncertainty.{name}": source for name, source in config.uncertainty.named_sources().items()}
+    for target, stated in config.targets.items():
+        sources |= {f"targets.{target}.{name}": source for name, source in stated.sources.items()}
     posteriors = {
-        f"uncertainty.{name}.{key}.posterior": known.posterior
-        for name, source in config.uncertainty.named_sources().items()
+        f"{name}.{key}.posterior": known.posterior
+        for name, source in sources.items()
         for key in KNOWN
         if (known := getattr(source, key, None)) is not None and known.posterior
     }

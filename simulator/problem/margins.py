@@ -140,7 +140,11 @@ def plan_request(
     ConfigError : a margin beyond any clinic, or none or several plans of the model fit the strategy.
     """
     ptvs = tuple(
-        _ptv_request(setting, strategy.model_copy(update={"margin": own_margins.get(target, strategy.margin)}), target)
+        _ptv_request(
+            setting,
+            strategy.model_copy(update={"margin": own_margins.get(target) or strategy.margin.of(target)}),
+            target,
+        )
         for target in setting.targets
     )
     sparing = Sparing(tuple(_where_planned(setting, strategy, limit) for limit in limits), strategy.prv_mm)

@@ -26,7 +26,7 @@ def setting_of(config: StudyConfig, case: Case, targets: Sequence[Target], recor
     named = case.structures if turns else (*(target.name for target in targets), *uncertainty.organs)
     n_fractions = config.prescription.fractions
     own_gy = {target.name: target.prescription.dose_gy / n_fractions for target in targets}
-    together_gy = sum(own_gy.values()) if config.plan.treats_each else config.prescription.dose_gy / n_fractions
+    together_gy = config.plan.beam_gy(list(own_gy.values()), config.prescription.dose_gy / n_fractions)
     waveform = None
     if uncertainty.respiration is not None:
         samples = None if record is None else (breathing_signal(record), record.duration_s)

@@ -52,7 +52,8 @@ def targets_of(config: StudyConfig, case: Case, source: Hashable, wanted: tuple[
     max_points, found = config.numerics.max_points, []
     for number, structure in enumerate(case.targets):
         stated = config.targets.get(structure.name, TargetOfStudy())
-        uncertainty, prescription = stated.errors(config.uncertainty), stated.prescribed(config.prescription)
+        owner = structure.name if len(case.targets) > 1 else ""
+        uncertainty, prescription = stated.errors(config.uncertainty, owner), stated.prescribed(config.prescription)
         true_target = None
         if (delineation := uncertainty.delineation) is not None:
             key = source, structure.name, max_points, delineation

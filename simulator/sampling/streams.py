@@ -3,7 +3,7 @@
 import math
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtri
@@ -13,6 +13,9 @@ from simulator.uncertainty.source import RandomNumbers
 
 _NUMBERS_PER_STEP = 4
 _LEAST_STRIDE = 64
+_TARGET = "target "
+
+Which = Callable[[Stream, str], bool]
 
 
 def uniforms(seed: int, stream: int, first_course: int, n_courses: int, n_numbers: int) -> np.ndarray:
@@ -78,11 +81,22 @@ _AGAINST_BONE = frozenset(
         Stream.BASELINE_AFTER_IMAGING_COURSE,
     }
 )
+_OF_KNOWLEDGE = frozenset(
+    {
+        Stream.BASELINE_KNOWN,
+        Stream.AFTER_IMAGING_KNOWN,
+        Stream.REGISTRATION_KNOWN,
+        Stream.DELINEATION_KNOWN,
+        Stream.DELINEATION_SIZE,
+    }
+)
 
 
 @dataclass(frozen=True)
 class TargetDraws:
     """Random numbers of a target's own; what all targets share is drawn without it.
+
+    What is not known of an error belongs to the error, by its name, whichever targets meet it.
 
     Parameters
     ----------
@@ -105,7 +119,7 @@ class TargetDraws:
 
     def normals(self, stream: Stream, *shape: int, of: str = "") -> np.ndarray:
         """Standard normal numbers of one source, float64 (n_courses, *shape)."""
-        own = self.base.normals(stream, *shape, of=self._key(of))
+        own = self.base.normals(stream, *shape, of=self._key(stream, of))
         if not self.correlation or stream not in _AGAINST_BONE:
             return own
         first = self.base.normals(stream, *shape, of=of)
@@ -113,10 +127,22 @@ class TargetDraws:
 
     def uniforms(self, stream: Stream, *shape: int, of: str = "") -> np.ndarray:
         """Uniform numbers in (0, 1) of one source, float64 (n_courses, *shape)."""
-        return self.base.uniforms(stream, *shape, of=self._key(of))
+        return self.base.uniforms(stream, *shape, of=self._key(stream, of))
 
-    def _key(self, of: str) -> str:
-        return of if self.number == 0 else f"target {self.number}/{of}"
+    def _key(self, stream: Stream, of: str) -> str:
+        return of if stream in _OF_KNOWLEDGE else f"{_prefix(self.number)}{of}"
+
+
+def _prefix(number: int) -> str:
+    """How the names of a target's own random numbers begin."""
+    return "" if number == 0 else f"{_TARGET}{number}/"
+
+
+def are_numbers_of(number: int, target: str, stream: Stream, of: str) -> bool:
+    """Whether some random numbers are those of a target's own errors, or of what is not known of them."""
+    if stream in _OF_KNOWLEDGE:
+        return of.startswith(f"{target}: ")
+    return of.startswith(_prefix(number)) and (number > 0 or not of.startswith(_TARGET))
 
 
 @dataclass(frozen=True)
@@ -126,11 +152,13 @@ class Exchanged:
     Parameters
     ----------
     other : where `streams` come from; None holds them at their centre (normal 0, uniform 1/2).
+    which : of these streams, given a stream and whose numbers are asked for; all by default.
     """
 
     base: RandomNumbers
     other: RandomNumbers | None
     streams: frozenset[Stream]
+    which: Which | None = None
 
     @property
     def n_courses(self) -> int:
@@ -140,16 +168,19 @@ class Exchanged:
     def part(self, start: int, n_courses: int) -> "Exchanged":
         """Those of some of the courses, counted from the first of these."""
         other = self.other.part(start, n_courses) if self.other else None
-        return Exchanged(self.base.part(start, n_courses), other, self.streams)
+        return replace(self, base=self.base.part(start, n_courses), other=other)
 
     def normals(self, stream: Stream, *shape: int, of: str = "") -> np.ndarray:
         """Standard normal numbers, or 0, float64 (n_courses, *shape)."""
-        if stream not in self.streams:
+        if self._keeps(stream, of):
             return self.base.normals(stream, *shape, of=of)
         return self.other.normals(stream, *shape, of=of) if self.other else np.zeros((self.n_courses, *shape))
 
     def uniforms(self, stream: Stream, *shape: int, of: str = "") -> np.ndarray:
         """Uniform numbers in (0, 1), or 1/2, float64 (n_courses, *shape)."""
-        if stream not in self.streams:
+        if self._keeps(stream, of):
             return self.base.uniforms(stream, *shape, of=of)
         return self.other.uniforms(stream, *shape, of=of) if self.other else np.full((self.n_courses, *shape), 0.5)
+
+    def _keeps(self, stream: Stream, of: str) -> bool:
+        return stream not in self.streams or (self.which is not None and not self.which(stream, of))

@@ -35,12 +35,9 @@ def make_plans(
     for some in planned_alike(requests):
         model, known = some[0].model, [designed[r] for r in some if r in designed]
         orders = [problem.orders(some, target) for target in problem.targets]
-        made = [model.plans(order, map_, [_of_target(design, k) for design in known]) for k, order in enumerate(orders)]
-        for request, of_targets, ordered in zip(some, zip(*made, strict=True), zip(*orders, strict=True), strict=True):
-            plan = of_targets[0]
-            if len(of_targets) > 1:
-                plan = model.together(of_targets, ordered, in_turn=bool(problem.setting.isocentres))
-            plans[request] = plan.scaled(model.scale)
+        by_target = [[_of_target(design, k) for design in known] for k in range(len(orders))]
+        made = model.plans_of_targets(orders, map_, by_target, in_turn=bool(problem.setting.isocentres))
+        plans |= {request: plan.scaled(model.scale) for request, plan in zip(some, made, strict=True)}
     return [plans[r] for r in requests]
 
 

@@ -2,16 +2,25 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from scipy.special import chdtri, ndtri
 
-from simulator.spec import Field, NonNegativeMm3, Spec
+from simulator.spec import Field, NonNegativeMm3, Spec, field_validator
 
 _Margin = Annotated[float, Field(ge=0, le=50)]
 
 WATER_PENUMBRA_MM = 3.2
+
+
+def margin_read(value: Any) -> Any:
+    """A margin as a study has it: a number, three numbers, a recipe's name or a mapping."""
+    if isinstance(value, str):
+        return {"recipe": value}
+    if isinstance(value, int | float | list | tuple) and not isinstance(value, bool):
+        return {"recipe": "fixed", "margin_mm": value}
+    return value
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,15 @@ class MarginRecipe(Spec):
     @abstractmethod
     def directions(self, spread: Spread) -> np.ndarray:
         """Margin (3, 2) in mm: per axis (LR, AP, SI) towards negative and towards positive coordinates."""
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The targets that it has margins of their own for; none where it is one for all."""
+        return frozenset()
+
+    def of(self, target: str) -> "MarginRecipe":
+        """That of one of several targets: the same for all, unless the recipe says otherwise."""
+        return self
 
     @classmethod
     def counted(cls, spread: Spread) -> Spread:
@@ -127,6 +145,38 @@ class AsymmetricMargin(MarginRecipe):
         """Short name for tables."""
         pairs = ("R", self.right_mm), ("L", self.left_mm), ("A", self.anterior_mm), ("P", self.posterior_mm)
         return " ".join(f"{k}{v:g}" for k, v in (*pairs, ("I", self.inferior_mm), ("S", self.superior_mm))) + " mm"
+
+
+class TargetMargins(MarginRecipe):
+    """A margin for each of several targets, however their errors compare."""
+
+    is_constant: ClassVar[bool] = True
+    recipe: Literal["each"] = "each"
+    targets: Annotated[
+        dict[str, Annotated[FixedMargin | AsymmetricMargin, Field(discriminator="recipe")]], Field(min_length=2)
+    ] = Field(description="by target a number of mm, three (LR, AP, SI) or six as in `asymmetric`")
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _accept_short_forms(cls, value: Any) -> Any:
+        return {name: margin_read(one) for name, one in value.items()} if isinstance(value, dict) else value
+
+    @property
+    def named(self) -> frozenset[str]:
+        """Those that it is for."""
+        return frozenset(self.targets)
+
+    def of(self, target: str) -> MarginRecipe:
+        """Its own."""
+        return self.targets[target]
+
+    def directions(self, spread: Spread) -> np.ndarray:
+        """The largest of any target, (3, 2) in mm."""
+        return np.max([margin.directions(spread) for margin in self.targets.values()], axis=0)
+
+    def label(self) -> str:
+        """Short name for tables."""
+        return "; ".join(f"{name} {margin.label()}" for name, margin in self.targets.items())
 
 
 class VanHerkMargin(PerAxisMargin):
@@ -227,7 +277,8 @@ class StroomMargin(PerAxisMargin):
 
 
 Margin = Annotated[
-    FixedMargin | AsymmetricMargin | VanHerkMargin | FiniteFractionMargin | StroomMargin, Field(discriminator="recipe")
+    FixedMargin | AsymmetricMargin | TargetMargins | VanHerkMargin | FiniteFractionMargin | StroomMargin,
+    Field(discriminator="recipe"),
 ]
 
 

@@ -63,10 +63,14 @@ def map_paths(raw: dict[str, Any], change: Callable[[str], str]) -> None:
     respiration = uncertainty.get("respiration") if isinstance(uncertainty, dict) else None
     if isinstance(respiration, dict) and "trace" in respiration:
         replace(respiration, "trace")
-    for source in uncertainty.values() if isinstance(uncertainty, dict) else ():
-        known = [source[key] for key in KNOWN if isinstance(source.get(key), dict)] if isinstance(source, dict) else []
-        for some in known:
-            replace(some, *(["posterior"] if "posterior" in some else []))
+    targets = raw.get("targets")
+    for errors in (uncertainty, *(targets.values() if isinstance(targets, dict) else ())):
+        for source in errors.values() if isinstance(errors, dict) else ():
+            known = (
+                [source[key] for key in KNOWN if isinstance(source.get(key), dict)] if isinstance(source, dict) else []
+            )
+            for some in known:
+                replace(some, *(["posterior"] if "posterior" in some else []))
     if isinstance(goals, list):
         replace(goals, *(i for i, goal in enumerate(goals) if is_library_file(goal)))
 

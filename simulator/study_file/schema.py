@@ -22,7 +22,7 @@ from simulator.sampling.quasi import allowed_courses
 from simulator.spec import ConfigError, Discriminator, Field, Spec, Tag, did_you_mean, field_validator, model_validator
 from simulator.strategy import PrvMargin, Strategy
 from simulator.strategy.guidance import Guidance
-from simulator.strategy.margin import Margin
+from simulator.strategy.margin import Margin, margin_read
 from simulator.strategy.motion import Motion
 from simulator.strategy.observed import Observed
 from simulator.strategy.session import Session
@@ -31,6 +31,7 @@ from simulator.study_file.simulate import Simulate
 from simulator.study_file.sweep import MOST_POINTS, Axis, SweepValues, axis, combinations
 from simulator.study_file.targets import TargetOfStudy, check_first, first_is_that_of_the_case
 from simulator.uncertainty import Uncertainty
+from simulator.uncertainty.shifts import Shifts
 
 _MOST_COURSES = 20_000
 _MOST_STRATEGIES = 300
@@ -81,15 +82,6 @@ def _kind(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) else value
 
 
-def _margin(value: Any) -> Any:
-    """A margin as a number, three numbers, a recipe's name or a mapping."""
-    if isinstance(value, str):
-        return {"recipe": value}
-    if isinstance(value, int | float | list | tuple) and not isinstance(value, bool):
-        return {"recipe": "fixed", "margin_mm": value}
-    return value
-
-
 class StrategyGrid(Spec):
     """Candidates: every margin with every motion management and every guidance protocol."""
 
@@ -112,7 +104,7 @@ class StrategyGrid(Spec):
         items = value if isinstance(value, list | tuple) else [value]
         if info.field_name == "prv_mm":
             return items
-        return [_margin(v) if info.field_name == "margins_mm" else _kind(v) for v in items]
+        return [margin_read(v) if info.field_name == "margins_mm" else _kind(v) for v in items]
 
     def candidates(self) -> list[Strategy]:
         """The grid multiplied out: motion slowest, guidance fastest."""
@@ -136,7 +128,7 @@ class Candidate(Spec):
     @field_validator("margin_mm", "motion", "guidance", mode="before")
     @classmethod
     def _accept_short_form(cls, value: Any, info: Any) -> Any:
-        return _margin(value) if info.field_name == "margin_mm" else _kind(value)
+        return margin_read(value) if info.field_name == "margin_mm" else _kind(value)
 
 
 Candidates = Annotated[
@@ -338,10 +330,10 @@ class StudyConfig(Readable, Spec):
             )
         if self.sampling == "sobol":
             raise ValueError("decide: Sobol' nets cannot grow until verdicts are settled; take one of them out")
-        if doubted := list(self.uncertainty.not_exact_by_key()):
+        if doubted := list(self.not_exact()):
             raise ValueError(
                 f"decide: more courses do not settle a verdict that what is not known of the errors leaves open "
-                f"(uncertainty.{doubted[0]}); take decide, or what is known of them, out"
+                f"({doubted[0]}); take decide, or what is known of them, out"
             )
         return self
 
@@ -372,9 +364,9 @@ class StudyConfig(Readable, Spec):
             raise ValueError(
                 "observed: images are those of one patient; write `subject: patient`, or take observed out"
             )
-        if doubted := list(self.uncertainty.not_exact_by_key()):
+        if doubted := list(self.not_exact()):
             raise ValueError(
-                f"uncertainty.{doubted[0]}: beside observed images, errors of which only so much is known are not simulated; "
+                f"{doubted[0]}: beside observed images, errors of which only so much is known are not simulated; "
                 "take what is known of them, or observed, out"
             )
         if self.budget is not None:
@@ -478,6 +470,16 @@ class StudyConfig(Readable, Spec):
         if problems:
             raise ValueError("; ".join(problems))
         return found
+
+    def not_exact(self) -> dict[str, tuple[Shifts, ...]]:
+        """Errors of which only so much is known, by key; those that a target has for itself among them."""
+        found = {f"uncertainty.{key}": shifts for key, shifts in self.uncertainty.not_exact_by_key().items()}
+        of_targets = {
+            f"targets.{name}.{key}": source.not_exact()
+            for name, target in self.targets.items()
+            for key, source in target.sources.items()
+        }
+        return found | {key: shifts for key, shifts in of_targets.items() if shifts}
 
     def candidates(self) -> list[Strategy]:
         """Every candidate strategy."""

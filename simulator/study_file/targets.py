@@ -4,11 +4,12 @@ from typing import Annotated, Any
 
 from simulator.plan.prescription import Prescription
 from simulator.spec import Deg3, Field, NonNegativeMm3, Spec
-from simulator.uncertainty import Uncertainty
+from simulator.uncertainty import OF_EACH_TARGET, Uncertainty
 from simulator.uncertainty.baseline import Baseline
 from simulator.uncertainty.delineation import Delineation
 from simulator.uncertainty.registration import Registration
 from simulator.uncertainty.respiration import Respiration, TiedStructure
+from simulator.uncertainty.source import Source
 
 _OF_FIRST = {
     "amplitude_mm": "its breathing is uncertainty.respiration.amplitude_mm",
@@ -53,10 +54,16 @@ class TargetOfStudy(Spec):
         own = {key: getattr(self, key) for key in ("dose_gy", "isodose_percent")}
         return study.model_copy(update={key: value for key, value in own.items() if value is not None})
 
-    def errors(self, study: Uncertainty) -> Uncertainty:
-        """The errors as it meets them."""
-        own = {key: getattr(self, key) for key in ("baseline", "registration", "delineation")}
-        return study.model_copy(update={key: value for key, value in own.items() if value is not None})
+    def errors(self, study: Uncertainty, owner: str = "") -> Uncertainty:
+        """The errors as it meets them; what is not known of those that it has for itself goes by the name of their owner."""
+        own = {key: source.owned_by(owner) for key, source in self.sources.items()}
+        return study.model_copy(update=own)
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """The errors that it has for itself, by key."""
+        own = {key: getattr(self, key) for key in OF_EACH_TARGET}
+        return {key: source for key, source in own.items() if source is not None}
 
     def tied(self, respiration: Respiration) -> TiedStructure:
         """Its breathing by the signal of the first target."""

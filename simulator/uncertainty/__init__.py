@@ -16,6 +16,8 @@ from simulator.uncertainty.setup import Setup
 from simulator.uncertainty.shifts import Shifts
 from simulator.uncertainty.source import RandomNumbers, Source, Spreads
 
+OF_EACH_TARGET = ("baseline", "registration", "delineation")  # drawn for each of several targets by itself
+
 
 class Uncertainty(Spec):
     """Every source of error; a source that is absent is zero."""

@@ -90,11 +90,15 @@ class Baseline(Source):
 
     def not_exact(self) -> tuple[Shifts, ...]:
         """The shift when imaged and the one after it."""
-        return tuple(one for one in (self._imaged(), self._after()) if one.is_uncertain)
+        return tuple(one for one in self.shifts() if one.is_uncertain)
+
+    def shifts(self) -> tuple[Shifts, Shifts]:
+        """The same, exact ones among them."""
+        return self._imaged(), self._after()
 
     def _imaged(self) -> Shifts:
         return Shifts(
-            "target shift",
+            self._owned("target shift") if self.known else "target shift",
             "mm",
             (self.mean_mm, self.systematic_mm, self.random_mm),
             of_course=Stream.BASELINE_COURSE,
@@ -103,12 +107,12 @@ class Baseline(Source):
             of_scale=Stream.BASELINE_SCALE,
             known=self.known,
             shape=self.patient_variance_shape,
-            parts=("target shift, course", "target shift, fraction"),
+            parts=(self._owned("target shift, course"), self._owned("target shift, fraction")),
         )
 
     def _after(self) -> Shifts:
         return Shifts(
-            "target shift after imaging",
+            self._owned("target shift after imaging") if self.after_imaging_known else "target shift after imaging",
             "mm",
             (self.after_imaging_mean_mm, self.after_imaging_systematic_mm, self.after_imaging_sd_mm),
             of_course=Stream.BASELINE_AFTER_IMAGING_COURSE,
@@ -117,7 +121,10 @@ class Baseline(Source):
             of_scale=Stream.AFTER_IMAGING_SCALE,
             known=self.after_imaging_known,
             shape=self.patient_variance_shape,
-            parts=("target shift after imaging, course", "target shift after imaging, fraction"),
+            parts=(
+                self._owned("target shift after imaging, course"),
+                self._owned("target shift after imaging, fraction"),
+            ),
         )
 
     def target_sd_mm(self) -> Spreads:

@@ -104,7 +104,10 @@ class Delineation(Source):
 
     def not_exact(self) -> tuple[LogSize, ...]:
         """The logarithm of the SD over the stated one."""
-        return LogSize.of("delineation", self.known, Stream.DELINEATION_SIZE, Stream.DELINEATION_KNOWN)
+        name = self._owned("delineation")
+        return LogSize.of(
+            name, self.known, Stream.DELINEATION_SIZE, Stream.DELINEATION_KNOWN, structure=name if self._owner else ""
+        )
 
     def describe(self) -> str:
         """One sentence for the report."""

@@ -39,7 +39,13 @@ class _Constant(Source):
     def _as(self, name: str, of_course: Stream, of_knowledge: Stream) -> Shifts:
         stated = (self.mean_mm, self.systematic_mm, (0.0, 0.0, 0.0))
         return Shifts(
-            name, "mm", stated, of_course=of_course, of_fraction=None, of_knowledge=of_knowledge, known=self.known
+            self._owned(name),
+            "mm",
+            stated,
+            of_course=of_course,
+            of_fraction=None,
+            of_knowledge=of_knowledge,
+            known=self.known,
         )
 
     def _drawn_mm(self, numbers: RandomNumbers, stream: Stream) -> np.ndarray:

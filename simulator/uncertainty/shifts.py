@@ -75,6 +75,11 @@ class Shifts:
         return self.is_uncertain or (self.shape is not None and bool(np.any(self.random)))
 
     @property
+    def has_scales(self) -> bool:
+        """Whether patients differ in the scale of their σ²."""
+        return self.shape is not None or (self.known is not None and self.known.posterior is not None)
+
+    @property
     def part_names(self) -> tuple[str, str]:
         """What the uncertainty budget calls the errors of courses and of fractions."""
         return self.parts or (self.name, self.name)

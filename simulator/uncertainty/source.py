@@ -1,12 +1,12 @@
 """What every source of error is asked, and what it needs: random numbers of its own."""
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 import numpy as np
 
 from simulator.conventions import Stream, Streams
-from simulator.spec import Spec
+from simulator.spec import PrivateAttr, Spec
 
 if TYPE_CHECKING:
     from simulator.uncertainty.shifts import Shifts
@@ -50,6 +50,17 @@ class Source(Spec):
     """
 
     streams: ClassVar[Streams]
+    _owner: str = PrivateAttr("")
+
+    def owned_by(self, target: str) -> Self:
+        """The same as the error of one of several targets alone, so that what is not known of it is not that of the others."""
+        own = self.model_copy()
+        own._owner = target
+        return own
+
+    def _owned(self, name: str) -> str:
+        """The name of an error of which only so much is known."""
+        return f"{self._owner}: {name}" if self._owner else name
 
     @abstractmethod
     def describe(self) -> str:
