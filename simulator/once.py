@@ -13,11 +13,11 @@ class Once(Generic[Made]):
 
     Parameters
     ----------
-    size : how many are kept, those asked for last.
+    size : how many are kept, those asked for last. weigh : what one counts for, when it is made; each for one by default.
     """
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, size: int, weigh: Callable[[Made], int] = lambda made: 1) -> None:
+        self._size, self._weigh = size, weigh
         self._made: dict[Hashable, Future[Made]] = {}
         self._lock = threading.Lock()
 
@@ -26,8 +26,6 @@ class Once(Generic[Made]):
         with self._lock:
             found = self._made.pop(key, None)
             future = self._made[key] = found or Future()
-            while len(self._made) > self._size:
-                self._made.pop(next(iter(self._made)))
         if found is None:
             try:
                 future.set_result(make())
@@ -35,4 +33,17 @@ class Once(Generic[Made]):
                 future.set_exception(error)
                 with self._lock:
                     self._made.pop(key, None)
+            else:
+                self._drop_the_earliest()
         return future.result()
+
+    def _drop_the_earliest(self) -> None:
+        """Keep of what is made as much as there is room for."""
+        with self._lock:
+            weights = {key: self._weigh(future.result()) for key, future in self._made.items() if future.done()}
+            excess = sum(weights.values()) - self._size
+            for key, weight in weights.items():
+                if excess <= 0:
+                    return
+                excess -= weight
+                self._made.pop(key)

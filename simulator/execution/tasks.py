@@ -17,7 +17,7 @@ import numpy as np
 from simulator.accumulation.maps import MapFrame
 from simulator.execution.checkpoint import BLOCKS, BlockStore
 from simulator.execution.problems import problem_in
-from simulator.execution.splitting import PLANS_AT_ONCE, PlanTask, Task, plan_name, planned_together, plans_key
+from simulator.execution.splitting import PORTIONS_AT_ONCE, PlanTask, Task, plan_name, planned_together, plans_key
 from simulator.once import Once
 from simulator.parallel import SerialExecutor
 from simulator.plan.model import Design
@@ -27,7 +27,7 @@ from simulator.problem.problem import Problem
 from simulator.sampling.delivery import Delivery
 from simulator.simulation.courses import are_alike, course_draws, deliver_courses, sampled_draws, twins
 from simulator.simulation.plans import design_plans, in_turn, make_plans
-from simulator.simulation.work import Work, prepare_work
+from simulator.simulation.work import AtRest, Work, prepare_work
 from simulator.spec import SimulatorError
 from simulator.study_file.loading import dump_study
 
@@ -48,8 +48,9 @@ class TaskRecord:
     peak_mb: float
 
 
-_plans: Once[dict[PlanRequest, Plan]] = Once(PLANS_AT_ONCE + 2)
+_plans: Once[dict[PlanRequest, Plan]] = Once(PORTIONS_AT_ONCE + 1)
 _deliveries: Once[list[Delivery]] = Once(2)
+_at_rest: Once[AtRest] = Once(128)
 _twins: Once[dict[int, int]] = Once(8)
 
 
@@ -190,7 +191,7 @@ def _part(task: Task, work: Work, plan: Plan, frame: MapFrame, visits: dict[str,
         return part
     problem, motion = work.problem, work.strategy.motion
     offset_mm = {name: motion.offset_mm(problem.setting.planned, name) for name in work.boxes}
-    nominal, nominal_dvh = work.nominal()
+    nominal, nominal_dvh = _nominal(task, work)
     part |= {
         "quality": np.array(json.dumps([asdict(planned.quality) for planned in plan.planned])),
         "bridge_cc": np.array(plan.bridge_cc),
@@ -212,6 +213,13 @@ def _part(task: Task, work: Work, plan: Plan, frame: MapFrame, visits: dict[str,
         delivery = deliver_courses(problem, work.strategy, course_draws(problem, 0, n_courses))
         part |= frame.spread_gy(plan.dose, delivery, asked.percentiles)
     return part
+
+
+def _nominal(task: Task, work: Work) -> AtRest:
+    """Metrics and DVHs of the planned dose; those of organs once for all strategies with the plan that hold them alike."""
+    problem = work.problem
+    key = plans_key(problem, task.strategy), dump_study(problem.config), problem.requests[task.strategy]
+    return work.nominal(lambda organ, offset_mm, make: _at_rest.get((*key, organ, offset_mm.tobytes()), make))
 
 
 def load_block(store: BlockStore, key: str) -> dict[str, np.ndarray]:
