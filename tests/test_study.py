@@ -22,6 +22,7 @@ from simulator.sampling.courses import draw_courses
 from simulator.sampling.delivery import deliver
 from simulator.sampling.streams import Draws
 from simulator.sampling.tissue_motion import TissueMotion
+from simulator.simulation.courses import deliver_courses
 from simulator.simulation.plans import make_plan
 from simulator.simulation.work import Work, prepare_work
 from simulator.spec import ConfigError
@@ -242,6 +243,21 @@ def test_strategies_that_deliver_the_same_are_simulated_once(monkeypatch):
         np.testing.assert_array_equal(together[name].values[2], together[name].values[0])
         np.testing.assert_array_equal(together[name].values[2], alone[name].values[0])
     assert np.any(together["metrics/value"].values[1] != together["metrics/value"].values[0])
+
+
+def test_courses_are_delivered_once_for_all_margins(monkeypatch):
+    """Three blocks under each of two guidances, whatever the number of margins."""
+    delivered = []
+
+    def counted(problem, strategy, draws):
+        delivered.append(strategy.guidance.kind)
+        return deliver_courses(problem, strategy, draws)
+
+    monkeypatch.setattr(tasks, "deliver_courses", counted)
+    monkeypatch.setattr(tasks, "_deliveries", Once(1))
+    strategies = {"margins_mm": [0, 2, 4, 6], "motion": ["none"], "guidance": ["none", "online-target"]}
+    simulator.run(small_study(strategies=strategies), workers=1)
+    assert delivered == ["none"] * 3 + ["online-target"] * 3
 
 
 def test_organs_at_rest_are_measured_once_for_all_strategies_with_a_plan(monkeypatch):

@@ -96,9 +96,7 @@ def _designs_of(problem: Problem, requests: Sequence[PlanRequest], folder: Path)
 
 def _delivery_key(problem: Problem, task: Task) -> Hashable:
     """What the deliveries of a task depend on: not on the margin."""
-    strategy = problem.strategies[task.strategy]
-    roles = strategy.motion.model_dump_json(), strategy.guidance.model_dump_json()
-    return dump_study(problem.config), *roles, task.first, task.n_courses
+    return dump_study(problem.config), *problem.strategies[task.strategy].roles, task.first, task.n_courses
 
 
 def _deliveries_of(problem: Problem, task: Task) -> list[Delivery]:
