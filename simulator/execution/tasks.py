@@ -6,7 +6,6 @@ Case, plans and lattices are made by the worker, once for all of its tasks that 
 import json
 import os
 import socket
-import sys
 import time
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +15,7 @@ import numpy as np
 
 from simulator.accumulation.maps import MapFrame
 from simulator.execution.checkpoint import BLOCKS, BlockStore
+from simulator.execution.memory import give_back, peak_mb
 from simulator.execution.problems import problem_in
 from simulator.execution.splitting import PORTIONS_AT_ONCE, PlanTask, Task, plan_name, planned_together, plans_key
 from simulator.once import Once
@@ -48,7 +48,7 @@ class TaskRecord:
     peak_mb: float
 
 
-_plans: Once[dict[PlanRequest, Plan]] = Once(PORTIONS_AT_ONCE + 1)
+_plans: Once[dict[PlanRequest, Plan]] = Once(PORTIONS_AT_ONCE)
 _deliveries: Once[list[Delivery]] = Once(2)
 _at_rest: Once[AtRest] = Once(128)
 _twins: Once[dict[int, int]] = Once(8)
@@ -77,7 +77,9 @@ def _own_plan(problem: Problem, strategy: int, folder: Path) -> Plan:
     def make() -> dict[PlanRequest, Plan]:
         requests = planned_together(problem, strategy)
         designs = _designs_of(problem, requests, folder) if problem.config.plan.keeps_designs else []
-        return dict(zip(requests, make_plans(problem, requests, SerialExecutor(), designs), strict=True))
+        plans = make_plans(problem, requests, SerialExecutor(), designs)
+        give_back()
+        return dict(zip(requests, plans, strict=True))
 
     return _plans.get(plans_key(problem, strategy), make)[problem.requests[strategy]]
 
@@ -148,6 +150,7 @@ def simulate(task: Task) -> TaskRecord:
         draws = [course_draws(problem, *run) for run in blocks.values()]
         deliveries = _deliveries_of(problem, task)
         work = prepare_work(problem, strategy, plan, deliveries, SerialExecutor())
+        give_back()
         n_parts = len(plan.dose.parts)
         visits = {tissue: np.zeros((n_parts, *box.shape_zyx), np.int64) for tissue, box in work.boxes.items()}
         for name, some, delivery in zip(blocks, draws, deliveries, strict=True):
@@ -168,18 +171,8 @@ def simulate(task: Task) -> TaskRecord:
         host=socket.gethostname(),
         process=os.getpid(),
         seconds=round(time.monotonic() - began, 3),
-        peak_mb=_peak_mb(),
+        peak_mb=peak_mb(),
     )
-
-
-def _peak_mb() -> float:
-    """Largest memory of this process so far, in MB; NaN where the system does not tell."""
-    try:
-        import resource
-    except ImportError:
-        return float("nan")
-    unit = 1e6 if sys.platform == "darwin" else 1e3
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
 
 
 def _part(task: Task, work: Work, plan: Plan, frame: MapFrame, visits: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
