@@ -40,7 +40,8 @@ class Once(Generic[Made]):
     def _drop_the_earliest(self) -> None:
         """Keep of what is made as much as there is room for."""
         with self._lock:
-            weights = {key: self._weigh(future.result()) for key, future in self._made.items() if future.done()}
+            made = {key: future for key, future in self._made.items() if future.done() and future.exception() is None}
+            weights = {key: self._weigh(future.result()) for key, future in made.items()}
             excess = sum(weights.values()) - self._size
             for key, weight in weights.items():
                 if excess <= 0:
