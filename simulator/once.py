@@ -26,6 +26,7 @@ class Once(Generic[Made]):
         with self._lock:
             found = self._made.pop(key, None)
             future = self._made[key] = found or Future()
+            self._make_room()
         if found is None:
             try:
                 future.set_result(make())
@@ -34,17 +35,17 @@ class Once(Generic[Made]):
                 with self._lock:
                     self._made.pop(key, None)
             else:
-                self._drop_the_earliest()
+                with self._lock:
+                    self._make_room()
         return future.result()
 
-    def _drop_the_earliest(self) -> None:
-        """Keep of what is made as much as there is room for."""
-        with self._lock:
-            made = {key: future for key, future in self._made.items() if future.done() and future.exception() is None}
-            weights = {key: self._weigh(future.result()) for key, future in made.items()}
-            excess = sum(weights.values()) - self._size
-            for key, weight in weights.items():
-                if excess <= 0:
-                    return
-                excess -= weight
-                self._made.pop(key)
+    def _make_room(self) -> None:
+        """Drop the earliest where there are too many; what is being made counts for one."""
+        is_made = {key: future.done() and future.exception() is None for key, future in self._made.items()}
+        weights = {key: self._weigh(self._made[key].result()) if made else 1 for key, made in is_made.items()}
+        excess = sum(weights.values()) - self._size
+        for key, weight in weights.items():
+            if excess <= 0:
+                return
+            excess -= weight
+            self._made.pop(key)
