@@ -13,11 +13,11 @@ class Once(Generic[Made]):
 
     Parameters
     ----------
-    size : how many are kept, those asked for last.
+    size : how many are kept, those asked for last. weigh : what one counts for, when it is made; each for one by default.
     """
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, size: int, weigh: Callable[[Made], int] = lambda made: 1) -> None:
+        self._size, self._weigh = size, weigh
         self._made: dict[Hashable, Future[Made]] = {}
         self._lock = threading.Lock()
 
@@ -26,8 +26,7 @@ class Once(Generic[Made]):
         with self._lock:
             found = self._made.pop(key, None)
             future = self._made[key] = found or Future()
-            while len(self._made) > self._size:
-                self._made.pop(next(iter(self._made)))
+            self._make_room()
         if found is None:
             try:
                 future.set_result(make())
@@ -35,4 +34,18 @@ class Once(Generic[Made]):
                 future.set_exception(error)
                 with self._lock:
                     self._made.pop(key, None)
+            else:
+                with self._lock:
+                    self._make_room()
         return future.result()
+
+    def _make_room(self) -> None:
+        """Drop the earliest where there are too many; what is being made counts for one."""
+        is_made = {key: future.done() and future.exception() is None for key, future in self._made.items()}
+        weights = {key: self._weigh(self._made[key].result()) if made else 1 for key, made in is_made.items()}
+        excess = sum(weights.values()) - self._size
+        for key, weight in weights.items():
+            if excess <= 0:
+                return
+            excess -= weight
+            self._made.pop(key)

@@ -63,7 +63,7 @@ def doses_of(region, centre_mm, metrics, motion, **limits):
     dose, reach = RadialDose(tuple(centre_mm), RADIUS50_MM, SD_MM, RX_GY), Reach.of(motion)
     deciding = Deciding(metrics, RX_GY, dose, reach, (motion,), 1.0, **limits)
     doses = StructureDoses(dose, deciding.divided(region, sample_structure(organ)), reach, 1.0)
-    doses.narrow((motion,))
+    deciding.narrow(doses)
     return doses, Extent(doses.cells, doses.cell_reach_gy), deciding.error_gy(doses)
 
 

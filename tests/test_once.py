@@ -31,6 +31,14 @@ def test_what_was_asked_for_last_is_kept():
     assert "".join(made) == "abcb"
 
 
+def test_what_weighs_much_leaves_less_room():
+    """Of room for 10, 7 and 2 stay when 3 is asked for less lately; 11 do not fit."""
+    once, made = Once(10, lambda weight: weight), []
+    for weight in (3, 7, 2, 7, 2, 3, 11, 3):
+        once.get(weight, lambda weight=weight: made.append(weight) or weight)
+    assert made == [3, 7, 2, 3, 11, 3]
+
+
 def test_a_failure_is_told_and_tried_again():
     once = Once(2)
     with pytest.raises(ZeroDivisionError):

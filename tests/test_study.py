@@ -8,9 +8,12 @@ import pytest
 import xarray as xr
 
 import simulator
+from simulator.accumulation.reach import Reach
+from simulator.accumulation.structure import StructureDoses
 from simulator.execution import tasks
 from simulator.execution.folder import is_finished
 from simulator.execution.study import run_study
+from simulator.once import Once
 from simulator.problem.preparation import prepare
 from simulator.results.file import open_results
 from simulator.results.registry import VARIABLES
@@ -18,8 +21,10 @@ from simulator.results.summary import SUMMARY_COLUMNS
 from simulator.sampling.courses import draw_courses
 from simulator.sampling.delivery import deliver
 from simulator.sampling.streams import Draws
+from simulator.sampling.tissue_motion import TissueMotion
+from simulator.simulation.courses import deliver_courses
 from simulator.simulation.plans import make_plan
-from simulator.simulation.work import prepare_work
+from simulator.simulation.work import Work, prepare_work
 from simulator.spec import ConfigError
 from simulator.study_file.schema import StudyConfig
 
@@ -238,3 +243,42 @@ def test_strategies_that_deliver_the_same_are_simulated_once(monkeypatch):
         np.testing.assert_array_equal(together[name].values[2], together[name].values[0])
         np.testing.assert_array_equal(together[name].values[2], alone[name].values[0])
     assert np.any(together["metrics/value"].values[1] != together["metrics/value"].values[0])
+
+
+def test_courses_are_delivered_once_for_all_margins(monkeypatch):
+    """Three blocks under each of two guidances, whatever the number of margins."""
+    delivered = []
+
+    def counted(problem, strategy, draws):
+        delivered.append(strategy.guidance.kind)
+        return deliver_courses(problem, strategy, draws)
+
+    monkeypatch.setattr(tasks, "deliver_courses", counted)
+    monkeypatch.setattr(tasks, "_deliveries", Once(1))
+    strategies = {"margins_mm": [0, 2, 4, 6], "motion": ["none"], "guidance": ["none", "online-target"]}
+    simulator.run(small_study(strategies=strategies), workers=1)
+    assert delivered == ["none"] * 3 + ["online-target"] * 3
+
+
+def test_organs_at_rest_are_measured_once_for_all_strategies_with_a_plan(monkeypatch):
+    """They lie the same whatever the guidance, elsewhere in a breath-hold; each alone has the same numbers."""
+    hold = {"kind": "breath-hold", "depth": 2, "geometry_mm": {"Esophagus": [0, -4, -9]}}
+    strategies = {"margins_mm": [3], "motion": ["none", hold], "guidance": ["none", "online-bone"]}
+    limit, case = "Esophagus D0.035cc <= 20 Gy", {"phantom": "mediastinal", "esophagus_distance_mm": 8}
+    problem = prepare(small_study(case=case, strategies=strategies, goals=["GTV D98% >= 95%", limit]))
+    plan, still = make_plan(problem, problem.requests[0]), Reach.of(TissueMotion.still(np.zeros(3)))
+    doses = {"GTV": StructureDoses(plan.dose, problem.patches["GTV"], still, 1.0)}
+    monkeypatch.setattr(tasks, "_at_rest", Once(99))
+    measured, organ = [], Work._nominal_organ
+    monkeypatch.setattr(Work, "_nominal_organ", lambda *args: measured.append(args[1].name) or organ(*args))
+    found = []
+    for i, strategy in enumerate(problem.strategies):
+        work = Work(problem, strategy, plan, doses, {}, {}, {}, {})
+        found.append(tasks._nominal(tasks.Task(None, i, 0, 2), work))
+    alone = work.nominal()
+    assert measured.count("Esophagus") == 2 + 1
+    for one, other in ((0, 1), (2, 3)):
+        np.testing.assert_array_equal(found[one][0], found[other][0])
+    np.testing.assert_array_equal(found[3][0], alone[0])
+    np.testing.assert_array_equal(found[3][1], alone[1])
+    assert found[0][0][problem.column["Esophagus D0.035cc"]] != alone[0][problem.column["Esophagus D0.035cc"]]

@@ -1,12 +1,13 @@
 """Points on a lattice: sums over shifted, contiguous rows of a dose lattice."""
 
 import copy
+from collections.abc import Hashable
 
 import numpy as np
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
-from simulator.accumulation.dose_lattice import reach_of_cells_gy, refined_dose, worst_error_gy
-from simulator.accumulation.points import counted_or_all
+from simulator.accumulation.dose_lattice import dose_lattice, refined_dose
+from simulator.accumulation.points import counted_or_all, numbers_of
 from simulator.accumulation.reach import Reach
 from simulator.accumulation.tiles import Tiles
 from simulator.case.cells import Patch
@@ -46,17 +47,17 @@ class LatticePoints:
         shape = tuple(stride * (n + 1) for n in coarse.shape)
         self.grid = Grid(coarse.origin_mm, (self.step_mm,) * 3, (shape[0], shape[1], shape[2]))
         self._unblur = unblur
-        values = refined_dose(dose, self.grid, unblur)
-        self.interpolation_error_gy = worst_error_gy(dose, values, self.grid, points, reach)
-        self.highest_gy = float(values.max())
-        self.cell_reach_gy = reach_of_cells_gy(values, stride, self.grid, points, reach)
+        lattice = dose_lattice(dose, self.grid, unblur)
+        self.interpolation_error_gy = lattice.worst_error_gy(points, reach)
+        self.highest_gy = lattice.highest_gy
+        self.cell_reach_gy = lattice.reach_of_cells_gy(stride, points, reach)
         first = np.rint(coarse.index_zyx(np.asarray(patch.lattice.origin_mm))).astype(np.int64)
         self._reach, self._node_zyx = reach, patch.index_zyx + first
         self._tiles = Tiles.of(self._node_zyx, reach.cell_mm / point_step)
         axes = self._tiles.axes
         self._shape = tuple(coarse.shape[a] + 1 for a in axes)
         self._stride = stride
-        self._dose = self._split(values)
+        self._dose = self._split(lattice.values)
         self._start = np.ravel_multi_index(self._tiles.start.T, self._shape)
         self._cell_mm = coarse.points_mm(self._tiles.cell_zyx)
         self._axes = 2 - np.array(axes)
@@ -82,6 +83,16 @@ class LatticePoints:
             motion.shift_mm, linear, motion.weight, counted_or_all(counted, self.n_points), total,
         )  # fmt: skip
         return total
+
+    @property
+    def summed_like(self) -> Hashable:
+        """Points at the same place receive the same doses where this is the same, and the motion."""
+        return self.grid, self._tiles.axes, b"" if self.moves_alike else self._node_zyx.tobytes()
+
+    @property
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """A number int64 (point,) for the place of each point, and the place itself (point, 3)."""
+        return numbers_of(self._node_zyx * self._stride, self.grid), self._node_zyx
 
     @property
     def moves_alike(self) -> bool:

@@ -1,11 +1,13 @@
 """Points anywhere: each on its own."""
 
 import copy
+from collections.abc import Hashable
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
-from simulator.accumulation.dose_lattice import reach_of_cells_gy, refined_dose, worst_error_gy
+from simulator.accumulation.dose_lattice import dose_lattice
 from simulator.accumulation.reach import Reach
 from simulator.case.geometry import Grid
 from simulator.kernels.accumulate import accumulate_gather, accumulate_radial, quads_of
@@ -26,6 +28,11 @@ class PointDoses(Protocol):
 def counted_or_all(counted: np.ndarray | None, n_points: int) -> np.ndarray:
     """Which points count in each course, boolean (course, point), as kernels want it: no course where all of them do."""
     return np.empty((0, n_points), bool) if counted is None else counted
+
+
+def numbers_of(node_zyx: np.ndarray, grid: Grid) -> np.ndarray:
+    """A number int64 (n,) for each of some nodes int64 (n, 3) of a grid."""
+    return np.asarray(np.ravel_multi_index(node_zyx.T, grid.shape))
 
 
 class RadialPoints:
@@ -69,19 +76,42 @@ class ScatteredPoints:
         self.grid = Grid.covering(lower - step_mm, upper + step_mm, step_mm)
         self.step_mm = step_mm
         self._unblur = unblur
-        values = refined_dose(dose, self.grid, unblur)
-        self.interpolation_error_gy = worst_error_gy(dose, values, self.grid, points_mm, reach)
-        self.highest_gy = float(values.max())
-        self.cell_reach_gy = reach_of_cells_gy(values, stride, self.grid, points_mm, reach)
-        self._quads = quads_of(values)
+        lattice = dose_lattice(dose, self.grid, unblur)
+        self.interpolation_error_gy = lattice.worst_error_gy(points_mm, reach)
+        self.highest_gy = lattice.highest_gy
+        self.cell_reach_gy = lattice.reach_of_cells_gy(stride, points_mm, reach)
+        self._dose = dose
         self._points_mm = points_mm
         self._node_zyx = np.ascontiguousarray(self.grid.index_zyx(points_mm))
 
     def in_dose(self, dose: PlannedDose) -> "ScatteredPoints":
         """The same points in another dose; errors and reach of cells stay those of this one."""
         points = copy.copy(self)
-        points._quads = quads_of(refined_dose(dose, self.grid, self._unblur))
+        points._dose = dose
+        points.__dict__.pop("_quads", None)
         return points
+
+    def some(self, kept: np.ndarray) -> "ScatteredPoints":
+        """Those of the points, boolean (point,), that are kept, in the same dose."""
+        points = copy.copy(self)
+        points.n_points = int(kept.sum())
+        points._points_mm, points._node_zyx = self._points_mm[kept], self._node_zyx[kept]
+        return points
+
+    @cached_property
+    def _quads(self) -> np.ndarray:
+        """Made when doses are asked for: of cells that are divided on, most are known."""
+        return quads_of(dose_lattice(self._dose, self.grid, self._unblur).values)
+
+    @property
+    def summed_like(self) -> Hashable:
+        """Points at the same place receive the same doses where this is the same, and the motion."""
+        return self.grid
+
+    @property
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """A number int64 (point,) for the place of each point, and the place itself (point, 3)."""
+        return numbers_of(np.rint(self._node_zyx).astype(np.int64), self.grid), self._points_mm
 
     def accumulate(self, motion: TissueMotion, counted: np.ndarray | None = None) -> np.ndarray:
         """See `PointDoses`."""

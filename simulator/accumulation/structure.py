@@ -9,7 +9,7 @@ enough to move alike (`Reach.cell_mm`).
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -159,11 +159,14 @@ class StructureDoses:
             return self.parts[0].accumulate(motion, counted)
         return doses_of_cells(self.parts, self.cells, motion)
 
-    def narrow(self, motions: Sequence[TissueMotion]) -> None:
-        """Take `cell_reach_gy` down to what doses differ by within each cell in some courses, and half as much again."""
+    def narrow(self, doses_gy: Iterable[np.ndarray]) -> None:
+        """Take `cell_reach_gy` down to what doses differ by within each cell in some courses, and half as much again.
+
+        `doses_gy` is what `accumulate` gives for a few courses after the other.
+        """
         c, spread_gy = self.cells, np.zeros(len(self.cells.node), np.float32)
-        for some in (part for motion in motions for _, part in motion.in_parts()):
-            most_spread(self.accumulate(some), c.node, c.around, c.part, c.shape, spread_gy)
+        for gy in doses_gy:
+            most_spread(gy, c.node, c.around, c.part, c.shape, spread_gy)
         self.cell_reach_gy = np.minimum(self.cell_reach_gy, _SAFETY * spread_gy)
 
     @property

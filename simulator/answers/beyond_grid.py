@@ -76,7 +76,7 @@ def without_unknown(problem: Problem) -> Problem:
     seen = set()
     for strategy, request in zip(problem.strategies, problem.requests, strict=True):
         doses = request.model.used(problem.case)
-        roles = strategy.motion.model_dump_json(), strategy.guidance.model_dump_json()
+        roles = strategy.roles
         key = *((dose.label, dose.uid) for dose in doses), *roles
         if key in seen:
             continue

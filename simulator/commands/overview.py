@@ -119,10 +119,10 @@ def _margin(margin_mm: tuple[float, ...]) -> str:
 def _seconds_a_course(problem: Problem) -> float:
     """Rough time of a course of all strategies, without plans, from displacements of a few; measured on two processors."""
     draws = course_draws(problem, 0, COURSES_COMPARED)
-    of_roles: dict[str, float] = {}
+    of_roles: dict[tuple[str, str], float] = {}
     total = 0.0
     for strategy in problem.strategies:
-        roles = strategy.motion.model_dump_json() + strategy.guidance.model_dump_json()
+        roles = strategy.roles
         if roles not in of_roles:
             delivery = deliver_courses(problem, strategy, draws)
             of_roles[roles] = sum(_course_seconds(problem, s.name, delivery) for s in problem.structures)

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 
 from simulator.problem.inputs import case_key
@@ -12,7 +12,7 @@ from simulator.problem.problem import Problem
 _LEAST_TASKS, _LEAST_COURSES, _MOST_COURSES = 8, 250, 4000
 
 
-PLANS_AT_ONCE = 4
+PLANS_AT_ONCE, PORTIONS_AT_ONCE = 4, 2
 
 
 @dataclass(frozen=True)
@@ -104,17 +104,20 @@ def plans_key(problem: Problem, strategy: int) -> Hashable:
 def tasks_of(problems: dict[Path, Problem], runs: dict[Path, Run]) -> list[Task]:
     """Tasks that simulate the courses of a run in each folder.
 
-    How courses are split depends on the study alone. Strategies with the same plan follow each other, interleaved with a few
-    other plans, so that a worker finds its plan made and several workers make different ones.
+    How courses are split depends on the study alone. Strategies whose plans are made at once follow each other, interleaved
+    with another portion, so that a worker finds its plan made, several workers make different ones, and few are held. Margins
+    follow each other, so that it finds their courses delivered.
     """
     n_groups = sum(len(run.strategies) for run in runs.values())
-    by_plan: dict[Hashable, list[Task]] = {}
+    by_plan: dict[Hashable, dict[Hashable, list[Task]]] = {}
     for folder, run in runs.items():
         size = _courses_per_task(run.end - run.first, n_groups)
         for strategy in run.strategies:
-            tasks = [Task(folder, strategy, at, min(size, run.end - at)) for at in range(run.first, run.end, size)]
-            by_plan.setdefault(plans_key(problems[folder], strategy), []).extend(tasks)
-    return list(_interleaved(list(by_plan.values())))
+            by_delivery = by_plan.setdefault(plans_key(problems[folder], strategy), {})
+            for at in range(run.first, run.end, size):
+                key = folder, *problems[folder].strategies[strategy].roles, at
+                by_delivery.setdefault(key, []).append(Task(folder, strategy, at, min(size, run.end - at)))
+    return list(_interleaved([list(chain(*by_delivery.values())) for by_delivery in by_plan.values()]))
 
 
 def _courses_per_task(n_courses: int, n_groups: int) -> int:
@@ -123,6 +126,6 @@ def _courses_per_task(n_courses: int, n_groups: int) -> int:
 
 
 def _interleaved(groups: list[list[Task]]) -> Iterator[Task]:
-    for first in range(0, len(groups), PLANS_AT_ONCE):
-        for row in zip_longest(*groups[first : first + PLANS_AT_ONCE]):
+    for first in range(0, len(groups), PORTIONS_AT_ONCE):
+        for row in zip_longest(*groups[first : first + PORTIONS_AT_ONCE]):
             yield from (task for task in row if task is not None)

@@ -6,7 +6,6 @@ Case, plans and lattices are made by the worker, once for all of its tasks that 
 import json
 import os
 import socket
-import sys
 import time
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,8 +15,9 @@ import numpy as np
 
 from simulator.accumulation.maps import MapFrame
 from simulator.execution.checkpoint import BLOCKS, BlockStore
+from simulator.execution.memory import give_back, peak_mb
 from simulator.execution.problems import problem_in
-from simulator.execution.splitting import PLANS_AT_ONCE, PlanTask, Task, plan_name, planned_together, plans_key
+from simulator.execution.splitting import PORTIONS_AT_ONCE, PlanTask, Task, plan_name, planned_together, plans_key
 from simulator.once import Once
 from simulator.parallel import SerialExecutor
 from simulator.plan.model import Design
@@ -27,7 +27,7 @@ from simulator.problem.problem import Problem
 from simulator.sampling.delivery import Delivery
 from simulator.simulation.courses import are_alike, course_draws, deliver_courses, sampled_draws, twins
 from simulator.simulation.plans import design_plans, in_turn, make_plans
-from simulator.simulation.work import Work, prepare_work
+from simulator.simulation.work import AtRest, Work, prepare_work
 from simulator.spec import SimulatorError
 from simulator.study_file.loading import dump_study
 
@@ -48,8 +48,9 @@ class TaskRecord:
     peak_mb: float
 
 
-_plans: Once[dict[PlanRequest, Plan]] = Once(PLANS_AT_ONCE + 2)
+_plans: Once[dict[PlanRequest, Plan]] = Once(PORTIONS_AT_ONCE)
 _deliveries: Once[list[Delivery]] = Once(2)
+_at_rest: Once[AtRest] = Once(128)
 _twins: Once[dict[int, int]] = Once(8)
 
 
@@ -76,7 +77,9 @@ def _own_plan(problem: Problem, strategy: int, folder: Path) -> Plan:
     def make() -> dict[PlanRequest, Plan]:
         requests = planned_together(problem, strategy)
         designs = _designs_of(problem, requests, folder) if problem.config.plan.keeps_designs else []
-        return dict(zip(requests, make_plans(problem, requests, SerialExecutor(), designs), strict=True))
+        plans = make_plans(problem, requests, SerialExecutor(), designs)
+        give_back()
+        return dict(zip(requests, plans, strict=True))
 
     return _plans.get(plans_key(problem, strategy), make)[problem.requests[strategy]]
 
@@ -95,9 +98,7 @@ def _designs_of(problem: Problem, requests: Sequence[PlanRequest], folder: Path)
 
 def _delivery_key(problem: Problem, task: Task) -> Hashable:
     """What the deliveries of a task depend on: not on the margin."""
-    strategy = problem.strategies[task.strategy]
-    roles = strategy.motion.model_dump_json(), strategy.guidance.model_dump_json()
-    return dump_study(problem.config), *roles, task.first, task.n_courses
+    return dump_study(problem.config), *problem.strategies[task.strategy].roles, task.first, task.n_courses
 
 
 def _deliveries_of(problem: Problem, task: Task) -> list[Delivery]:
@@ -149,6 +150,7 @@ def simulate(task: Task) -> TaskRecord:
         draws = [course_draws(problem, *run) for run in blocks.values()]
         deliveries = _deliveries_of(problem, task)
         work = prepare_work(problem, strategy, plan, deliveries, SerialExecutor())
+        give_back()
         n_parts = len(plan.dose.parts)
         visits = {tissue: np.zeros((n_parts, *box.shape_zyx), np.int64) for tissue, box in work.boxes.items()}
         for name, some, delivery in zip(blocks, draws, deliveries, strict=True):
@@ -169,18 +171,8 @@ def simulate(task: Task) -> TaskRecord:
         host=socket.gethostname(),
         process=os.getpid(),
         seconds=round(time.monotonic() - began, 3),
-        peak_mb=_peak_mb(),
+        peak_mb=peak_mb(),
     )
-
-
-def _peak_mb() -> float:
-    """Largest memory of this process so far, in MB; NaN where the system does not tell."""
-    try:
-        import resource
-    except ImportError:
-        return float("nan")
-    unit = 1e6 if sys.platform == "darwin" else 1e3
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
 
 
 def _part(task: Task, work: Work, plan: Plan, frame: MapFrame, visits: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -190,7 +182,7 @@ def _part(task: Task, work: Work, plan: Plan, frame: MapFrame, visits: dict[str,
         return part
     problem, motion = work.problem, work.strategy.motion
     offset_mm = {name: motion.offset_mm(problem.setting.planned, name) for name in work.boxes}
-    nominal, nominal_dvh = work.nominal()
+    nominal, nominal_dvh = _nominal(task, work)
     part |= {
         "quality": np.array(json.dumps([asdict(planned.quality) for planned in plan.planned])),
         "bridge_cc": np.array(plan.bridge_cc),
@@ -212,6 +204,13 @@ def _part(task: Task, work: Work, plan: Plan, frame: MapFrame, visits: dict[str,
         delivery = deliver_courses(problem, work.strategy, course_draws(problem, 0, n_courses))
         part |= frame.spread_gy(plan.dose, delivery, asked.percentiles)
     return part
+
+
+def _nominal(task: Task, work: Work) -> AtRest:
+    """Metrics and DVHs of the planned dose; those of organs once for all strategies with the plan that hold them alike."""
+    problem = work.problem
+    key = plans_key(problem, task.strategy), dump_study(problem.config), problem.requests[task.strategy]
+    return work.nominal(lambda organ, offset_mm, make: _at_rest.get((*key, organ, offset_mm.tobytes()), make))
 
 
 def load_block(store: BlockStore, key: str) -> dict[str, np.ndarray]:

@@ -243,21 +243,25 @@ def most_spread(dose, node, around, part, shape, most):
 
 @njit(cache=True, nogil=True)
 def raise_errors(dose, node, around, level, size, reach, per_range, per_bend, errors):
-    """Raise `errors` float32 (cell,) in Gy to what each cell, `size` times as large, may put a dose off by that crosses it.
+    """Raise `errors` float32 (s, cell) in Gy to what each cell, `size` times as large, may put a dose off by that crosses it.
 
     Parameters
     ----------
-    level : float64 (course,), the dose in Gy. reach : how far from that of its node, in half ranges, a dose may lie in a cell.
-    per_range, per_bend : error by half the range of doses of a cell and by their curvature.
+    level : float64 (metric, course), the doses in Gy. size : float64 (s,).
+    reach : how far from that of its node, in half ranges, a dose may lie in a cell.
+    per_range, per_bend : float64 (metric, s) and (metric,), error by half the range of doses of a cell and by their curvature.
     """
     for c in range(dose.shape[0]):
         row = dose[c]
         for i in range(node.shape[0]):
             half, bend, here = _half_range(row, i, node, around), np.float32(0.0), row[node[i]]
-            if abs(here - level[c]) <= reach * half:
-                for a in range(3):
-                    bend += abs(row[around[i, 2 * a]] + row[around[i, 2 * a + 1]] - here - here)
-                errors[i] = max(errors[i], size * half * per_range + size * size * bend * per_bend)
+            for a in range(3):
+                bend += abs(row[around[i, 2 * a]] + row[around[i, 2 * a + 1]] - here - here)
+            for m in range(level.shape[0]):
+                if abs(here - level[m, c]) <= reach * half:
+                    for s in range(size.shape[0]):
+                        error = size[s] * half * per_range[m, s] + size[s] * size[s] * bend * per_bend[m]
+                        errors[s, i] = max(errors[s, i], error)
 
 
 @njit(cache=True, nogil=True)

@@ -52,7 +52,7 @@ def twins(problem: Problem) -> list[tuple[int, int]]:
     by_roles: dict[tuple[str, str], Delivery] = {}
     deliveries, found = [], []
     for strategy in problem.strategies:
-        roles = strategy.motion.model_dump_json(), strategy.guidance.model_dump_json()
+        roles = strategy.roles
         if roles not in by_roles:
             by_roles[roles] = deliver_courses(problem, strategy, draws)
         deliveries.append(by_roles[roles])

@@ -47,7 +47,7 @@ def check_reach(problem: Problem) -> None:
     ConfigError : the strategy, the structure and the distance.
     """
     draws, numerics = sampled_draws(problem), problem.config.numerics
-    roles = {(s.motion.model_dump_json(), s.guidance.model_dump_json()): s for s in problem.strategies}
+    roles = {s.roles: s for s in problem.strategies}
     for strategy in roles.values():
         reach = reach_of(problem, strategy, [deliver_courses(problem, strategy, draws)])
         for structure in problem.structures:

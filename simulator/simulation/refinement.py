@@ -8,9 +8,11 @@ by more than 0.4 % of the prescription in some courses are divided by 27, and ag
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from simulator.accumulation.known import KnownDoses
 from simulator.accumulation.reach import Reach
 from simulator.accumulation.structure import StructureDoses
 from simulator.case.cells import Patch, Region, places, refined
@@ -45,6 +47,14 @@ class Deciding:
     lattice_mm: float
     finest_mm: float = 1.0
     allowed_error: float = 0.004
+
+    @cached_property
+    def _known(self) -> KnownDoses:
+        return KnownDoses(self.motions)
+
+    def narrow(self, doses: StructureDoses) -> None:
+        """See `StructureDoses.narrow`: in the courses in which metrics are looked at."""
+        doses.narrow(self._known.of(doses))
 
     def divided(self, region: Region, patch: Patch) -> list[Patch]:
         """The cells of a structure, those divided in which its metrics are decided; the finest first."""
@@ -92,33 +102,35 @@ class Deciding:
         Errors of doses at volumes above 1 cc count for less, in proportion to their diameters.
         """
         cells = doses.cells
-        asked = [(i, size) for i, some in enumerate(sizes) for size in some]
-        found = [np.zeros(cells.start[i + 1] - cells.start[i], np.float32) for i, _ in asked]
-        for some in (part for motion in self.motions for _, part in motion.in_parts()):
-            gy = doses.accumulate(some)
-            for level_gy, volume_cc in self._decided(gy, doses):
-                for (i, size), errors in zip(asked, found, strict=True):
-                    own, cell_mm = slice(cells.start[i], cells.start[i + 1]), size * cells.spacing_mm[i]
-                    reach = _REACH_COARSE if cells.spacing_mm[i] > _COARSE_MM else _REACH
-                    weight = 1 / max(1.0, float(np.cbrt(volume_cc)))
-                    per_range = weight * _ERROR_PER_SPREAD * np.sqrt(cell_mm**3 * CC_PER_MM3 / max(volume_cc, 1e-9))
-                    per_bend = weight * _ERROR_PER_BEND
-                    raise_errors(
-                        gy, cells.node[own], cells.around[own], level_gy, size, reach, per_range, per_bend, errors
-                    )
-        return found
+        asked = [(slice(*cells.start[i : i + 2]), cells.spacing_mm[i], np.array(some)) for i, some in enumerate(sizes)]
+        found = [np.zeros((len(size), own.stop - own.start), np.float32) for own, _, size in asked]
+        for gy in self._known.of(doses):
+            levels_gy, volumes_cc = self._decided(gy, doses)
+            weight = 1 / np.maximum(1.0, np.cbrt(volumes_cc))
+            for (own, spacing_mm, size), errors in zip(asked, found, strict=True):
+                reach = _REACH_COARSE if spacing_mm > _COARSE_MM else _REACH
+                cell_cc = np.array([(float(s) * spacing_mm) ** 3 * CC_PER_MM3 for s in size])
+                per_range = (
+                    weight[:, None] * _ERROR_PER_SPREAD * np.sqrt(cell_cc / np.maximum(volumes_cc, 1e-9)[:, None])
+                )
+                per_bend = weight * _ERROR_PER_BEND
+                raise_errors(
+                    gy, cells.node[own], cells.around[own], levels_gy, size, reach, per_range, per_bend, errors
+                )
+        return [errors for of_patch in found for errors in of_patch]
 
-    def _decided(self, gy: np.ndarray, doses: StructureDoses) -> list[tuple[np.ndarray, float]]:
-        """The dose float64 (course,) at which each metric is decided, and the volume in cc that it speaks of."""
+    def _decided(self, gy: np.ndarray, doses: StructureDoses) -> tuple[np.ndarray, np.ndarray]:
+        """The doses float64 (metric, course) at which metrics are decided, and the volumes (metric,) in cc they speak of."""
         extent, total_cc = Extent(doses.cells, doses.cell_reach_gy), doses.cells.volume_cc.sum(keepdims=True)
-        found = []
+        levels_gy, volumes_cc = [np.empty((0, len(gy)))], []
         for metric in self.metrics:
             if (hot_cc := metric.hot_cc(total_cc)) is not None:
-                level_gy = extent.doses_and_volumes(gy, doses.volume_cc[None], hot_cc, np.empty(0))[0][:, 0]
-                found.append((level_gy, float(min(hot_cc[0], total_cc[0] - hot_cc[0]))))
+                levels_gy.append(extent.doses_and_volumes(gy, doses.volume_cc[None], hot_cc, np.empty(0))[0].T)
+                volumes_cc.append(float(min(hot_cc[0], total_cc[0] - hot_cc[0])))
             elif not metric.is_biological and (threshold_gy := metric.level_gy(self.prescription_gy)) is not None:
-                found.append((np.full(len(gy), threshold_gy), _SHARE_OF_ORGAN * float(total_cc[0])))
-        return found
+                levels_gy.append(np.full((1, len(gy)), threshold_gy))
+                volumes_cc.append(_SHARE_OF_ORGAN * float(total_cc[0]))
+        return np.concatenate(levels_gy), np.array(volumes_cc)
 
 
 def positions(motion: TissueMotion) -> TissueMotion:

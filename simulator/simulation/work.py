@@ -1,7 +1,8 @@
 """One strategy simulated: its plan, the courses it delivers, and the metrics of each course."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -25,6 +26,11 @@ from simulator.strategy import Strategy
 from simulator.uncertainty.source import RandomNumbers
 
 NOMINAL_FINEST_MM, NOMINAL_ERROR, LARGEST_TARGET_CELL_MM = 0.4, 0.001, 1.0
+
+AtRest = tuple[np.ndarray, np.ndarray]
+"""Metrics (metric,) and DVH (dose,) in percent of a structure where nothing moves."""
+
+Kept = Callable[[str, np.ndarray, Callable[[], AtRest]], AtRest]
 
 
 @dataclass(frozen=True)
@@ -72,27 +78,41 @@ class Work:
         """Metrics float32 (course, metric) of drawn courses."""
         return simulate_courses(self.problem, self.strategy, self.tissues, draws)
 
-    def nominal(self) -> tuple[np.ndarray, np.ndarray]:
-        """Metrics (metric,) and DVHs (structure, dose) in percent of the planned dose without errors."""
-        values, dvhs = [], []
+    def nominal(self, kept: Kept = lambda structure, offset_mm, make: make()) -> tuple[np.ndarray, np.ndarray]:
+        """Metrics (metric,) and DVHs (structure, dose) in percent of the planned dose without errors.
+
+        Parameters
+        ----------
+        kept : what was found before of an organ in this plan at an offset (3,), or what is found now.
+        """
+        found = []
         for structure in self.problem.structures:
             offset_mm = self.strategy.motion.offset_mm(self.problem.setting.planned, structure.name)
-            doses = self._nominal_doses(structure, TissueMotion.still(offset_mm))
-            found = DrawnTissue(doses, ruler_of(self.problem, structure.name)).planned(offset_mm)
-            assert found.dvhs is not None
-            values.append(found.values[0])
-            dvhs.append(found.dvhs.percent[0])
+            if structure.role == "target":
+                found.append(self._at_rest(structure.name, self.doses[structure.name], offset_mm))
+            else:
+                found.append(kept(structure.name, offset_mm, partial(self._nominal_organ, structure, offset_mm)))
+        values, dvhs = zip(*found, strict=True)
         return np.concatenate(values).astype(np.float32), np.stack(dvhs).astype(np.float32)
 
-    def _nominal_doses(self, structure: Structure, still: TissueMotion) -> StructureDoses:
-        """Doses of a structure with its cells divided where its metrics are decided without errors."""
-        name, reach, lattice_mm = structure.name, Reach.of(still), self.problem.config.numerics.oar_lattice_mm
-        if structure.role == "target":
-            return self.doses[name]
+    def _at_rest(self, name: str, doses: StructureDoses, offset_mm: np.ndarray) -> AtRest:
+        found = DrawnTissue(doses, ruler_of(self.problem, name)).planned(offset_mm)
+        assert found.dvhs is not None
+        return found.values[0], found.dvhs.percent[0]
+
+    def _nominal_organ(self, structure: Structure, offset_mm: np.ndarray) -> AtRest:
+        """An organ with its cells divided where its metrics are decided without errors."""
+        name, still, lattice_mm = (
+            structure.name,
+            TissueMotion.still(offset_mm),
+            self.problem.config.numerics.oar_lattice_mm,
+        )
+        reach = Reach.of(still)
         metrics = self.problem.metrics[name], self.problem.prescription_of(name).dose_gy
         deciding = Deciding(*metrics, self.plan.dose, reach, (still,), lattice_mm, NOMINAL_FINEST_MM, NOMINAL_ERROR)
         patches = deciding.divided(structure.region, *self.problem.patches[name])
-        return StructureDoses(self.plan.dose, patches, reach, lattice_mm, self.problem.surfaces.get(name))
+        doses = StructureDoses(self.plan.dose, patches, reach, lattice_mm, self.problem.surfaces.get(name))
+        return self._at_rest(name, doses, offset_mm)
 
 
 def ruler_of(problem: Problem, structure: str) -> Ruler:
@@ -137,7 +157,7 @@ def prepare_work(
         if _may_be_divided(problem, structure):
             patches = deciding.divided(structure.region, *patches)
         doses = StructureDoses(plan.dose, patches, reach[name], finest_mm, problem.surfaces.get(name))
-        doses.narrow(motions)
+        deciding.narrow(doses)
         errors_gy[name] = deciding.error_gy(doses) + doses.interpolation_error_gy
         return doses
 

@@ -33,6 +33,11 @@ class Strategy(Readable, Spec):
         """Name in tables and results, for example "itv, 5 mm, online-target"."""
         return f"{self.motion.label()}, {self.margin.label()}, {self.guidance.label()}{self.prv_words()}"
 
+    @property
+    def roles(self) -> tuple[str, str]:
+        """What courses are delivered by, as text: motion management and guidance, not the margin."""
+        return self.motion.model_dump_json(), self.guidance.model_dump_json()
+
     def prv_words(self) -> str:
         """Its planning-risk volume after other words; empty without."""
         return f", PRV {self.prv_mm:g} mm" if self.prv_mm else ""
