@@ -126,6 +126,7 @@ def test_one_isocentre_for_arcs_that_treat_all():
         prepare(StudyConfig.model_validate(raw))
 
 
+@pytest.mark.nightly
 def test_one_target_is_planned_as_ever():
     raw = copy.deepcopy(STUDY) | {"targets": {"GTV": {}}, "goals": ["GTV D98% >= 95%"]}
     doses = []
