@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import simulator
 from simulator.commands.cli import app
 from simulator.execution.executors import executor_with
-from simulator.execution.folder import is_finished
+from simulator.execution.points import is_finished
 from simulator.execution.study import run_study
 from simulator.plots.quantities import quantity, quantity_at
 from simulator.report import render_report
@@ -186,6 +186,9 @@ def test_an_interrupted_sweep_goes_on_with_its_unfinished_points(swept, tmp_path
         def courses(self, done, total):
             if done and threading.current_thread() is threading.main_thread():
                 raise KeyboardInterrupt
+
+        def points(self, done, total):
+            pass
 
     with pytest.raises(KeyboardInterrupt):
         run_study(AT_80_PERCENT, tmp_path, workers=1, progress=StopAtFirstTask())
