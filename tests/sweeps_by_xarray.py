@@ -24,6 +24,12 @@ def combined(config: StudyConfig, points: list[xr.DataTree]) -> dict[str, xr.Dat
                 for first in range(0, len(datasets), len(axis.labels))
             ]
         groups[name] = datasets[0]
+        of_points = [point[name].attrs for point in points]  # xarray keeps one that differs at two points of a row
+        groups[name].attrs = {
+            key: value
+            for key, value in groups[name].attrs.items()
+            if all(np.array_equal(attrs.get(key, value), value) for attrs in of_points)
+        }
     return groups
 
 
