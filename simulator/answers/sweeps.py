@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,10 @@ def combine(
     first.attrs.update(config=dump_study(config), inputs=json.dumps(inputs), sweep=[axis.name for axis in axes])
     places = list(np.ndindex(*(len(axis.labels) for axis in axes)))
     with results_by_point(first, {axis.name: axis.labels for axis in axes}, path) as file:
+        found: Callable[[str], h5py.Dataset] = cache(file.__getitem__)
         for number, (place, share) in enumerate(zip(places, shares(), strict=True), 1):
             for name, values in whole.filled(share):
-                variable: h5py.Dataset = file[name]
+                variable = found(name)
                 variable[place] = values.item() if values.ndim == 0 else values.astype(variable.dtype)
             told(number, len(places))
 
