@@ -166,11 +166,8 @@ def assert_same_bits_as_at_80_percent(folder, swept):
             np.testing.assert_array_equal(found["dose/mean"], expected["dose/mean"])
 
 
-@pytest.mark.parametrize("backend", ["processes", "dask"])
-def test_same_bits_whoever_simulates(swept, backend, tmp_path):
-    if backend == "dask":
-        pytest.importorskip("distributed")
-    with executor_with(2, backend) as executor:
+def test_same_bits_whoever_simulates(swept, tmp_path):
+    with executor_with(2, "processes") as executor:  # of a Dask cluster: test_cohort.py
         run_study(AT_80_PERCENT, tmp_path, executor=executor)
     assert_same_bits_as_at_80_percent(tmp_path, swept)
 

@@ -13,7 +13,7 @@ from simulator.execution.listening import Progress
 from simulator.execution.problems import checked_problem, identity_of, models_of
 from simulator.execution.splitting import Planned
 from simulator.execution.stopping import first_run, notes_on_courses
-from simulator.parallel import Executor, SerialExecutor, local_executor
+from simulator.parallel import Executor, local_executor
 from simulator.plan.model import PlanModelKind
 from simulator.problem.checks import check_plans_are_used
 from simulator.problem.problem import Problem
@@ -89,7 +89,8 @@ def prepare_points(
         _Request(number, name, folder, point, fresh, ask)
         for number, (name, folder, point) in enumerate(zip(names, folders, config.points(), strict=True))
     ]
-    prepared = chain(SerialExecutor().map(_prepare, requests[:1]), executor.map(_prepare, requests[1:]))
+    first, others = requests[0], requests[1:]
+    prepared = chain([_prepare(first)], executor.map(_prepare, others) if others else ())
     points: list[Point] = []
     for point in _in_order(prepared):
         if isinstance(point, SimulatorError):

@@ -143,7 +143,8 @@ def _simulate(points: dict[Path, Point], executor: Executor, progress: Progress,
                 write(record)
                 count(record.n_new)
         looks = [Look(folder, tuple(finished[folder]), run) for folder, run in runs.items() if points[folder].looks]
-        runs = {folder: run for folder, run in sorted(executor.map(look_at, looks)) if run}
+        following = sorted(executor.map(look_at, looks)) if looks else []
+        runs = {folder: run for folder, run in following if run}
     return finished
 
 
