@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from dicom_factory import Z_MM, phantom_structures, write_phantom_dicom
+from prepared import problems_of
 
 from simulator.answers.beyond_grid import FallingBeyond
 from simulator.case.geometry import Grid
-from simulator.execution.problems import problems_of
 from simulator.spec import ConfigError
 from simulator.study_file.schema import StudyConfig
 

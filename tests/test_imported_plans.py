@@ -9,6 +9,7 @@ import yaml
 from dicom_changes import change, groups
 from dicom_factory import GTV_CENTRE, GTV_RADIUS, ROOT, Z_MM, circle, phantom_structures, write_phantom_dicom
 from eight_plans import MARGINS_MM, PLANS, capsule_cc, discs, dose_of, half_mm_of, ptv_name, write_eight_plans
+from prepared import problems_of
 from test_plan_dose import candidate, equal, sphere_case
 from typer.testing import CliRunner
 
@@ -18,7 +19,6 @@ from simulator.case.geometry import Grid, Volume
 from simulator.case.shapes import Ball
 from simulator.case.structures import Structure
 from simulator.commands.cli import app
-from simulator.execution.problems import problems_of
 from simulator.execution.splitting import plans_key
 from simulator.plan.imported import ImportedDoses
 from simulator.plan.model import Order

@@ -10,7 +10,7 @@ import yaml
 from dicom_factory import write_phantom_dicom
 
 from simulator.execution.checkpoint import BlockStore, identity_text
-from simulator.execution.folder import is_finished
+from simulator.execution.points import is_finished
 from simulator.execution.problems import identity_of
 from simulator.execution.study import run_study
 from simulator.problem.preparation import prepare

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from prepared import problems_of
 
 import simulator
 from simulator.execution.checkpoint import BLOCKS, BlockStore
-from simulator.execution.problems import problems_of
-from simulator.execution.splitting import plan_tasks_of
+from simulator.execution.splitting import Planned, plan_tasks_of
 from simulator.metrics.goals import parse_goal
 from simulator.plan.sparing import Limit
 from simulator.population.required_margin import falls_along
@@ -126,7 +126,7 @@ def test_plans_are_made_once_and_kept(tmp_path):
     assert np.all((nominal <= 25.1) | (plans["given_up"].values != ""))
     assert nominal[1] < nominal[0]
     problems = {tmp_path / "a": prepare(config), tmp_path / "b": prepare(study(courses=10))}
-    tasks = plan_tasks_of(problems)
+    tasks = plan_tasks_of({folder: [Planned.of(problem, i) for i in range(2)] for folder, problem in problems.items()})
     assert [len(task.places) for task in tasks] == [2, 2]
     assert not BlockStore(tmp_path / "a" / BLOCKS).names()
 

@@ -9,7 +9,7 @@ import yaml
 from test_folders import simulator as command
 
 import simulator
-from simulator.execution.study import notes_of
+from simulator.execution.points import notes_on_twins
 from simulator.problem.preparation import prepare
 from simulator.simulation.courses import twins
 from simulator.spec import SimulatorError
@@ -216,7 +216,7 @@ def test_strategies_that_nothing_tells_apart_are_noted():
         ["none, 3 mm, online-bone", "none, 3 mm, online-target"]
     ]
     assert any(
-        "nothing that the study simulates tells them apart (1 such pairs)" in note for note in notes_of([problem])
+        "nothing that the study simulates tells them apart (1 such pairs)" in note for note in notes_on_twins(problem)
     )
     study["uncertainty"]["baseline"] = {"random_mm": [1, 1, 1]}
     assert not twins(prepare(StudyConfig.model_validate(study)))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import simulator
+from simulator.execution import stopping
 from simulator.execution import study as execution
 from simulator.plots.style import readable
 from simulator.population.unequal import by_pairs, mean_intervals, numbers_of_courses
@@ -62,17 +63,17 @@ def test_settled_strategies_stop_and_the_others_go_on(settled):
 def test_numbers_do_not_depend_on_workers_nor_on_an_interruption(settled, tmp_path, monkeypatch):
     results, _ = settled
     looks = iter([None])
-    following = execution.next_run
+    following = stopping.next_run
 
     def killed(*given):
         if next(looks, "over") is None:
             return following(*given)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(execution, "next_run", killed)
+    monkeypatch.setattr(stopping, "next_run", killed)
     with pytest.raises(KeyboardInterrupt):
         execution.run_study(study(), tmp_path / "run", workers=2)
-    monkeypatch.setattr(execution, "next_run", following)
+    monkeypatch.setattr(stopping, "next_run", following)
     again = simulator.run(study(), out=tmp_path / "run", workers=2)
     assert again.attrs["result_hash"] == results.attrs["result_hash"]
     np.testing.assert_array_equal(again["decision/n_courses"], results["decision/n_courses"])

@@ -11,7 +11,7 @@ import simulator
 from simulator.accumulation.reach import Reach
 from simulator.accumulation.structure import StructureDoses
 from simulator.execution import tasks
-from simulator.execution.folder import is_finished
+from simulator.execution.points import is_finished
 from simulator.execution.study import run_study
 from simulator.once import Once
 from simulator.problem.preparation import prepare

@@ -145,7 +145,7 @@ def test_dose_lattices_beyond_memory_are_refused_before_anything_is_simulated(tm
 
 
 def message_with_reach(text, tmp_path):
-    from simulator.execution.problems import problems_of
+    from prepared import problems_of
 
     with pytest.raises(ConfigError) as error:
         problems_of(load_study(_written(text, tmp_path)))

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import simulator
 from simulator.commands.cli import app
 from simulator.execution.executors import executor_with
-from simulator.execution.folder import is_finished
+from simulator.execution.points import is_finished
 from simulator.execution.study import run_study
 from simulator.plots.quantities import quantity, quantity_at
 from simulator.report import render_report
@@ -166,11 +166,8 @@ def assert_same_bits_as_at_80_percent(folder, swept):
             np.testing.assert_array_equal(found["dose/mean"], expected["dose/mean"])
 
 
-@pytest.mark.parametrize("backend", ["processes", "dask"])
-def test_same_bits_whoever_simulates(swept, backend, tmp_path):
-    if backend == "dask":
-        pytest.importorskip("distributed")
-    with executor_with(2, backend) as executor:
+def test_same_bits_whoever_simulates(swept, tmp_path):
+    with executor_with(2, "processes") as executor:  # of a Dask cluster: test_cohort.py
         run_study(AT_80_PERCENT, tmp_path, executor=executor)
     assert_same_bits_as_at_80_percent(tmp_path, swept)
 
@@ -186,6 +183,9 @@ def test_an_interrupted_sweep_goes_on_with_its_unfinished_points(swept, tmp_path
         def courses(self, done, total):
             if done and threading.current_thread() is threading.main_thread():
                 raise KeyboardInterrupt
+
+        def points(self, done, total):
+            pass
 
     with pytest.raises(KeyboardInterrupt):
         run_study(AT_80_PERCENT, tmp_path, workers=1, progress=StopAtFirstTask())

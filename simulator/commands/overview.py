@@ -1,6 +1,8 @@
 """Tables for the terminal: a resolved study, and the answer of a finished one."""
 
 import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,8 @@ from simulator.accumulation.reach import Reach
 from simulator.accumulation.structure import SMALLEST_CELL_POINTS
 from simulator.commands.terminal import text_table
 from simulator.conventions import percent
+from simulator.execution.points import Point
+from simulator.execution.problems import problem_of
 from simulator.execution.splitting import Run, tasks_of
 from simulator.execution.stopping import most_courses
 from simulator.problem.problem import Problem
@@ -33,23 +37,38 @@ _SUMS_PER_SECOND, _LOOK_UPS_PER_SECOND, _METRICS_AS_SUMS = 2e10, 8e8, 40
 _STUDY_SECONDS, _PARTS = 8.0, 36
 
 
-def study_tables(config: StudyConfig, problems: list[Problem]) -> list[Table]:
+@dataclass(frozen=True)
+class Needs:
+    """What a study will need: courses at most, processor seconds of them, and memory."""
+
+    n_courses: int
+    seconds: float
+    megabytes: float
+
+
+def needs_of(problem: Problem) -> Needs:
+    """A rough estimate."""
+    n_courses = most_courses(problem)
+    return Needs(n_courses, n_courses * _seconds_a_course(problem), _megabytes(problem, n_courses))
+
+
+def study_tables(config: StudyConfig, points: Mapping[Path, Point]) -> list[Table]:
     """What `simulator check` prints.
 
     Parameters
     ----------
-    problems : the points of the sweep, or the study itself; details are those of the first.
+    points : of the sweep, or the study itself, with their `needs_of` as answers; details are those of the first.
     """
-    courses = [most_courses(problem) for problem in problems]
-    tables = _problem_tables(problems[0], courses[0])
-    seconds = sum(n * _seconds_a_course(p) for p, n in zip(problems, courses, strict=True)) + _plan_seconds(problems)
-    megabytes = max(_megabytes(p, n) for p, n in zip(problems, courses, strict=True))
-    at = {Path(str(i)): problem for i, problem in enumerate(problems)}
-    runs = {folder: Run.of_all(p, 0, n) for (folder, p), n in zip(at.items(), courses, strict=True)}
-    tasks = tasks_of(at, runs)
+    needs: dict[Path, Needs] = {folder: point.answer for folder, point in points.items()}
+    first, of_first = next(iter(points.values())), next(iter(needs.values()))
+    tables = _problem_tables(problem_of(first.config), of_first.n_courses)
+    seconds = sum(some.seconds for some in needs.values()) + _plan_seconds(points.values())
+    megabytes = max(some.megabytes for some in needs.values())
+    plans = {folder: point.plans for folder, point in points.items()}
+    tasks = tasks_of(plans, {f: Run.of_all(len(some), 0, needs[f].n_courses) for f, some in plans.items()})
     work = [
         *((f"sweep over {axis.name}", "; ".join(_shown(label) for label in axis.labels)) for axis in config.axes()),
-        ("points", str(len(problems))),
+        ("points", str(len(points))),
         ("tasks", f"{len(tasks)}, of at most {max(task.n_courses for task in tasks)} courses"),
         ("estimate", f"about {_rounded(seconds)} on two processors, {megabytes:.0f} MB of memory"),
     ]
@@ -146,14 +165,10 @@ def _course_seconds(problem: Problem, structure: str, delivery: Delivery) -> flo
     return seconds
 
 
-def _plan_seconds(problems: list[Problem]) -> float:
+def _plan_seconds(points: Collection[Point]) -> float:
     """Rough time of all plans and of what every study needs."""
-    plans = {
-        (p.config.case.model_dump_json(), request): p.config.plan.plan_seconds
-        for p in problems
-        for request in p.requests
-    }
-    return sum(plans.values()) / (os.cpu_count() or 1) + _STUDY_SECONDS * len(problems)
+    plans = {planned.key: point.config.plan.plan_seconds for point in points for planned in point.plans}
+    return sum(plans.values()) / (os.cpu_count() or 1) + _STUDY_SECONDS * len(points)
 
 
 def _megabytes(problem: Problem, n_courses: int) -> float:

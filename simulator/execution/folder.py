@@ -7,7 +7,6 @@ from pathlib import Path
 
 import xarray as xr
 
-from simulator import __version__
 from simulator.execution.checkpoint import (
     BLOCKS,
     CONFIG,
@@ -15,9 +14,7 @@ from simulator.execution.checkpoint import (
     BlockStore,
     changes_between,
     identity_text,
-    merged_inputs,
 )
-from simulator.execution.problems import problems_of
 from simulator.files import MARK, is_marked, write_whole
 from simulator.results.file import open_results, stored_study
 from simulator.spec import ConfigError
@@ -37,20 +34,7 @@ def _has_results(folder: Path) -> bool:
 
 def _point_folders(config: StudyConfig, out: Path) -> list[Path]:
     """Run folder of each point of the sweep; `out` itself without one."""
-    return [out / "points" / f"{i:05d}" for i in range(len(config.points()))] if config.sweep else [out]
-
-
-def is_finished(config: StudyConfig, folder: Path) -> bool:
-    """Whether a folder holds the finished results of this very study, made of the files that it names now.
-
-    Raises
-    ------
-    ConfigError : the folder holds the results of another study, or one of its files has changed.
-    """
-    if not _has_results(folder):
-        return False
-    inputs = merged_inputs(p.inputs for p in problems_of(config)) if _names_files(config) else {}
-    return _holds(folder, identity_text(__version__, dump_study(config), inputs))
+    return [out / "points" / f"{i:05d}" for i in range(config.n_points)] if config.sweep else [out]
 
 
 def _holds(folder: Path, identity: str) -> bool:

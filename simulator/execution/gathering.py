@@ -14,6 +14,7 @@ from simulator.answers.courses import courses_group
 from simulator.answers.interplay import interplay_group, screened_strategies
 from simulator.answers.margin_causes import explain_margins
 from simulator.answers.model_error import model_error_group
+from simulator.answers.sweeps import Share, share_of
 from simulator.execution.checkpoint import BLOCKS, RESULTS, BlockStore
 from simulator.execution.problems import problem_in
 from simulator.execution.splitting import Task, plan_name
@@ -24,18 +25,19 @@ from simulator.population.bands import DOSE_BINS, VOLUME_LEVELS, band_quantiles
 from simulator.population.coverage import dose_volume_coverage
 from simulator.population.unequal import numbers_of_courses
 from simulator.problem.problem import Problem
-from simulator.results.file import write_results
+from simulator.results.file import open_results, stored_digest, write_results
 from simulator.results.registry import group
 from simulator.results.summary import write_summary
 
 
 @dataclass(frozen=True)
 class Assembly:
-    """A run folder all of whose tasks are finished, `seconds` after the study began."""
+    """A run folder, be it a point of a sweep, all of whose tasks are finished, `seconds` after the study began."""
 
     folder: Path
     tasks: tuple[Task, ...]
     seconds: float
+    is_point: bool
 
 
 def assemble_results(assembly: Assembly, executor: Executor | None = None) -> None:
@@ -77,6 +79,30 @@ def assemble_results(assembly: Assembly, executor: Executor | None = None) -> No
         results["model_error"] = model_error_group(problem, place, own, plan, executor or SerialExecutor())
     write_summary(results, assembly.folder / "summary.csv")
     write_results(results, assembly.folder / RESULTS)
+    if assembly.is_point:
+        store.save(_share_key(assembly.folder), share_of(results))
+
+
+def keep_share(folder: Path) -> None:
+    """Keep what the results of a sweep take of a point that was finished earlier."""
+    store, key = BlockStore(folder / BLOCKS), _share_key(folder)
+    if not store.has(key):
+        with open_results(folder) as results:
+            store.save(key, share_of(results))
+
+
+def share_in(folder: Path) -> Share:
+    """What is kept of a point; taken anew where another run that was faster has removed it."""
+    found = BlockStore(folder / BLOCKS).load(_share_key(folder))
+    if found is None:
+        with open_results(folder) as results:
+            return share_of(results)
+    return found
+
+
+def _share_key(folder: Path) -> str:
+    """A name that belongs to these very results."""
+    return f"share_{stored_digest(folder / RESULTS)}"
 
 
 def _leaves(problem: Problem, store: BlockStore) -> xr.Dataset:

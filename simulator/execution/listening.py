@@ -18,6 +18,10 @@ class Progress(Protocol):
         """So many courses of all strategies are done."""
         ...
 
+    def points(self, done: int, total: int) -> None:
+        """The stage is done for so many points of a sweep."""
+        ...
+
 
 class Silent:
     """Tells nobody."""
@@ -29,4 +33,7 @@ class Silent:
         """Ignored."""
 
     def courses(self, done: int, total: int) -> None:
+        """Ignored."""
+
+    def points(self, done: int, total: int) -> None:
         """Ignored."""

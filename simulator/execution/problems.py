@@ -7,7 +7,8 @@ from simulator import __version__
 from simulator.answers.beyond_grid import without_unknown
 from simulator.execution.checkpoint import BLOCKS, CONFIG, BlockStore, identity_text
 from simulator.once import Once
-from simulator.problem.checks import check_plans, check_plans_are_used
+from simulator.plan.model import PlanModelKind
+from simulator.problem.checks import check_plans
 from simulator.problem.inputs import case_key, input_states
 from simulator.problem.preparation import prepare
 from simulator.problem.problem import Problem
@@ -15,9 +16,9 @@ from simulator.simulation.displacements import check_reach
 from simulator.spec import SimulatorError
 from simulator.study_file.loading import dump_study, load_study
 from simulator.study_file.schema import StudyConfig
-from simulator.study_file.sweep import point_names
 
 _problems: Once[Problem] = Once(8)
+_checked: Once[None] = Once(8)
 
 
 def problem_of(config: StudyConfig) -> Problem:
@@ -30,27 +31,33 @@ def problem_of(config: StudyConfig) -> Problem:
     return _problems.get((dump_study(config), input_states(config)), lambda: without_unknown(prepare(config)))
 
 
-def problems_of(config: StudyConfig) -> list[Problem]:
-    """The prepared study at every point of its sweep, with plans that can be made: all that `check` checks and `run` refuses.
+def checked_problem(config: StudyConfig, name: str) -> Problem:
+    """The prepared study at a point of a sweep, or without one (then it has no name), with plans that can be made.
 
     Raises
     ------
-    ConfigError, CaseError : see `prepare`, `check_reach`, `check_plans` (with the point's name) and `check_plans_are_used`.
+    ConfigError, CaseError : see `prepare`, `check_reach` and `check_plans`; with the point's name.
     """
-    found, checked = [], set[Hashable]()
-    for name, point in zip(point_names(config.axes()), config.points(), strict=True):
-        try:
-            problem = problem_of(point)
-            check_reach(problem)
-            key = case_key(point), point.plan.model_dump_json(), point.prescription, problem.requests
-            if key not in checked:
-                check_plans(problem)
-            checked.add(key)
-            found.append(problem)
-        except SimulatorError as error:
-            raise type(error)(f"sweep point {name}: {error}" if name else str(error)) from None
-    check_plans_are_used(found)
-    return found
+    try:
+        problem = problem_of(config)
+        check_reach(problem)
+        _checked.get(_plans_checked(problem), lambda: check_plans(problem))
+    except SimulatorError as error:
+        raise type(error)(f"sweep point {name}: {error}" if name else str(error)) from None
+    return problem
+
+
+def _plans_checked(problem: Problem) -> Hashable:
+    """What it depends on whether plans can be made."""
+    config = problem.config
+    prescriptions = tuple((target.name, target.prescription) for target in problem.targets)
+    asked = config.plan.model_dump_json(), config.simulate.interplay, config.session.isocentres
+    return case_key(config), prescriptions, problem.requests, asked
+
+
+def models_of(problem: Problem) -> tuple[PlanModelKind, frozenset[PlanModelKind]]:
+    """The plan's model, and what of it is each candidate's own."""
+    return problem.config.plan, frozenset(request.model for request in problem.requests)
 
 
 def identity_of(problem: Problem) -> str:

@@ -1,6 +1,7 @@
 """A study split into tasks, each some courses of one strategy."""
 
-from collections.abc import Hashable, Iterator
+import hashlib
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -45,9 +46,27 @@ class Run:
     strategies: tuple[int, ...]
 
     @classmethod
-    def of_all(cls, problem: Problem, first: int, end: int) -> "Run":
+    def of_all(cls, n_strategies: int, first: int, end: int) -> "Run":
         """Courses of every strategy."""
-        return cls(first, end, tuple(range(len(problem.strategies))))
+        return cls(first, end, tuple(range(n_strategies)))
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What names the plan of a strategy: in its run folder, among the plans of all points, and those made at once with it;
+    and how the plan is delivered."""
+
+    name: str
+    key: str
+    portion: str
+    delivery: str
+
+    @classmethod
+    def of(cls, problem: Problem, strategy: int) -> "Planned":
+        """Of a strategy; keys are digests, which travel and are kept more cheaply than what they stand for."""
+        key = _planning_key(problem), problem.requests[strategy]
+        roles = problem.strategies[strategy].roles
+        return cls(plan_name(problem, strategy), _digest(key), _digest(plans_key(problem, strategy)), _digest(roles))
 
 
 @dataclass(frozen=True)
@@ -69,15 +88,17 @@ def plan_name(problem: Problem, strategy: int) -> str:
     return f"plan-{list(dict.fromkeys(problem.requests)).index(problem.requests[strategy]):03d}"
 
 
-def plan_tasks_of(problems: dict[Path, Problem]) -> list[PlanTask]:
-    """The plans that have to be optimised before courses are simulated, each once for all points of a sweep that share it."""
-    places: dict[Hashable, dict[tuple[Path, str], int]] = {}
-    for folder, problem in problems.items():
-        for strategy, request in enumerate(problem.requests):
-            if problem.config.plan.keeps_designs:
-                key = _planning_key(problem), request
-                places.setdefault(key, {}).setdefault((folder, plan_name(problem, strategy)), strategy)
+def plan_tasks_of(plans: Mapping[Path, Sequence[Planned]]) -> list[PlanTask]:
+    """Plans of strategies that have to be optimised before courses are simulated, each once for all points that share it."""
+    places: dict[str, dict[tuple[Path, str], int]] = {}
+    for folder, some in plans.items():
+        for strategy, planned in enumerate(some):
+            places.setdefault(planned.key, {}).setdefault((folder, planned.name), strategy)
     return [PlanTask(tuple(found), next(iter(found.values()))) for found in places.values()]
+
+
+def _digest(key: Hashable) -> str:
+    return hashlib.sha256(repr(key).encode()).hexdigest()
 
 
 def _planning_key(problem: Problem) -> Hashable:
@@ -101,7 +122,7 @@ def plans_key(problem: Problem, strategy: int) -> Hashable:
     return _planning_key(problem), planned_together(problem, strategy)
 
 
-def tasks_of(problems: dict[Path, Problem], runs: dict[Path, Run]) -> list[Task]:
+def tasks_of(plans: Mapping[Path, Sequence[Planned]], runs: dict[Path, Run]) -> list[Task]:
     """Tasks that simulate the courses of a run in each folder.
 
     How courses are split depends on the study alone. Strategies whose plans are made at once follow each other, interleaved
@@ -109,13 +130,14 @@ def tasks_of(problems: dict[Path, Problem], runs: dict[Path, Run]) -> list[Task]
     follow each other, so that it finds their courses delivered.
     """
     n_groups = sum(len(run.strategies) for run in runs.values())
-    by_plan: dict[Hashable, dict[Hashable, list[Task]]] = {}
+    by_plan: dict[str, dict[Hashable, list[Task]]] = {}
     for folder, run in runs.items():
         size = _courses_per_task(run.end - run.first, n_groups)
         for strategy in run.strategies:
-            by_delivery = by_plan.setdefault(plans_key(problems[folder], strategy), {})
+            planned = plans[folder][strategy]
+            by_delivery = by_plan.setdefault(planned.portion, {})
             for at in range(run.first, run.end, size):
-                key = folder, *problems[folder].strategies[strategy].roles, at
+                key = folder, planned.delivery, at
                 by_delivery.setdefault(key, []).append(Task(folder, strategy, at, min(size, run.end - at)))
     return list(_interleaved([list(chain(*by_delivery.values())) for by_delivery in by_plan.values()]))
 

@@ -1,12 +1,16 @@
 """How many courses are simulated: as many as asked, until probabilities are precise, until they tell what is not known, or
 until verdicts are settled."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 
 from simulator.answers.decision import undecided
 from simulator.answers.knowledge import Knowledge
 from simulator.execution.checkpoint import BLOCKS, BlockStore
 from simulator.execution.gathering import values_of
+from simulator.execution.problems import problem_in
 from simulator.execution.splitting import Run, Task
 from simulator.population.intervals import FixedWidthRule
 from simulator.problem.problem import Problem
@@ -56,6 +60,21 @@ def notes_on_courses(problem: Problem) -> list[str]:
     return [f"{n} courses are simulated, not {asked}: so many tell what the doubt about the errors does"] * (n > asked)
 
 
+@dataclass(frozen=True)
+class Look:
+    """A run folder in which a run is finished, as some tasks are."""
+
+    folder: Path
+    finished: tuple[Task, ...]
+    run: Run
+
+
+def look_at(look: Look) -> tuple[Path, Run | None]:
+    """What to simulate next in a run folder; None when there are enough courses."""
+    problem = problem_in(look.folder)
+    return look.folder, next_run(problem, stopping_rule(problem.config), list(look.finished), look.run)
+
+
 def next_run(problem: Problem, rule: FixedWidthRule | None, finished: list[Task], run: Run) -> Run | None:
     """What to simulate after a run, when some tasks are finished; None when there are enough courses."""
     if rule is None and problem.looks is None:
@@ -67,7 +86,7 @@ def next_run(problem: Problem, rule: FixedWidthRule | None, finished: list[Task]
         return Run(n_courses, following, some) if following and some else None
     assert rule is not None
     wanted = rule.next_look(_count_met(problem, values), n_courses) or courses_that_tell(problem, n_courses)
-    return Run.of_all(problem, n_courses, wanted) if wanted > n_courses else None
+    return Run.of_all(len(problem.strategies), n_courses, wanted) if wanted > n_courses else None
 
 
 def stopping_rule(config: StudyConfig) -> FixedWidthRule | None:

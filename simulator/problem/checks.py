@@ -1,12 +1,13 @@
 """What is wrong with a study, found before any long work."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import combinations
 
 from simulator.case.anatomy import Case
 from simulator.case.structures import shared_cc
 from simulator.metrics.contradictions import check_goals
 from simulator.metrics.goals import Goal, parse_goal
+from simulator.plan.model import PlanModelKind
 from simulator.problem.margins import planned_alike
 from simulator.problem.problem import Problem
 from simulator.spec import ConfigError, did_you_mean
@@ -38,15 +39,19 @@ def check_plans(problem: Problem) -> None:
                 same[0].model.check_parts(orders)
 
 
-def check_plans_are_used(problems: Sequence[Problem]) -> None:
+def check_plans_are_used(models: Sequence[tuple[PlanModelKind, Collection[PlanModelKind]]]) -> None:
     """Refuse plans that are of no candidate at any point of a study.
+
+    Parameters
+    ----------
+    models : at each point the plan's model, and what of it is each candidate's own.
 
     Raises
     ------
     ConfigError : see the plan's model.
     """
-    for model in {problem.config.plan for problem in problems}:
-        model.check_all_used({r.model for p in problems if p.config.plan == model for r in p.requests})
+    for model in {model for model, _ in models}:
+        model.check_all_used({own for other, of_candidates in models if other == model for own in of_candidates})
 
 
 def targets_chosen(case: Case, names: Sequence[str]) -> Case:

@@ -1,9 +1,13 @@
 """results.nc, written whole and opened unchanged."""
 
 import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import h5netcdf
 import h5py
 import numpy as np
 import xarray as xr
@@ -16,14 +20,33 @@ from simulator.spec import SimulatorError
 
 _DIGEST = "content_digest"
 _BOOK_KEEPING = {_DIGEST, "DIMENSION_LIST", "REFERENCE_LIST"}  # the latter two hold places in the file
+_PART_BYTES = 2**25
 
 
-def result_hash(results: xr.DataTree) -> str:
+def result_hash(results: xr.DataTree | h5py.File) -> str:
     """SHA-256 of the numbers alone: metrics of every course and the DVH bands."""
     digest = hashlib.sha256()
-    for array in (results["metrics/value"], results["metrics/nominal"], results["dvh/volume_percent"]):
-        digest.update(np.ascontiguousarray(array.values).data)
+    for name in ("metrics/value", "metrics/nominal", "dvh/volume_percent"):
+        array: Any = results[name]
+        for part in _parts(array.shape, array.dtype.itemsize):
+            digest.update(np.ascontiguousarray(array[part]).data)
     return digest.hexdigest()
+
+
+def _parts(
+    shape: tuple[int, ...], itemsize: int, chunks: tuple[int, ...] | None = None
+) -> Iterator[tuple[int | slice, ...]]:
+    """Where the parts of an array lie that follow each other in memory, each of some MB, and of whole chunks of a file."""
+    if not shape:
+        yield ()
+        return
+    rows_alike, inner = chunks[0] if chunks else 1, math.prod(shape[1:]) * itemsize
+    if len(shape) > 1 and rows_alike == 1 and inner > _PART_BYTES:
+        for row in range(shape[0]):
+            yield from ((row, *rest) for rest in _parts(shape[1:], itemsize, chunks and chunks[1:]))
+        return
+    rows = max(1, _PART_BYTES // max(inner, 1) // rows_alike) * rows_alike
+    yield from ((slice(first, first + rows),) for first in range(0, shape[0], rows))
 
 
 def content_digest(file: h5py.File) -> str:
@@ -36,13 +59,22 @@ def content_digest(file: h5py.File) -> str:
             text = str(array.tolist()).encode() if array.dtype.kind in "OUS" else array.tobytes()
             digest.update(f"{array.dtype} {array.shape} {len(text)} ".encode() + text)
 
+    def add_numbers(item: h5py.Dataset) -> None:
+        digest.update(f"{item.dtype} {item.shape} {item.nbytes} ".encode())
+        for part in _parts(item.shape, item.dtype.itemsize, item.chunks):
+            digest.update(np.asarray(item[part]).tobytes())
+
     def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
         add(name)
         for key in sorted(set(item.attrs) - _BOOK_KEEPING):
             value = item.attrs[key]
             add(key, "" if isinstance(value, h5py.Empty) else value)
         if isinstance(item, h5py.Dataset):
-            add(item.dtype.str, item[()])
+            add(item.dtype.str)
+            if item.dtype.kind in "OUS":
+                add(item[()])
+            else:
+                add_numbers(item)
 
     visit("", file)
     file.visititems(visit)
@@ -51,6 +83,42 @@ def content_digest(file: h5py.File) -> str:
 
 def write_results(results: xr.DataTree, path: Path) -> None:
     """Write results.nc, which is there when all of it is."""
+    with whole_file(path) as partial:
+        _write(results, partial)
+        with h5py.File(partial, "r+") as file:
+            file.attrs[_DIGEST] = content_digest(file)
+
+
+@contextmanager
+def results_by_point(first: xr.DataTree, axes: Mapping[str, Sequence[float | str]], path: Path) -> Iterator[h5py.File]:
+    """Write the results of a sweep to a file, point by point; nothing of other points is in memory.
+
+    Yields the file with room for all of them: what is written there, at a point's places on the axes, is its part.
+
+    Parameters
+    ----------
+    first : everything but the numbers, with axes of length one. axes : all their labels.
+    """
+    _write(first, path, list(axes))
+    with h5netcdf.File(path, "r+") as file:
+        for name in first.children:
+            for axis, labels in axes.items():
+                file[name].resize_dimension(axis, len(labels))
+                file[name][axis][...] = np.array(labels, object if isinstance(labels[0], str) else float)
+    with h5py.File(path, "r+") as file:
+        yield file
+        file.attrs["result_hash"] = result_hash(file)
+        file.attrs[_DIGEST] = content_digest(file)
+
+
+def stored_digest(path: Path) -> str:
+    """The digest of a results.nc by which it is told from every other."""
+    with h5py.File(path, "r") as file:
+        return str(file.attrs[_DIGEST])
+
+
+def _write(results: xr.DataTree, path: Path, unlimited: Sequence[str] = ()) -> None:
+    """Write results to a file, some dimensions such that they may grow."""
     check_results(results)
     packed = {"zlib": True, "complevel": 1, "shuffle": True}
     curves = dict.fromkeys(("probability", "ci_low", "ci_high"), packed)
@@ -65,10 +133,8 @@ def write_results(results: xr.DataTree, path: Path) -> None:
         encoding["/courses"] = {"dose_gy": packed}
     if "dose" in results.children:
         encoding["/dose"] = {str(key): packed for key in results["dose"].data_vars}
-    with whole_file(path) as partial:
-        results.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
-        with h5py.File(partial, "r+") as file:
-            file.attrs[_DIGEST] = content_digest(file)
+    may_grow = {f"/{name}": set(unlimited) for name in results.children}
+    results.to_netcdf(path, engine="h5netcdf", encoding=encoding, unlimited_dims=may_grow if unlimited else None)
 
 
 def open_results(path: str | Path) -> xr.DataTree:

@@ -55,7 +55,6 @@ def summary_rows(results: xr.DataTree) -> Iterator[list[Any]]:
     axes = sweep_axes(results)
     goals = results["goals"].to_dataset().load()
     known = results["knowledge"].to_dataset().load() if "knowledge" in results.children else goals
-    n_courses = results["metrics/value"].notnull().any("metric").sum("course").load()
     is_stopping = _stops(results)
     for at in sweep_points(results):
         here = goals.isel(at)
@@ -63,7 +62,7 @@ def summary_rows(results: xr.DataTree) -> Iterator[list[Any]]:
         column = {key: here[key].values for key in SUMMARY_COLUMNS if key in here}
         verdicts = results["decision"].to_dataset()["verdict"].isel(at).values
         stopped = stopped_by_strategy(results, at) if is_stopping else {}
-        counts = n_courses.isel(at).sel(strategy=here["strategy"]).values
+        counts = results["metrics/value"].isel(at).notnull().any("metric").sum("course").values
         for i, j in np.argwhere(~np.isnan(column["probability"])):
             number = {key: f"{column[key][i, j]:.6g}" for key in _SUMMARY_NUMBERS}
             texts = {key: str(column[key][j]) for key in ("goal", "structure", "unit")}

@@ -399,7 +399,7 @@ class StudyConfig(Readable, Spec):
         axes = self.axes()
         if name := next((a.name for a in axes if a.name in taken), None):
             raise ValueError(f"sweep.{name}: the results have a {name} of their own; choose another name")
-        if (n := math.prod(len(a.labels) for a in axes)) > MOST_POINTS:
+        if (n := self.n_points) > MOST_POINTS:
             raise ValueError(f"sweep: {n} points, at most {MOST_POINTS} are simulated; split the study")
         self.points()
         return self
@@ -443,6 +443,11 @@ class StudyConfig(Readable, Spec):
     def axes(self) -> list[Axis]:
         """The dimensions of the sweep; none without one."""
         return [axis(name, values) for name, values in self.sweep.items()]
+
+    @property
+    def n_points(self) -> int:
+        """Points of the sweep; one without it."""
+        return math.prod(len(axis.labels) for axis in self.axes())
 
     def points(self) -> list["StudyConfig"]:
         """The study of every point of the sweep, the last axis fastest; the study itself without a sweep.

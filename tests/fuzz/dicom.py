@@ -16,8 +16,10 @@ from pydicom.dataset import Dataset
 
 import simulator
 from simulator.case.inventory import inventory
-from simulator.execution.problems import problems_of
+from simulator.execution.points import prepare_points
+from simulator.execution.problems import problem_of
 from simulator.parallel import SerialExecutor
+from simulator.problem.problem import Problem
 from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.simulation.plans import make_plan
 from simulator.simulation.work import prepare_work
@@ -181,7 +183,7 @@ def try_out(folder: Path, with_results: bool = True) -> str:
     with_results : False simulates the courses alone, which is several times as quick.
     """
     study = study_on(folder)
-    steps = {"inspect": lambda: _inspect(folder), "init": lambda: _init(folder), "check": lambda: problems_of(study)}
+    steps = {"inspect": lambda: _inspect(folder), "init": lambda: _init(folder), "check": lambda: _prepared(study)}
     refused = [name for name, step in steps.items() if _is_refused(step)]
     if "check" not in refused:
         simulator.run(study) if with_results else _simulate(study)
@@ -189,8 +191,13 @@ def try_out(folder: Path, with_results: bool = True) -> str:
     return " ".join(refused)
 
 
+def _prepared(study: StudyConfig) -> Problem:
+    (point,) = prepare_points(study, Path(study.name), SerialExecutor(), fresh=True).values()
+    return problem_of(point.config)
+
+
 def _simulate(study: StudyConfig) -> None:
-    (problem,) = problems_of(study)
+    problem = _prepared(study)
     (strategy,) = problem.strategies
     draws = course_draws(problem, 0, study.courses)
     delivery = deliver_courses(problem, strategy, draws)

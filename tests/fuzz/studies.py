@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from simulator.commands.overview import study_tables
-from simulator.execution.problems import problems_of
-from simulator.execution.study import notes_of, run_study
-from simulator.simulation.courses import twins
+from simulator.commands.overview import needs_of, study_tables
+from simulator.execution.points import notes_of, prepare_points
+from simulator.execution.study import run_study
+from simulator.parallel import SerialExecutor
 from simulator.spec import SimulatorError, Spec
 from simulator.study_file.loading import load_study
 
@@ -144,11 +144,10 @@ def check_and_run(path: Path, out: Path, is_run: bool) -> str:
 def check_study(path: Path) -> str:
     """What `simulator check` does; says whether a run is small enough to try."""
     study = load_study(path)
-    problems = problems_of(study)
-    study_tables(study, problems)
-    notes_of(problems)
-    twins(problems[0])
-    return "small" if len(problems) * len(problems[0].strategies) <= _MOST_RUNS else "large"
+    points = prepare_points(study, path.parent, SerialExecutor(), fresh=True, ask=needs_of)
+    study_tables(study, points)
+    notes_of(points.values())
+    return "small" if len(points) * len(study.candidates()) <= _MOST_RUNS else "large"
 
 
 def run_small(path: Path, out: Path) -> None:

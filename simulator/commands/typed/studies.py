@@ -37,7 +37,8 @@ def run(
     """Run a whole study: plans, courses, statistics, report. An interrupted run resumes."""
     from simulator.commands.progress import progress_on
     from simulator.execution.executors import executor_with
-    from simulator.execution.folder import is_finished, is_run_folder
+    from simulator.execution.folder import is_run_folder
+    from simulator.execution.points import is_finished
     from simulator.execution.study import run_study
     from simulator.execution.warm_up import kernels_compiled_ahead
     from simulator.files import require_own
@@ -61,15 +62,16 @@ def run(
 
 def check(config: ConfigPath, set_: SetOption = None) -> None:
     """Validate a study and print it resolved, with the time and memory it will need. Writes nothing."""
-    from simulator.commands.overview import study_tables
-    from simulator.execution.problems import problems_of
-    from simulator.execution.study import notes_of
+    from simulator.commands.overview import needs_of, study_tables
+    from simulator.execution.points import notes_of, prepare_points
+    from simulator.parallel import local_executor
 
     study = _load(config, set_)
-    problems = problems_of(study)
-    for table in study_tables(study, problems):
+    with local_executor(None) as threads:
+        points = prepare_points(study, Path(study.name), threads, fresh=True, ask=needs_of)
+    for table in study_tables(study, points):
         console().print(table)
-    for note in notes_of(problems):
+    for note in notes_of(points.values()):
         tell(f"note: {note}")
     tell("The study is valid.")
 
