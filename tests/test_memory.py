@@ -1,5 +1,6 @@
 """Memory of this process."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -22,3 +23,11 @@ def test_what_is_free_is_given_back():
     give_back()
     assert resident_mb() < kept - 100
     assert peak_mb() > 0.95 * kept
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system is asked, which tells less")
+def test_the_peak_is_a_process_s_own_and_not_that_of_who_began_it():
+    large = np.ones(50_000_000)
+    code = "from simulator.execution.memory import peak_mb; print(peak_mb())"
+    begun = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(begun.stdout) < peak_mb() - large.nbytes / 2e6

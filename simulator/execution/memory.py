@@ -1,12 +1,21 @@
 """Memory of this process."""
 
 import ctypes
+import re
 import sys
 from contextlib import suppress
+from pathlib import Path
+
+_STATUS = Path("/proc/self/status")
 
 
 def peak_mb() -> float:
-    """Largest memory of this process so far, in MB; NaN where the system does not tell."""
+    """Largest memory of this process so far, in MB; NaN where the system does not tell.
+
+    Linux tells it apart from that of the process which began this one; `getrusage` does not.
+    """
+    if _STATUS.exists() and (found := re.search(r"VmHWM:\s*(\d+) kB", _STATUS.read_text())):
+        return round(int(found.group(1)) / 1e3, 1)
     try:
         import resource
     except ImportError:
