@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from simulator import __version__
 from simulator.execution.checkpoint import identity_text, merged_inputs
@@ -53,8 +54,9 @@ class Point:
 
 @dataclass(frozen=True)
 class _Request:
-    """A point to prepare; `fresh` where earlier results do not count."""
+    """A point to prepare, with others of the same sweep; `fresh` where earlier results do not count."""
 
+    sweep: str
     number: int
     name: str
     folder: Path
@@ -85,8 +87,9 @@ def prepare_points(
     ConfigError, CaseError : what is wrong with the first point that cannot be simulated; see `checked_problem`.
     """
     folders, names = _point_folders(config, out), point_names(config.axes())
+    sweep = uuid4().hex
     requests = [
-        _Request(number, name, folder, point, fresh, ask)
+        _Request(sweep, number, name, folder, point, fresh, ask)
         for number, (name, folder, point) in enumerate(zip(names, folders, config.points(), strict=True))
     ]
     first, others = requests[0], requests[1:]
@@ -116,7 +119,7 @@ def _in_order(numbered: Iterator[tuple[int, Point | SimulatorError]]) -> Iterato
 def _prepare(request: _Request) -> tuple[int, Point | SimulatorError]:
     """A point, or why it cannot be simulated."""
     try:
-        problem = checked_problem(request.config, request.name)
+        problem = checked_problem(request.config, request.name, request.sweep)
         identity = identity_of(problem)
         point = Point(
             config=request.config,

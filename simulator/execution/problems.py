@@ -31,8 +31,12 @@ def problem_of(config: StudyConfig) -> Problem:
     return _problems.get((dump_study(config), input_states(config)), lambda: without_unknown(prepare(config)))
 
 
-def checked_problem(config: StudyConfig, name: str) -> Problem:
+def checked_problem(config: StudyConfig, name: str, request: str) -> Problem:
     """The prepared study at a point of a sweep, or without one (then it has no name), with plans that can be made.
+
+    Parameters
+    ----------
+    request : points that are prepared for the same one have plans that are alike checked once.
 
     Raises
     ------
@@ -41,7 +45,7 @@ def checked_problem(config: StudyConfig, name: str) -> Problem:
     try:
         problem = problem_of(config)
         check_reach(problem)
-        _checked.get(_plans_checked(problem), lambda: check_plans(problem))
+        _checked.get((request, _plans_checked(problem)), lambda: check_plans(problem))
     except SimulatorError as error:
         raise type(error)(f"sweep point {name}: {error}" if name else str(error)) from None
     return problem

@@ -102,7 +102,8 @@ class Deciding:
         Errors of doses at volumes above 1 cc count for less, in proportion to their diameters.
         """
         cells = doses.cells
-        asked = [(slice(*cells.start[i : i + 2]), cells.spacing_mm[i], np.array(some)) for i, some in enumerate(sizes)]
+        of_patches = [(i, np.array(some)) for i, some in enumerate(sizes) if some]
+        asked = [(slice(*cells.start[i : i + 2]), cells.spacing_mm[i], size) for i, size in of_patches]
         found = [np.zeros((len(size), own.stop - own.start), np.float32) for own, _, size in asked]
         for gy in self._known.of(doses):
             levels_gy, volumes_cc = self._decided(gy, doses)
