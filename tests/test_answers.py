@@ -255,6 +255,7 @@ def study(**changes):
     )
 
 
+@pytest.mark.nightly
 def test_a_study_runs_until_it_is_precise_and_says_so():
     few = {"margins_mm": [3, 6], "motion": ["none"], "guidance": ["none"]}
     results = simulator.run(study(precision=0.05, strategies=few))

@@ -105,6 +105,7 @@ def test_a_study_names_the_source_to_mend_first():
     )
 
 
+@pytest.mark.nightly
 def test_the_budget_does_not_depend_on_workers_or_blocks():
     few = {"courses": 100, "budget": {"courses": 150, "strategies": ["none, 2 mm, none"]}}
     one = simulator.run(study(**few), workers=1)["budget"].to_dataset()

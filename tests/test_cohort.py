@@ -146,6 +146,7 @@ def axes_of(n: int, m: int) -> StudyConfig:
     return StudyConfig.model_validate(COHORT | {"sweep": sweep})
 
 
+@pytest.mark.nightly
 def test_points_put_together_one_by_one_are_those_of_xarray(tmp_path):
     """Points that lack strategies, organs and courses: labels, fills, types and attributes are those of a concatenation."""
     kinds = [

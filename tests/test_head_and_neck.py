@@ -65,6 +65,7 @@ def test_doses_of_a_clinical_plan_agree_with_brute_force(data_folder):
         np.testing.assert_allclose(ours_gy, brute_gy, rtol=0, atol=0.003 * RX_GY, err_msg=label)
 
 
+@pytest.mark.nightly
 def test_the_hottest_and_coldest_volumes_of_a_large_target_lie_in_small_cells(tmp_path):
     """A target of 380 cc, which begins with cells of 3 mm, with a hot spot of 5 mm (one SD) and a cold edge."""
     centre, shape, edges_mm = np.array([60.0, 60.0, 60.0]), (41, 41, 41), np.array([3.0, 3.0, 3.0])

@@ -39,6 +39,7 @@ def verdict(config):
     return simulator.run(config)["decision/verdict"].item()
 
 
+@pytest.mark.nightly
 def test_the_prescription_at_which_a_plan_that_covers_would_suit():
     results = simulator.run(study(40))
     assert results["decision/verdict"].item() == "covers, but"
@@ -54,6 +55,7 @@ def test_the_prescription_at_which_a_plan_that_covers_would_suit():
         assert verdict(study(40, prescription=rx)) == expected
 
 
+@pytest.mark.nightly
 def test_the_prescriptions_at_which_a_plan_that_spares_would_suit():
     """Doses scaled up cover what is asked for, as long as the organ bears it."""
     narrow = {"strategies": {"margins_mm": [2], "motion": ["none"], "guidance": ["none"]}}

@@ -65,6 +65,7 @@ def dose_gy(plan, density, points_mm, share_of_lung):
     return found * delivery.scale
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "site", ["mediastinal", *(pytest.param(s, marks=pytest.mark.nightly) for s in ("abdominal", "pelvic"))]
 )

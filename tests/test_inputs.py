@@ -203,6 +203,7 @@ def test_a_worker_refuses_a_file_that_is_not_the_one_of_the_run(tmp_path):
     assert not (tmp_path / "out" / "results.nc").exists()
 
 
+@pytest.mark.nightly
 def test_every_patient_of_a_sweep_is_known(tmp_path):
     for patient in ("A", "B"):
         (tmp_path / patient).mkdir()

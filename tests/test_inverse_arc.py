@@ -39,6 +39,7 @@ def d95_gy(plan) -> float:
     return hottest_gy(*ptv_doses(plan.dose, plan.ptv), 95)
 
 
+@pytest.mark.nightly
 def test_far_limits_leave_d95_at_the_prescription():
     plan = usual_plan(45.0)
     assert cord_gy(plan) < 45

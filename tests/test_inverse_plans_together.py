@@ -43,6 +43,7 @@ def together(orders, designs):
     return plans, MODEL.together(plans, [order[0] for order in orders], in_turn=False)
 
 
+@pytest.mark.nightly
 def test_a_limit_that_each_plan_keeps_and_their_sum_misses_is_kept_by_planning_again(orders):
     designs = [list(MODEL.design(order, map)) for order in orders]
     plans, alone = together(orders, designs)

@@ -108,6 +108,7 @@ def test_keys_out_of_bounds_are_refused(key, value):
         study(plan={key: value})
 
 
+@pytest.mark.nightly
 def test_plans_are_made_once_and_kept(tmp_path):
     """Blocks hold each plan; results keep the leaves; two workers and one give the same numbers."""
     config = study()

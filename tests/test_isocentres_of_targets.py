@@ -109,6 +109,7 @@ def each_study(**by_key):
     return copy.deepcopy(STUDY) | {"session": {"isocentres": "each"}} | by_key
 
 
+@pytest.mark.nightly
 def test_rotation_alone_costs_little_about_own_isocentres_and_much_about_one():
     """Turns of 4 degrees, matched on the first target by a 4D couch: the other lies 100 mm away from it, 7 mm a turn."""
     errors = {"setup": {"systematic_deg": 4}}
@@ -126,6 +127,7 @@ def test_rotation_alone_costs_little_about_own_isocentres_and_much_about_one():
     assert covered["one"][1] < 0.5
 
 
+@pytest.mark.nightly
 def test_sources_of_a_course_sum_to_the_whole_about_own_isocentres():
     """Drift, rotation and match of the first target are those while its own plan is on."""
     errors = {"setup": {"systematic_mm": 2, "systematic_deg": 1}, "drift": {"brownian_mm_per_sqrt_min": 0.5}}

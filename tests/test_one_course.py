@@ -263,6 +263,7 @@ def test_wrong_names_are_explained(what, results):
         simulator.simulate_course(results, **{"strategy": strategies_of(results)[0]} | wishes)
 
 
+@pytest.mark.nightly
 def test_a_sweep_is_refused():
     results = simulator.run(small_study(courses=8, sweep={"seed": [1, 2]}, strategies=ONE))
     with pytest.raises(ConfigError, match="results of a sweep; name one of its points"):

@@ -255,6 +255,7 @@ def test_one_strategy_without_dose_maps(tmp_path):
     assert "comparison-table" not in text
 
 
+@pytest.mark.nightly
 def test_many_strategies_and_goals_stay_small(tmp_path):
     guidances = tuple(f"guidance-{i}" for i in range(10))
     text = written(synthetic_results(guidances=guidances, margins_mm=(0, 2, 4, 6, 8), n_oars=38), tmp_path)

@@ -4,10 +4,12 @@ import random
 import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 from faults import PATIENCE_S, QUEUE, Trial, kill_one, queued, slurm_workers, undisturbed, until
 
 
+@pytest.mark.nightly
 def test_sweep_survives_a_killed_worker_and_a_cancelled_job(slurm: Path, tmp_path: Path) -> None:
     trial = Trial(tmp_path, courses=300)
     run = trial.start("--cluster", "queue.yaml")

@@ -19,6 +19,7 @@ def _hang_ups_are_heeded():
     signal.signal(signal.SIGHUP, before)
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(sys.platform == "win32", reason="other signals")
 @pytest.mark.parametrize(
     "stops",
@@ -37,6 +38,7 @@ def test_ways_to_stop_and_the_same_numbers(stops, tmp_path):
     assert trial.result_hash() == faults.undisturbed(200)
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(sys.platform == "win32", reason="no hang-up")
 def test_a_run_that_ignores_hang_ups_goes_on(tmp_path):
     """As under nohup."""

@@ -187,6 +187,7 @@ def test_a_couch_that_moves_under_a_tracking_beam_takes_nothing_off_twice(guidan
     np.testing.assert_allclose(found[..., :2], 0, atol=1e-9)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "margin",
     [

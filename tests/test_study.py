@@ -207,6 +207,7 @@ def test_a_block_damaged_after_it_was_finished_is_computed_anew(tmp_path, result
         assert mended.attrs["result_hash"] == results.attrs["result_hash"]
 
 
+@pytest.mark.nightly
 def test_memory_does_not_grow_with_the_number_of_courses(tmp_path, monkeypatch):
     """Beside the lattices that a process keeps, which have a bound of their own."""
     import tracemalloc

@@ -122,6 +122,7 @@ def test_points_are_named_by_quantities():
     assert quantity_at("schedule", "3 x 18 Gy") == "schedule 3 x 18 Gy"
 
 
+@pytest.mark.nightly
 def test_every_point_keeps_its_own_results(swept):
     with open_results(swept / "points" / "00001") as point, open_results(swept) as whole:
         np.testing.assert_array_equal(point["metrics/value"], whole["metrics/value"][0, 1])
@@ -313,6 +314,7 @@ def test_the_margin_of_one_axis_is_not_taken_for_that_of_the_others():
     assert _smallest_required(margins) == "at most 4.0 / 4.0 / 3.0 mm (below the smallest candidate), none, A"
 
 
+@pytest.mark.nightly
 def test_the_wanted_coverage_may_be_swept_and_too_few_courses_are_said(tmp_path):
     study = small_study(sweep={"decision.probability": [0.05, 0.9999]})
     results = simulator.run(study, courses=40, out=tmp_path)

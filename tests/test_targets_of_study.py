@@ -181,6 +181,7 @@ def test_the_report_tells_each_target_and_all(tmp_path):
     assert "none, 3 mm, none: Node" in page.split('id="plans"')[1]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("wanted", [0.6])
 def test_each_target_may_be_asked_by_itself(wanted):
     """Its condition is that of the target which is covered least, all together in the same course asks for more."""
@@ -201,6 +202,7 @@ def test_each_target_may_be_asked_by_itself(wanted):
     assert np.all(needed[0] <= needed[1])
 
 
+@pytest.mark.nightly
 def test_each_target_has_a_budget_of_its_own(tmp_path):
     """Registration is each target's own: without it both gain, and the page says what each does."""
     raw = changed(budget={"courses": 50}, decision={"coverage": "each"}, courses=20, strategies__margins_mm=[3, 5])
@@ -218,6 +220,7 @@ def test_each_target_has_a_budget_of_its_own(tmp_path):
     assert page.split('id="targets"')[1].split("</section>")[0].count("<figure>") == 2
 
 
+@pytest.mark.nightly
 def test_points_of_a_sweep_over_a_targets_dose_have_plans_of_their_own():
     raw = changed(courses=20) | {"sweep": {"targets.Node.dose_gy": [20, 30]}}
     results = simulator.run(StudyConfig.model_validate(raw), workers=1)
