@@ -24,22 +24,22 @@ from simulator.study_file.schema import StudyConfig
 COURSES, COURSE_FILES = "courses", ("errors.csv", "metrics.csv", "dvhs.csv", "course.nc", "dose.dcm")
 
 
-def _write_config(config: StudyConfig, folder: Path) -> None:
+def write_config(config: StudyConfig, folder: Path) -> None:
     write_whole(folder / CONFIG, dump_study(config))
 
 
-def _has_results(folder: Path) -> bool:
+def has_results(folder: Path) -> bool:
     return (folder / RESULTS).is_file()
 
 
-def _point_folders(config: StudyConfig, out: Path) -> list[Path]:
+def point_folders(config: StudyConfig, out: Path) -> list[Path]:
     """Run folder of each point of the sweep; `out` itself without one."""
     return [out / "points" / f"{i:05d}" for i in range(config.n_points)] if config.sweep else [out]
 
 
-def _holds(folder: Path, identity: str) -> bool:
+def holds(folder: Path, identity: str) -> bool:
     """Whether a folder holds finished results of the study with this identity; `ConfigError` if they are of another."""
-    if not _has_results(folder):
+    if not has_results(folder):
         return False
     with open_results(folder) as results:
         about = results.attrs
@@ -58,7 +58,7 @@ def inputs_of(results: xr.DataTree) -> dict[str, str]:
     return dict(json.loads(results.attrs.get("inputs", "{}")))
 
 
-def _names_files(config: StudyConfig) -> bool:
+def names_files(config: StudyConfig) -> bool:
     """Whether a study, or a point of its sweep, is made of files."""
     plain = [point.model_dump(mode="json") for point in config.points()]
     without = copy.deepcopy(plain)
@@ -80,7 +80,7 @@ def is_run_folder(folder: Path) -> bool:
     return is_of_it or is_run_folder(folder / "points" / "00000")
 
 
-def _discard_earlier(out: Path) -> None:
+def discard_earlier(out: Path) -> None:
     """Remove the results and the unfinished courses of an earlier run, and nothing else."""
     for folder in (out, *(out / "points").glob("[0-9]" * 5)):
         for name in (RESULTS, "summary.csv", "report.html", "summary.pdf", CONFIG, "tasks.csv"):

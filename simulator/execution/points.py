@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from simulator import __version__
 from simulator.execution.checkpoint import identity_text, merged_inputs
-from simulator.execution.folder import _has_results, _holds, _names_files, _point_folders
+from simulator.execution.folder import has_results, holds, names_files, point_folders
 from simulator.execution.listening import Progress
 from simulator.execution.problems import checked_problem, identity_of, models_of
 from simulator.execution.splitting import Planned
@@ -86,7 +86,7 @@ def prepare_points(
     ------
     ConfigError, CaseError : what is wrong with the first point that cannot be simulated; see `checked_problem`.
     """
-    folders, names = _point_folders(config, out), point_names(config.axes())
+    folders, names = point_folders(config, out), point_names(config.axes())
     sweep = uuid4().hex
     requests = [
         _Request(sweep, number, name, folder, point, fresh, ask)
@@ -125,7 +125,7 @@ def _prepare(request: _Request) -> tuple[int, Point | SimulatorError]:
             config=request.config,
             identity=identity,
             inputs=problem.inputs,
-            is_finished=not request.fresh and _holds(request.folder, identity),
+            is_finished=not request.fresh and holds(request.folder, identity),
             notes=(*problem.notes, *notes_on_courses(problem)),
             twins=tuple(notes_on_twins(problem)) if request.number == 0 else (),
             models=models_of(problem),
@@ -163,12 +163,12 @@ def is_finished(config: StudyConfig, folder: Path) -> bool:
     ------
     ConfigError : the folder holds the results of another study, or one of its files has changed.
     """
-    if not _has_results(folder):
+    if not has_results(folder):
         return False
     inputs: dict[str, str] = {}
-    if _names_files(config):
+    if names_files(config):
         with local_executor(None) as threads:
             inputs = merged_inputs(
                 point.inputs for point in prepare_points(config, folder, threads, fresh=True).values()
             )
-    return _holds(folder, identity_text(__version__, dump_study(config), inputs))
+    return holds(folder, identity_text(__version__, dump_study(config), inputs))

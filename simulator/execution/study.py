@@ -9,7 +9,7 @@ import xarray as xr
 
 from simulator.answers.sweeps import combine
 from simulator.execution.checkpoint import BLOCKS, RESULTS, BlockStore, merged_inputs
-from simulator.execution.folder import _discard_earlier, _has_results, _write_config, is_run_folder
+from simulator.execution.folder import discard_earlier, has_results, is_run_folder, write_config
 from simulator.execution.gathering import Assembly, assemble_results, keep_share, share_in
 from simulator.execution.listening import Progress, Silent
 from simulator.execution.points import Point, notes_of, prepare_points
@@ -94,13 +94,13 @@ def run_study(
             progress.note(note)
         mark_own(out)
         if fresh:
-            _discard_earlier(out)
+            discard_earlier(out)
         unfinished = {folder: point for folder, point in points.items() if not point.is_finished}
         for folder, point in unfinished.items():
             mark_own(folder)
             BlockStore(folder / BLOCKS).claim(point.identity)
-            _write_config(point.config, folder)
-        _write_config(config, out)
+            write_config(point.config, folder)
+        write_config(config, out)
         try:
             finished = _simulate(unfinished, executor or threads, progress, out / "tasks.csv")
             progress.stage("required margins and results")
@@ -108,7 +108,7 @@ def run_study(
             some = [
                 Assembly(folder, tuple(tasks), seconds, bool(config.sweep))
                 for folder, tasks in finished.items()
-                if not _has_results(folder)
+                if not has_results(folder)
             ]
             if config.sweep:
                 for n, _ in enumerate((executor or threads).map(assemble_results, some), 1):
@@ -116,7 +116,7 @@ def run_study(
             elif some:
                 assemble_results(some[0], threads)
         except (SimulatorError, OSError):
-            if not all(_has_results(folder) for folder in points):
+            if not all(has_results(folder) for folder in points):
                 raise  # otherwise another run in this folder was faster, and has removed the blocks
         if config.sweep:
             _combine_points(config, out, points, executor or threads, progress)
