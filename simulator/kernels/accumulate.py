@@ -367,15 +367,22 @@ def pair_visits(shift, linear, weight, visit, first):
 
 
 @njit(cache=True, nogil=True)
-def _place_points(node_zyx, arm_zyx, linear, k, points, n_points, place):
-    """`place[i]` (n, 8): node + linear[k] @ arm of some points (p, 3) as (z, y, x), twice, as `sum_trilinear` wants it."""
+def _place_points(node_zyx, arm_zyx, linear, k, n_points, at, place):
+    """`place[i]` (n, 8): node + linear[k] @ arm of some points (3, p) as (z, y, x), twice, as `sum_trilinear` wants it.
+
+    `at` float32 (3, p) is written on the way: along each axis by itself several points are placed at once.
+    """
+    for a in range(3):
+        if linear.shape[0] > 0:
+            z, y, x = linear[k, a, 0], linear[k, a, 1], linear[k, a, 2]
+            for i in range(n_points):
+                at[a, i] = _whole_ticks(node_zyx[a, i] + z * arm_zyx[0, i] + y * arm_zyx[1, i] + x * arm_zyx[2, i])
+        else:
+            for i in range(n_points):
+                at[a, i] = _whole_ticks(node_zyx[a, i])
     for i in range(n_points):
         for a in range(3):
-            at = node_zyx[points[i], a]
-            if linear.shape[0] > 0:
-                for b in range(3):
-                    at += linear[k, a, b] * arm_zyx[points[i], b]
-            place[i, a] = place[i, a + 4] = _whole_ticks(at)
+            place[i, a] = place[i, a + 4] = at[a, i]
 
 
 @njit(cache=True, nogil=True)
@@ -392,6 +399,13 @@ def _next_points(counted, begin, end, points):
         n += counted[begin]
         begin += 1
     return n, begin
+
+
+@njit(cache=True, nogil=True)
+def _sum_points(quads, step, farthest, place, visit, first, last, points, n_points, total):
+    """Add to some points of `total` what they get in the pairs first <= k < last."""
+    for i in range(n_points):
+        total[points[i]] += sum_trilinear(quads, step, farthest, place[i], visit, first, last)
 
 
 @njit(cache=True, nogil=True)
@@ -418,6 +432,8 @@ def accumulate_gather(quads, shape, node_zyx, arm_zyx, shift, linear, weight, co
     visit = np.empty((n_visits, LANES), np.float32)
     first = np.empty((n_visits + 1, 2), np.int64)
     place, points = np.zeros((_POINTS_AT_ONCE, LANES), np.float32), np.empty(_POINTS_AT_ONCE, np.int64)
+    node, arm = np.empty((3, _POINTS_AT_ONCE)), np.empty((3, _POINTS_AT_ONCE))
+    at = np.empty((3, _POINTS_AT_ONCE), np.float32)
     for c in range(shift.shape[0]):
         groups, pairs = pair_visits(shift[c], linear[c], weight[c], visit, first)
         first[groups, 1] = pairs
@@ -425,12 +441,12 @@ def accumulate_gather(quads, shape, node_zyx, arm_zyx, shift, linear, weight, co
         begin = np.int64(0)
         while begin < node_zyx.shape[0]:
             n, begin = _next_points(counted[c : c + 1].reshape(-1), begin, node_zyx.shape[0], points)
-            for g in range(groups):
-                _place_points(node_zyx, arm_zyx, linear[c], first[g, 0], points, n, place)
+            for a in range(3):
                 for i in range(n):
-                    total[c, points[i]] += sum_trilinear(
-                        quads, step, farthest, place[i], visit, first[g, 1], first[g + 1, 1]
-                    )
+                    node[a, i], arm[a, i] = node_zyx[points[i], a], arm_zyx[points[i], a]
+            for g in range(groups):
+                _place_points(node, arm, linear[c], first[g, 0], n, at, place)
+                _sum_points(quads, step, farthest, place, visit, first[g, 1], first[g + 1, 1], points, n, total[c])
 
 
 @njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
