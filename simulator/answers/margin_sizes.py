@@ -1,7 +1,8 @@
 """How large margins of some shapes have to be with plans of their own, and what that saves in courses not searched."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -180,8 +181,7 @@ def _simulated(
     plans = make_plans(problem, problem.requests, executor)
     n, size = config.courses, config.numerics.block_courses
     draws = [Draws(seed, at, min(size, n - at)) for seed in seeds for at in range(0, n, size)]
-    deliver: Callable[[Draws], object] = lambda some: deliver_courses(problem, problem.strategies[0], some)  # noqa: E731
-    deliveries = in_order(executor, deliver, draws)
+    deliveries = in_order(executor, partial(deliver_courses, problem, problem.strategies[0]), draws)
     found = []
     for i, plan in enumerate(plans):
         work = prepare_work(problem, problem.strategies[i], plan, deliveries, executor).for_metrics()
