@@ -12,10 +12,11 @@ from simulator.answers.goals import goals_group
 from simulator.answers.groups import answer_groups
 from simulator.answers.knowledge import Knowledge
 from simulator.answers.knowledge_group import knowledge_of
+from simulator.conventions import percent
 from simulator.execution.stopping import first_run
 from simulator.execution.study import run_study
 from simulator.problem.preparation import prepare
-from simulator.report.knowledge import knowledge_sentences, knowledge_table
+from simulator.report.knowledge import knowledge_sentences, knowledge_table, known_of_source
 from simulator.report.page import render_report
 from simulator.report.verdicts import first_sentence, sentences_of
 from simulator.simulation.courses import course_draws
@@ -98,6 +99,17 @@ def test_required_margins_over_what_errors_may_be(results):
     low, high, plug_in = (known[f"required_{end}_mm"].values[0, 0] for end in ("low", "high", "plug_in"))
     assert 2 < low < plug_in < required < high < 8
     assert plug_in == pytest.approx(3.75, abs=0.2)
+
+
+def test_the_budget_says_what_one_does_not_know_of_a_source(results):
+    """Its column is the range of the wanted coverage; sources that are known exactly have a dash."""
+    strategy, known = "none, 4 mm, none", results["knowledge"].to_dataset()
+    low, high = (
+        float(known[f"joint_part_{end}"].sel(strategy=strategy, joint="wanted coverage")[0]) for end in ("low", "high")
+    )
+    assert known_of_source(results, strategy, "setup, systematic") == f"{percent(low)} to {percent(high)}"
+    assert 0.65 < low < 0.72 < 0.96 < high < 0.99
+    assert known_of_source(results, strategy, "setup, random") == "–"
 
 
 def test_as_many_courses_are_wanted_as_say_it():
