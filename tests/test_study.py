@@ -11,7 +11,7 @@ import simulator
 from simulator.accumulation import dose_lattice
 from simulator.accumulation.reach import Reach
 from simulator.accumulation.structure import StructureDoses
-from simulator.execution import tasks
+from simulator.execution import splitting, tasks
 from simulator.execution.points import is_finished
 from simulator.execution.study import run_study
 from simulator.once import Once
@@ -67,6 +67,16 @@ def test_same_seed_same_hash_for_any_workers_and_blocks(results):
         np.testing.assert_array_equal(again["dose/mean"], results["dose/mean"])
     other = simulator.run(study, seed=6, courses=10)["metrics/value"].sel(metric="GTV D98%").values
     assert not np.any(other == results["metrics/value"].sel(metric="GTV D98%").values[:, :10])
+
+
+def test_how_courses_are_split_into_tasks_changes_no_metric(results, tmp_path, monkeypatch):
+    monkeypatch.setattr(splitting, "_LEAST_COURSES", 20)
+    run_study(small_study(), tmp_path / "split")
+    with (tmp_path / "split" / "tasks.csv").open(newline="", encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 3 * results["metrics"].sizes["strategy"]
+    with simulator.open_results(tmp_path / "split") as again:
+        assert again.attrs["result_hash"] == results.attrs["result_hash"]
+        np.testing.assert_allclose(again["dose/mean"], results["dose/mean"], rtol=1e-5, atol=1e-4)  # sums of float32
 
 
 def test_more_courses_keep_the_first_ones(results):

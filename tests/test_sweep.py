@@ -207,7 +207,7 @@ def test_check_says_how_much_work_a_sweep_is(tmp_path):
     shown = CliRunner().invoke(app, ["check", str(file)]).output
     assert "sweep over uncertainty.setup.random_mm" in shown
     assert "1; 2; 3" in shown
-    assert "12, of at most 500 courses" in shown
+    assert "6, of at most 1000 courses" in shown
     assert "estimate" in shown
 
 

@@ -98,7 +98,8 @@ def sample_region(region: Region, spacing_mm: float) -> Patch:
 def sample_lattice(region: Region, lattice: Grid) -> Patch:
     """Cells of a region on a lattice."""
     occupancy = region.occupancy(lattice)
-    index = _in_blocks(np.argwhere(binary_dilation(occupancy > 0, np.ones((3, 3, 3)))))
+    index = np.argwhere(binary_dilation(occupancy > 0, np.ones((3, 3, 3)))).astype(np.int32)
+    index = index[_in_blocks(index)]
     volume = occupancy[tuple(index.T)].astype(np.float64)
     cut = np.flatnonzero(volume < _WHOLE)
     moments = region.moments(lattice, index[cut])
@@ -107,9 +108,9 @@ def sample_lattice(region: Region, lattice: Grid) -> Patch:
 
 
 def _in_blocks(index_zyx: np.ndarray) -> np.ndarray:
-    """Cells int32 (n, 3) so that blocks of 64 that lie together follow each other: their doses are alike."""
-    index = index_zyx[np.lexsort(index_zyx.T[::-1])].astype(np.int32)
-    return index[np.lexsort((index // _BLOCK).T[::-1])]
+    """Order of cells (n, 3) in which blocks of 64 that lie together follow each other: their doses are alike."""
+    inside = np.lexsort(index_zyx.T[::-1])
+    return inside[np.lexsort((index_zyx[inside] // _BLOCK).T[::-1])]
 
 
 def _patch(lattice: Grid, index: np.ndarray, volume: np.ndarray, cut: np.ndarray, moments: np.ndarray) -> Patch:
@@ -123,18 +124,37 @@ def _patch(lattice: Grid, index: np.ndarray, volume: np.ndarray, cut: np.ndarray
     return Patch(lattice, index, volume * lattice.voxel_cc, cut.astype(np.int32), shape).some(volume > 0)
 
 
+class Division:
+    """Cells of a patch divided into 27, more and more of them: the moments of parts are found once."""
+
+    def __init__(self, region: Region, patch: Patch) -> None:
+        self._region, self._patch = region, patch
+        self._row = np.full(len(patch.volume_cc), -1)
+        self._moments = np.empty((0, 27, 10))
+
+    def of(self, chosen: np.ndarray) -> Patch:
+        """The parts of the cells, boolean (n,), that are chosen."""
+        step = self._patch.spacing_mm / 3
+        centre_mm = self._patch.points_mm[chosen]
+        lattice = Grid.covering(centre_mm.min(axis=0) - step, centre_mm.max(axis=0) + step, step)
+        centre = np.rint(lattice.index_zyx(centre_mm)).astype(np.int32)
+        parts = centre[:, None] + (np.array(list(np.ndindex(3, 3, 3)), np.int32) - 1)
+        is_new = self._row[chosen] < 0
+        new = self._region.moments(lattice, parts[is_new].reshape(-1, 3)).reshape(-1, 27, 10)
+        self._row[np.flatnonzero(chosen)[is_new]] = len(self._moments) + np.arange(len(new))
+        self._moments = np.concatenate([self._moments, new])
+        index, moments = parts.reshape(-1, 3), self._moments[self._row[chosen]].reshape(-1, 10)
+        order = _in_blocks(index)
+        index, moments = index[order], moments[order]
+        volume = moments[:, 0].copy()
+        cut = np.flatnonzero(volume < _WHOLE)
+        volume[volume >= _WHOLE] = 1.0
+        return _patch(lattice, index, volume, cut, moments[cut])
+
+
 def refined(region: Region, patch: Patch, chosen: np.ndarray) -> Patch:
     """The cells, boolean (n,), that are chosen, each divided into 27."""
-    step = patch.spacing_mm / 3
-    centre_mm = patch.points_mm[chosen]
-    lattice = Grid.covering(centre_mm.min(axis=0) - step, centre_mm.max(axis=0) + step, step)
-    centre = np.rint(lattice.index_zyx(centre_mm)).astype(int)
-    index = _in_blocks(np.concatenate([centre + offset - 1 for offset in np.ndindex(3, 3, 3)]))
-    moments = region.moments(lattice, index)
-    volume = moments[:, 0].copy()
-    cut = np.flatnonzero(volume < _WHOLE)
-    volume[volume >= _WHOLE] = 1.0
-    return _patch(lattice, index, volume, cut, moments[cut])
+    return Division(region, patch).of(chosen)
 
 
 def places(patch: Patch, per_edge: int = 1) -> np.ndarray:

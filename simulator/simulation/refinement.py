@@ -15,7 +15,7 @@ import numpy as np
 from simulator.accumulation.known import KnownDoses
 from simulator.accumulation.reach import Reach
 from simulator.accumulation.structure import StructureDoses
-from simulator.case.cells import Patch, Region, places, refined
+from simulator.case.cells import Division, Patch, Region, places
 from simulator.conventions import CC_PER_MM3
 from simulator.kernels.cells import raise_errors
 from simulator.metrics.extent import Extent
@@ -61,9 +61,9 @@ class Deciding:
         tiles: list[Patch] = []
         (chosen,) = self._too_large([patch], [1.0])
         while chosen.any() and patch.spacing_mm > self.finest_mm:
-            found = chosen
+            found, division = chosen, Division(region, patch)
             while found.any():
-                parts = refined(region, patch, chosen)
+                parts = division.of(chosen)
                 rest = np.flatnonzero(~chosen)
                 patches = [p for p in (parts, patch.some(~chosen), *tiles) if len(p.volume_cc)]
                 too_large, was_too_large, *more = self._too_large(patches, [1.0, 3.0], [1.0] if len(rest) else [])
