@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import yaml
+from contour_reader import read_polygons
 
 import simulator
 from simulator.plan.quality import hottest_gy, ptv_doses
@@ -88,8 +89,15 @@ def test_goals_in_percent_are_of_the_targets_own_dose(two):
     assert [goal.text for goal in problem.wanted] == ["GTV D98% >= 95%", "Node D98% >= 95%"]
 
 
-def test_results_tell_each_target_and_all(tmp_path):
-    results = simulator.run(parse_study(yaml.safe_dump(STUDY), "two"), out=tmp_path / "two", workers=1)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run folder, and its results."""
+    path = tmp_path_factory.mktemp("targets") / "two"
+    return path, simulator.run(parse_study(yaml.safe_dump(STUDY), "two"), out=path, workers=1)
+
+
+def test_results_tell_each_target_and_all(folder):
+    path, results = folder
     of_targets = results["targets"].to_dataset()
     goals = results["goals/probability"].sel(goal=["GTV D98% >= 95%", "Node D98% >= 95%"]).values
     np.testing.assert_array_equal(of_targets["probability"].values, goals)
@@ -98,8 +106,17 @@ def test_results_tell_each_target_and_all(tmp_path):
     assert joint[0] <= goals.min()
     assert of_targets["isocentre_distance_mm"].values == pytest.approx([np.hypot(20, 5)] * 2, abs=0.2)
     assert of_targets["margin_mm"].values[0, :, 0].tolist() == [3, 4]
-    again = simulator.open_results(tmp_path / "two")
-    assert again.attrs["result_hash"] == results.attrs["result_hash"]
+    assert simulator.open_results(path).attrs["result_hash"] == results.attrs["result_hash"]
+
+
+def test_structures_of_each_target_go_back(folder, tmp_path):
+    """Each with its own margin, and where it lies."""
+    simulator.export_rtstruct(folder[1], "none, 3 mm, none", tmp_path / "ptv.dcm")
+    polygons = read_polygons(tmp_path / "ptv.dcm")
+    assert list(polygons) == ["GTV", "PTV_GTV", "PTV_p90_GTV", "Node", "PTV_Node", "PTV_p90_Node"]
+    for name, x_mm, radius_mm in (("GTV", 0, 8), ("PTV_GTV", 0, 11), ("Node", 40, 6), ("PTV_Node", 40, 10)):
+        x = np.concatenate([outline[:, 0] for own in polygons[name].values() for outline in own])
+        assert [x.min(), x.max()] == pytest.approx([x_mm - radius_mm, x_mm + radius_mm], abs=0.6)
 
 
 def test_one_target_through_the_list_is_the_usual_study():
