@@ -329,7 +329,7 @@ def test_certain_answers_are_not_rounded_to_certainty():
     assert percent(float("nan")) == "–"
 
 
-@pytest.mark.parametrize("penumbra_mm", [2.0, 6.4])
+@pytest.mark.parametrize("penumbra_mm", [pytest.param(2.0, marks=pytest.mark.nightly), 6.4])
 def test_recipes_take_the_penumbra_of_the_plan(penumbra_mm):
     """As candidates and beside the required margin; a penumbra of the margin's own comes first."""
     own = {"recipe": "van-herk", "penumbra_sd_mm": 5.0, "coverage_percent": 91}

@@ -130,6 +130,7 @@ def test_one_dose_of_all_beams_is_not_screened_by_itself(tmp_path):
     assert [problem.interplay for problem in found] == ["screen", False]
 
 
+@pytest.mark.nightly
 def test_a_study_meets_the_beam_that_is_on(tmp_path):
     folder = write(tmp_path / "case")
     met, blurred = (simulator.run(study(folder, tmp_path, interplay)) for interplay in ("true", "false"))

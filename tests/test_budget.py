@@ -92,6 +92,7 @@ def study(**changes):
     )
 
 
+@pytest.mark.nightly
 def test_a_study_names_the_source_to_mend_first():
     found = simulator.run(study())["budget"].to_dataset().sel(strategy="none, 2 mm, none", metric="GTV D98%")
     assert found["source"].values.tolist() == ["setup, systematic", "setup, random"]

@@ -121,6 +121,7 @@ def loaded(folder):
         return results.load()
 
 
+@pytest.mark.nightly
 def test_points_may_be_done_in_any_order_and_are_counted(tmp_path):
     counting, executor, study = Counting(), Backwards(), cohort(3)
     run_study(study, tmp_path, executor=executor, progress=counting)

@@ -200,6 +200,7 @@ def test_a_run_writes_tables_and_a_page(tmp_path):
     assert any("known from 60 patients" in words for words in json.loads(results.attrs["words"]))
 
 
+@pytest.mark.nightly
 def test_a_study_that_is_precise_goes_on_until_it_tells_what_is_not_known():
     """± 25 % needs 59 courses or so; what the errors may be 400 effective ones."""
     results = simulator.run(

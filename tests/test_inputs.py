@@ -97,6 +97,7 @@ KINDS = {
     "structure set": (with_dicom, "dicom/rs_1.dcm", _new_export, "case: rs_1.dcm has changed"),
     "image": (with_dicom, "dicom/ct_003.dcm", _new_export, "case: ct_003.dcm has changed"),
 }
+BY_DAY = ("breathing record", "dose", "image")
 
 
 def written(raw, folder):
@@ -119,7 +120,7 @@ def finished(tmp_path_factory):
     return of
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [k if k in BY_DAY else pytest.param(k, marks=pytest.mark.nightly) for k in KINDS])
 def test_a_changed_file_is_another_study_and_a_moved_folder_is_not(kind, finished, tmp_path):
     make, name, change, message = KINDS[kind]
     here, out, config = finished(make)

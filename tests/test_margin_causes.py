@@ -127,6 +127,7 @@ def covered(systematic_mm, margin_mm, axial_mm):
     return 2 * quad(lambda z: within(z) * density(z), 0, axial_mm)[0]
 
 
+@pytest.mark.nightly
 def test_the_margin_required_along_one_axis_is_that_of_quadrature():
     """Errors of 1, 1 and 2 mm; 4 mm on LR and AP, candidates along SI: (4, 4, m)."""
     systematic = (1.0, 1.0, 2.0)

@@ -100,7 +100,7 @@ def study(*goals, **changes):
     return StudyConfig.model_validate(raw | changes)
 
 
-@pytest.mark.parametrize("delineation", [{}, {"delineation": {"sd_mm": 1.0}}])
+@pytest.mark.parametrize("delineation", [pytest.param({}, marks=pytest.mark.nightly), {"delineation": {"sd_mm": 1.0}}])
 def test_a_study_of_new_metrics(tmp_path, delineation):
     errors = {"setup": {"systematic_mm": 2, "random_mm": 2}, **delineation}
     results = simulator.run(study(uncertainty=errors, budget={"courses": 50}), workers=1)

@@ -99,6 +99,7 @@ def of_the_patient(patient, **changes):
     return study(patient, doses, **changes)
 
 
+@pytest.mark.nightly
 def test_where_nothing_changes_in_a_session_isocentres_of_each_change_nothing(patient):
     """Setup alone and no images: both plans meet the patient where he lies, together or one after the other."""
     one = run(of_the_patient(patient), workers=1)

@@ -128,7 +128,7 @@ BREATHING = {"P(Dmin>=0.95Rx)": "GTV Dmin >= 95%", "P(Dmin>=Rx)": "GTV Dmin >= 1
 
 @pytest.mark.parametrize(
     ("amplitude", "fractions"),
-    [(5, 1), (15, 3), (20, 1), *(nightly(*at) for at in ((0, 1), (0, 3), (5, 3), (15, 1), (20, 3)))],
+    [(5, 1), (20, 1), *(nightly(*at) for at in ((0, 1), (0, 3), (5, 3), (15, 1), (15, 3), (20, 3)))],
 )
 def test_breathing_sphere_planned_at_its_mean_position(amplitude, fractions, reference_folder):
     table = rows(reference_folder / "validation_truth.csv", section="S6c", motion=f"midV A={amplitude} gate w=1")

@@ -130,6 +130,7 @@ def test_every_point_keeps_its_own_results(swept):
     assert is_finished(small_study(sweep=SWEEP), swept)
 
 
+@pytest.mark.nightly
 def test_keys_that_change_together_and_points_with_other_strategies_and_structures(tmp_path):
     study = small_study(
         sweep={
@@ -167,6 +168,7 @@ def assert_same_bits_as_at_80_percent(folder, swept):
             np.testing.assert_array_equal(found["dose/mean"], expected["dose/mean"])
 
 
+@pytest.mark.nightly
 def test_same_bits_whoever_simulates(swept, tmp_path):
     with executor_with(2, "processes") as executor:  # of a Dask cluster: test_cohort.py
         run_study(AT_80_PERCENT, tmp_path, executor=executor)
