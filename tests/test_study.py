@@ -73,7 +73,7 @@ def test_how_courses_are_split_into_tasks_changes_no_metric(results, tmp_path, m
     monkeypatch.setattr(splitting, "_LEAST_COURSES", 20)
     run_study(small_study(), tmp_path / "split")
     with (tmp_path / "split" / "tasks.csv").open(newline="", encoding="utf-8") as file:
-        assert len(list(csv.DictReader(file))) == 3 * results["metrics"].sizes["strategy"]
+        assert len(list(csv.DictReader(file))) == 2 * results["metrics"].sizes["strategy"]
     with simulator.open_results(tmp_path / "split") as again:
         assert again.attrs["result_hash"] == results.attrs["result_hash"]
         np.testing.assert_allclose(again["dose/mean"], results["dose/mean"], rtol=1e-5, atol=1e-4)  # sums of float32

@@ -10,7 +10,7 @@ from simulator.problem.inputs import case_key
 from simulator.problem.margins import PlanRequest, planned_alike
 from simulator.problem.problem import Problem
 
-_LEAST_TASKS, _LEAST_COURSES, _MOST_COURSES = 8, 2000, 4000
+_LEAST_TASKS, _LEAST_COURSES, _MOST_COURSES = 4, 500, 4000
 
 
 PLANS_AT_ONCE, PORTIONS_AT_ONCE = 4, 2
