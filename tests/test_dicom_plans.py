@@ -261,6 +261,19 @@ def test_rotations_turn_about_the_plans_isocentre(folder):
     )
 
 
+def test_a_plan_whose_isocentre_lies_outside_of_the_body_is_noted(folder):
+    def move(plan):
+        for beam in plan.BeamSequence:
+            beam.ControlPointSequence[0].IsocenterPosition = [400, 0, 0]
+
+    change(folder / "rp_1.dcm", move)
+    assert any(
+        note.startswith("rotations turn about the plan's isocentre (400.0, 0.0, 0.0) mm, ")
+        and note.endswith("mm from the centre of GTV, which lies outside of the body")
+        for note in prepare(study(folder)).notes
+    )
+
+
 def test_beams_with_several_isocentres_are_named_and_do_not_choose(folder):
     def spread(plan):
         plan.BeamSequence[1].ControlPointSequence[0].IsocenterPosition = [50, 0, 0]

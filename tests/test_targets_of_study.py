@@ -144,12 +144,29 @@ def test_one_target_through_the_list_is_the_usual_study():
             "decision.coverage: each target by itself",
         ),
         ({"plan": {"model": "inverse-arc", "limits": ["Node D98% <= 20 Gy"]}}, "is about the target Node"),
+        (
+            {"uncertainty__setup": {"systematic_deg": 1, "isocentre_mm": [0, -250, 0]}},
+            r"isocentre_mm: \(0, -250, 0\) mm lies outside of the body, 250 mm from the centre of GTV, which lies at",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(change, message):
     raw = changed(**change)
     with pytest.raises((ConfigError, SimulatorError, ValueError), match=message):
         prepare(parse_study(yaml.safe_dump(raw), "two.yaml"))
+
+
+@pytest.mark.parametrize(("isocentre_mm", "noted"), [([20, 0, 0], False), ([0, 0, 120], True)])
+def test_an_isocentre_in_the_air_beside_a_superficial_target_is_noted(isocentre_mm, noted):
+    """The phantom's water ends 106 mm from its centre."""
+    raw = changed(
+        case__nodes={"Node": {"centre_mm": [0, 0, 40], "diameter_mm": 12}},
+        uncertainty__setup={"systematic_deg": 1, "isocentre_mm": isocentre_mm},
+    )
+    notes = prepare(StudyConfig.model_validate(raw)).notes
+    assert (
+        any("(0, 0, 120) mm lies outside of the body, 80 mm from the centre of Node" in note for note in notes) == noted
+    )
 
 
 def test_a_target_named_twice_is_refused():

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from simulator.case.geometry import Volume
+from simulator.case.geometry import Grid, Volume
 from simulator.case.structures import Structure
 from simulator.case.treatment_beams import TreatmentBeam
 from simulator.readable import Readable
@@ -211,6 +211,14 @@ class Case(Readable):
     def isocentre_mm(self) -> np.ndarray | None:
         """The isocentre that the beams of the RTPLAN share."""
         return self.plan.isocentre_mm if self.plan else None
+
+    def holds(self, point_mm: np.ndarray) -> bool:
+        """Whether a point (3,) lies in the body: within its outline, or within the density's grid where none is drawn."""
+        outline = next((s.region for s in self.structures.values() if s.role == "external"), None)
+        if outline is None:
+            return bool(self.density.grid.contains(point_mm))
+        x, y, z = (float(v) for v in point_mm)
+        return bool(outline.occupancy(Grid((x, y, z), (1.0, 1.0, 1.0), (1, 1, 1))) >= 0.5)
 
     def structure(self, name: str) -> Structure:
         """The structure of that name; `CaseError` names the ones that exist."""

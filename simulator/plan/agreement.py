@@ -149,4 +149,5 @@ def isocentre_of(case: Case, doses: Sequence[ImportedDose]) -> tuple[np.ndarray 
     away_mm = float(np.linalg.norm(points[0] - np.mean([target.centroid_mm for target in case.targets], axis=0)))
     where = ", ".join(f"{v:.1f}" for v in points[0])
     far = f", {away_mm:.0f} mm from the centre of {names}" if away_mm > _FAR_MM else ""
-    return points[0], [f"rotations turn about the plan's isocentre ({where}) mm{far}"]
+    outside = "" if case.holds(points[0]) else ", which lies outside of the body"
+    return points[0], [f"rotations turn about the plan's isocentre ({where}) mm{far}{outside}"]

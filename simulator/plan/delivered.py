@@ -48,7 +48,9 @@ class DeliveredDoses(OwnPlans):
 
     model: Literal["rtplan"] = "rtplan"
     engine: EngineName = Field("pydosert", description="what computes the dose; an extra of the distribution")
-    machine: str = Field(description="the engine's data of the machine: a preset's name, or a JSON file")
+    machine: str = Field(
+        description="the engine's data of the machine: a preset's name, or a JSON file (docs/how-to/engine.md)"
+    )
     part_s: Annotated[float, Field(ge=0.5, le=60)] = Field(
         1.0,
         description="longest time of a part in s: what is delivered together meets breathing together, so that longer parts "

@@ -9,10 +9,13 @@ from simulator.case.traces import Trace, breathing_signal
 from simulator.plan.agreement import check_agreement, contradictions, isocentre_of
 from simulator.problem.target import Target
 from simulator.sampling.courses import Isocentre, Setting
+from simulator.spec import ConfigError
 from simulator.strategy.margin import WATER_PENUMBRA_MM
 from simulator.study_file.schema import StudyConfig
 from simulator.study_file.targets import TargetOfStudy
 from simulator.uncertainty import Uncertainty
+
+_BESIDE_BODY_MM = 100.0
 
 
 def setting_of(config: StudyConfig, case: Case, targets: Sequence[Target], record: Trace | None) -> Setting:
@@ -71,11 +74,31 @@ def _isocentre(config: StudyConfig, case: Case) -> tuple[np.ndarray, list[str]]:
     """What rotations turn about: the study's own point, the isocentre of an imported plan, or the targets' centre; notes."""
     setup = config.uncertainty.setup
     if setup is not None and setup.isocentre_mm is not None:
-        return np.array(setup.isocentre_mm), []
+        return _stated(np.array(setup.isocentre_mm), case)
     of_plan, notes = isocentre_of(case, config.plan.used(case))
     if of_plan is None:
         of_plan = np.mean([target.centroid_mm for target in case.targets], axis=0)
     return of_plan, notes
+
+
+def _stated(isocentre_mm: np.ndarray, case: Case) -> tuple[np.ndarray, list[str]]:
+    """A study's own isocentre (3,), which may lie in the air beside a superficial target; notes."""
+    if case.holds(isocentre_mm):
+        return isocentre_mm, []
+    away_mm = {target.name: float(np.linalg.norm(isocentre_mm - target.centroid_mm)) for target in case.targets}
+    nearest = min(away_mm, key=away_mm.__getitem__)
+    where = ", ".join(f"{v:g}" for v in isocentre_mm)
+    said = (
+        f"uncertainty.setup.isocentre_mm: ({where}) mm lies outside of the body, {away_mm[nearest]:.0f} mm from the centre of "
+        f"{nearest}"
+    )
+    if away_mm[nearest] > _BESIDE_BODY_MM:
+        at = ", ".join(f"{v:.0f}" for v in case.structures[nearest].centroid_mm)
+        raise ConfigError(
+            f"{said}, which lies at ({at}) mm; give it in mm in the patient's coordinates (DICOM: x to the left, y to the "
+            "back, z to the head), or leave it out for that of the plan"
+        )
+    return isocentre_mm, [said]
 
 
 def notes_on_plan_of(config: StudyConfig, case: Case) -> list[str]:
@@ -85,12 +108,11 @@ def notes_on_plan_of(config: StudyConfig, case: Case) -> list[str]:
     ------
     ConfigError : they contradict each other, and the plan's dose is used.
     """
-    used = config.plan.used(case)
-    if not used:
-        found = contradictions(case.plan, config.prescription) if case.plan else []
-        return [f"{text}; the plans of this study are its own" for text in found]
     setup = config.uncertainty.setup
     _, turning = _isocentre(config, case) if setup is not None and setup.rotates else (None, [])
+    if not config.plan.used(case):
+        found = contradictions(case.plan, config.prescription) if case.plan else []
+        return [*(f"{text}; the plans of this study are its own" for text in found), *turning]
     notes = []
     for target in case.targets:
         key = "prescription"

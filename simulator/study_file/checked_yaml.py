@@ -204,7 +204,9 @@ def _explain(problem: Any, path: KeyPath) -> str:
             did_you_mean(str(path[-1]), sorted(set(others)), 0.5) or "; see docs/reference/configuration.md"
         )
     if kind == "missing":
-        return "this key is missing"
+        wanted = [spec.model_fields[path[-1]] for spec in _every_spec() if path[-1] in spec.model_fields]
+        meanings = {field.description for field in wanted if field.is_required()}
+        return f"this key is missing: {meanings.pop()}" if len(meanings) == 1 else "this key is missing"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         keys = next((s.model_fields for s in _every_spec() if s.__name__ == context.get("class_name")), {})
         known = f" ({', '.join([*keys][:3])} ...)" if keys else ""
