@@ -13,8 +13,8 @@ from numba import njit
 from benchmarks.workloads import SEED, workload
 from simulator.accumulation.lattice import LatticePoints
 from simulator.accumulation.reach import Reach
-from simulator.kernels.accumulate import volumes_within
 from simulator.kernels.dvh import cumulative_dvh, dose_at_volumes, mean_dose, volume_at_doses
+from simulator.kernels.tiles import volumes_within
 from simulator.kernels.vectors import LANES, TILES, sum_tiles
 
 _REPEATS, _COURSES = 15, 32

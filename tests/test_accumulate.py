@@ -12,16 +12,10 @@ from simulator.accumulation.points import RadialPoints
 from simulator.accumulation.reach import Reach
 from simulator.case.cells import Patch
 from simulator.case.geometry import Grid, Volume
-from simulator.kernels.accumulate import (
-    accumulate_gather,
-    accumulate_radial,
-    count_visits,
-    enough_scratch,
-    merge_visits,
-    quads_of,
-    volumes_within,
-)
+from simulator.kernels.points import accumulate_gather, accumulate_radial, quads_of
 from simulator.kernels.splines import less_laplacian
+from simulator.kernels.tiles import volumes_within
+from simulator.kernels.visits import count_visits, enough_scratch, merge_visits
 from simulator.plan.dose import PlannedDose, SplineDose
 from simulator.sampling.tissue_motion import TissueMotion
 

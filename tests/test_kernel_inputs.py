@@ -9,7 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulator.kernels import accumulate, beams, dvh, edges, plain, polygons, radiobiology, shapes, splines, vectors
+from simulator.kernels import (
+    beams,
+    dvh,
+    edges,
+    plain,
+    points,
+    polygons,
+    radiobiology,
+    shapes,
+    splines,
+    tiles,
+    vectors,
+    visits,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 ODD = (np.nan, np.inf, -np.inf, 1e30, -1e30, 0.0)
@@ -84,34 +97,34 @@ def shifts(value, k=3):
 def test_displacements_without_a_place_are_refused(value, k):
     shift, weight = shifts(value, k), np.full((2, k), 1 / max(k, 1))
     with pytest.raises(ValueError, match="displacement"):
-        accumulate.enough_scratch(np.zeros(0), shift[0])
+        visits.enough_scratch(np.zeros(0), shift[0])
     with pytest.raises(ValueError, match="displacement"):
-        accumulate.count_visits(shift, weight, np.zeros(3, np.int64), 2.0**40, np.zeros((3, 3, 3), np.int64))
+        visits.count_visits(shift, weight, np.zeros(3, np.int64), 2.0**40, np.zeros((3, 3, 3), np.int64))
     with pytest.raises(ValueError, match="displacement"):
-        tiles(shift, weight)
+        dose_of_tiles(shift, weight)
 
 
 @pytest.mark.parametrize("value", [-3.0, 40.0, -1000.0])
 def test_displacements_beyond_the_lattice_are_refused(value):
     shift, weight = shifts(value), np.full((2, 3), 1 / 3)
     with pytest.raises(ValueError, match="outside the box of visits"):
-        accumulate.count_visits(shift, weight, np.zeros(3, np.int64), 2.0**40, np.zeros((2, 2, 2), np.int64))
+        visits.count_visits(shift, weight, np.zeros(3, np.int64), 2.0**40, np.zeros((2, 2, 2), np.int64))
     if abs(value) > 10:
         with pytest.raises(ValueError, match="out of its lattice"):
-            tiles(shift, weight)
+            dose_of_tiles(shift, weight)
     with pytest.raises(ValueError, match="too little scratch"):
-        accumulate.merge_visits(
+        visits.merge_visits(
             shift[0], weight[0], (4, 4, 4), np.int64(1), np.zeros(1), np.zeros(24, np.int64), np.zeros(24)
         )
 
 
-def tiles(shift, weight, n_points=10):
+def dose_of_tiles(shift, weight, n_points=10):
     """Doses of a row of points on a lattice of 4 x 4 x 16 nodes."""
     dose = np.concatenate([np.ones(4 * 4 * 16, np.float32), np.zeros(8, np.float32)])
     start = 16 * 5 + np.arange(0, n_points, 8)
     place = np.append(np.arange(0, n_points, 8), n_points)
     total = np.empty((len(shift), n_points), np.float32)
-    accumulate.accumulate_tiles(
+    tiles.accumulate_tiles(
         dose, (4, 4, 16), np.int64(1), start, place, np.empty(0, np.int64), np.array([0, len(start)]), np.zeros((1, 3)),
         np.array([2, 1, 0]), 1.0, shift, np.empty((len(shift), 0, 3, 3)), weight, np.empty((0, n_points), bool), total,
     )  # fmt: skip
@@ -120,23 +133,23 @@ def tiles(shift, weight, n_points=10):
 
 @pytest.mark.parametrize("n_points", [0, 1, 7, 8, 9])
 def test_tiles_of_few_points_and_of_no_weight(n_points):
-    np.testing.assert_allclose(tiles(shifts(0.0), np.full((2, 3), 1 / 3), n_points), 1, rtol=1e-6)
-    assert not tiles(shifts(0.0), np.zeros((2, 3)), n_points).any()
-    found = accumulate.cover_with_tiles(
+    np.testing.assert_allclose(dose_of_tiles(shifts(0.0), np.full((2, 3), 1 / 3), n_points), 1, rtol=1e-6)
+    assert not dose_of_tiles(shifts(0.0), np.zeros((2, 3)), n_points).any()
+    found = tiles.cover_with_tiles(
         np.zeros((0, 3), np.int64), np.zeros(0, np.int64), np.zeros((0, 3), np.int64), np.zeros(0, np.int64)
     )
     assert found == 0
     total = np.ones((0, 8))
-    accumulate.weighted_sums(
+    tiles.weighted_sums(
         np.ones(8, np.float32), np.zeros(0, np.int64), np.zeros(2, np.int64), np.ones(2, np.float32), total
     )
     total = np.ones((1, 8))
-    accumulate.weighted_sums(
+    tiles.weighted_sums(
         np.ones(8, np.float32), np.zeros(1, np.int64), np.zeros(0, np.int64), np.ones(0, np.float32), total
     )
     assert not total.any()
     with pytest.raises(ValueError, match="out of its lattice"):
-        accumulate.weighted_sums(
+        tiles.weighted_sums(
             np.ones(8, np.float32), np.ones(1, np.int64), np.zeros(1, np.int64), np.ones(1, np.float32), total
         )
 
@@ -144,29 +157,29 @@ def test_tiles_of_few_points_and_of_no_weight(n_points):
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 4, 1), (2, 1, 3)])
 @pytest.mark.parametrize("value", [*ODD, 5.0, -5.0])
 def test_a_look_up_anywhere_takes_the_nearest_face(shape, value):
-    quads = accumulate.quads_of(np.full(shape, 7.0, np.float32))
+    quads = points.quads_of(np.full(shape, 7.0, np.float32))
     for k, n_points in ((0, 2), (3, 0), (3, 2)):
         total = np.empty((2, n_points), np.float32)
         linear = np.zeros((2, 0, 3, 3))
         weight = np.full((2, k), 1 / max(k, 1))
         places = np.full((n_points, 3), value)
         every = np.empty((0, n_points), bool)
-        accumulate.accumulate_gather(quads, shape, places, places, shifts(value, k), linear, weight, every, total)
+        points.accumulate_gather(quads, shape, places, places, shifts(value, k), linear, weight, every, total)
         if abs(value) < 10:
             np.testing.assert_allclose(total, 7.0 if k else 0.0, rtol=1e-6)
     with pytest.raises(ValueError, match="another shape"):
-        accumulate.accumulate_gather(quads, (9, 9, 9), places, places, shifts(0.0), linear, weight, every, total)
+        points.accumulate_gather(quads, (9, 9, 9), places, places, shifts(0.0), linear, weight, every, total)
     with pytest.raises(ValueError, match="no lattice"):
-        accumulate.quads_of(np.zeros((0, 2, 2), np.float32))
+        points.quads_of(np.zeros((0, 2, 2), np.float32))
 
 
 @pytest.mark.parametrize("value", ODD)
 def test_a_radial_dose_anywhere(value):
     for table in (np.array([50.0]), np.array([50.0, 40.0, 0.0])):
         total = np.empty((2, 1), np.float32)
-        points = np.zeros((1, 3))
-        accumulate.accumulate_radial(
-            table, 1.0, points, points, shifts(value), np.zeros((2, 0, 3, 3)), np.full((2, 3), 1 / 3), total
+        place = np.zeros((1, 3))
+        points.accumulate_radial(
+            table, 1.0, place, place, shifts(value), np.zeros((2, 0, 3, 3)), np.full((2, 3), 1 / 3), total
         )
         assert total == pytest.approx(table[0] if value == 0 else table[-1])
 
@@ -179,7 +192,7 @@ def test_volumes_of_any_number_of_points(n_points, n_terms):
     distance = rng.normal(size=n_points).astype(np.float32)
     volume = np.full((2, n_points), np.nan)
     one = np.float32(1)
-    accumulate.volumes_within(basis, factor, np.float32(0.1), one, np.float32(2), distance, one, 0.5, volume)
+    tiles.volumes_within(basis, factor, np.float32(0.1), one, np.float32(2), distance, one, 0.5, volume)
     field = np.clip(0.1 + factor.astype(float) @ basis, -2, 2)
     np.testing.assert_allclose(volume, 0.5 * np.clip(field - distance + 0.5, 0, 1), atol=1e-5)
 
@@ -284,17 +297,17 @@ def test_the_plain_twins_are_the_vector_instructions(seed):
     values, start, place = rng.uniform(0, 1, 200).astype(np.float32), rng.integers(0, 100, 16), 8 * np.arange(16)
     base, factor = rng.integers(0, 80, 7), rng.uniform(0, 1, 7).astype(np.float32)
     found, expected = np.zeros((16, 8)), np.zeros(128, np.float32)
-    accumulate.weighted_sums(values, start, base, factor, found)
+    tiles.weighted_sums(values, start, base, factor, found)
     for first in (0, 8):
         plain.sum_tiles(values, start, base, factor, 7, first, place, expected)
     np.testing.assert_allclose(found.ravel(), expected, rtol=1e-5)
     dose = rng.uniform(0, 60, (2, 3, 4)).astype(np.float32)
-    quads, visit = accumulate.quads_of(dose), rng.normal(0, 1, (2, 8)).astype(np.float32)
+    quads, visit = points.quads_of(dose), rng.normal(0, 1, (2, 8)).astype(np.float32)
     step = np.array([48, 16, 4, 0] * 2, np.int32)
     node, farthest = (np.array([*v, 0] * 2, np.float32) for v in (rng.uniform(0, 2, 3), (1, 2, 3)))
     total = np.empty((1, 1), np.float32)
     shift, weight = visit.reshape(1, 4, 4)[..., :3].astype(float), visit.reshape(1, 4, 4)[..., 3].astype(float)
-    accumulate.accumulate_gather(
+    points.accumulate_gather(
         quads, dose.shape, node[None, :3].astype(float), np.zeros((1, 3)), shift, np.zeros((1, 0, 3, 3)), weight,
         np.empty((0, 1), bool), total,
     )  # fmt: skip

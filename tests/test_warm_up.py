@@ -11,11 +11,11 @@ import sys, tempfile
 from pathlib import Path
 import simulator
 from simulator.execution import warm_up
-from simulator.kernels import accumulate, cells, dvh, edges, splines
+from simulator.kernels import cells, dvh, edges, points, splines, tiles, visits
 
 def compiled():
-    return {(m.__name__, k): v.signatures for m in (accumulate, cells, dvh, edges, splines) for k, v in vars(m).items()
-            if hasattr(v, "signatures")}
+    rooms = (cells, dvh, edges, points, splines, tiles, visits)
+    return {(m.__name__, k): v.signatures for m in rooms for k, v in vars(m).items() if hasattr(v, "signatures")}
 
 warm_up.main()
 ahead = compiled()

@@ -12,7 +12,8 @@ from simulator.accumulation.reach import Reach
 from simulator.accumulation.tiles import Tiles
 from simulator.case.cells import Patch
 from simulator.case.geometry import Grid
-from simulator.kernels.accumulate import accumulate_gather, accumulate_tiles, quads_of, weighted_sums
+from simulator.kernels.points import accumulate_gather, quads_of
+from simulator.kernels.tiles import accumulate_tiles, weighted_sums
 from simulator.kernels.vectors import LANES
 from simulator.plan.dose import PlannedDose
 from simulator.sampling.tissue_motion import TissueMotion

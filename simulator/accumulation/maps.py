@@ -20,7 +20,7 @@ from simulator.accumulation.structure import patch_points
 from simulator.case.anatomy import Case
 from simulator.case.cells import Patch
 from simulator.case.geometry import Grid
-from simulator.kernels.accumulate import count_visits
+from simulator.kernels.visits import count_visits
 from simulator.plan.dose import DosePart, PlannedDose
 from simulator.plan.targets import TargetVolume
 from simulator.sampling.delivery import Delivery

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.kernels.accumulate import cover_with_tiles
+from simulator.kernels.tiles import cover_with_tiles
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from simulator.case.cells import Patch, sample_lattice
 from simulator.case.geometry import Grid
 from simulator.case.structures import Structure, sample_structure, surface
-from simulator.kernels.accumulate import volumes_within
+from simulator.kernels.tiles import volumes_within
 from simulator.uncertainty.delineation import Delineation, SurfaceField
 
 _SMALL_CC = 30.0

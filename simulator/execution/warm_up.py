@@ -36,7 +36,7 @@ def main() -> None:
 @contextmanager
 def kernels_compiled_ahead(n_workers: int | None, say: Callable[[str], None]) -> Iterator[None]:
     """Meanwhile compile the kernels of the courses on another processor, unless they are in numba's cache."""
-    from simulator.kernels.accumulate import accumulate_tiles
+    from simulator.kernels.tiles import accumulate_tiles
 
     kept = Path(accumulate_tiles.stats.cache_path)
     if any(kept.glob("*accumulate_tiles*.nbc")):
