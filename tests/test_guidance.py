@@ -12,6 +12,7 @@ from simulator.problem.preparation import prepare
 from simulator.spec import ConfigError
 from simulator.strategy.guidance import (
     ExtendedNoActionLevel,
+    GuidanceKind,
     GuidanceNoise,
     NoActionLevel,
     NoGuidance,
@@ -141,6 +142,14 @@ def test_trial_courses_measure_what_an_action_level_leaves():
     shifted = OnlineBone(**protocol).residual(along_lr, Spread(np.array([0, 0, 3.0]), np.array([0, 1.0, 0]), 200))
     np.testing.assert_allclose(shifted.systematic_mm, [0.519, 0, 3.0], atol=0.09)
     np.testing.assert_allclose(shifted.random_mm, [1.360, 1.0, 0], atol=0.01)
+
+
+def test_the_mean_of_few_fractions_is_no_systematic_error():
+    """Courses of 3 fractions: the spread of their means is Σ² + σ²/3, and Σ is wanted."""
+    spread = Spread(np.array([1.0, 0, 2]), np.array([3.0, 3, 0]), 3)
+    left = GuidanceKind.residual(NoGuidance(), spread, Spread(np.zeros(3), np.zeros(3), 3))
+    np.testing.assert_allclose(left.systematic_mm**2, [1, 0, 4], atol=4 * 4 * np.sqrt(2 / 4000))
+    np.testing.assert_allclose(left.random_mm, [3, 3, 0], atol=4 * 3 / np.sqrt(2 * 8000))
 
 
 def test_times_of_a_session():

@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 from drawing import drawn, strategy
 from pydantic import ValidationError
+from scipy.special import polygamma
 from scipy.stats import chi, chi2, invgamma, kstest, norm, t
 
 from simulator.conventions import Stream, log_normal
@@ -242,6 +243,30 @@ def test_a_posterior_file(posterior):
     assert shifts.record() == (20, 111)
     moved = of_posterior(posterior, mean_mm=0).patient_mm(Draws(6, 0, N), 2)
     assert moved.mean(axis=(0, 1)) == pytest.approx((0, 0, 0), abs=0.1)  # the mean was mended since, its error stays
+
+
+def test_the_mean_of_a_clinic_among_several(posterior):
+    known = {"posterior": str(posterior), "clinic": 2}
+    own = of_posterior(posterior, known=known).patient_mm(Draws(6, 0, N), 2).mean(axis=1)
+    moved = of_posterior(posterior, known=known, mean_mm=0).patient_mm(Draws(6, 0, N), 2).mean(axis=1)
+    assert (own - moved).mean(axis=0) == pytest.approx((1, 2, 3), abs=1e-6)
+    (shifts,) = of_posterior(posterior, known=known, mean_mm=(4, 4, 4)).not_exact()
+    errors = shifts.possible(np.random.default_rng(0).random((N, 10)))
+    assert errors.mean.mean(axis=0) == pytest.approx((4, 4, 4), abs=0.1)
+
+
+@pytest.mark.parametrize("factor", [1.1, 1.2])
+def test_a_factor_is_worth_a_record_whose_sd_is_as_uncertain(factor):
+    """The logarithm of an SD of ν degrees of freedom has the variance ψ'(ν/2) / 4."""
+    patients, images = Known(factor=factor).record()
+    for degrees in (patients - 1, images - patients):
+        assert np.sqrt(polygamma(1, degrees / 2) / 4) == pytest.approx(np.log(factor) / 1.96, rel=0.02)
+
+
+def test_as_many_images_as_patients_and_two_tell_of_the_daily_spread():
+    assert Known(patients=9, fractions=11).record() == (9, 11)
+    with pytest.raises(ValueError, match="11 or more are wanted"):
+        Known(patients=9, fractions=10)
 
 
 STUDY = """name: doubted

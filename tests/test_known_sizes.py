@@ -82,6 +82,23 @@ def test_the_knowledge_interval_of_a_ball_of_displacements(key, moved_mm, gaussi
     assert met.mean() == pytest.approx(chance(0, LOG_SD), abs=3 * 0.5 / np.sqrt(n))
 
 
+@pytest.mark.parametrize(
+    ("draw", "source"),
+    [
+        (drift_mm, Uncertainty.model_validate({"drift": {"sd_mm_per_min": 0.4, "known": {"factor": FACTOR}}})),
+        (
+            organ_mm,
+            Uncertainty.model_validate({"organs": {"Bladder": {"systematic_mm": 2, "known": {"factor": FACTOR}}}}),
+        ),
+        (surface, Uncertainty.model_validate({"delineation": {"sd_mm": 1.5, "known": {"factor": FACTOR}}})),
+    ],
+)
+def test_the_size_whose_density_is_weighed_is_the_one_that_is_drawn(draw, source):
+    numbers, (size,) = Draws(3, 0, 50), source.not_exact()
+    larger = draw(numbers, known={"factor": FACTOR}) / draw(numbers)
+    np.testing.assert_allclose(larger, np.broadcast_to(size.factor(numbers)[:, None, None], larger.shape), rtol=1e-4)
+
+
 def test_surfaces_are_cut_off_farther_out():
     assert Delineation(sd_mm=2, mean_mm=1).farthest_mm == 8
     assert Delineation.model_validate({"sd_mm": 2, "mean_mm": 1, "known": {"factor": 1.5}}).farthest_mm == 11.5

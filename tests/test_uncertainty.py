@@ -90,6 +90,13 @@ class TestRespiration:
         np.testing.assert_allclose(lagged.position("GTV", cycle + 0.25), wave.position("GTV", cycle), atol=1e-9)
         np.testing.assert_allclose(wave.at_shares(np.array([0, 0.5, 0.999])) * 4 / 20.5 * 41, [0, 20, 40])
 
+    def test_planning_sees_the_middles_of_equal_shares_of_a_record(self):
+        source = Respiration(amplitude_mm=(0, 0, 19), trace="record.csv", period_s=4)
+        wave = source.waveform("GTV", (np.arange(2000.0), 1000.0))
+        exhale, inhale = 1999 * np.array([0.025, 0.975])
+        depth_mm = wave.depth(wave.planning_cycles(20)) * (inhale - exhale) + exhale
+        np.testing.assert_allclose(depth_mm, 2000 * (np.arange(20) + 0.5) / 20, atol=1e-6)
+
     def test_breathing_goes_towards_inhale_left_anterior_inferior(self):
         source = Respiration(amplitude_mm=(2, 3, 8))
         path = source.planned(source.waveform("GTV")).displacement_mm("GTV")[0, 0]
@@ -354,6 +361,15 @@ class TestOrgans:
             for first in (0, 5):
                 found = np.corrcoef(wave[:, first], wave[:, first + lag])[0, 1]
                 assert found == pytest.approx(np.exp(-6 * lag / 20), abs=4 / np.sqrt(N))
+
+    def test_peristalsis_forgets_by_the_time_that_has_passed(self):
+        """Steps of 2, 30 and 5 s of a wave of 20 s."""
+        organ = OrganMotion(peristalsis_mm=(0, 0, 3), peristalsis_s=20)
+        seconds = np.array([0.0, 2, 32, 37])
+        path = organ.draw(Draws(1, 0, N), "Bladder", np.zeros((N, 3)), np.zeros((N, 1, 3)), 4)
+        wave = path.at(np.broadcast_to(seconds / 60, (N, 1, 4)))[:, 0, :, 2]
+        expected = 9 * np.exp(-np.abs(seconds[:, None] - seconds) / 20)
+        np.testing.assert_allclose(np.cov(wave.T), expected, atol=4 * 9 * np.sqrt(2 / N))
 
     def test_peristalsis_is_about_the_place_of_the_day(self):
         organ = OrganMotion(mean_mm=(3, -2, 1), random_mm=2, peristalsis_mm=(1, 2, 3))

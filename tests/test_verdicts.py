@@ -144,12 +144,25 @@ def test_excesses_that_cannot_be_told_apart_tie():
 
 def test_new_runs_of_so_many_courses_decide_in_nine_cases_of_ten():
     rng = np.random.default_rng(2)
-    for p, wanted in ((0.93, 0.9), (0.85, 0.9), (0.905, 0.9), (0.52, 0.5)):
+    for p, wanted, truth in (
+        (0.93, 0.9, 0.93),
+        (0.85, 0.9, 0.85),
+        (0.905, 0.9, 0.91),
+        (0.895, 0.9, 0.89),
+        (0.52, 0.5, 0.52),
+    ):
         n = int(courses_to_decide(np.array(p), wanted, 0.01))
-        truth = p if abs(p - wanted) >= 0.01 else wanted + 0.01
         low, high = wilson_interval(rng.binomial(n, truth, 4000), n)
         decided = np.mean((low >= wanted) | (high < wanted))
         assert decided == pytest.approx(0.9, abs=0.02)
+
+
+def test_beyond_all_or_none_there_is_no_truth():
+    """99.5 % wanted: a zone of 1 point reaches beyond all courses, so that the truth is taken to lie below; 0.5 %: above."""
+    for wanted, truth in ((0.995, 0.985), (0.005, 0.015)):
+        n = courses_to_decide(np.array(wanted), wanted, 0.01)
+        assert n == courses_to_decide(np.array(truth), wanted, 0.01)
+        assert 100 < n < 2000
 
 
 def test_what_is_too_close_to_call_is_said_so():
