@@ -72,6 +72,8 @@ def test_fixed_margin_per_axis_and_per_direction():
     six = AsymmetricMargin(right_mm=1, left_mm=2, anterior_mm=3, posterior_mm=4, inferior_mm=5, superior_mm=6)
     np.testing.assert_array_equal(six.directions(equal_spread(1, 1)), [[1, 2], [3, 4], [5, 6]])
     assert six.label() == "R1 L2 A3 P4 I5 S6 mm"
+    alike = AsymmetricMargin(right_mm=3, left_mm=3, anterior_mm=4, posterior_mm=4, inferior_mm=5, superior_mm=5)
+    assert alike.label() == "3/4/5 mm"
 
 
 @pytest.mark.parametrize(

@@ -143,8 +143,10 @@ class AsymmetricMargin(MarginRecipe):
 
     def label(self) -> str:
         """Short name for tables."""
-        pairs = ("R", self.right_mm), ("L", self.left_mm), ("A", self.anterior_mm), ("P", self.posterior_mm)
-        return " ".join(f"{k}{v:g}" for k, v in (*pairs, ("I", self.inferior_mm), ("S", self.superior_mm))) + " mm"
+        sides = (self.right_mm, self.left_mm), (self.anterior_mm, self.posterior_mm), (self.inferior_mm, self.superior_mm)
+        if all(one == other for one, other in sides):
+            return FixedMargin(margin_mm=tuple(one for one, _ in sides)).label()
+        return " ".join(f"{k}{v:g}" for k, v in zip("RLAPIS", np.ravel(sides), strict=True)) + " mm"
 
 
 class TargetMargins(MarginRecipe):
