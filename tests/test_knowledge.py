@@ -17,6 +17,7 @@ from simulator.study_file.loading import load_study
 from simulator.uncertainty import Uncertainty
 from simulator.uncertainty.baseline import Baseline
 from simulator.uncertainty.knowledge import Known
+from simulator.uncertainty.possible import posterior_of
 from simulator.uncertainty.registration import Isocentre, Registration
 from simulator.uncertainty.respiration import Respiration
 from simulator.uncertainty.setup import Setup
@@ -253,6 +254,19 @@ def test_the_mean_of_a_clinic_among_several(posterior):
     (shifts,) = of_posterior(posterior, known=known, mean_mm=(4, 4, 4)).not_exact()
     errors = shifts.possible(np.random.default_rng(0).random((N, 10)))
     assert errors.mean.mean(axis=0) == pytest.approx((4, 4, 4), abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("systematic_covariance_mm2", 0), ("random_covariance_mm2", 0), ("random_covariance_mm2", np.nan),
+     ("patient_variance_shape_mm", 1)],
+)  # fmt: skip
+def test_draws_that_are_no_errors_are_refused(posterior, tmp_path, name, value):
+    draws = xr.load_dataset(posterior, engine="h5netcdf")
+    draws[name][5] = value
+    draws.to_netcdf(tmp_path / "posterior.nc", engine="h5netcdf")
+    with pytest.raises(ConfigError, match="not every draw is a possible error"):
+        posterior_of(str(tmp_path / "posterior.nc"), "mm", 1)
 
 
 @pytest.mark.parametrize("factor", [1.1, 1.2])
