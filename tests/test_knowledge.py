@@ -204,6 +204,14 @@ def test_organs_follow_the_shift_that_the_target_makes():
     assert moved[:, :, 0] == pytest.approx(2 * (courses.within_mm["GTV"] - 1))
 
 
+def test_a_patients_daily_spread_is_at_most_five_times_the_stated_one():
+    """Shape 1.3: one patient in some 400 would have more; of 200 days, an SD is known to a twentieth."""
+    days_mm = Setup(random_mm=1, patient_variance_shape=1.3).patient_mm(Draws(2, 0, 4000), 200)
+    spread_mm = days_mm.std(axis=1).max(axis=1)
+    assert np.sum(spread_mm > 4.5) > 4
+    assert spread_mm.max() < 5 * (1 + 4 / np.sqrt(2 * 200))
+
+
 @pytest.fixture(scope="module")
 def posterior(tmp_path_factory):
     """A posterior file of small spread: M (1, 2, 3), Σ (1, 2, 3), σ 1, LR and AP of the systematic errors correlated."""
