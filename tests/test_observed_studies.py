@@ -233,6 +233,11 @@ WRONG = {
         "observed.target_match_mm: the delivered guidance none has no match on target whose error could be taken; write it "
         "here, one SD per axis in mm",
     ),
+    "an unknown match error of one image among others": (
+        {"fractions": [{"bone_mm": [1, 0, 0], "corrected_mm": [0, 0, 0]}, {"target_mm": [1, 2, 3]}], "bone_match_mm": 1},
+        "observed.target_match_mm: the delivered guidance none has no match on target whose error could be taken; write it "
+        "here, one SD per axis in mm",
+    ),
     "a guidance without that match": (
         {"fractions": [{"target_mm": [1, 2, 3]}], "target_match_mm": 1}
         | {"delivered": "none, 3 mm, online-bone", "strategies": ONLINE},
