@@ -144,6 +144,14 @@ def test_trial_courses_measure_what_an_action_level_leaves():
     np.testing.assert_allclose(shifted.random_mm, [1.360, 1.0, 0], atol=0.01)
 
 
+def test_in_a_single_fraction_all_is_systematic():
+    """Σ² + σ² of courses of one fraction: no day tells the two apart."""
+    spread = Spread(np.array([1.0, 0, 2]), np.array([3.0, 3, 0]), 1)
+    left = GuidanceKind.residual(NoGuidance(), spread, Spread(np.zeros(3), np.zeros(3), 1))
+    np.testing.assert_allclose(left.systematic_mm**2, [10, 9, 4], rtol=4 * np.sqrt(2 / 4000))
+    np.testing.assert_array_equal(left.random_mm, 0)
+
+
 def test_the_mean_of_few_fractions_is_no_systematic_error():
     """Courses of 3 fractions: the spread of their means is Σ² + σ²/3, and Σ is wanted."""
     spread = Spread(np.array([1.0, 0, 2]), np.array([3.0, 3, 0]), 3)

@@ -6,7 +6,7 @@ import xarray as xr
 from drawing import drawn, strategy
 from pydantic import ValidationError
 from scipy.special import polygamma
-from scipy.stats import chi, chi2, invgamma, kstest, norm, t
+from scipy.stats import chi, chi2, invgamma, kstest, multivariate_normal, multivariate_t, norm, t
 
 from simulator.conventions import Stream, log_normal
 from simulator.problem.inputs import digests_of_inputs
@@ -17,7 +17,7 @@ from simulator.study_file.loading import load_study
 from simulator.uncertainty import Uncertainty
 from simulator.uncertainty.baseline import Baseline
 from simulator.uncertainty.knowledge import Known
-from simulator.uncertainty.possible import posterior_of
+from simulator.uncertainty.possible import Possible, posterior_of
 from simulator.uncertainty.registration import Isocentre, Registration
 from simulator.uncertainty.respiration import Respiration
 from simulator.uncertainty.setup import Setup
@@ -275,6 +275,23 @@ def test_draws_that_are_no_errors_are_refused(posterior, tmp_path, name, value):
     draws.to_netcdf(tmp_path / "posterior.nc", engine="h5netcdf")
     with pytest.raises(ConfigError, match="not every draw is a possible error"):
         posterior_of(str(tmp_path / "posterior.nc"), "mm", 1)
+
+
+def test_densities_are_those_of_the_normal_and_of_students_law():
+    """Up to factors of 2π; a scale of variance per patient, mean 1 and shape a, makes a t of 2a degrees of freedom."""
+    rng = np.random.default_rng(3)
+    covariances = [
+        [root @ root.T for root in np.tril(rng.normal(0, 0.2, (2, 3, 3))) + np.diag((1, 2, 1.5))] for _ in "ab"
+    ]
+    mean, shape = rng.normal(size=(2, 3)), np.array([3.0, 4.5])
+    found = Possible(mean, *(np.linalg.cholesky(covariance) for covariance in covariances), shape)
+    course, fraction = rng.normal(size=(4, 3)), rng.normal(size=(4, 5, 3))
+    for draw, (systematic, random, a) in enumerate(zip(*covariances, shape, strict=True)):
+        normal = multivariate_normal(mean[draw], systematic).logpdf(course) + 1.5 * np.log(2 * np.pi)
+        student = multivariate_t(np.zeros(15), np.kron(np.eye(5), random) * (a - 1) / a, 2 * a)
+        np.testing.assert_allclose(found.log_of_course(course)[:, draw], normal, atol=1e-4)
+        expected = student.logpdf(fraction.reshape(4, 15)) + 7.5 * np.log(2 * np.pi)
+        np.testing.assert_allclose(found.log_of_fractions(fraction)[:, draw], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("factor", [1.1, 1.2])

@@ -113,6 +113,17 @@ def test_latency_shifts_the_window_along_the_cycle():
     assert spread[0] == pytest.approx(10 * np.sin(phi + np.pi * 0.4 / 4) ** 2, abs=0.05)
 
 
+@pytest.mark.parametrize("latency_s", [0.0, 0.4])
+def test_planning_on_the_mean_in_the_window_leaves_its_spread_to_the_margin(latency_s):
+    """The window about exhale of the planning cycle, which knows no latency; the union leaves nothing."""
+    cycle = setting(breathing((0, 0, 10.0), n=2)).planned
+    gate = Gating(window_percent=30, latency_s=latency_s, plan_on="mean")
+    within = cycle.displacement_mm("GTV")[0, 0][cycle.depth()[0, 0] <= 0.3]
+    np.testing.assert_allclose(gate.spread(cycle, "GTV").random_mm, within.std(axis=0))
+    np.testing.assert_allclose(gate.path_mm(cycle, "GTV"), within.mean(axis=0)[None])
+    assert not Gating(plan_on="union").spread(cycle, "GTV").random_mm.any()
+
+
 def test_gating_stretches_the_session_by_the_duty_cycle():
     place = setting(breathing(n=2))
     gate = Gating(window_percent=30)

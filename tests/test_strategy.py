@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from drawing import drawn
+from drawing import drawn, strategy
 
 from simulator.problem.preparation import prepare
 from simulator.sampling.courses import draw_courses
@@ -61,6 +61,17 @@ def test_mid_ventilation_margins_of_the_worked_example():
     for amplitude, expected in ((0, 5.74), (10, 6.53), (20, 8.44), (30, 10.88)):
         margin = recipe.margin(equal_spread(systematic, np.hypot(1.0, 0.36 * amplitude)))
         np.testing.assert_allclose(margin, expected, atol=0.02)  # the example rounds α to 2.5 and β to 0.84
+
+
+def test_recipes_take_the_penumbra_of_water_where_none_is_said():
+    """3.2 mm (van Herk 2000)."""
+    errors = equal_spread(2, 3)
+    np.testing.assert_array_equal(VanHerkMargin().margin(errors), VanHerkMargin(penumbra_sd_mm=3.2).margin(errors))
+
+
+def test_what_a_strategy_says_of_itself():
+    for prv_mm, said in ((0, None), (3, "3 mm")):
+        assert strategy().model_copy(update={"prv_mm": prv_mm}).summary().get("PRV") == said
 
 
 def test_fixed_margin_per_axis_and_per_direction():
