@@ -304,6 +304,7 @@ def test_a_factor_is_worth_a_record_whose_sd_is_as_uncertain(factor):
 
 def test_as_many_images_as_patients_and_two_tell_of_the_daily_spread():
     assert Known(patients=9, fractions=11).record() == (9, 11)
+    assert Known(patients=9).record() == (9, 0)
     with pytest.raises(ValueError, match="11 or more are wanted"):
         Known(patients=9, fractions=10)
 
