@@ -66,11 +66,17 @@ def test_goals_are_read_as_physicists_write_them(text, metric, unit, operator, l
         ("Lungs V20Gy <= 101 %", "between 0 and 100 %, not at 101"),
         ("GTV TCP >= 100.1 %", "between 0 and 100 %, not at 100.1"),
         ("Lungs V20Gy <= 1e7 cc", "between 0 and 100000 cc"),
+        ("GTV EQD2(10):D98% >= 5001 Gy", "between 0 and 5000 Gy, not at 5001"),
     ],
 )
 def test_unreadable_goals_say_how_goals_are_written(text, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         parse_goal(text)
+
+
+def test_biological_doses_may_be_larger_than_physical_ones():
+    """3 fractions of 20 Gy are a BED of 60 (1 + 20 / 2) = 660 Gy for α/β = 2 Gy."""
+    assert parse_goal("SpinalCord BED(2):D0.035cc <= 660 Gy").limit == 660
 
 
 def test_percent_of_prescription():

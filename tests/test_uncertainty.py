@@ -300,9 +300,12 @@ class TestBaseline:
         assert_sd(target[:, 0] - target[:, 1], np.full(3, np.sqrt(8)))
         assert not moved.motion("SpinalCord").shift_mm.any()
 
-    def test_organs_follow_it_with_their_correlation(self):
+    @pytest.mark.parametrize("shape", [None, 50.0])
+    def test_organs_follow_it_with_their_correlation(self, shape):
+        """Also where each patient has a spread of the days of their own, here nearly the same for all."""
         organs = {"Bladder": OrganMotion(systematic_mm=3, random_mm=3, correlation=0.7)}
-        uncertainty = Uncertainty(baseline=Baseline(systematic_mm=1, random_mm=2), organs=organs)
+        baseline = Baseline(systematic_mm=1, random_mm=2, patient_variance_shape=shape)
+        uncertainty = Uncertainty(baseline=baseline, organs=organs)
         moved = delivered(uncertainty, n_courses=N, n_instants=1)
         target, organ = (moved.motion(name).shift_mm for name in ("GTV", "Bladder"))
         difference = lambda shift: shift[:, 0, 2] - shift[:, 1, 2]  # noqa: E731
