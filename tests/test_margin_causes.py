@@ -13,7 +13,13 @@ from simulator.answers.margin_causes import CAUSES
 from simulator.kernels.edges import distances_from_ellipsoid, margins_needed
 from simulator.plan.penumbra import EllipsoidalDose
 from simulator.population.edge_model import PLANE_MM, Edge, blurred_plane_mm, gaussian_margin_mm, margins_of_shifts
-from simulator.population.required_margin import Chain, interpolation_error, margin_of_courses, required_margin
+from simulator.population.required_margin import (
+    Chain,
+    falls_along,
+    interpolation_error,
+    margin_of_courses,
+    required_margin,
+)
 from simulator.study_file.schema import StudyConfig
 
 ISOTROPIC = Chain(np.array([3.0, 6, 9]), np.repeat([[3.0], [6], [9]], 6, axis=1))
@@ -23,6 +29,17 @@ def edge(isodose, sd_mm):
     """A Gaussian penumbra whose isodose (share of the plateau) lies on the PTV's surface."""
     depth = np.arange(-40, 40, 0.25)
     return Edge.of_profile(depth, ndtr(depth / sd_mm + ndtri(isodose))[None, None], isodose, 1.0)
+
+
+@pytest.mark.parametrize(("n_margins", "least"), [(2, 6), (3, 7)])
+def test_a_larger_margin_falls_where_it_loses_courses_beyond_chance(n_margins, least):
+    """Of n courses that only the smaller one meets, chance makes all with 2^-n, which has to be below 2.5 % over the pairs."""
+    for n_lost in (least - 1, least):
+        met = np.ones((n_margins, 100))
+        met[-1, :n_lost] = -1
+        excess = 0.5 * met
+        assert falls_along([excess, np.abs(excess)]) == (n_lost == least)
+        assert not falls_along([excess[::-1]])
 
 
 def test_distance_from_an_ellipsoid_is_the_smallest_over_its_surface():

@@ -77,6 +77,7 @@ def test_each_verdict(target, organ, verdict):
     assert found["verdict"].values.tolist() == [verdict]
     assert (found.attrs["recommended"] == "s0") == (verdict == "suits")
     assert (found["courses_to_decide"].item() > 0) == (verdict == "undecided")
+    assert found["organ_risk"].item() == pytest.approx(1 - organ, abs=1e-12)
 
 
 def test_the_conservative_end_counts():
