@@ -1,5 +1,7 @@
 """Image guidance against closed forms; the two frames; causality."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from drawing import by_fraction, delivered
@@ -9,6 +11,7 @@ from scipy.stats import chi2, norm
 from test_sphere_truth import sphere_study
 
 from simulator.problem.preparation import prepare
+from simulator.sampling.seen import moved_since
 from simulator.spec import ConfigError
 from simulator.strategy.guidance import (
     ExtendedNoActionLevel,
@@ -142,6 +145,14 @@ def test_trial_courses_measure_what_an_action_level_leaves():
     shifted = OnlineBone(**protocol).residual(along_lr, Spread(np.array([0, 0, 3.0]), np.array([0, 1.0, 0]), 200))
     np.testing.assert_allclose(shifted.systematic_mm, [0.519, 0, 3.0], atol=0.09)
     np.testing.assert_allclose(shifted.random_mm, [1.360, 1.0, 0], atol=0.01)
+
+
+def test_an_image_during_the_beam_sees_matched_targets_by_their_weights():
+    moved = {name: np.random.default_rng(k).normal(size=(5, 3, 3)) for k, name in enumerate("ABC")}
+    courses, place = SimpleNamespace(after_imaging_mm=moved), SimpleNamespace(lead="A")
+    seen = moved_since(courses, OnlineTarget(targets={"A": 3, "B": 1}), place)
+    np.testing.assert_allclose(seen, (0.75 * moved["A"] + 0.25 * moved["B"])[:, :, None])
+    np.testing.assert_array_equal(moved_since(courses, OnlineTarget(), place), moved["A"][:, :, None])
 
 
 def test_in_a_single_fraction_all_is_systematic():

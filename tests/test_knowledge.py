@@ -302,6 +302,13 @@ def test_a_factor_is_worth_a_record_whose_sd_is_as_uncertain(factor):
         assert np.sqrt(polygamma(1, degrees / 2) / 4) == pytest.approx(np.log(factor) / 1.96, rel=0.02)
 
 
+def test_a_stated_doubt_of_the_mean_in_mm_is_none_of_rotations():
+    known, spread = Known(patients=9, mean_se_mm=(1, 2, 3)), np.full((4, 3), 1.5)
+    np.testing.assert_array_equal(known.mean_se(spread, True), np.tile((1.0, 2.0, 3.0), (4, 1)))
+    np.testing.assert_array_equal(known.mean_se(spread, False), 0)
+    np.testing.assert_allclose(Known(patients=9).mean_se(spread, False), 0.5)
+
+
 def test_as_many_images_as_patients_and_two_tell_of_the_daily_spread():
     assert Known(patients=9, fractions=11).record() == (9, 11)
     assert Known(patients=9).record() == (9, 0)

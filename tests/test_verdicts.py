@@ -105,6 +105,19 @@ def test_optimal_goals_are_not_asked_for():
     ]
 
 
+def test_what_may_still_suit_comes_before_what_does_not_and_covering_before_sparing():
+    """Of the target and the organs: nine verdicts in their order, whatever the PTVs."""
+    in_order = [
+        (YES, YES), (YES, NOT_KNOWN), (NOT_KNOWN, YES), (NOT_KNOWN, NOT_KNOWN),
+        (YES, NO), (NOT_KNOWN, NO), (NO, YES), (NO, NOT_KNOWN), (NO, NO),
+    ]  # fmt: skip
+    for worse in range(1, 9):
+        for better in range(worse):
+            target, organs = np.array([in_order[worse], in_order[better]]).T
+            found = decide(target, organs[:, None], np.zeros((2, 9)), np.zeros((2, 9)), np.array([1.0, 100.0]))
+            assert found.order[0] == 1, (in_order[worse], in_order[better])
+
+
 def test_strategies_are_ordered_by_verdict_then_limits_then_excess_then_ptv():
     assert verdicts([(0.5, 0.5), (0.5, 0.97), (0.97, 0.5), (0.9, 0.9), (0.97, 0.97)])["rank"].values.tolist() == [
         5,
