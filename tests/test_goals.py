@@ -74,6 +74,13 @@ def test_unreadable_goals_say_how_goals_are_written(text, message):
         parse_goal(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "percent"), [("GTV Dmin >= 90%", 100), ("GTV D98% >= 95%", 98), ("GTV D50% >= 99%", 50)]
+)
+def test_what_part_of_the_volume_a_goal_is_about(text, percent):
+    assert parse_goal(text).metric.part_percent == percent
+
+
 def test_biological_doses_may_be_larger_than_physical_ones():
     """3 fractions of 20 Gy are a BED of 60 (1 + 20 / 2) = 660 Gy for α/β = 2 Gy."""
     assert parse_goal("SpinalCord BED(2):D0.035cc <= 660 Gy").limit == 660

@@ -141,6 +141,17 @@ def test_axes_stay_correlated():
     assert np.corrcoef(shift.T)[np.triu_indices(3, 1)] == pytest.approx((0.6, 0, -0.3), abs=0.04)
 
 
+@pytest.mark.parametrize("more", [{}, {"known": {"patients": 5, "fractions": 20}}, {"patient_variance_shape": 2}])
+def test_organs_follow_the_shifts_that_patients_have(more):
+    """Over the stated SDs, less the mean, on axes with a spread."""
+    sds = {"systematic_mm": (1, 2, 0), "random_mm": (2, 0, 1), "mean_mm": (0, 1, 2)}
+    numbers, baseline = Draws(3, 0, 50), Baseline.model_validate(sds | more)
+    shift = baseline.within_mm(numbers, 2, "GTV")["GTV"]
+    course, fraction = baseline.followed(numbers, 2)
+    found = sds["mean_mm"] + course[:, None] * sds["systematic_mm"] + fraction * sds["random_mm"]
+    np.testing.assert_allclose(found, shift, atol=1e-9)
+
+
 def test_one_scale_of_variance_per_patient():
     source = Setup(random_mm=(1, 2, 3), patient_variance_shape=3)
     days = source.patient_mm(Draws(2, 0, 4000), 200) / (1, 2, 3)

@@ -86,6 +86,7 @@ def test_the_knowledge_interval_of_a_ball_of_displacements(key, moved_mm, gaussi
     ("draw", "source"),
     [
         (drift_mm, Uncertainty.model_validate({"drift": {"sd_mm_per_min": 0.4, "known": {"factor": FACTOR}}})),
+        (walk_mm, Uncertainty.model_validate({"drift": {"brownian_mm_per_sqrt_min": 1, "known": {"factor": FACTOR}}})),
         (
             organ_mm,
             Uncertainty.model_validate({"organs": {"Bladder": {"systematic_mm": 2, "known": {"factor": FACTOR}}}}),

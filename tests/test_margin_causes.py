@@ -31,6 +31,10 @@ def edge(isodose, sd_mm):
     return Edge.of_profile(depth, ndtr(depth / sd_mm + ndtri(isodose))[None, None], isodose, 1.0)
 
 
+def test_a_chain_grows_by_its_fastest_side():
+    assert Chain(np.array([1.0, 3]), np.repeat([[1.0, 2, 3], [3, 6, 9]], 2, axis=1)).growth == 3
+
+
 @pytest.mark.parametrize(("n_margins", "least"), [(2, 6), (3, 7)])
 def test_a_larger_margin_falls_where_it_loses_courses_beyond_chance(n_margins, least):
     """Of n courses that only the smaller one meets, chance makes all with 2^-n, which has to be below 2.5 % over the pairs."""

@@ -222,6 +222,12 @@ class TestBreathHold:
         assert np.all(target.std(axis=(0, 1, 2)) > 0.3)
         assert not by_fraction(moved, "SpinalCord").any()
 
+    def test_what_does_not_breathe_goes_where_the_hold_puts_it_and_no_farther(self):
+        source = Respiration(amplitude_mm=(0, 0, 10.0))
+        hold = BreathHold(systematic_mm=5, hold_mm=3, geometry_mm={"SpinalCord": (0, 1, 0)}, hold_s=1000)
+        path = by_fraction(delivered(Uncertainty(respiration=source), hold), "SpinalCord")
+        np.testing.assert_allclose(path, np.broadcast_to((0, 1, 0), path.shape), atol=1e-9)
+
     def test_creep_varies_between_fractions_about_its_mean(self):
         hold = BreathHold(systematic_mm=0, hold_mm=0, creep_mean_mm=(1, 2, 3), creep_sd_mm=(3, 1, 2), hold_s=1000)
         path = by_fraction(delivered(Uncertainty(), hold, n_courses=4000), "GTV")

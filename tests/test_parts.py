@@ -101,6 +101,14 @@ def test_identical_parts_of_half_the_weight_are_the_whole(turns, at):
     np.testing.assert_allclose(*squares, rtol=1e-5)
 
 
+@pytest.mark.parametrize("n_fractions", [2, 3])
+def test_visits_follow_each_other_fraction_by_fraction(n_fractions):
+    moved = motion(np.zeros((1, 2 * n_fractions, 3)), n_fractions=n_fractions)
+    expected = np.repeat(np.arange(n_fractions), 2)
+    np.testing.assert_array_equal(moved.fraction_of(np.arange(2 * n_fractions)), expected)
+    assert motion(np.zeros((1, 4, 3)), n_fractions=1).fraction_of(np.arange(4)) is None
+
+
 def test_a_square_wave_in_step_with_two_parts():
     """The first part meets tissue at +a, the second at -a: D = d1(x + a) + d2(x - a), not the mean of the sum."""
     a = 3.0
