@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from simulator.once import Once
+from simulator.once import Once, cached_property
 
 
 def test_many_threads_make_one_thing_once():
@@ -37,6 +37,23 @@ def test_what_weighs_much_leaves_less_room():
     for weight in (3, 7, 2, 7, 2, 3, 11, 3):
         once.get(weight, lambda weight=weight: made.append(weight) or weight)
     assert made == [3, 7, 2, 3, 11, 3]
+
+
+def test_threads_compute_properties_of_different_objects_at_the_same_time():
+    """Each waits for the other within the property; before Python 3.12 that of functools lets in one thread at a time."""
+    both = threading.Barrier(2, timeout=20)
+
+    class Course:
+        @cached_property
+        def metrics(self):
+            both.wait()
+            return object()
+
+    courses = Course(), Course()
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda course: course.metrics, courses))
+    assert found == [course.metrics for course in courses]
+    assert found[0] is not found[1]
 
 
 def test_a_failure_is_told_and_tried_again():

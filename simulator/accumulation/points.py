@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Hashable
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +10,7 @@ from simulator.accumulation.dose_lattice import dose_lattice
 from simulator.accumulation.reach import Reach
 from simulator.case.geometry import Grid
 from simulator.kernels.points import accumulate_gather, accumulate_radial, quads_of
+from simulator.once import cached_property
 from simulator.plan.dose import PlannedDose, RadialProfile
 from simulator.sampling.tissue_motion import TissueMotion
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property, reduce
+from functools import reduce
 
 import numpy as np
 
 from simulator.answers.unknown import N_POSSIBLE, Doubted, Unknown, doubted_errors, parts_of, unknown_of
+from simulator.once import cached_property
 from simulator.population.logistic import chance, logistic_coefficients, quadratic
 from simulator.population.reweighting import (
     LEAST_EFFECTIVE,

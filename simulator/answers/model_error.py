@@ -8,13 +8,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
 from typing import Final
 
 import numpy as np
 import xarray as xr
 
 from simulator.metrics.goals import Goal
+from simulator.once import cached_property
 from simulator.parallel import Executor, in_order
 from simulator.plan.quality import Plan
 from simulator.population.comparison import paired_difference

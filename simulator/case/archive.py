@@ -16,7 +16,6 @@ under its name (`GTV.nii.gz`), on grids of their own.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import chain, product
 from pathlib import Path
 from zipfile import ZipFile, is_zipfile
@@ -34,6 +33,7 @@ from simulator.case.nifti import nifti_files, read_nifti
 from simulator.case.shapes import Ball
 from simulator.case.structures import Structure
 from simulator.files import digest_of
+from simulator.once import cached_property
 from simulator.reading import check_room, reading
 from simulator.spec import CaseError
 

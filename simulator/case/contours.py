@@ -28,7 +28,6 @@ Ignored
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import chain, combinations, groupby, pairwise
 from typing import Literal
 
@@ -38,6 +37,7 @@ from simulator.case.cells import sub_voxel_moments
 from simulator.case.geometry import Grid
 from simulator.conventions import CC_PER_MM3
 from simulator.kernels.polygons import even_odd_coverage
+from simulator.once import cached_property
 from simulator.spec import CaseError
 
 EndCaps = Literal["half-slice", "none"]

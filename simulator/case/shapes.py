@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -21,6 +20,7 @@ from simulator.kernels.shapes import (
     signed_distances,
     voxel_moments,
 )
+from simulator.once import cached_property
 
 _SUBCELLS = 3
 _LARGEST_CELL_MM, _LARGEST_SHARE = 0.57, 0.125

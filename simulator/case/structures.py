@@ -1,7 +1,6 @@
 """Structures: regions of tissue, and the cells that stand for them."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -10,6 +9,7 @@ from skimage.measure import marching_cubes
 from simulator.case.cells import Patch, Region, sample_region
 from simulator.case.geometry import Grid
 from simulator.conventions import CC_PER_MM3
+from simulator.once import cached_property
 from simulator.readable import Readable
 
 Role = Literal["target", "oar", "external"]

@@ -1,13 +1,13 @@
 """What the points of a structure stand for: cells with an extent, and tissue whose doses are not given."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from simulator.case.cells import Cells
 from simulator.kernels.cells import mean_doses, metrics_of_cells
 from simulator.kernels.dvh import dose_at_volumes, doses_of_dvh
+from simulator.once import cached_property
 
 _STEPS_TO_GUESS = 12
 

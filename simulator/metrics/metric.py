@@ -4,7 +4,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cache
 from string import Formatter
 from typing import Any, ClassVar, Self
 
@@ -14,6 +14,7 @@ from simulator.kernels.dvh import dose_at_volumes, mean_dose, volume_at_doses
 from simulator.metrics.biology import BiologicalDose, Response
 from simulator.metrics.extent import Dvhs, Extent, LeftOut
 from simulator.metrics.fraction_sums import FractionSums
+from simulator.once import cached_property
 from simulator.spec import ConfigError
 
 # Factors on the dose at which metrics that do not scale with it are measured as well.

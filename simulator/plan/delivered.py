@@ -9,7 +9,6 @@ of it, E. It is scaled by one factor f, and has to agree with T. Then, e being a
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from simulator.case.anatomy import Case, ImportedDose
 from simulator.case.geometry import Volume
 from simulator.case.treatment_beams import TreatmentBeam
+from simulator.once import cached_property
 from simulator.plan.dose import LimitedSplineDose
 from simulator.plan.engine.comparison import LEAST_POINTS_PERCENT, MOST_RMS_PERCENT, compare
 from simulator.plan.engine.engines import Engine, EngineName, engine_of

@@ -3,13 +3,13 @@
 import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from scipy.ndimage import map_coordinates, spline_filter
 
 from simulator.case.geometry import Grid, Volume
 from simulator.kernels.splines import combine_four, limits_of_cells
+from simulator.once import cached_property
 from simulator.sampling.tissue_motion import TissueMotion
 
 

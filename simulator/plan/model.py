@@ -3,13 +3,13 @@
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
 from simulator.case.anatomy import Case, ImportedDose
 from simulator.case.structures import Structure
+from simulator.once import cached_property
 from simulator.plan.dose import PlannedDose
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Plan

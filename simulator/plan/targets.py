@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +9,7 @@ from scipy.ndimage import map_coordinates
 
 from simulator.case.cells import Region
 from simulator.case.geometry import Grid
+from simulator.once import cached_property
 from simulator.spec import CaseError
 
 _PATH_STEP_MM = 0.5

@@ -13,10 +13,10 @@ have a probability of at most `ERROR`, whatever the strategies have in common, b
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
+from simulator.once import cached_property
 from simulator.population.intervals import clopper_pearson_interval
 
 ERROR = 0.05

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
+
+from simulator.once import cached_property
 
 _ROUNDING = 1e-9
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -15,6 +14,7 @@ from simulator.case.traces import Trace
 from simulator.metrics.biology import Biology
 from simulator.metrics.goals import Goal
 from simulator.metrics.metric import Metric
+from simulator.once import cached_property
 from simulator.plan.model import Order
 from simulator.plan.prescription import Prescription
 from simulator.plan.targets import TargetVolume

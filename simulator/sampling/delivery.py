@@ -1,10 +1,10 @@
 """Delivery: where margin, motion management and guidance meet, and what they make of drawn courses."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
+from simulator.once import cached_property
 from simulator.sampling.correcting import corrected, corrections_during_beam, guidance_noise
 from simulator.sampling.courses import Courses, Setting
 from simulator.sampling.seen import managed_breathing, moved_since, rotation_left, rotation_matrices, targets_seen_mm

@@ -9,12 +9,12 @@ That is exact, whatever z was drawn from, so seeds, blocks and Sobol' points sta
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 from scipy.special import chdtrc
 
 from simulator.conventions import AXES, Stream, in_axes
+from simulator.once import cached_property
 from simulator.sampling.courses import Setting, draw_courses
 from simulator.sampling.seen import seen_mm
 from simulator.sampling.streams import Draws

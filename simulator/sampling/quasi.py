@@ -9,13 +9,14 @@ depends on the study alone.
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 from scipy.linalg import helmert
 from scipy.special import ndtri
 
 from simulator.conventions import Stream
+from simulator.once import cached_property
 from simulator.sampling.streams import Draws
 from simulator.uncertainty import Uncertainty
 

@@ -8,7 +8,6 @@ by more than 0.4 % of the prescription in some courses are divided by 27, and ag
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from simulator.conventions import CC_PER_MM3
 from simulator.kernels.cells import raise_errors
 from simulator.metrics.extent import Extent
 from simulator.metrics.metric import Metric
+from simulator.once import cached_property
 from simulator.plan.dose import PlannedDose
 from simulator.sampling.tissue_motion import TissueMotion
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
 from simulator.accumulation.changed import Describe, of_weight
+from simulator.once import cached_property
 from simulator.parallel import Executor
 from simulator.plan.dose import TrilinearDose
 from simulator.plan.quality import Plan

@@ -1,7 +1,6 @@
 """One structure, measured: from its displacements to the metrics of each course, by the points that count."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +12,7 @@ from simulator.metrics.biology import Biology
 from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics
 from simulator.metrics.extent import Dvhs, Extent
 from simulator.metrics.metric import Metric
+from simulator.once import cached_property
 from simulator.plan.prescription import Prescription
 from simulator.population.bands import DOSE_BINS
 from simulator.sampling.streams import TargetDraws

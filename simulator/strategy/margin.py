@@ -143,7 +143,11 @@ class AsymmetricMargin(MarginRecipe):
 
     def label(self) -> str:
         """Short name for tables."""
-        sides = (self.right_mm, self.left_mm), (self.anterior_mm, self.posterior_mm), (self.inferior_mm, self.superior_mm)
+        sides = (
+            (self.right_mm, self.left_mm),
+            (self.anterior_mm, self.posterior_mm),
+            (self.inferior_mm, self.superior_mm),
+        )
         if all(one == other for one, other in sides):
             return FixedMargin(margin_mm=tuple(one for one, _ in sides)).label()
         return " ".join(f"{k}{v:g}" for k, v in zip("RLAPIS", np.ravel(sides), strict=True)) + " mm"

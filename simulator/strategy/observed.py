@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
 
 from simulator.conventions import in_axes
+from simulator.once import cached_property
 from simulator.spec import BeforeValidator, Field, NonNegativeMm3, Spec, did_you_mean, model_validator
 from simulator.strategy import Strategy
 
