@@ -175,9 +175,10 @@ def accumulate_gather(quads, shape, node_zyx, arm_zyx, shift, linear, weight, co
     n_visits = shift.shape[1]
     visit = np.empty((n_visits, LANES), np.float32)
     first = np.empty((n_visits + 1, 2), np.int64)
-    place, points = np.zeros((_POINTS_AT_ONCE, LANES), np.float32), np.empty(_POINTS_AT_ONCE, np.int64)
-    node, arm = np.empty((3, _POINTS_AT_ONCE)), np.empty((3, _POINTS_AT_ONCE))
-    at = np.empty((3, _POINTS_AT_ONCE), np.float32)
+    at_once = min(_POINTS_AT_ONCE, max(node_zyx.shape[0], 1))
+    place, points = np.zeros((at_once, LANES), np.float32), np.empty(at_once, np.int64)
+    node, arm = np.empty((3, at_once)), np.empty((3, at_once))
+    at = np.empty((3, at_once), np.float32)
     for c in range(shift.shape[0]):
         groups, pairs = pair_visits(shift[c], linear[c], weight[c], visit, first)
         first[groups, 1] = pairs
