@@ -48,6 +48,7 @@ def test_a_rotation_moves_what_lies_away_from_the_isocentre_of_its_time():
     turned = Rotation.from_euler("xyz", courses.rotation_deg[:, 0], degrees=True).as_matrix() - np.eye(3)
     for k, (name, arm_mm) in enumerate((("GTV", -NODE_MM), ("Node", NODE_MM))):
         np.testing.assert_allclose(met(delivery, name, k).shift_mm, 0.0, atol=1e-12)
+        np.testing.assert_allclose(delivery.about(name).motion(name).shift_mm, 0.0, atol=1e-12)
         other = met(delivery, name, 1 - k).shift_mm
         np.testing.assert_allclose(other, np.broadcast_to((turned @ arm_mm)[:, None], other.shape), atol=1e-12)
         assert np.abs(other).max() > 1.0

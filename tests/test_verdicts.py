@@ -13,6 +13,7 @@ from simulator.metrics.goals import parse_goal
 from simulator.population.intervals import wilson_interval
 from simulator.population.verdicts import NO, NOT_KNOWN, YES, courses_to_decide, decide, holds
 from simulator.problem.problem import Problem
+from simulator.sampling.quasi import N_RANDOMISATIONS
 from simulator.study_file.schema import DecisionRule
 
 N = 1000
@@ -78,6 +79,23 @@ def test_each_verdict(target, organ, verdict):
     assert (found.attrs["recommended"] == "s0") == (verdict == "suits")
     assert (found["courses_to_decide"].item() > 0) == (verdict == "undecided")
     assert found["organ_risk"].item() == pytest.approx(1 - organ, abs=1e-12)
+
+
+@pytest.mark.parametrize("sampling", ["pseudo-random", "sobol"])
+@pytest.mark.parametrize("narrower", [1, 4])
+def test_courses_that_tell_more_than_independent_ones_are_fewer(sampling, narrower):
+    """Intervals as of four times the courses need a fourth of the courses; Sobol' points come in powers of two."""
+    problem = problem_of(["GTV D98% >= 95%", "Heart D0.035cc <= 38 Gy"])
+    problem.interval = lambda met, n: wilson_interval(narrower * met.sum(axis=-1), narrower * n)
+    problem.config.sampling = sampling
+    values = metrics_that_meet([(0.97, 0.905)])
+    found = decision_group(problem, values, joint_met(problem, values), np.ones(1), ["s0"])
+    (low, high), (plain_low, plain_high) = (wilson_interval(k * 905, k * N) for k in (narrower, 1))
+    needed = courses_to_decide(np.array(0.905), 0.9, 0.01) * ((high - low) / (plain_high - plain_low)) ** 2
+    assert needed > N
+    if sampling == "sobol":
+        needed = min(n for n in N_RANDOMISATIONS * 2 ** np.arange(20) if n >= needed)
+    assert found["courses_to_decide"].item() == np.ceil(needed)
 
 
 def test_the_conservative_end_counts():
