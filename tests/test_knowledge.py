@@ -308,6 +308,7 @@ def test_densities_are_those_of_the_normal_and_of_students_law():
 def test_a_factor_is_worth_a_record_whose_sd_is_as_uncertain(factor):
     """The logarithm of an SD of ν degrees of freedom has the variance ψ'(ν/2) / 4."""
     patients, images = Known(factor=factor).record()
+    assert images - patients == pytest.approx(patients - 1)
     for degrees in (patients - 1, images - patients):
         assert np.sqrt(polygamma(1, degrees / 2) / 4) == pytest.approx(np.log(factor) / 1.96, rel=0.02)
 

@@ -81,6 +81,17 @@ def test_each_verdict(target, organ, verdict):
     assert found["organ_risk"].item() == pytest.approx(1 - organ, abs=1e-12)
 
 
+@pytest.mark.parametrize(("n_targets", "said"), [(1, "together"), (2, "each")])
+def test_how_several_targets_are_asked_is_said_where_there_are_several(n_targets, said):
+    problem, values = (
+        problem_of(["GTV D98% >= 95%"], coverage="each"),
+        metrics_that_meet([(0.97,)], ["GTV D98% >= 95%"]),
+    )
+    joint = joint_met(problem, values)
+    problem.wanted_together = n_targets * problem.wanted_together
+    assert decision_group(problem, values, joint, np.ones(1), ["s0"]).attrs["coverage"] == said
+
+
 @pytest.mark.parametrize("sampling", ["pseudo-random", "sobol"])
 @pytest.mark.parametrize("narrower", [1, 4])
 def test_courses_that_tell_more_than_independent_ones_are_fewer(sampling, narrower):
