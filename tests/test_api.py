@@ -47,6 +47,12 @@ def test_public_names_are_imported_when_they_are_used():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout == "[]\n"
 
 
+def test_a_run_does_not_wait_for_what_few_studies_need():
+    slow = ("scipy.stats", "bokeh", "dask", "torch")
+    code = f"import simulator, sys; simulator.run; print([m for m in {slow} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout == "[]\n"
+
+
 def code_of_the_documents() -> list[str]:
     notebooks = [json.loads(p.read_text(encoding="utf-8"))["cells"] for p in (ROOT / "notebooks").glob("*.ipynb")]
     cells = ["".join(c["source"]) for cells in notebooks for c in cells if c["cell_type"] == "code"]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from simulator.population.intervals import quantile_interval
 
@@ -157,7 +157,7 @@ def falls_along(excesses: list[np.ndarray]) -> bool:
     pairs = [(i, j) for j in range(len(met)) for i in range(j)]
     lost = np.array([np.sum(met[i] & ~met[j]) for i, j in pairs])
     won = np.array([np.sum(~met[i] & met[j]) for i, j in pairs])
-    p = binom.sf(lost - 1, np.maximum(lost + won, 1), 0.5)
+    p = bdtrc(lost - 1, np.maximum(lost + won, 1), 0.5)
     return bool(np.any((lost > won) & (p < _CHANCE / max(len(pairs), 1))))
 
 
