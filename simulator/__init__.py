@@ -50,7 +50,7 @@ __all__ = [
 _HOME = {
     "SimulatorError": "simulator.spec",
     "course_draws": "simulator.simulation.courses",
-    "deliver_courses": "simulator.simulation.work",
+    "deliver_courses": "simulator.simulation.courses",
     "errors_found": "simulator.commands.errors",
     "example": "simulator.study_file.shipped",
     "executor_with": "simulator.execution.executors",

@@ -42,6 +42,12 @@ def test_public_names_are_what_the_page_says(name):
     assert name == "__version__" or found.__doc__
 
 
+def test_type_checkers_find_public_names_where_they_are_imported_from():
+    tree = ast.parse((ROOT / "simulator" / "__init__.py").read_text(encoding="utf-8"))
+    stated = {a.name: node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for a in node.names}
+    assert {name: stated[name] for name in simulator._HOME} == simulator._HOME
+
+
 def test_public_names_are_imported_when_they_are_used():
     code = "import simulator, sys; assert dir(simulator); print([m for m in sys.modules if m.startswith('simulator.')])"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout == "[]\n"

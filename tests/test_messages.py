@@ -119,6 +119,15 @@ def test_messages(change, message, tmp_path):
         ("{margins_mm: [3], motion: [foo], guidance: [none]}", "strategies.motion.0: 'foo' is not known here"),
         ("{margins_mm: [3], motion: foo, guidance: [none]}", "strategies.motion: 'foo' is not known here"),
         ("[{margin_mm: 3, motion: foo, guidance: none}]", "strategies.0.motion: 'foo' is not known here"),
+        ("{margins_mm: [3], motion: [none], guidance: [foo]}", "strategies.guidance.0: 'foo' is not known here"),
+        (
+            "{margins_mm: [{recipe: foo}], motion: [none], guidance: [none]}",
+            "strategies.margins_mm.0: 'foo' is not known here",
+        ),
+        (
+            "[{margin_mm: 3, motion: none, guidance: {kind: foo, match_mm: 1}}]",
+            "strategies.0.guidance: 'foo' is not known here",
+        ),
         ("[3]", "strategies.0: a mapping of keys (margin_mm, motion, guidance ...) is wanted, got 3"),
         ("[]", "strategies: at least 1 wanted, got 0"),
         ("itv", "strategies: a mapping of keys (margins_mm, motion, guidance ...) is wanted, got 'itv'"),
