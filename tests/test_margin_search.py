@@ -112,7 +112,7 @@ def test_what_was_found_is_verified_on_courses_that_no_search_has_seen(searched,
 def test_margins_away_from_an_organ_spare_it_in_a_ptv_no_larger(searched):
     found, results = searched
     at = found.candidates
-    right, left = found.sides_mm[at["away from Cord"]][:2]
+    right, left = found.sides_mm[at["away from Cord"], 0, :2]
     assert left < right  # the organ lies to the left
     ptv_cc = results["plans/ptv_cc"].values
     assert ptv_cc[at["away from Cord"]] < 1.05 * ptv_cc[at["isotropic"]]
