@@ -81,6 +81,11 @@ def test_what_part_of_the_volume_a_goal_is_about(text, percent):
     assert parse_goal(text).metric.part_percent == percent
 
 
+def test_the_cc_that_a_goal_is_about():
+    texts = ("Cord D0.035cc <= 30 Gy", "Cord D5% <= 30 Gy", "Cord DC0.035cc <= 30 Gy", "Cord V20Gy <= 5 cc")
+    assert [parse_goal(text).metric.part_cc for text in texts] == [0.035, None, None, None]
+
+
 def test_biological_doses_may_be_larger_than_physical_ones():
     """3 fractions of 20 Gy are a BED of 60 (1 + 20 / 2) = 660 Gy for α/β = 2 Gy."""
     assert parse_goal("SpinalCord BED(2):D0.035cc <= 660 Gy").limit == 660

@@ -11,7 +11,6 @@ import numpy as np
 
 from simulator.answers.plan_edge import edge_of_dose, few_instants, part_percent, wanted_dose_gy
 from simulator.conventions import CC_PER_MM3
-from simulator.metrics.dvh_points import DoseAtCc
 from simulator.metrics.goals import Goal
 from simulator.parallel import Executor, in_order
 from simulator.plan.quality import Plan
@@ -231,7 +230,7 @@ def limits_of(problem: Problem, organ: str) -> list[Goal]:
     goals = [
         goal
         for goal in problem.goals
-        if goal.metric.structure == organ and goal.is_upper and isinstance(goal.metric, DoseAtCc)
+        if goal.metric.structure == organ and goal.is_upper and goal.metric.part_cc is not None
     ]
     goals = [goal for goal in goals if not goal.metric.is_biological]
     if not goals:
@@ -255,8 +254,9 @@ def _spared(
     hottest = np.argsort(-plan.dose.at(points), kind="stable")
     found = []
     for goal in limits_of(problem, organ):
-        assert isinstance(goal.metric, DoseAtCc)
-        enough = int(np.searchsorted(np.cumsum(volume[hottest]), _TIMES_HOT * goal.metric.cc)) + _MOST_CELLS // 2
+        part_cc = goal.metric.part_cc
+        assert part_cc is not None
+        enough = int(np.searchsorted(np.cumsum(volume[hottest]), _TIMES_HOT * part_cc)) + _MOST_CELLS // 2
         thinned = hottest[:enough][:: max(1, min(enough, len(hottest)) // _MOST_CELLS)]
         stands_for = min(enough, len(hottest)) / len(thinned)
         cloud = Cloud.of_points(
@@ -264,5 +264,5 @@ def _spared(
         )
         probability = config.decision.goal_probability.get(goal.text, config.decision.organ_probability)
         limit_gy = goal.limit if goal.unit == "Gy" else goal.limit / 100 * config.prescription.dose_gy
-        found.append(Spared(cloud, goal.metric.cc, limit_gy, probability))
+        found.append(Spared(cloud, part_cc, limit_gy, probability))
     return found

@@ -75,6 +75,11 @@ class DoseAtCc(DoseAtVolume):
         """The same in every course."""
         return np.full_like(total_cc, self.cc, float)
 
+    @property
+    def part_cc(self) -> float | None:
+        """The part itself."""
+        return self.cc
+
 
 @dataclass(frozen=True, kw_only=True)
 class DoseOutsideColdCc(DoseAtVolume):

@@ -159,6 +159,11 @@ class Metric(ABC):
         """Part of the volume that gets its dose at least, if that is the same in every structure."""
         return None
 
+    @property
+    def part_cc(self) -> float | None:
+        """Volume in cc that gets its dose at least, if that is the same in every structure."""
+        return None
+
     def without_target(self, drawn_cc: float) -> float:
         """Value where the true target has vanished, which covers nothing: no dose and no control, all of the drawn one cold."""
         return 0.0

@@ -208,7 +208,10 @@ def comparison_table(results: xr.DataTree) -> dict[str, Any]:
     chosen = decision.attrs["recommended"] or decision.attrs["nearest_miss"]
     names = [str(n) for n in comparison["strategy"].values]
     at = names.index(chosen)
-    of_target = [str(m) for m in comparison["metric"].values if str(m).startswith(f"{results.attrs['target']} ")]
+    structure = results["metrics"].to_dataset()["structure"]
+    of_target = [
+        str(m) for m in comparison["metric"].values if structure.sel(metric=m).item() == results.attrs["target"]
+    ]
     metric = next((m for m in of_target if m.endswith(" D98%")), of_target[0])
     joints = [name for name in JOINT_SHOWN if joint_probability(results, name)["members"].item()]
     rows = []
