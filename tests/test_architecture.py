@@ -78,6 +78,13 @@ def test_imports_point_down(path):
             assert floor_of(rest[0]) < floor_of(own), f"{module_of(path)} imports {name}, which is not below"
 
 
+@pytest.mark.parametrize("room", [path.parent for path in sorted(PACKAGE.glob("*/__init__.py"))], ids=lambda p: p.name)
+def test_each_room_says_who_lives_there_what_enters_and_what_leaves(room):
+    said = ast.get_docstring(ast.parse((room / "__init__.py").read_text(encoding="utf-8"))) or ""
+    assert [word for word in ("Lives here:", "Enters:", "Leaves:") if said.count(word) != 1] == []
+    assert 3 <= len(said.splitlines()) <= 7
+
+
 @pytest.mark.parametrize("library", HOMES)
 def test_each_heavy_library_has_one_home(library):
     for path in sources():

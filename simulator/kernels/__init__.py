@@ -1,4 +1,9 @@
-"""Compiled kernels. Numba keeps them beside their source, else in the home folder, else among temporary files."""
+"""Compiled kernels: loops over arrays, free of domain logic.
+
+Lives here: sums over tiles and points, DVHs, cells, beams, apertures, splines, shapes, polygons, margins of points.
+Enters: arrays in mm, Gy and cc. Leaves: arrays. Numba keeps what it compiled beside the source, else in the home folder, else
+among temporary files.
+"""
 
 import getpass
 import os

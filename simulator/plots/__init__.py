@@ -1,4 +1,7 @@
-"""Figures of the results: one function per figure, takes the results and returns a matplotlib Figure."""
+"""Figures of the results.
+
+Lives here: one function per figure, colours, paper sizes. Enters: results. Leaves: a matplotlib `Figure`, or pictures.
+"""
 
 from simulator.plots.courses import courses_looked_at
 from simulator.plots.decision import pareto_front, uncertainty_budget

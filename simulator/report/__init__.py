@@ -1,4 +1,8 @@
-"""The report: one self-contained HTML page, and its summary on two pages of paper."""
+"""The report, in sentences, tables and figures.
+
+Lives here: the page, its summary on two pages of paper, pages on comparisons, commissioning and a clinic's errors.
+Enters: results. Leaves: self-contained HTML, and PDF.
+"""
 
 from simulator.report.comparison import render_comparison
 from simulator.report.errors import render_errors

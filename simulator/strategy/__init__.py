@@ -1,4 +1,8 @@
-"""Strategies: a margin, a way to manage motion and an image-guidance protocol, three independent roles."""
+"""Strategies: a margin, a way to manage motion and an image-guidance protocol, three independent roles.
+
+Lives here: the kinds of each role, `Strategy`, the times of a session, fractions that were observed.
+Enters: what a study says; spreads, breathing and couch shifts. Leaves: margins, managed positions, and corrections, in mm.
+"""
 
 from typing import Annotated
 

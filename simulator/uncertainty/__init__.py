@@ -1,4 +1,8 @@
-"""Sources of geometric error, one small file each (PHYSICS: what can go wrong)."""
+"""Sources of geometric error: what can go wrong.
+
+Lives here: one small file for each source, `Uncertainty`. Enters: what a study says, random numbers.
+Leaves: displacements by course and fraction, and their Σ and σ, in mm.
+"""
 
 from collections.abc import Iterable
 
