@@ -73,6 +73,17 @@ TWINS = TOYS | {
         "guidance": ["none", {"kind": "online-bone", "match_mm": 0}],
     },
 }  # fmt: skip
+SMALL = {
+    "name": "small",
+    "case": {"phantom": "sphere", "radius_mm": 8, "grid_mm": 4},
+    "prescription": {"dose_gy": 20, "fractions": 1},
+    "plan": {"model": "penumbra"},
+    "uncertainty": {"setup": {"systematic_mm": 2}},
+    "strategies": {"margins_mm": [2, 4], "motion": "none", "guidance": "none"},
+    "goals": ["GTV D98% >= 95%"],
+    "courses": 40,
+    "numerics": {"max_points": 1000, "instants": 1},
+}
 SCRIPT = """
 import json
 import simulator
@@ -200,7 +211,6 @@ def test_structures_that_a_kind_moves_and_does_not_name_are_refused():
         delivered(Uncertainty.model_construct(setup=Reckless()))
 
 
-@pytest.mark.nightly
 def test_a_new_executor_is_a_line_among_the_back_ends(tmp_path, monkeypatch):
     """One that gives results in the opposite order, and says where to watch."""
 
@@ -214,10 +224,10 @@ def test_a_new_executor_is_a_line_among_the_back_ends(tmp_path, monkeypatch):
         yield Backwards()
 
     monkeypatch.setitem(executors.BACKENDS, "backwards", backwards)
-    study = TESTS.parent / "configs" / "sphere_axes.yaml"
-    hashes = []
+    study, hashes = tmp_path / "small.yaml", []
+    study.write_text(json.dumps(SMALL), encoding="utf-8")
     for backend in ("local", "backwards"):
-        options = ["--courses", "40", "--set", "numerics.max_points=1000", "--backend", backend, "--no-report"]
+        options = ["--backend", backend, "--no-report"]
         result = CliRunner().invoke(app, ["run", str(study), "--out", str(tmp_path / backend), *options])
         assert result.exit_code == 0, result.output
         with open_results(tmp_path / backend) as results:
