@@ -107,7 +107,12 @@ def in_axes(values: Sequence[float]) -> str:
     return "(" + ", ".join(f"{v:g}" for v in values) + ")"
 
 
+def log_variance(cv: float) -> float:
+    """Variance of the logarithm of log-normal factors with the given coefficient of variation."""
+    return np.log1p(cv**2)
+
+
 def log_normal(standard_normal: np.ndarray, cv: float) -> np.ndarray:
     """Log-normal factors with mean 1 and the given coefficient of variation."""
-    variance = np.log1p(cv**2)
+    variance = log_variance(cv)
     return np.exp(np.sqrt(variance) * standard_normal - variance / 2)

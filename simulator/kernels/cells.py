@@ -205,7 +205,14 @@ def metrics_of_cells(dose, volume, node, around, part, shape, reach, wanted, gue
 
 @njit(cache=True, nogil=True)
 def _near_cells(dose, node, volume, chunk_cc, lowest, highest, reach, at, spare, is_hot, some):
-    """Cells that may hold a dose within `spare` of `at`, written to `some`: how many, and the volume of those beyond."""
+    """Cells that may hold a dose within `spare` of `at`: how many, and the volume of those beyond.
+
+    Parameters
+    ----------
+    dose : float32 (node,). reach : float32 (cell,), how far a cell's doses may lie from its node's.
+    chunk_cc : float64 (chunk,), volume of each chunk of cells; lowest, highest : see `_limits_of_chunks`.
+    some : uint32 (cell + 1,), written: which ones.
+    """
     n, beyond_cc = np.int64(0), 0.0
     sign, level, wide = np.float32(1.0 if is_hot else -1.0), np.float32(at), np.float32(spare)
     for j in range(chunk_cc.shape[0]):

@@ -115,7 +115,14 @@ def dose_at_volumes(dose, volume, wanted_cc):
 
 @njit(cache=True, nogil=True)
 def _dose_in_tail(dose, volume, sign, chunk_best, n_wanted, wanted_cc, same_gy, cells, bin_of):
-    """Whether found, and D_x of sign * dose, from chunks of points that reach high enough: first few, then more of them."""
+    """Whether found, and D_x of sign * dose, from chunks of points that reach high enough: first few, then more of them.
+
+    Parameters
+    ----------
+    dose : float32 (point,). volume : (point,) in cc. chunk_best : float32 (chunk,), highest sign * dose of those that count.
+    n_wanted : about how many points have `wanted_cc`.
+    cells : float64 (2, point); bin_of : int32 (point,), both overwritten.
+    """
     n_chunks = chunk_best.shape[0]
     n_taken = 4 + int(max(n_wanted, 0.0) / _TAKEN_PER_CHUNK)
     while n_taken < n_chunks // 2:
@@ -138,7 +145,7 @@ def _dose_in_tail(dose, volume, sign, chunk_best, n_wanted, wanted_cc, same_gy, 
 
 @njit(cache=True, nogil=True)
 def _dose_anywhere(dose, volume, lowest, highest, wanted_cc, same_gy, cells, bin_of):
-    """D_x of all points."""
+    """D_x of all points (point,), whose doses lie from `lowest` to `highest`; for the others see `_dose_in_tail`."""
     scale = (_BINS - 1) / max(highest - lowest, (_BINS - 1) * same_gy, 1e-300)
     _bins_of(dose, np.float32(lowest), np.float32(scale), np.int64(_BINS), bin_of)
     below, above, hotter_cc = _bins_around(_in_bins(bin_of, volume, np.int64(_BINS)), 0.0, wanted_cc)
@@ -185,7 +192,7 @@ def _dose_at_volume(cells, n, hotter_cc, wanted_cc, same_gy, bin_of):
 
     Parameters
     ----------
-    cells : float64 (2, n or more), doses and volumes; overwritten.
+    cells : float64 (2, n or more), doses and volumes; bin_of : int32 (n or more,); overwritten.
     """
     gy, cc = cells[0], cells[1]
     while n > _FEW:

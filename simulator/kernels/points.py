@@ -131,7 +131,8 @@ def _place_points(node_zyx, arm_zyx, linear, k, n_points, at, place):
 
 @njit(cache=True, nogil=True)
 def _next_points(counted, begin, end, points):
-    """Some of the points begin <= p < end that count, all where nothing is said: how many, and where to go on."""
+    """Some of the points begin <= p < end that count (p,), all where it is empty, written to `points` (n,): how many, and where
+    to go on."""
     if counted.shape[0] == 0:
         n = min(end - begin, points.shape[0])
         for i in range(n):
@@ -147,7 +148,7 @@ def _next_points(counted, begin, end, points):
 
 @njit(cache=True, nogil=True)
 def _sum_points(quads, step, farthest, place, visit, first, last, points, n_points, total):
-    """Add to some points of `total` what they get in the pairs first <= k < last."""
+    """Add to `total` (p,) at points[:n_points] what `place` (n, 8) gets in the pairs first <= k < last of `visit` (pair, 8)."""
     for i in range(n_points):
         total[points[i]] += sum_trilinear(quads, step, farthest, place[i], visit, first, last)
 

@@ -47,6 +47,11 @@ def _weighted_sums(values, start, n_starts, base, factor, place, result):
     """result[place[t] + i] = sum_n factor[n] * values[start[t] + base[n] + i] for 0 <= i < 8 and 0 <= t < n_starts.
 
     Whole batches of tiles are summed: `start` and `place` have room for one batch more, filled here with the last tile.
+
+    Parameters
+    ----------
+    values : float32 (v,). start, place : int64 (n_starts + `TILES` - 1 or more,). base : int64 (n,). factor : float32 (n,).
+    result : float32, 8 elements from the last place on or more; written.
     """
     if n_starts == 0 or base.shape[0] == 0:
         for t in range(n_starts):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import gammaincinv, ndtri
 
-from simulator.conventions import Stream
+from simulator.conventions import Stream, log_variance
 from simulator.spec import ConfigError
 from simulator.uncertainty.knowledge import MOST_SCALE, Known
 from simulator.uncertainty.possible import Possible, posterior_of, record_of
@@ -184,7 +184,7 @@ class LogSize(Shifts):
         if known is None:
             return ()
         assert known.factor is not None
-        variance, log_sd = np.log1p(cv**2), known.log_sd
+        variance, log_sd = log_variance(cv), known.log_sd
         sd = np.sqrt(variance) if variance else _SPREAD_OF_DOUBT * log_sd
         own = known if variance else Known(factor=known.factor ** np.sqrt(1 - _SPREAD_OF_DOUBT**2))
         stated = ((-float(variance) / 2, 0.0, 0.0), (float(sd), 0.0, 0.0), (0.0, 0.0, 0.0))
