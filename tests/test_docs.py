@@ -81,3 +81,11 @@ def test_every_group_and_dimension_of_results_has_a_meaning():
     assert set(DIMENSIONS) == {
         dim for table in VARIABLES.values() for variable in table.values() for dim in variable.dims
     }
+
+
+def test_nobody_is_told_to_ask_the_package_index_for_us():
+    """`simulator` is another project there: extras are those of a checkout, as in `pip install ".[cluster]"`."""
+    root, asked = DOCS.parent, re.compile(r"simulator\[|pip install[^`\n]*?[\s\"'](?:sbrt-)?simulator\b")
+    found = [p for name in ("docs", "notebooks", "simulator", "configs") for p in (root / name).rglob("*.*")]
+    texts = [p for p in found if p.suffix in (".md", ".ipynb", ".py", ".yaml")] + [root / "README.md"]
+    assert [p.name for p in texts if asked.search(p.read_text(encoding="utf-8"))] == []

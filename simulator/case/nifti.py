@@ -77,5 +77,7 @@ def _nibabel() -> ModuleType:
     try:
         import nibabel
     except ImportError:
-        raise SimulatorError('NIfTI needs the extra "nifti": pip install "sbrt-simulator[nifti]"') from None
+        raise SimulatorError(
+            'NIfTI needs nibabel; run pip install ".[nifti]" in the folder of the source code'
+        ) from None
     return nibabel
