@@ -83,6 +83,18 @@ def test_letters_that_the_encoding_lacks_are_replaced(tmp_path):
         assert b"The study is valid." in done.stdout
 
 
+def test_signs_of_our_own_are_ascii_where_the_encoding_is_none_of_unicode(tmp_path):
+    """Letters of names are as the encoding has them."""
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(STUDY), encoding="utf-8")
+    command = ("run", "s.yaml", "--no-report", "--quiet", "--out")
+    done = simulator(*command, "Größe", cwd=tmp_path, encoding="cp1252")
+    assert done.returncode == 0, done.stderr
+    assert b'\n"none, 3 mm, none" ' in done.stdout.replace(b"\r", b"")
+    assert done.stdout.isascii()
+    assert "Größe" in done.stderr.decode("cp1252")
+    assert "“none, 3 mm, none” " in simulator(*command, "r", cwd=tmp_path).stdout.decode()
+
+
 @pytest.mark.parametrize("columns", [60, 90, 200])
 def test_piped_tables_are_as_wide_as_columns_says(columns, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))

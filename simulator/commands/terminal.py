@@ -1,5 +1,6 @@
 """What reaches a terminal or a pipe: without control characters, in its encoding, as wide as it is."""
 
+import codecs
 import os
 import sys
 import warnings
@@ -12,14 +13,43 @@ from rich.table import Table
 from simulator.files import printable
 
 _PIPE_WIDTH = 120
+_SIGNS = {
+    "“": b'"',
+    "”": b'"',
+    "–": b"-",
+    "−": b"-",
+    "±": b"+-",
+    "×": b"x",
+    "·": b".",
+    "²": b"2",
+    "°": b" deg",
+    "…": b"...",
+}
 
 
 def make_ready() -> None:
-    """Let no letter that the encoding lacks end a command, and no warning of a library carry control characters."""
+    """Let no letter that the encoding lacks end a command, and no warning of a library carry control characters.
+
+    Where the encoding is none of Unicode, signs of our own are written in ASCII: a reader that takes another encoding
+    for granted stumbles over no quotation mark.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+            is_unicode = codecs.lookup(stream.encoding).name.startswith("utf")
+            stream.reconfigure(**({"errors": "replace"} if is_unicode else _plain(stream.encoding)))
     warnings.formatwarning = lambda message, *_, **__: f"note: {printable(str(message))}\n"
+
+
+def _plain(encoding: str) -> dict[str, str]:
+    """Settings of a stream that writes letters in its encoding and our signs in ASCII."""
+
+    def encoded(error: UnicodeError) -> tuple[bytes, int]:
+        assert isinstance(error, UnicodeEncodeError)
+        rest = error.object[error.start : error.end]
+        return b"".join(_SIGNS.get(sign) or sign.encode(encoding, "replace") for sign in rest), error.end
+
+    codecs.register_error(f"plain {encoding}", encoded)
+    return {"encoding": "ascii", "errors": f"plain {encoding}"}
 
 
 def console() -> Console:
