@@ -77,6 +77,7 @@ FLAWS = [
     ("rd_1.dcm", set_to("SamplesPerPixel", 3), "PixelData"),
     ("rd_1.dcm", set_to("BitsAllocated", 7), "PixelData"),
     ("rd_1.dcm", set_to("ImageOrientationPatient", [1, 0, 0, 0]), "ImageOrientationPatient has 4 numbers, 6 wanted"),
+    ("rd_1.dcm", set_to("ImageOrientationPatient", [1, 0, 0, 1, 0, 0]), "rd_1.dcm is oblique"),
     ("rp_1.dcm", lambda p: delattr(p.BeamSequence[0], "BeamNumber"), "BeamNumber is missing"),
     ("rp_1.dcm", lambda p: setattr(p.BeamSequence[0].ControlPointSequence[0], "IsocenterPosition", [1.0]), "IsocenterPosition"),
     ("rs_1.dcm", lambda s: delattr(s.ROIContourSequence[1], "ReferencedROINumber"), "ReferencedROINumber is missing"),

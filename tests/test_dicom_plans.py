@@ -274,6 +274,18 @@ def test_a_plan_whose_isocentre_lies_outside_of_the_body_is_noted(folder):
     )
 
 
+def test_a_target_outside_of_the_body_is_noted(folder):
+    notes = [n for n in prepare(study(folder)).notes if "outside of the body" in n]
+    assert notes == []
+
+    def away(data):
+        for contour in data.ROIContourSequence[0].ContourSequence:
+            contour.ContourData = [float(v) + 60 * (i % 3 == 1) for i, v in enumerate(contour.ContourData)]
+
+    change(folder / "rs_1.dcm", away)
+    assert "the centre of GTV lies outside of the body: is one of them drawn elsewhere?" in prepare(study(folder)).notes
+
+
 def test_beams_with_several_isocentres_are_named_and_do_not_choose(folder):
     def spread(plan):
         plan.BeamSequence[1].ControlPointSequence[0].IsocenterPosition = [50, 0, 0]

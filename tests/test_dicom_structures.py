@@ -120,6 +120,26 @@ def test_numbers_of_namesakes_avoid_other_names(tmp_path):
     assert [r.name for r in rois_of(scan(tmp_path)[2])] == ["GTV (2)", "GTV (1)", "GTV (3)"]
 
 
+def test_rois_of_one_number_are_refused_and_contours_in_two_items_are_one_roi(tmp_path):
+    """Else one ROI would have the contours of another, or half of its own."""
+    write_phantom_dicom(tmp_path, ct_z=())
+    whole = load_case(tmp_path, target="GTV").gtv.volume_cc
+
+    def split(data):
+        items = data.ROIContourSequence
+        items.append(copy.deepcopy(items[1]))
+        items[1].ContourSequence, items[-1].ContourSequence = items[1].ContourSequence[:3], items[1].ContourSequence[3:]
+
+    edit(tmp_path, "rs_1.dcm", split)
+    assert load_case(tmp_path, target="GTV").gtv.volume_cc == whole
+    edit(tmp_path, "rs_1.dcm", lambda d: setattr(d.StructureSetROISequence[2], "ROINumber", 2))
+    told = "RTSTRUCT rs_1.dcm: ROINumber 2 is that of 'GTV' and 'SpinalCord', whose contours cannot be told apart; export it"
+    assert refusal(tmp_path, target="GTV").startswith(told)
+    found, notes = said(tmp_path)
+    assert told in notes
+    assert (len(found.doses), len(found.plans)) == (1, 1)
+
+
 def test_a_backslash_is_part_of_a_name(tmp_path):
     write_phantom_dicom(tmp_path, ct_z=(), structures={"a": ("GTV", cylinder(0, 6)), "b": ("", cylinder(20, 6))})
     edit(tmp_path, "rs_1.dcm", lambda d: setattr(d.StructureSetROISequence[0], "ROIName", ["GTV", "old"]))
@@ -242,6 +262,22 @@ def test_a_step_between_two_neighbouring_ct_slices_is_no_gap(tmp_path):
     assert case.structure("Bowel").volume_cc == pytest.approx(np.pi * 81 * (15 + 1.5 + 3) / 1000, rel=0.01)
     note = next(s.note for s in inventory(tmp_path).structures if s.name == "Bowel")
     assert note.startswith("slices 3 to 6 mm apart, each reaching half-way to the next")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda d: setattr(d, "PatientID", "other"), "CT ct_000.dcm is of another patient (PatientID) than RTSTRUCT rs_1.dcm"),
+        (lambda d: delattr(d, "RescaleIntercept"), "CT ct_000.dcm: RescaleIntercept is missing; export it again"),
+        (lambda d: setattr(d, "RescaleSlope", 0), "CT ct_000.dcm: RescaleSlope is 0, above 0 wanted; export it again"),
+        (lambda d: setattr(d, "ImagePositionPatient", [400, 0, d.ImagePositionPatient[2]]),
+         "structure 'GTV' (x -7.0 to 17.0, y -15.0 to 9.0, z -4.5 to 16.5 mm) lies outside the CT (x 400.0 to "),
+    ],
+)  # fmt: skip
+def test_a_ct_of_another_patient_or_place_or_without_its_scale_is_refused(tmp_path, change, told):
+    write_phantom_dicom(tmp_path)
+    edit(tmp_path, "ct_*.dcm", change)
+    assert refusal(tmp_path, target="GTV").startswith(told)
 
 
 def test_files_compressed_with_gzip_are_read(tmp_path):

@@ -47,6 +47,8 @@ def load_dicom(asked: DicomCase) -> Case:
     by_plan = _plans_of_doses(plans, structure_set, dose_files)
     doses = _read_doses(dose_files, facts, by_plan, asked.dose_is)
     ct_slices = ct_series(files, structure_set)
+    for file in ct_slices:
+        _require_same_patient(file, structure_set, "take what is another patient's out of the folder")
     drawn = _Drawn.on(structure_set, ct_heights(ct_slices), _frames_used(dose_files, ct_slices, plan), asked)
     names = drawn.names
     kept = select_structures(drawn.regions, drawn.kinds, drawn.problems, names, asked.target, asked.structures)
@@ -191,12 +193,18 @@ def _doses_of_plan(doses: list[DicomFile], plan: DicomFile | None) -> list[Dicom
     return whole or own
 
 
-def _require_same_frame(dose: DicomFile, structure_set: DicomFile) -> None:
-    if dose.patient_id and structure_set.patient_id and dose.patient_id != structure_set.patient_id:
+def _require_same_patient(file: DicomFile, structure_set: DicomFile, remedy: str) -> None:
+    if file.patient_id and structure_set.patient_id and file.patient_id != structure_set.patient_id:
         raise CaseError(
-            f"RTDOSE {dose.name} is of another patient (PatientID) than RTSTRUCT {structure_set.name}; choose the "
-            "matching pair with case.rtdoses and case.structure_set, or take the other files out of the folder"
+            f"{file.kind} {file.name} is of another patient (PatientID) than RTSTRUCT {structure_set.name}; {remedy}"
         )
+
+
+def _require_same_frame(dose: DicomFile, structure_set: DicomFile) -> None:
+    remedy = (
+        "choose the matching pair with case.rtdoses and case.structure_set, or take the other files out of the folder"
+    )
+    _require_same_patient(dose, structure_set, remedy)
     if dose.frame_uids and structure_set.frame_uids and not dose.frame_uids & structure_set.frame_uids:
         raise CaseError(
             f"RTDOSE {dose.name} is in another frame of reference ({', '.join(dose.frame_uids)}) than RTSTRUCT "
@@ -327,6 +335,15 @@ def _check_dose_covers(
             notes[f"partly outside the dose grid of {name}"] = ", ".join(s.name for s in outside)
 
 
+def _check_ct_shows_targets(ct: Grid, structures: Mapping[str, Structure]) -> None:
+    for s in structures.values():
+        if s.role == "target" and not ct.contains(np.mean(s.region.bounds_mm, axis=0)):
+            raise CaseError(
+                f"structure {s.name!r} ({_extent(*s.region.bounds_mm)}) lies outside the CT "
+                f"({_extent(ct.origin_mm, ct.upper_mm)}); keep the CT that it is drawn on in the folder, or none"
+            )
+
+
 def _extent(lower: Sequence[float] | np.ndarray, upper: Sequence[float] | np.ndarray) -> str:
     return (
         ", ".join(f"{axis} {low:.1f} to {high:.1f}" for axis, low, high in zip("xyz", lower, upper, strict=True))
@@ -345,6 +362,7 @@ def _density(
     if len(ct_slices) > 1:
         ct = read_ct(ct_slices)
         notes["density"] = f"CT, {len(ct_slices)} slices"
+        _check_ct_shows_targets(ct.grid, structures)
         if external:
             ct = cropped(ct, *external.bounds_mm)
         return Volume(ct.grid, density_of_hu(ct.values))

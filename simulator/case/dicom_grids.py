@@ -148,13 +148,14 @@ def directions(file: DicomFile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     stated = file.header.get("ImageOrientationPatient")
     cosines = file.header.numbers("ImageOrientationPatient", 6) if stated else np.array([1, 0, 0, 0, 1, 0], float)
     rounded = np.rint(cosines)
-    if np.abs(cosines - rounded).max() > _ALIGNED or np.abs(rounded).sum() != 2:
+    normal = np.cross(rounded[:3], rounded[3:])
+    if np.abs(cosines - rounded).max() > _ALIGNED or np.abs(rounded).sum() != 2 or not normal.any():
         shown = ", ".join(f"{c:.3g}" for c in cosines)
         raise CaseError(
             f"{file.kind} {file.name} is oblique (ImageOrientationPatient {shown}); "
             "resample it along the patient's axes before export"
         )
-    return rounded[:3], rounded[3:], np.cross(rounded[:3], rounded[3:])
+    return rounded[:3], rounded[3:], normal
 
 
 def ct_heights(slices: Sequence[DicomFile]) -> np.ndarray:
@@ -231,8 +232,9 @@ def _plane(file: DicomFile) -> Hashable:
 
 def _hu(file: DicomFile) -> np.ndarray:
     header = file.header
-    slope = header.number("RescaleSlope") if header.get("RescaleSlope") else 1.0
-    intercept = header.number("RescaleIntercept") if header.get("RescaleIntercept") else 0.0
+    slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
+    if slope <= 0:
+        raise header.refusal("RescaleSlope", f"is {slope:g}, above 0 wanted")
     return (pixels(file)[0] * slope + intercept).astype(np.float32)
 
 

@@ -61,16 +61,27 @@ class Roi:
 
 
 def rois_of(structure_set: DicomFile) -> list[Roi]:
-    """Every ROI of a structure set, in the order of the file."""
+    """Every ROI of a structure set, in the order of the file.
+
+    Raises
+    ------
+    CaseError : two of them have one number, so that contours belong to either.
+    """
     header = structure_set.header
     types = {
         o.whole("ReferencedROINumber"): str(o.get("RTROIInterpretedType") or "").strip().upper()
         for o in items(header, "RTROIObservationsSequence")
     }
-    drawn = {r.whole("ReferencedROINumber"): items(r, "ContourSequence") for r in items(header, "ROIContourSequence")}
+    drawn: dict[int, list[Elements]] = {}
+    for roi in items(header, "ROIContourSequence"):
+        drawn.setdefault(roi.whole("ReferencedROINumber"), []).extend(items(roi, "ContourSequence"))
     listed = items(header, "StructureSetROISequence")
     numbers = [roi.whole("ROINumber") for roi in listed]
     own_names = [_own_name(roi, number) for roi, number in zip(listed, numbers, strict=True)]
+    for number, n in Counter(numbers).items():
+        if n > 1:
+            alike = " and ".join(repr(own) for own, its in zip(own_names, numbers, strict=True) if its == number)
+            raise header.refusal("ROINumber", f"{number} is that of {alike}, whose contours cannot be told apart")
     contours = [_contours(drawn.get(number, [])) for number in numbers]
     names = _unique(own_names, [bool(closed) for closed, _ in contours])
     return [

@@ -239,6 +239,8 @@ class Problem(Readable):
         if breathing is not None and not breathing.moves:
             found.append("uncertainty.respiration moves nothing: amplitude_mm is 0")
         for target in self.targets:
+            if not self.case.holds(self.case.structure(target.name).centroid_mm):
+                found.append(f"the centre of {target.name} lies outside of the body: is one of them drawn elsewhere?")
             if target.name.upper().startswith("PTV") and not self.config.plan.used(self.case):
                 found.append(f"margins are added to {target.name}, which by its name holds a margin already")
         if not self.config.decision.target_goals:
