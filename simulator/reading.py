@@ -33,6 +33,8 @@ def reading(where: str | Path, remedy: str, kind: type[SimulatorError] = CaseErr
 def read_text(path: str | Path, remedy: str, kind: type[SimulatorError] = CaseError) -> str:
     """The text of a file in UTF-8, with or without a byte-order mark; anything else is refused."""
     with reading(path, remedy, kind):
+        if Path(path).is_fifo() and Path(path).absolute().parts[1] not in ("dev", "proc"):  # there a shell's own
+            raise ValueError("it is a pipe, which may never end")
         with Path(path).open("rb") as file:
             content = file.read(_MOST_TEXT_BYTES + 1)
         if len(content) > _MOST_TEXT_BYTES:

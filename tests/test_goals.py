@@ -37,6 +37,9 @@ def test_goals_are_read_as_physicists_write_them(text, metric, unit, operator, l
     ("text", "message"),
     [
         ("GTV 95%", "goal 'GTV 95%' cannot be read; write it like"),
+        ("GTV D98% >= 9_5%", "'9_5' is not a number"),
+        ("GTV D98% >= ９５%", "'９５' is not a number"),
+        ("GTV D９８% >= 95%", "unknown metric 'D９８%'"),
         ("GTV D98% >= many", "'many' is not a number"),
         ("GTV Q98% >= 95%", "unknown metric 'Q98%'"),
         ("Tumor Bed D98% >= 95%", "a structure whose name has blanks needs another name, by case.aliases"),

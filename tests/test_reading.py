@@ -1,6 +1,8 @@
 """The door through which users' files come: every failure is a message with place, reason and remedy."""
 
+import os
 import struct
+import sys
 import zipfile
 import zlib
 
@@ -73,6 +75,18 @@ def test_what_is_no_file_or_too_long_is_refused(tmp_path):
     for name, words in (("", "Is a directory"), ("none", "No such file"), ("long.yaml", "longer than 64 MB")):
         with pytest.raises(CaseError, match=words):
             read_text(tmp_path / name, REMEDY)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes with names")
+def test_a_pipe_that_nobody_writes_to_is_refused_and_that_of_a_shell_is_read(tmp_path):
+    os.mkfifo(tmp_path / "a.yaml")
+    with pytest.raises(CaseError, match=r"a\.yaml: cannot be read \(it is a pipe, which may never end\)"):
+        read_text(tmp_path / "a.yaml", REMEDY)
+    ours, theirs = os.pipe()
+    os.write(theirs, b"x: 1\n")
+    os.close(theirs)
+    assert read_text(f"/dev/fd/{ours}", REMEDY) == "x: 1\n"
+    os.close(ours)
 
 
 @pytest.mark.parametrize("n_bytes", [26 * 2**30, float("inf"), float("nan")])

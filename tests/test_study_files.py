@@ -84,6 +84,8 @@ def test_true_is_read_where_it_is_wanted(tmp_path):
         ((SETUP, "systematic_mm: 2 mm"), "systematic_mm: a number is wanted, got '2 mm'; write 2, without the unit"),
         ((SETUP, "systematic_mm: '1,5'"), ":7: uncertainty.setup.systematic_mm: a number is wanted, got '1,5'; write 1.5"),
         ((DOSE, "dose_gy: 50 Gy"), "number, got '50 Gy'; write 50, without the unit"),
+        ((DOSE, "dose_gy: ５０"), "unable to parse string as a number, got '５０'"),
+        (("name: study", f"name: {'s' * 81}"), ":1: name: letters, digits, '_', '-' and '.', at most 80, make a name"),
         ((DOSE, "dose_gy: null"), ":3: prescription.dose_gy: has to be a valid number, got nothing"),
         ((DOSE, "dose_gy: .nan"), ":3: prescription.dose_gy: has to be a finite number, got nan"),
         ((DOSE, "dose_gy: .inf"), ":3: prescription.dose_gy: has to be a finite number, got inf"),

@@ -93,7 +93,7 @@ def parse_goal(text: str, *, level: str = "", source: str = "", checked: bool = 
         hint = "; a structure whose name has blanks needs another name, by case.aliases" if late else ""
         raise ConfigError(f"goal {text!r} cannot be read; {_EXAMPLE}{hint}")
     try:
-        limit = float(match["value"])
+        limit = float(match["value"] if match["value"].isascii() and "_" not in match["value"] else "")
     except ValueError:
         raise ConfigError(f"goal {text!r}: {match['value']!r} is not a number; {_EXAMPLE}") from None
     try:

@@ -20,7 +20,7 @@ from simulator.spec import ConfigError
 # Factors on the dose at which metrics that do not scale with it are measured as well.
 SCALES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.1, 1.2, 1.3)
 
-NUMBER = r"\d+(?:\.\d*)?|\.\d+"
+NUMBER = r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+"
 
 
 @cache

@@ -18,7 +18,7 @@ _AMBIGUOUS = "!ambiguous"
 _PLAIN_TAGS = {_TAG + kind for kind in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _NEVER = re.compile(r"[\x00\ud800-\udfff]")
-_NUMBER_AND_UNIT = re.compile(r"\s*([-+]?\d+(?:[.,]\d+)?)\s*([a-zA-Z%°/]*)\s*")
+_NUMBER_AND_UNIT = re.compile(r"\s*([-+]?[0-9]+(?:[.,][0-9]+)?)\s*([a-zA-Z%°/]*)\s*")
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -219,7 +219,9 @@ def _explain(problem: Any, path: KeyPath) -> str:
         hint = f"; write it in brackets, [{given}]" if isinstance(given, str) and "," in given else ""
         return f"a list is wanted, {got}{hint}"
     if kind == "string_pattern_mismatch" and path == ("name",):
-        return f"letters, digits, '_', '-' and '.' make a name, which begins with another one than '.'; {got}"
+        return (
+            f"letters, digits, '_', '-' and '.', at most 80, make a name, which begins with another one than '.'; {got}"
+        )
     if kind == "too_short":
         return f"at least {context['min_length']} wanted, got {len(given)}"
     if kind == "value_error":

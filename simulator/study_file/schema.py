@@ -224,7 +224,7 @@ class Budget(Spec):
 class StudyConfig(Readable, Spec):
     """A study: what can go wrong, what is done about it, and what counts as success."""
 
-    name: Annotated[str, Field(pattern=r"^[\w-][\w.-]*$")] = Field(
+    name: Annotated[str, Field(pattern=r"^[\w-][\w.-]{0,79}$")] = Field(
         description="name of the study and of its results folder"
     )
     subject: Literal["population", "patient"] = Field(

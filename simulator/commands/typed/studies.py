@@ -20,7 +20,7 @@ def run(
     courses: Annotated[int | None, typer.Option(min=1, help="courses per strategy")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="seed of every random stream")] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="threads or processes (default: one per processor)")
+        int | None, typer.Option(min=1, max=1024, help="threads or processes (default: one per processor)")
     ] = None,
     set_: SetOption = None,
     backend: Annotated[str, typer.Option(help="local (threads), processes or dask")] = "local",
@@ -138,7 +138,7 @@ def margins(
         int | None, typer.Option(min=100, help="courses that sizes are chosen by, and as many unseen")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="seed of the unseen courses")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="threads (default: one per processor)")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=1024, help="threads (default: one per processor)")] = None,
     set_: SetOption = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="discard earlier results")] = False,
     no_report: Annotated[bool, typer.Option("--no-report", help="do not write report.html and summary.pdf")] = False,
