@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 from zipfile import BadZipFile
 
 from simulator.spec import CaseError, SimulatorError
@@ -30,12 +31,18 @@ def reading(where: str | Path, remedy: str, kind: type[SimulatorError] = CaseErr
         raise kind(f"{where}: {_in_words(error)}; {remedy}") from error
 
 
+def opened(path: str | Path) -> BinaryIO:
+    """A file to read; ValueError for a pipe with a name, to which nobody may ever write."""
+    path = Path(path)
+    if path.is_fifo() and path.absolute().parts[1] not in ("dev", "proc"):  # there are those of a shell
+        raise ValueError("it is a pipe, which may never end")
+    return path.open("rb")
+
+
 def read_text(path: str | Path, remedy: str, kind: type[SimulatorError] = CaseError) -> str:
     """The text of a file in UTF-8, with or without a byte-order mark; anything else is refused."""
     with reading(path, remedy, kind):
-        if Path(path).is_fifo() and Path(path).absolute().parts[1] not in ("dev", "proc"):  # there a shell's own
-            raise ValueError("it is a pipe, which may never end")
-        with Path(path).open("rb") as file:
+        with opened(path) as file:
             content = file.read(_MOST_TEXT_BYTES + 1)
         if len(content) > _MOST_TEXT_BYTES:
             raise ValueError(f"it is longer than {_MOST_TEXT_BYTES >> 20} MB")

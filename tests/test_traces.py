@@ -58,6 +58,8 @@ def test_the_same_record_in_many_spellings(text, encoding, tmp_path):
     ("text", "message"),
     [
         (table(COMMA), ":2: 4 values under 2 column names; separate columns by ; if commas are decimal marks"),
+        (table([(t, d, d) for t, d in ROWS], head=(*HEAD, "Displacement_mm")),
+         ":1: 2 columns are called displacement_mm; leave one of them"),
         (table(with_row(5, ("0.50", ""))), ":7: displacement_mm is '', no number"),
         (table(with_row(5, ("0.50",))), ":7: 1 values under 2 column names"),
         (table(with_row(5, ("0.50", "nan"))), ":7: displacement_mm is 'nan', no number"),

@@ -127,7 +127,10 @@ def _numbers(path: str | Path, table: Any, wanted: tuple[str, ...]) -> tuple[np.
     Decimal commas are read where nothing else in the table is a decimal point.
     """
     header = [name.strip() for name in next(table)]
-    columns = [[name.lower() for name in header].index(name.lower()) for name in wanted]
+    lower = [name.lower() for name in header]
+    if twice := [name for name in wanted if lower.count(name.lower()) > 1]:
+        raise CaseError(f"{path}:1: {lower.count(twice[0].lower())} columns are called {twice[0]}; leave one of them")
+    columns = [lower.index(name.lower()) for name in wanted]
     rows, at = [], []
     marks: set[str] = set()
     for cells in table:

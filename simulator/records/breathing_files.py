@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from simulator.reading import read_text, reading
+from simulator.reading import opened, read_text, reading
 from simulator.records.breathing import MM, REMEDY, Samples
 from simulator.records.breathing_cells import Cells
 from simulator.records.rpm import is_rpm, rpm_samples
@@ -30,7 +30,7 @@ _HOW = "name a column of time and one of amplitude in the first row, such as tim
 
 def _lines(path: str | Path) -> list[str]:
     """Lines of text; other things that a user may name are told apart."""
-    with Path(path).open("rb") as file:
+    with opened(path) as file:
         start = file.read(132)
     if start[128:] == b"DICM":
         raise CaseError(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from simulator.conventions import AXES
-from simulator.reading import read_text, reading
+from simulator.reading import opened, read_text, reading
 from simulator.records.axes import SignConvention
 from simulator.records.columns import Columns, find_columns
 from simulator.records.record import ShiftRecord
@@ -23,7 +23,7 @@ _FEWEST_PATIENTS, _MOST_ROWS = 2, 200_000
 
 
 def _text(path: str | Path) -> str:
-    with reading(path, "give the path of a table, or of a folder of registrations"), Path(path).open("rb") as file:
+    with reading(path, "give the path of a table, or of a folder of registrations"), opened(path) as file:
         if file.read(4) in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
             raise CaseError(f"{path}: a workbook, and a table of text is wanted; save the sheet as CSV (UTF-8)")
     return read_text(path, REMEDY)
