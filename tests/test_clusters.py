@@ -6,9 +6,11 @@ from pathlib import Path
 import dask_jobqueue
 import pytest
 import yaml
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Security
 
 from simulator.execution.executors import executor_with
+from simulator.spec import ConfigError
+from simulator.study_file.cluster import ClusterSpec
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "configs" / "clusters").glob("*.yaml"))
 RESOURCES = {
@@ -37,6 +39,30 @@ def test_example_asks_for_what_it_says(name: str, tmp_path: Path) -> None:
     worker = script[-1]
     for words in ("--nworkers 8", "--nthreads 1", "--nanny", "--death-timeout 60", "--local-directory ${TMPDIR:-/tmp}"):
         assert words in worker
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"security": True}, {"security": {"require_encryption": True, "tls_ca_file": "ca.pem"}}]
+)
+def test_options_of_encrypted_connections_reach_dask(options: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they are; the files of one's own certificates as Dask takes them."""
+    given: dict = {}
+
+    def refuse(**options: object) -> None:
+        given.update(options)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("distributed.LocalCluster", refuse)
+    spec = ClusterSpec.model_validate({"class": "LocalCluster", "jobs": 1, "options": {"protocol": "tls"} | options})
+    with pytest.raises(ConfigError, match="options of LocalCluster: enough"), executor_with(cluster=spec):
+        pass
+    assert given.pop("protocol") == "tls"
+    security = given.get("security")
+    if isinstance(options.get("security"), dict):
+        assert isinstance(security, Security)
+        assert (security.require_encryption, security.tls_ca_file) == (True, "ca.pem")
+    else:
+        assert security is options.get("security")
 
 
 def test_scheduler_without_workers_says_how_to_start_one() -> None:

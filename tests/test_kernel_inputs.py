@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from simulator import kernels
 from simulator.kernels import (
     beams,
     dvh,
@@ -317,6 +318,20 @@ def test_the_plain_twins_are_the_vector_instructions(seed):
     with pytest.raises(IndexError):
         plain.sum_tiles(values, start + 190, base, factor, 7, 0, place, expected)
     assert vectors.LANES == vectors.TILES == 8
+
+
+def test_kernels_are_kept_in_a_folder_of_ones_own_where_package_and_home_are_read_only(monkeypatch, tmp_path):
+    def nowhere(function):
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr(kernels, "FunctionCache", nowhere)
+    monkeypatch.setattr(kernels.config, "CACHE_DIR", "")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "")
+    monkeypatch.setattr(kernels.tempfile, "gettempdir", lambda: str(tmp_path))
+    kernels._find_a_place_for_compiled_kernels()
+    (folder,) = tmp_path.iterdir()
+    assert kernels.config.CACHE_DIR == os.environ["NUMBA_CACHE_DIR"] == str(folder)
+    assert folder.stat().st_mode & 0o77 == 0 or sys.platform == "win32"
 
 
 @pytest.mark.skipif(MODE in os.environ, reason="runs the others")
