@@ -69,6 +69,8 @@ def require_own(folder: Path, recognise: Callable[[Path], bool] = is_marked) -> 
     ConfigError : what is there instead.
     """
     remedy = "name a new or an empty folder with --out"
+    if any("\ud800" <= sign <= "\udfff" for sign in str(folder)):
+        raise ConfigError(f"{folder}: its name is not Unicode, which the files in it are; {remedy}")
     if folder.is_symlink() and not folder.exists():
         raise ConfigError(f"{folder}: a link to something that is not there; {remedy}")
     if not folder.exists():

@@ -87,6 +87,7 @@ OUTS = {
     "a file": ("s.yaml", "a file, and a folder is wanted"),
     "a dangling link": ("{}/dangling", "a link to something that is not there"),
     "below a file": ("s.yaml/inside", "cannot be"),
+    "a name of no letters": ("{}/Gr\udcf6\udcdfe", "Gr\\udcf6\\udcdfe: its name is not Unicode"),
 }
 
 
@@ -127,6 +128,20 @@ def test_files_that_others_put_into_a_run_folder_stay(place, tmp_path):
     assert not course.exists(), "a course of the earlier results"
     with open_results(out) as results:
         assert results.attrs["seed"] == 9
+
+
+@pytest.mark.parametrize("name", ["results.nc", "config.yaml", "summary.csv", "blocks"])
+@pytest.mark.parametrize("options", [(), ("--fresh",)], ids=["", "--fresh"])
+def test_a_folder_in_place_of_a_file_of_the_run_is_told(name, options, place, tmp_path):
+    """A file in place of the folder of blocks, likewise."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / MARK).write_text("")
+    (out / name).write_text("mine") if name == "blocks" else (out / name).mkdir()
+    done = simulator("run", "s.yaml", "--out", out, "--quiet", "--no-report", *options, cwd=place)
+    assert (done.returncode, f"{name}" in done.stderr) == (2, True)
+    assert "move away what stands there, or name another place" in done.stderr
+    assert (out / name).exists()
 
 
 @pytest.mark.parametrize(

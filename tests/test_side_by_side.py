@@ -2,6 +2,8 @@
 
 import csv
 import re
+import shutil
+import sys
 
 import pytest
 import xarray as xr
@@ -105,6 +107,14 @@ def test_every_table_of_the_page_has_a_caption_and_scopes(folders, tmp_path):
     assert all(f'id="{place}"' in page for place in re.findall(r'href="#(\w+)"', page))
     assert page.count("Research software, not a medical device") == 1
     assert not [a for a in Page(page).addresses if not a.startswith(("#", "data:"))]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode elsewhere")
+def test_folders_whose_names_are_not_unicode_are_written_out(folders, tmp_path):
+    shutil.copytree(folders[0], tmp_path / "Gr\udcf6\udcdfe")
+    studies = open_studies([folders[0], tmp_path / "Gr\udcf6\udcdfe"])
+    assert list(studies)[1].endswith(r"/Gr\udcf6\udcdfe")
+    write_comparison(studies, tmp_path / "out")
 
 
 def test_equal_names_with_other_margins_are_told_apart(folders):

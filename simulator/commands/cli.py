@@ -25,6 +25,9 @@ _GOES_ON = "what was finished is kept, the same command goes on from there"
 _REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"{_GOES_ON} once there is room"),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "ask for the right to do so, or name another place"),
+    **dict.fromkeys(
+        (errno.EISDIR, errno.ENOTDIR, errno.EEXIST), f"move away what stands there, or name another place; {_GOES_ON}"
+    ),
     **dict.fromkeys((errno.EIO, errno.ESTALE), f"the disk does not answer; {_GOES_ON} once it does"),
     errno.ENOLCK: "this disk grants no locks and none are needed: set HDF5_USE_FILE_LOCKING=FALSE",
 }

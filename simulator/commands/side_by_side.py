@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from simulator.execution.checkpoint import changes_between, study_text
-from simulator.files import claim, whole_file, write_table, write_whole
+from simulator.files import claim, printable, whole_file, write_table, write_whole
 from simulator.plots import side_by_side, strategies_apart
 from simulator.plots.quantities import quantity_at
 from simulator.plots.style import svg_bytes
@@ -43,7 +43,7 @@ def open_studies(folders: Sequence[Path]) -> dict[str, xr.DataTree]:
         )
     studies: dict[str, xr.DataTree] = {}
     for name, folder, results in zip(names, folders, found, strict=True):
-        label = name if names.count(name) == 1 else str(folder)
+        label = name if names.count(name) == 1 else printable(str(folder))
         studies |= _points(label, folder, results) if sweep_axes(results) else {label: results}
     return studies
 

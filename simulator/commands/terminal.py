@@ -33,6 +33,9 @@ def make_ready() -> None:
     Where the encoding is none of Unicode, signs of our own are written in ASCII: a reader that takes another encoding
     for granted stumbles over no quotation mark.
     """
+    if not os.environ.get("COLUMNS", "").strip("0").isdigit():  # in none at all nothing is shown
+        os.environ.pop("COLUMNS", None)
+    os.environ["MPLBACKEND"] = "agg"  # figures are files, whatever a user's notebook shows them with
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             is_unicode = codecs.lookup(stream.encoding).name.startswith("utf")
