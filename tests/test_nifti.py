@@ -94,6 +94,8 @@ def test_wrong_volumes_are_refused(folder, tmp_path):
     for name, change, reason in (
         ("GTV", lambda values: 2 * values, "GTV.nii.gz: a mask of 0 and 1 is wanted, one file for each structure"),
         ("GTV", lambda values: np.stack([values] * 2, axis=-1), "GTV.nii.gz: a 3-D volume is wanted"),
+        ("GTV", lambda values: values.astype(complex), "GTV.nii.gz: cannot be read .it holds complex128 where numbers"),
+        ("ct", lambda values: values + np.nan, "ct.nii.gz: nan or inf in places; HU are"),
     ):
         shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
         image = nibabel.load(folder / f"{name}.nii.gz")
@@ -102,6 +104,9 @@ def test_wrong_volumes_are_refused(folder, tmp_path):
         with pytest.raises(CaseError, match=reason):
             load_case(tmp_path)
     image = nibabel.load(folder / "ct.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(image.get_fdata(), image.affine / 1000), tmp_path / "ct.nii.gz")
+    with pytest.raises(CaseError, match=r"ct.nii.gz: cannot be read \(voxels of 0.002 to .*; export it again, in mm"):
+        load_case(tmp_path)
     oblique = image.affine @ np.array([[1, 0.1, 0, 0], [-0.1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     nibabel.save(nibabel.Nifti1Image(image.get_fdata(), oblique), tmp_path / "ct.nii.gz")
     with pytest.raises(CaseError, match=r"ct.nii.gz: the axes are oblique; resample it"):

@@ -320,26 +320,32 @@ def _read_nifti_folder(files: Mapping[str, Path]) -> Archive:
     regions: dict[str, Region] = {}
     problems: dict[str, str] = {}
     for name in files.keys() - {"ct", "dose"}:
-        volume = read_nifti(files[name])
+        volume = _read_volume(files[name])
         if not np.isin(volume.values, (0, 1)).all():
             raise CaseError(f"{files[name]}: a mask of 0 and 1 is wanted, one file for each structure")
         filled = np.argwhere(volume.values)
         if not len(filled):
             problems[name] = f"structure {name!r} is empty: its mask has no voxel"
             continue
-        grid = _plausible(volume.grid)
-        box = cropped(
-            Volume(grid, volume.values), grid.points_mm(filled.min(axis=0)), grid.points_mm(filled.max(axis=0))
-        )
+        box = cropped(volume, *(volume.grid.points_mm(corner) for corner in (filled.min(axis=0), filled.max(axis=0))))
         regions[name] = MaskRegion(box.grid, box.values.astype(bool))
-    ct, dose = (read_nifti(files[name]) if name in files else None for name in ("ct", "dose"))
+    ct, dose = (_read_volume(files[name]) if name in files else None for name in ("ct", "dose"))
+    if ct is not None and not np.isfinite(ct.values).all():
+        raise CaseError(f"{files['ct']}: nan or inf in places; HU are wanted in every voxel, -1000 where there is air")
     return Archive(
         "nifti",
         {name: regions[name] for name in files if name in regions},
         problems,
-        None if ct is None else Volume(_plausible(ct.grid), ct.values.astype(np.float32)),
-        None if dose is None else _dose(_plausible(dose.grid), dose.values.astype(np.float32)),
+        None if ct is None else Volume(ct.grid, ct.values.astype(np.float32)),
+        None if dose is None else _dose(dose.grid, dose.values.astype(np.float32)),
     )
+
+
+def _read_volume(path: Path) -> Volume:
+    """A NIfTI volume that a patient can lie in."""
+    volume = read_nifti(path)
+    with reading(path, "export it again, in mm"):
+        return Volume(_plausible(volume.grid), volume.values)
 
 
 def load_archive(

@@ -40,6 +40,8 @@ def read_nifti(path: Path) -> Volume:
         if int(image.header["sform_code"]) == 0 and int(image.header["qform_code"]) == 0:
             raise CaseError(f"{path}: states no patient space (sform and qform codes are 0); export it with its affine")
         values = np.asanyarray(image.dataobj)
+        if values.dtype.kind not in "biuf":
+            raise ValueError(f"it holds {values.dtype} where numbers are wanted")
         values = (
             values.reshape(values.shape[:3])
             if values.ndim > 3 and values.size == math.prod(values.shape[:3])
