@@ -1,6 +1,8 @@
 """The example cluster files make job scripts, and a real queue runs what Dask submits to it."""
 
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import dask_jobqueue
@@ -88,3 +90,72 @@ def test_queue_runs_workers_and_is_left_empty(slurm: Path, tmp_path: Path) -> No
     assert len(set(names.values())) == 2
     left = ["squeue", "--noheader", "--states=PENDING,RUNNING"]
     assert subprocess.run(left, capture_output=True, text=True, check=True).stdout == ""
+
+
+@pytest.mark.parametrize("kind", ["SLURMCluster", "PBSCluster", "SGECluster", "LSFCluster"])
+def test_a_queue_that_is_not_there_is_told(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    options = {
+        "cores": 1,
+        "memory": "1GB",
+        "log_directory": str(tmp_path),
+        "scheduler_options": {"dashboard_address": ":0"},
+    }
+    spec = ClusterSpec.model_validate({"class": kind, "jobs": 1, "options": options})
+    with pytest.raises(ConfigError, match=f"is not a command of this machine, so the queue of a {kind} cannot"):  # noqa: SIM117
+        with executor_with(cluster=spec):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"interface": "ib99"}, "ib99"), ({"coores": 1}, "coores"), ({"security": {"tls_key": 1}}, "tls_key")],
+)
+def test_options_that_are_wrong_are_told(options: dict, said: str) -> None:
+    spec = ClusterSpec.model_validate(
+        {"class": "SLURMCluster", "jobs": 1, "options": {"cores": 1, "memory": "1GB"} | options}
+    )
+    with pytest.raises(ConfigError, match=f"--cluster: options of SLURMCluster: .*{said}"):  # noqa: SIM117
+        with executor_with(cluster=spec):
+            pass
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes the certificate")
+def test_connections_are_encrypted_where_options_say_so(tmp_path: Path) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    words = [
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=here",
+        "-keyout",
+        key,
+        "-out",
+        cert,
+    ]
+    subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
+    security = {
+        f"tls_{who}_{what}": str(tmp_path / f"{what}.pem")
+        for who in ("scheduler", "worker", "client")
+        for what in ("cert", "key")
+    }
+    security |= {"tls_ca_file": str(cert), "require_encryption": True}
+    options = {"protocol": "tls", "security": security, "dashboard_address": ":0", "processes": False}
+    with executor_with(
+        cluster=ClusterSpec.model_validate({"class": "LocalCluster", "jobs": 1, "options": options})
+    ) as dask:
+        assert list(dask.map(abs, [-2, 3])) == [2, 3]
+        assert dask._client.scheduler.address.startswith("tls://")
+
+
+def test_keys_for_one_run_need_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    spec = ClusterSpec.model_validate({"class": "LocalCluster", "jobs": 1, "options": {"security": True}})
+    with pytest.raises(ConfigError, match=r"options of LocalCluster: .*requires `cryptography`"):  # noqa: SIM117
+        with executor_with(cluster=spec):
+            pass

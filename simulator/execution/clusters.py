@@ -135,7 +135,7 @@ def _cluster_of(spec: ClusterSpec) -> Iterator[Any]:
     logging.getLogger("tornado.application").setLevel(logging.CRITICAL)  # the same is said once, by the errors below
     try:
         cluster: Any = kind(n_workers=spec.jobs if is_local else 0, **_with_security(spec.options))
-    except (TypeError, ValueError, RuntimeError, OSError) as error:
+    except (TypeError, ValueError, RuntimeError, OSError, ImportError) as error:
         raise ConfigError(f"--cluster: options of {spec.class_}: {_in_a_line(error.__cause__ or error)}") from None
     with cluster:
         if is_local:
