@@ -1,5 +1,7 @@
 """A head-and-neck plan against brute force: near-maximum doses of organs and edges of targets, at rest and displaced."""
 
+import sys
+
 import numpy as np
 import pytest
 from brute_force import FineCells, LimitedSpline
@@ -80,3 +82,22 @@ def test_the_hottest_and_coldest_volumes_of_a_large_target_lie_in_small_cells(tm
     )  # fmt: skip
     for label, (ours_gy, brute_gy) in compared(tmp_path / "plan.npz").items():
         np.testing.assert_allclose(ours_gy, brute_gy, rtol=0, atol=0.003 * RX_GY, err_msg=label)
+
+
+def test_at_rest_an_imported_dose_with_steep_edges_is_the_planned_one(tmp_path, monkeypatch):
+    """To 0.1 % of the prescription, near the target and in cells far from it; edges have an SD of 2 mm on a grid of 3 mm."""
+    monkeypatch.setattr(sys.modules[__name__], "N_COURSES", 1)
+    shape, edges_mm = (33, 25, 25), np.array([3.0, 3.0, 3.0])
+    z, y, x = np.meshgrid(*(3.0 * np.arange(n) for n in shape), indexing="ij")
+    from_centre, step = np.sqrt((x - 36) ** 2 + (y - 36) ** 2 + (z - 24) ** 2), ndtr((z - 79.5) / 2)
+    organ = (np.abs(x - 36) < 17) & (np.abs(y - 36) < 17) & (np.abs(z - 75) < 13)
+    dose = (5 + 0.2 * y) * (1 - step) + (0.9 * RX_GY + 0.1 * x) * step + RX_GY * ndtr((24 - from_centre) / 2)
+    turned = (2, 1, 0)
+    np.savez(
+        tmp_path / "plan.npz", ct=np.full(shape[::-1], 1024), dose=dose.transpose(turned), voxel_mm=edges_mm,
+        names=np.array([TARGET, "LeftParotid"]),
+        masks=np.packbits(np.stack([m.transpose(turned) for m in (from_centre < 14, organ)]).reshape(2, -1), axis=1),
+    )  # fmt: skip
+    for label, (ours_gy, brute_gy) in compared(tmp_path / "plan.npz").items():
+        assert ours_gy[0] == pytest.approx(brute_gy[0], abs=0.001 * RX_GY), label
+        assert ours_gy[0] <= dose.max(), label

@@ -89,7 +89,7 @@ def test_hottest_volumes_of_a_ball(radius, gap):
     found = evaluate_metrics(metrics, doses.accumulate(motion), doses.volume_cc, RX_GY, extent=extent)
     exact = [[hottest(radius, np.linalg.norm(ball + s - centre), v) for v in volumes] for s in shift]
     np.testing.assert_allclose(found, exact, atol=0.2)
-    assert np.abs(found - exact).max() <= stated_gy <= 0.6
+    assert np.abs(found - exact).max() <= stated_gy <= 3 * 0.124  # the largest error of all
 
 
 @pytest.mark.parametrize("radius", [4, 6, 8, 10, 12, 15, 20, 25])
@@ -130,22 +130,28 @@ def mask_of(ball, spacing_mm):
 @pytest.mark.parametrize("kind", ["contours", "mask"])
 @pytest.mark.parametrize(("radius", "gap"), [(6, 10), (15, 13), (25, 16)])
 def test_drawn_organs_against_very_fine_cells(kind, radius, gap):
-    """To 0.1 % of the prescription against cells of a quarter of a millimetre, each with the dose of its own part."""
+    """To 0.1 % of the prescription at rest, to 0.2 % displaced, against cells of a quarter of a millimetre."""
     ball = Ball((radius + gap + 0.4, 1.3, -0.7), radius)
     region = ContourRegion.from_contours(contours_of(ball, 3.0)) if kind == "contours" else mask_of(ball, 2.5)
     metrics = metrics_of("Organ", *(f"D{v}cc" for v in VOLUMES_CC if 1000 * v < 4.1 * radius**3))
     limits = {"finest_mm": NOMINAL_FINEST_MM, "allowed_error": NOMINAL_ERROR}
     doses, extent, _ = doses_of(region, np.zeros(3), metrics, STILL, **limits)
     found = evaluate_metrics(metrics, doses.planned(np.zeros(3))[0], doses.volume_cc, RX_GY, extent=extent)[0]
+    shift = np.clip(np.random.default_rng(radius).normal(0, 3, (5, 3)), -6, 6)
+    motion = TissueMotion(shift[:, None], np.ones((5, 1)), None, np.zeros(3))
+    doses, extent, _ = doses_of(region, np.zeros(3), metrics, motion)
+    displaced = evaluate_metrics(metrics, doses.accumulate(motion), doses.volume_cc, RX_GY, extent=extent)
     lower, _ = region.bounds_mm
     upper = lower + np.array([9.0, 2 * radius + 1, 2 * radius + 4])
     fine = Grid.covering(lower - 0.3, upper, 0.25)
     share = region.occupancy(fine)
     index = np.argwhere(share > 0)
-    gy, volume = dose_at(np.linalg.norm(fine.points_mm(index), axis=1)), share[tuple(index.T)] * fine.voxel_cc
-    order = np.argsort(-gy)
-    middle = np.cumsum(volume[order]) - volume[order] / 2
-    np.testing.assert_allclose(found, np.interp([m.cc for m in metrics], middle, gy[order]), atol=0.15)
+    points, volume = fine.points_mm(index), share[tuple(index.T)] * fine.voxel_cc
+    for course, u, tolerance in zip((found, *displaced), (np.zeros(3), *shift), (0.1, *[0.2] * 5), strict=True):
+        gy = dose_at(np.linalg.norm(points + u, axis=1))
+        order = np.argsort(-gy)
+        middle = np.cumsum(volume[order]) - volume[order] / 2
+        np.testing.assert_allclose(course, np.interp([m.cc for m in metrics], middle, gy[order]), atol=tolerance)
 
 
 @given(
@@ -187,3 +193,23 @@ def test_means_are_linear_in_the_doses_of_the_nodes():
     by_cells = np.average(extent.mean_doses(gy), weights=doses.cells.volume_cc, axis=1)
     (found,) = evaluate_metrics(metrics_of("Organ", "Dmean"), gy, doses.volume_cc, RX_GY, extent=extent)
     np.testing.assert_allclose(found, by_cells, rtol=1e-5)
+
+
+def test_probabilities_are_those_of_points_close_together():
+    """To 1 point, in 300 courses of five displaced fractions, at levels that 10 to 90 % of the courses keep."""
+    rng, radius, place = np.random.default_rng(5), 8, np.array([20.0, 0.3, 0.4])
+    metrics = metrics_of("Organ", "D0.035cc", "D1cc")
+    shift = np.clip(rng.normal(0, 2, (300, 1, 3)) + rng.normal(0, 2, (300, 5, 3)), -9, 9)
+    motion = TissueMotion(shift, np.full((300, 5), 0.2), None, np.zeros(3))
+    doses, extent, _ = doses_of(Ball(tuple(place), radius), np.zeros(3), metrics, motion)
+    found = evaluate_metrics(metrics, doses.accumulate(motion), doses.volume_cc, RX_GY, extent=extent)
+    step = 0.4
+    axis = np.arange(-radius + step / 2, radius, step)
+    points = np.stack(np.meshgrid(axis, axis, axis), axis=-1).reshape(-1, 3)
+    points = points[np.linalg.norm(points, axis=1) < radius] + place
+    exact = np.empty_like(found)
+    for course, moved in enumerate(shift):
+        gy = np.sort(np.mean([dose_at(np.linalg.norm(points + u, axis=1)) for u in moved], axis=0))[::-1]
+        exact[course] = np.interp([m.cc for m in metrics], (np.arange(len(gy)) + 0.5) * step**3 / 1000, gy)
+    for level in np.quantile(exact, (0.1, 0.3, 0.5, 0.7, 0.9), axis=0):
+        np.testing.assert_allclose((found <= level).mean(axis=0), (exact <= level).mean(axis=0), rtol=0, atol=0.01)
