@@ -108,14 +108,19 @@ def test_a_queue_that_is_not_there_is_told(kind: str, tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
-    [({"interface": "ib99"}, "ib99"), ({"coores": 1}, "coores"), ({"security": {"tls_key": 1}}, "tls_key")],
+    ("kind", "options", "said"),
+    [
+        ("SLURMCluster", {"interface": "ib99"}, "ib99"),
+        ("SLURMCluster", {"coores": 1}, "coores"),
+        ("SLURMCluster", {"security": {"tls_key": 1}}, "tls_key"),
+        ("LocalCluster", {"memory_limit": "lots"}, "Could not interpret 'lots' as a byte unit"),
+        ("LocalCluster", {"protocol": "tls", "processes": False}, "failed to start.*; TLS expects a `ssl_context`"),
+    ],
 )
-def test_options_that_are_wrong_are_told(options: dict, said: str) -> None:
-    spec = ClusterSpec.model_validate(
-        {"class": "SLURMCluster", "jobs": 1, "options": {"cores": 1, "memory": "1GB"} | options}
-    )
-    with pytest.raises(ConfigError, match=f"--cluster: options of SLURMCluster: .*{said}"):  # noqa: SIM117
+def test_options_that_are_wrong_are_told(kind: str, options: dict, said: str) -> None:
+    usual = {"cores": 1, "memory": "1GB"} if kind == "SLURMCluster" else {"dashboard_address": ":0"}
+    spec = ClusterSpec.model_validate({"class": kind, "jobs": 1, "options": usual | options})
+    with pytest.raises(ConfigError, match=f"--cluster: options of {kind}: .*{said}"):  # noqa: SIM117
         with executor_with(cluster=spec):
             pass
 

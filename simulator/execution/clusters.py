@@ -136,7 +136,7 @@ def _cluster_of(spec: ClusterSpec) -> Iterator[Any]:
     try:
         cluster: Any = kind(n_workers=spec.jobs if is_local else 0, **_with_security(spec.options))
     except (TypeError, ValueError, RuntimeError, OSError, ImportError) as error:
-        raise ConfigError(f"--cluster: options of {spec.class_}: {_in_a_line(error.__cause__ or error)}") from None
+        raise ConfigError(f"--cluster: options of {spec.class_}: {_with_causes(error)}") from None
     with cluster:
         if is_local:
             with _kept(cluster, partial(cluster.scale, spec.jobs)):
@@ -162,6 +162,11 @@ def _cluster_of(spec: ClusterSpec) -> Iterator[Any]:
 
 def _in_a_line(error: BaseException) -> str:
     return " ".join(str(error).split())
+
+
+def _with_causes(error: BaseException) -> str:
+    """What went wrong, and what had gone wrong before: a scheduler that fails to start says no more than that."""
+    return _in_a_line(error) + (f"; {_with_causes(error.__cause__)}" if error.__cause__ else "")
 
 
 def _with_security(options: dict[str, Any]) -> dict[str, Any]:
