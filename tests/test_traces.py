@@ -128,6 +128,7 @@ def study(respiration):
         (np.ones(600), {}, "moves by 0 mm only; give a record of breathing"),
         (np.where(np.arange(600) == 7, 5.0, 0), {}, "moves by 0 mm only"),
         (DEPTH_MM + 200 * (np.arange(600) == 7), {}, "has spikes far beyond its usual range"),
+        (DEPTH_MM + 3 * TIME_S, {}, "moves by 170 mm, as no breathing does; correct its unit, or take its drift off"),
         (DEPTH_MM[:25], {"period_s": 4}, "lasts 2.5 s, less than one breath"),
     ],
 )

@@ -8,9 +8,7 @@ from simulator.case.traces import Trace, breathing_signal, one_record, read_trac
 from simulator.spec import CaseError, ConfigError
 from simulator.uncertainty.respiration import Respiration
 
-_LEAST_RANGE_MM = 0.1
-
-
+_LEAST_RANGE_MM, _MOST_RANGE_MM = 0.1, 100.0
 _MOST_OF_RANGE = 10.0
 
 
@@ -34,6 +32,11 @@ def breathing_record(respiration: Respiration | None) -> Trace | None:
     low, high = _range_mm(record)
     if high - low < _LEAST_RANGE_MM:
         raise ConfigError(f"{key}: {respiration.trace} moves by {high - low:.2g} mm only; give a record of breathing")
+    if high - low > _MOST_RANGE_MM:
+        raise ConfigError(
+            f"{key}: {respiration.trace} moves by {high - low:.3g} mm, as no breathing does; correct its unit, "
+            "or take its drift off"
+        )
     if np.ptp(breathing_signal(record)) > _MOST_OF_RANGE * (high - low):
         raise ConfigError(f"{key}: {respiration.trace} has spikes far beyond its usual range; cut them off")
     if record.duration_s < respiration.period_s:
