@@ -1,15 +1,11 @@
-"""Machines that forbid what others allow: locks on files, a place for compiled kernels, a folder that can be written to."""
+"""Machines that forbid what others allow: locks on files, a folder that can be written to."""
 
-import os
 import sys
 import tempfile
-from pathlib import Path
 
 import pytest
-from numba import config
 from test_folders import STUDY, simulator
 
-from simulator import kernels
 from simulator.commands import cli
 from simulator.execution.study import run_study
 from simulator.results.file import open_results
@@ -26,27 +22,6 @@ def test_results_need_no_locks(tmp_path):
         fcntl.flock(file, fcntl.LOCK_EX)
         with open_results(tmp_path / "r") as results:
             assert results.attrs["n_courses"] == STUDY["courses"]
-
-
-def test_kernels_find_a_place_of_the_users_own(tmp_path, monkeypatch):
-    """Where neither the package nor the home folder can be written to."""
-
-    def no_place(function):
-        raise RuntimeError("cannot cache function: no locator available")
-
-    monkeypatch.setattr(kernels, "FunctionCache", no_place)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(config, "CACHE_DIR", config.CACHE_DIR)
-    monkeypatch.setenv("NUMBA_CACHE_DIR", "")
-    places = []
-    for _ in range(2):
-        kernels._find_a_place_for_compiled_kernels()
-        places.append(Path(os.environ["NUMBA_CACHE_DIR"]))
-    assert places[0] == places[1] == Path(config.CACHE_DIR)
-    assert places[0].parent == tmp_path
-    places[0].chmod(0o777)
-    kernels._find_a_place_for_compiled_kernels()
-    assert Path(os.environ["NUMBA_CACHE_DIR"]) not in places, "others could put their code there"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc takes no files, of nobody")
