@@ -19,7 +19,7 @@ ORGAN = Ball((4.0, -3.0, 2.0), 11.0)
 
 def planned():
     """A dose that differs everywhere."""
-    grid = Grid((-50.0, -50.0, -50.0), (4.0, 4.0, 4.0), (26, 26, 26))
+    grid = Grid((-54.0, -54.0, -54.0), (6.0, 6.0, 6.0), (19, 19, 19))
     return SplineDose(Volume(grid, np.random.default_rng(5).uniform(1, 50, grid.shape).astype(np.float32)))
 
 

@@ -16,12 +16,13 @@ from simulator.accumulation.structure import StructureDoses
 from simulator.case.archive import MaskRegion
 from simulator.case.cells import sample_region
 from simulator.case.contours import ContourRegion
-from simulator.case.geometry import Grid
+from simulator.case.geometry import Grid, Volume
 from simulator.case.shapes import Ball, Tube
 from simulator.case.structures import Structure, sample_structure, surface_points
 from simulator.metrics.evaluate import evaluate_metrics
 from simulator.metrics.extent import Extent
 from simulator.metrics.kinds import parse_metric
+from simulator.plan.dose import LimitedSplineDose
 from simulator.plan.penumbra import RadialDose
 from simulator.sampling.tissue_motion import TissueMotion
 from simulator.simulation.refinement import Deciding
@@ -213,3 +214,46 @@ def test_probabilities_are_those_of_points_close_together():
         exact[course] = np.interp([m.cc for m in metrics], (np.arange(len(gy)) + 0.5) * step**3 / 1000, gy)
     for level in np.quantile(exact, (0.1, 0.3, 0.5, 0.7, 0.9), axis=0):
         np.testing.assert_allclose((found <= level).mean(axis=0), (exact <= level).mean(axis=0), rtol=0, atol=0.01)
+
+
+@given(st.sampled_from([2.0, 2.5, 3.0]), st.integers(0, 2**31))
+@settings(max_examples=6, deadline=None)
+def test_no_dose_of_a_course_leaves_the_range_of_an_imported_dose_with_edges(spacing_mm, seed):
+    """A box of one dose within another one: at rest and displaced, in cells of any size, on values that nothing has clamped."""
+    rng = np.random.default_rng(seed)
+    grid = Grid.covering((-48, -48, -48), (48, 48, 48), spacing_mm)
+    inside = np.all(np.abs(grid.nodes_mm() - rng.uniform(-4, 4, 3)) < rng.uniform(10, 24, 3), axis=-1)
+    dose = LimitedSplineDose(Volume(grid, np.where(inside, 70.0, 5.0).astype(np.float32)))
+    ball = Ball(tuple(rng.uniform(-15, 15, 3)), float(rng.uniform(5, 15)))
+    organ = Structure("Organ", "oar", ball)
+    metrics = metrics_of("Organ", "Dmin", "D98%", "D0.035cc", "Dmax")
+    shift = np.clip(rng.normal(0, 3, (20, 2, 3)), -8, 8)
+    motion = TissueMotion(shift, np.full((20, 2), 0.5), None, np.zeros(3))
+    deciding = Deciding(metrics, 50.0, dose, Reach.of(motion), (motion,), 1.0)
+    doses = StructureDoses(
+        dose, deciding.divided(ball, sample_structure(organ)), Reach.of(motion), 1.0, surface_points(organ)
+    )
+    still = StructureDoses(dose, [sample_structure(organ)], Reach.of(STILL), 1.0, surface_points(organ))
+    courses = [(still, *still.planned(np.zeros(3))), (doses, *doses.planned(np.zeros(3)))]
+    gy = doses.accumulate(motion)
+    for points, dose_gy, limits_gy in (*courses, (doses, gy, doses.extremes(gy, motion))):
+        extent = Extent(points.cells, points.cell_reach_gy)
+        found = evaluate_metrics(metrics, dose_gy, points.volume_cc, 50.0, limits_gy, extent=extent)
+        assert found.min() >= 5 - 1e-3
+        assert found.max() <= 70 + 1e-3
+
+
+def test_nodes_beyond_a_row_of_cells_are_looked_up_where_the_dose_is_not_smooth():
+    ball = Ball((0.0, 0.0, 0.0), 8.0)
+    grid = Grid.covering((-48, -48, -48), (48, 48, 48), 2.5)
+    motion = TissueMotion(np.array([[[1.0, 1.0, 1.0]], [[-1.0, 0.0, 0.0]]]), np.ones((2, 1)), None, np.zeros(3))
+    for width_mm, follows in ((0.1, False), (6.0, True)):
+        gy = 70 * ndtr((30 - np.linalg.norm(grid.nodes_mm() - [25, 0, 0], axis=-1)) / width_mm)
+        dose = LimitedSplineDose(Volume(grid, gy.astype(np.float32)))
+        doses = StructureDoses(dose, [sample_region(ball, 1.0)], Reach.of(motion), 1.0)
+        assert (len(doses.cells.sources) > 0) is follows
+        following, nearest = np.zeros((0, 3)), doses.points_mm[doses.cells.sources.T]
+        if follows:
+            following = 2 * nearest[0] - nearest[1]
+        expected = dose.at(np.concatenate([doses.points_mm, following]))
+        np.testing.assert_allclose(doses.planned(np.zeros(3))[0][0], expected, rtol=1e-6, atol=1e-4)

@@ -5,11 +5,14 @@ import pytest
 from scipy.ndimage import map_coordinates, spline_filter
 from scipy.stats import norm
 
+from simulator.answers.beyond_grid import FallingBeyond
 from simulator.case.anatomy import Case, ImportedDose
 from simulator.case.geometry import Grid, Volume
 from simulator.case.shapes import Ball
 from simulator.case.structures import Structure
-from simulator.plan.dose import LimitedSplineDose, SplineDose
+from simulator.kernels.splines import limit_to_cells
+from simulator.plan.along_beams import FactoredDose
+from simulator.plan.dose import DosesInTurn, LimitedSplineDose, PlannedDose, ScaledDose, SplineDose, SumOfDoses
 from simulator.plan.imported import ImportedDoses
 from simulator.plan.model import Order
 from simulator.plan.penumbra import Penumbra, RadialDose
@@ -220,7 +223,34 @@ def test_splines_do_not_overshoot_at_an_edge_and_are_exact_where_the_dose_is_smo
     assert SplineDose(edge).on_grid(fine).max() > 75
     limited = LimitedSplineDose(edge)
     np.testing.assert_allclose(limited.scaled(2).on_grid(fine), 2 * limited.on_grid(fine), rtol=1e-6)
-    for gy in (limited.on_grid(fine), limited.at(fine.nodes_mm().reshape(-1, 3))):
+    assert PlannedDose.unblurred_on_grid(limited, fine).max() > 70.5
+    for gy in (limited.on_grid(fine), limited.at(fine.nodes_mm().reshape(-1, 3)), limited.unblurred_on_grid(fine)):
         assert -1e-4 <= gy.min() <= gy.max() <= 70 + 1e-4
     smooth = Volume(grid, RadialDose((29.3, 28.1, 30.6), 12.0, 3.2, 70.0).on_grid(grid))
     np.testing.assert_allclose(LimitedSplineDose(smooth).on_grid(fine), SplineDose(smooth).on_grid(fine), atol=0.02)
+
+
+def test_sums_and_multiples_of_doses_are_unblurred_one_by_one():
+    edge = np.where(GRID.nodes_mm()[..., 0] < 0, 0.0, 70.0).astype(np.float32)
+    limited, smooth = LimitedSplineDose(Volume(GRID, edge)), RadialDose((1.0, -2.0, 3.0), 18.0, 3.2, 60.0)
+    fine = Grid((-8.1, -4.2, -2.3), (0.7, 0.7, 0.7), (10, 10, 24))
+    one, two = limited.unblurred_on_grid(fine), smooth.unblurred_on_grid(fine)
+    factor = Volume(GRID, np.full(GRID.shape, 1.5, np.float32))
+    for dose, expected in (
+        (SumOfDoses((limited, smooth)), one + two),
+        (DosesInTurn(limited, smooth, 1, 4), (one + 3 * two) / 4),
+        (ScaledDose(limited, 1.5), 1.5 * one),
+        (FactoredDose(limited, factor), 1.5 * one),
+        (FallingBeyond(limited, GRID), one),
+    ):
+        np.testing.assert_allclose(dose.unblurred_on_grid(fine), expected, rtol=1e-6, atol=1e-5)
+
+
+def test_limits_of_cells_are_those_of_numpy():
+    rng = np.random.default_rng(3)
+    values, low = rng.uniform(0, 60, (5, 6, 7)).astype(np.float32), rng.uniform(0, 30, (3, 4, 5)).astype(np.float32)
+    high = low + rng.uniform(0, 30, low.shape).astype(np.float32)
+    cells = [rng.integers(0, n, m) for n, m in zip(low.shape, values.shape, strict=True)]
+    expected = np.clip(values, low[np.ix_(*cells)], high[np.ix_(*cells)])
+    limit_to_cells(values, low, high, *cells)
+    np.testing.assert_array_equal(values, expected)

@@ -12,11 +12,13 @@ import xarray as xr
 from synthetic_results import synthetic_results
 
 import simulator
+from simulator.commands.overview import recommendation
 from simulator.conventions import percent
 from simulator.report import render_report
 from simulator.report.choosing import chosen_strategies
 from simulator.report.text import significant
-from simulator.results.views import joint_probability
+from simulator.report.verdicts import remarks_on
+from simulator.results.views import joint_probability, rough_doses
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -279,3 +281,13 @@ def test_strategies_are_compared_by_another_metric_of_the_target_where_no_goal_i
         f"Mean difference of {metric} ({unit})",
     ]
     assert len(first) == len(header)
+
+
+def test_structures_whose_doses_are_known_roughly_are_named():
+    tree = synthetic_results()
+    assert not rough_doses(tree)
+    tree["dvh"]["interpolation_error_gy"][1, 2] = 1.2
+    (said,) = [sentence for sentence in remarks_on(tree) if sentence.startswith("Doses at volumes may be off")]
+    assert "Organ2 (1.2 Gy)" in said
+    assert "Organ1" not in said
+    assert f"note: {said}" in recommendation(tree)

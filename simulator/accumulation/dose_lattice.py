@@ -8,7 +8,6 @@ from scipy.ndimage import map_coordinates, maximum_filter1d
 from simulator.accumulation.reach import Reach
 from simulator.case.geometry import Grid
 from simulator.kernels.cells import steepest
-from simulator.kernels.splines import less_laplacian
 from simulator.once import Once
 from simulator.plan.dose import PlannedDose
 
@@ -83,9 +82,4 @@ def dose_lattice(dose: PlannedDose, grid: Grid, unblur: bool) -> DoseLattice:
 
 def refined_dose(dose: PlannedDose, grid: Grid, unblur: bool) -> np.ndarray:
     """Dose on a fine lattice, float32 (z, y, x) in Gy, with the average blur of trilinear sums taken off if asked."""
-    if not unblur:
-        return np.asarray(dose.on_grid(grid), np.float32)
-    x, y, z = (o - s for o, s in zip(grid.origin_mm, grid.spacing_mm, strict=True))
-    nz, ny, nx = (n + 2 for n in grid.shape)
-    values = np.asarray(dose.on_grid(Grid((x, y, z), grid.spacing_mm, (nz, ny, nx))), np.float32)
-    return less_laplacian(values, np.float32(1 / 12))
+    return np.asarray(dose.unblurred_on_grid(grid) if unblur else dose.on_grid(grid), np.float32)

@@ -28,6 +28,7 @@ class SummedPoints:
         of_parts = [points for _, points in self._parts]
         self.n_points = of_parts[0].n_points
         self.interpolation_error_gy = sum(points.interpolation_error_gy for points in of_parts)
+        self.highest_gy = sum(points.highest_gy for points in of_parts)
         self.cell_reach_gy = np.sum([points.cell_reach_gy for points in of_parts], axis=0)
 
     def accumulate(self, motion: TissueMotion, counted: np.ndarray | None = None) -> np.ndarray:

@@ -58,10 +58,14 @@ def _fine_points(dose: PlannedDose, patch: Patch, reach: Reach, finest_mm: float
     stride = _stride(patch, finest_mm)
     while True:
         points = patch_points(dose, patch, reach, stride)
-        is_fine = points.interpolation_error_gy <= _LATTICE_ERROR * points.highest_gy
-        if is_fine or points.step_mm <= _FINEST_MM or 8 * np.prod(points.grid.shape) > _MOST_NODES:
+        if _is_fine(points) or points.step_mm <= _FINEST_MM or 8 * np.prod(points.grid.shape) > _MOST_NODES:
             return points
         stride *= 2
+
+
+def _is_fine(points: LatticePoints | ScatteredPoints | SummedPoints) -> bool:
+    """Whether the dose is smooth on the scale of its lattice."""
+    return points.interpolation_error_gy <= _LATTICE_ERROR * points.highest_gy
 
 
 def doses_of_cells(parts: Sequence[PointDoses], cells: Cells, motion: TissueMotion) -> np.ndarray:
@@ -100,18 +104,14 @@ class StructureDoses:
         finest_mm: float,
         surface_mm: np.ndarray | None = None,
     ) -> None:
-        self.cells, nodes = Cells.of(patches)
-        self._dose, self.points_mm = dose, np.concatenate([p.points_mm for p in nodes])
-        none = np.zeros(len(self.cells.sources))
-        self.volume_cc = np.concatenate([*(p.volume_cc for p in nodes), none])
-        self._inside = np.concatenate([*(p.volume_cc >= (1 - 1e-6) * p.lattice.voxel_cc for p in nodes), none > 0])
+        self._dose, self._surface_mm = dose, surface_mm
         self._surface: PointDoses | None = None
-        self._surface_mm = surface_mm
         self.spacing_mm = patches[0].spacing_mm
         self.interpolation_error_gy = 0.0
         self.courses_at_once = COURSES_AT_ONCE
         self.parts: list[PointDoses]
         if (profile := dose.profile()) is not None:
+            nodes = self._hold(patches, smooth=True)
             radial = [RadialPoints(profile, p.points_mm) for p in nodes]
             self.parts = list(radial)
             steepest_gy = [r.steepest_gy_per_mm * p.spacing_mm for r, p in zip(radial, nodes, strict=True)]
@@ -122,12 +122,20 @@ class StructureDoses:
         points: Sequence[LatticePoints | ScatteredPoints | SummedPoints | RestingPoints]
         if reach.is_point:
             offset_mm = reach.lower_mm + reach.upper_mm
-            points = [RestingPoints(dose, p.points_mm, offset_mm) for p in nodes]
+            points = [RestingPoints(dose, p.points_mm, offset_mm) for p in self._hold(patches, smooth=False)]
             self._surface = None if surface_mm is None else RestingPoints(dose, surface_mm, offset_mm)
         else:
-            points = [
-                points_of_parts(dose, partial(_fine_points, patch=p, reach=reach, finest_mm=finest_mm)) for p in nodes
-            ]
+
+            def on_lattices(nodes: Sequence[Patch]) -> list[LatticePoints | ScatteredPoints | SummedPoints]:
+                return [
+                    points_of_parts(dose, partial(_fine_points, patch=p, reach=reach, finest_mm=finest_mm))
+                    for p in nodes
+                ]
+
+            moved = on_lattices(self._hold(patches, smooth=True))
+            if not all(map(_is_fine, moved)):
+                moved = on_lattices(self._hold(patches, smooth=False))
+            points = moved
             if surface_mm is not None:
                 step_mm = min(finest_mm, self.spacing_mm)
                 self._surface = points_of_parts(
@@ -136,6 +144,15 @@ class StructureDoses:
         self.parts = list(points)
         self.cell_reach_gy = np.concatenate([p.cell_reach_gy for p in points])[self.cells.node]
         self.interpolation_error_gy = points[0].interpolation_error_gy
+
+    def _hold(self, patches: Sequence[Patch], smooth: bool) -> list[Patch]:
+        """Take these patches; with the nodes they need, which follow from others where doses are smooth."""
+        self.cells, nodes = Cells.of(patches, smooth=smooth)
+        self.points_mm = np.concatenate([p.points_mm for p in nodes])
+        none = np.zeros(len(self.cells.sources))
+        self.volume_cc = np.concatenate([*(p.volume_cc for p in nodes), none])
+        self._inside = np.concatenate([*(p.volume_cc >= (1 - 1e-6) * p.lattice.voxel_cc for p in nodes), none > 0])
+        return nodes
 
     def in_parts(self, parts: tuple[DosePart, ...]) -> "StructureDoses":
         """The same cells, which meet the dose part by part; where nothing moves they receive the whole.
@@ -195,9 +212,9 @@ class StructureDoses:
         -------
         dose_gy : float32 (1, node). limits_gy : smallest and largest dose (1, 2); None without surface points.
         """
-        dose_gy = np.empty((1, self.n_points), np.float32)
-        dose_gy[0, : self.cells.n_nodes] = self._dose.at(self.points_mm + offset_mm)
-        follow(dose_gy, self.cells.sources)
+        nearest, next_mm, _ = self.points_mm[self.cells.sources.T]
+        every_mm = np.concatenate([self.points_mm, 2 * nearest - next_mm])
+        dose_gy = self._dose.at(every_mm + offset_mm)[None].astype(np.float32)
         if self._surface_mm is None:
             return dose_gy, None
         return dose_gy, self._limits(dose_gy, self._dose.at(self._surface_mm + offset_mm)[None].astype(np.float32))

@@ -49,12 +49,19 @@ class FallingBeyond(PlannedDose):
 
     def on_grid(self, grid: Grid) -> np.ndarray:
         """Dose float32 (z, y, x) in Gy at the nodes of a grid."""
-        x, y, z = (self._share(nodes, axis) for axis, nodes in enumerate(grid.axes_mm))
-        return np.asarray(self.dose.on_grid(grid) * z[:, None, None] * y[:, None] * x, np.float32)
+        return self._falling(self.dose.on_grid(grid), grid)
+
+    def unblurred_on_grid(self, grid: Grid) -> np.ndarray:
+        """See `PlannedDose`."""
+        return self._falling(self.dose.unblurred_on_grid(grid), grid)
 
     def at(self, points_mm: np.ndarray) -> np.ndarray:
         """Dose float64 (n,) in Gy at points (n, 3)."""
         return self.dose.at(points_mm) * np.prod([self._share(points_mm[:, i], i) for i in range(3)], axis=0)
+
+    def _falling(self, dose_gy: np.ndarray, grid: Grid) -> np.ndarray:
+        x, y, z = (self._share(nodes, axis) for axis, nodes in enumerate(grid.axes_mm))
+        return np.asarray(dose_gy * z[:, None, None] * y[:, None] * x, np.float32)
 
     def _share(self, place_mm: np.ndarray, axis: int) -> np.ndarray:
         beyond_mm = np.maximum(self.grid.origin_mm[axis] - place_mm, place_mm - self.grid.upper_mm[axis])

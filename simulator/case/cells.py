@@ -191,7 +191,8 @@ def sub_voxel_moments(occupancy: Callable[[Grid], np.ndarray], grid: Grid, index
 class Cells:
     """Cells of a structure and the nodes whose doses they need: their own, and its six neighbours.
 
-    Neighbours of small cells beyond the end of a row of three or more follow from these, as if third differences were zero.
+    Where doses are smooth, neighbours of small cells beyond the end of a row of three or more follow from these, as if
+    third differences were zero.
 
     Parameters
     ----------
@@ -214,8 +215,11 @@ class Cells:
     sources: np.ndarray
 
     @classmethod
-    def of(cls, patches: Sequence[Patch]) -> tuple["Cells", list[Patch]]:
-        """Cells with a volume of some patches, and the patches with the nodes that they need, in C order, `n_nodes` in all."""
+    def of(cls, patches: Sequence[Patch], *, smooth: bool = True) -> tuple["Cells", list[Patch]]:
+        """Cells with a volume of some patches, and the patches with the nodes that they need, in C order, `n_nodes` in all.
+
+        No node follows from others unless doses are `smooth`.
+        """
         volume, node, around, part, nodes = [], [], [], [], []
         sources: list[np.ndarray] = []
         n_nodes, n_following, n_parts = 0, 0, 1
@@ -225,7 +229,9 @@ class Cells:
             lowest, size = index.min(axis=0) - 1, np.ptp(index, axis=0) + 3
             own = np.ravel_multi_index((index - lowest).T, size)
             beside = own[filled, None] + _NEIGHBOURS @ [size[1] * size[2], size[2], 1]
-            following, their_sources = _following(own, own[filled], beside, patch.spacing_mm <= _FOLLOWING_MM)
+            following, their_sources = _following(
+                own, own[filled], beside, smooth and patch.spacing_mm <= _FOLLOWING_MM
+            )
             every = _distinct(np.concatenate([own, beside.ravel()]))
             every = every[~np.isin(every, following, assume_unique=True)]
             node_cc = np.zeros(len(every))

@@ -25,6 +25,7 @@ from simulator.results.views import (
     joint_probability,
     lost_targets,
     observed_remark,
+    rough_doses,
     stopped_by_strategy,
     sweep_axes,
     sweep_points,
@@ -204,13 +205,10 @@ def answer_table(results: xr.DataTree) -> Table:
 
 def recommendation(results: xr.DataTree) -> str:
     """The verdict in a sentence or two; for a sweep, where the table says it for every point, what to read."""
-    notes = [note for note in (observed_remark(results), lost_targets(results)) if note]
-    first = (
-        "The folders in points/ hold the complete results of each point."
-        if sweep_axes(results)
-        else first_sentence(results)
-    )
-    return "\n".join([first, *(f"note: {note}" for note in notes)])
+    is_sweep = bool(sweep_axes(results))
+    notes = (observed_remark(results), lost_targets(results), "" if is_sweep else rough_doses(results))
+    first = "The folders in points/ hold the complete results of each point." if is_sweep else first_sentence(results)
+    return "\n".join([first, *(f"note: {note}" for note in notes if note)])
 
 
 def _sweep_table(results: xr.DataTree) -> Table:

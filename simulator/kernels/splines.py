@@ -92,3 +92,13 @@ def limits_of_cells(values):
                 low[z, y, x] = least - below
                 high[z, y, x] = most + above
     return low, high
+
+
+@njit(cache=True, nogil=True)
+def limit_to_cells(values, low, high, z, y, x):
+    """Cut `values` float32 (k, j, i) off, in place, beyond the limits `low` and `high` of the cells (z[k], y[j], x[i])."""
+    for k in range(z.shape[0]):
+        for j in range(y.shape[0]):
+            row, least, most = values[k, j], low[z[k], y[j]], high[z[k], y[j]]
+            for i in range(x.shape[0]):
+                row[i] = min(max(row[i], least[x[i]]), most[x[i]])

@@ -61,8 +61,14 @@ class FactoredDose(PlannedDose):
 
     def on_grid(self, grid: Grid) -> np.ndarray:
         """Dose float32 (z, y, x) in Gy at the nodes of a grid."""
-        factor = self._factor(grid.nodes_mm().reshape(-1, 3)).reshape(grid.shape)
-        return (self.dose.on_grid(grid) * factor).astype(np.float32)
+        return (self.dose.on_grid(grid) * self._factors_on(grid)).astype(np.float32)
+
+    def unblurred_on_grid(self, grid: Grid) -> np.ndarray:
+        """See `PlannedDose`; factors change little within a cell."""
+        return (self.dose.unblurred_on_grid(grid) * self._factors_on(grid)).astype(np.float32)
+
+    def _factors_on(self, grid: Grid) -> np.ndarray:
+        return self._factor(grid.nodes_mm().reshape(-1, 3)).reshape(grid.shape)
 
     def at(self, points_mm: np.ndarray) -> np.ndarray:
         """Dose float64 (n,) in Gy at points (n, 3)."""

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates, spline_filter
 
 from simulator.case.geometry import Grid, Volume
-from simulator.kernels.splines import combine_four, limits_of_cells
+from simulator.kernels.splines import combine_four, less_laplacian, limit_to_cells, limits_of_cells
 from simulator.once import cached_property
 from simulator.sampling.tissue_motion import TissueMotion
 
@@ -59,6 +59,16 @@ class PlannedDose(ABC):
     def at(self, points_mm: np.ndarray) -> np.ndarray:
         """Dose float64 (n,) in Gy at points (n, 3)."""
 
+    def unblurred_on_grid(self, grid: Grid) -> np.ndarray:
+        """Dose float32 (z, y, x) in Gy less the blur that interpolation between the nodes adds on average over positions.
+
+        Trilinear interpolation adds (h^2 / 12) laplacian(d) for an edge h.
+        """
+        x, y, z = (o - s for o, s in zip(grid.origin_mm, grid.spacing_mm, strict=True))
+        nz, ny, nx = (n + 2 for n in grid.shape)
+        gy = np.asarray(self.on_grid(Grid((x, y, z), grid.spacing_mm, (nz, ny, nx))), np.float32)
+        return less_laplacian(gy, np.float32(1 / 12))
+
     def profile(self) -> RadialProfile | None:
         """The dose against the distance from a centre where that is all it depends on, which needs no lattice; else None."""
         return None
@@ -85,6 +95,10 @@ class ScaledDose(PlannedDose):
     def on_grid(self, grid: Grid) -> np.ndarray:
         """Dose float32 (z, y, x) in Gy at the nodes of a grid."""
         return np.float32(self.factor) * self.dose.on_grid(grid)
+
+    def unblurred_on_grid(self, grid: Grid) -> np.ndarray:
+        """See `PlannedDose`."""
+        return np.float32(self.factor) * self.dose.unblurred_on_grid(grid)
 
     def at(self, points_mm: np.ndarray) -> np.ndarray:
         """Dose float64 (n,) in Gy at points (n, 3)."""
@@ -118,10 +132,11 @@ class SumOfDoses(PlannedDose):
 
     def on_grid(self, grid: Grid) -> np.ndarray:
         """Dose float32 (z, y, x) in Gy at the nodes of a grid."""
-        total = self.doses[0].on_grid(grid)
-        for dose in self.doses[1:]:
-            total = total + dose.on_grid(grid)
-        return total
+        return np.asarray(sum(dose.on_grid(grid) for dose in self.doses))
+
+    def unblurred_on_grid(self, grid: Grid) -> np.ndarray:
+        """See `PlannedDose`."""
+        return np.asarray(sum(dose.unblurred_on_grid(grid) for dose in self.doses))
 
     def at(self, points_mm: np.ndarray) -> np.ndarray:
         """Dose float64 (n,) in Gy at points (n, 3)."""
@@ -155,6 +170,11 @@ class DosesInTurn(PlannedDose):
         """Dose float32 (z, y, x) in Gy at the nodes of a grid."""
         share = np.float32(self.n_first / self.n_fractions)
         return share * self.first.on_grid(grid) + (1 - share) * self.then.on_grid(grid)
+
+    def unblurred_on_grid(self, grid: Grid) -> np.ndarray:
+        """See `PlannedDose`."""
+        share = np.float32(self.n_first / self.n_fractions)
+        return share * self.first.unblurred_on_grid(grid) + (1 - share) * self.then.unblurred_on_grid(grid)
 
     def at(self, points_mm: np.ndarray) -> np.ndarray:
         """Dose float64 (n,) in Gy at points (n, 3)."""
@@ -243,9 +263,15 @@ class LimitedSplineDose(SplineDose):
 
     def on_grid(self, grid: Grid) -> np.ndarray:
         """Dose float32 (z, y, x) in Gy at the nodes of a grid."""
-        cells = [self._cell(grid.axes_mm[2 - axis], axis) for axis in range(3)]
-        low, high = (limit[np.ix_(*cells)] for limit in self._limits)
-        return np.clip(super().on_grid(grid), low, high)
+        return self._within_limits(super().on_grid(grid), grid)
+
+    def unblurred_on_grid(self, grid: Grid) -> np.ndarray:
+        """See `PlannedDose`; beyond what the nodes around allow it is cut off too."""
+        return self._within_limits(super().unblurred_on_grid(grid), grid)
+
+    def _within_limits(self, dose_gy: np.ndarray, grid: Grid) -> np.ndarray:
+        limit_to_cells(dose_gy, *self._limits, *(self._cell(grid.axes_mm[2 - axis], axis) for axis in range(3)))
+        return dose_gy
 
     def at(self, points_mm: np.ndarray) -> np.ndarray:
         """Dose float64 (n,) in Gy at points (n, 3)."""

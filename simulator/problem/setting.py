@@ -93,7 +93,7 @@ def _stated(isocentre_mm: np.ndarray, case: Case) -> tuple[np.ndarray, list[str]
         f"{nearest}"
     )
     if away_mm[nearest] > _BESIDE_BODY_MM:
-        at = ", ".join(f"{v:.0f}" for v in case.structures[nearest].centroid_mm)
+        at = ", ".join(str(round(v)) for v in case.structures[nearest].centroid_mm)
         raise ConfigError(
             f"{said}, which lies at ({at}) mm; give it in mm in the patient's coordinates (DICOM: x to the left, y to the "
             "back, z to the head), or leave it out for that of the plan"

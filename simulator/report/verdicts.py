@@ -13,6 +13,7 @@ from simulator.results.views import (
     joint_probability,
     lost_targets,
     observed_remark,
+    rough_doses,
     stopped_by_strategy,
 )
 
@@ -58,6 +59,7 @@ def remarks_on(results: xr.DataTree) -> list[str]:
         *weight_sentences(results),
         *_undecided(results),
         lost,
+        rough_doses(results),
     )
     return [sentence for sentence in said if sentence]
 

@@ -3,6 +3,8 @@
 import numpy as np
 import xarray as xr
 
+_ROUGH = 0.02
+
 
 def sweep_axes(results: xr.DataTree) -> list[str]:
     """Names of the dimensions that a sweep put in front; none without one."""
@@ -24,6 +26,20 @@ def lost_targets(results: xr.DataTree) -> str:
     return (
         f"In {n} of {results.attrs['n_courses']} courses the delineation error leaves nothing of the true target; they count "
         "as not covered, with 0 Gy to the target. Is the error meant to be as large as the target?"
+    )
+
+
+def rough_doses(results: xr.DataTree) -> str:
+    """A sentence about structures whose doses are known roughly only; empty if there are none."""
+    dvh = results["dvh"].to_dataset()
+    worst_gy = dvh["interpolation_error_gy"].max("strategy")
+    some = worst_gy.where(worst_gy > _ROUGH * results.attrs["prescription_gy"], drop=True)
+    if not some.size:
+        return ""
+    which = ", ".join(f"{name} ({gy:.1f} Gy)" for name, gy in zip(some["structure"].values, some.values, strict=True))
+    return (
+        f"Doses at volumes may be off by up to what stands beside these structures: {which}. Their planned dose has edges "
+        "as sharp as the steps of its grid."
     )
 
 
