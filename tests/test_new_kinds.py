@@ -10,16 +10,17 @@ from simulator.accumulation.lattice import LatticePoints
 from simulator.accumulation.reach import Reach
 from simulator.case.cells import Patch
 from simulator.case.geometry import Grid
+from simulator.ground.spec import ConfigError
 from simulator.metrics import kinds
 from simulator.metrics.dvh_points import DoseAtVolume
 from simulator.metrics.kinds import parse_metric
 from simulator.metrics.metric import Metric
 from simulator.metrics.responses import ResponseProbability
+from simulator.plan.dose import PlannedDose
 from simulator.problem.preparation import prepare
 from simulator.report.page import render_report
 from simulator.sampling.tissue_motion import TissueMotion
 from simulator.simulation.deciding import DecidingPoints
-from simulator.spec import ConfigError
 from simulator.study_file.schema import StudyConfig
 
 
@@ -150,7 +151,7 @@ def test_notes_know_which_way_a_new_metric_goes():
     assert goals[0] in found[0]
 
 
-class Slope:
+class Slope(PlannedDose):
     """A dose that falls by 1 Gy per mm."""
 
     def on_grid(self, grid):
