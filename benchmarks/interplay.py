@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import simulator
-from simulator.parallel import SerialExecutor
+from simulator.ground.parallel import SerialExecutor
 from simulator.plan.quality import Plan
 from simulator.problem.preparation import prepare
 from simulator.problem.problem import Problem

@@ -37,7 +37,7 @@ def of_workload(name: str, n_workers: int) -> dict[str, float]:
 
 def of_plans() -> dict[str, float]:
     """The plans of some strategies of W5 in one thread, without its case."""
-    from simulator.parallel import SerialExecutor
+    from simulator.ground.parallel import SerialExecutor
     from simulator.problem.preparation import prepare
     from simulator.simulation.plans import make_plan, make_plans
 

@@ -13,7 +13,7 @@ import numpy as np
 
 import simulator
 from simulator.answers.model_error import Judges
-from simulator.parallel import local_executor
+from simulator.ground.parallel import local_executor
 from simulator.problem.preparation import prepare
 from simulator.simulation.courses import course_draws
 from simulator.simulation.plans import make_plan

@@ -37,17 +37,10 @@ def room_page(room: str) -> str:
     return "\n".join([f"{QUIET}# simulator.{room}\n", *rendered(f"simulator.{room}", **options)])
 
 
-def ground_page() -> str:
-    """The page of the modules that every room stands on."""
-    modules = sorted(path.stem for path in PACKAGE.glob("[!_]*.py"))
-    lines = [line for name in modules for line in rendered(f"simulator.{name}", heading_level=2)]
-    return "\n".join([f"{QUIET}# The ground\n", *lines])
-
-
 def api_pages() -> dict[str, str]:
     """Text of each page by its name."""
     rooms = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
-    return {"names.md": public_names(), "ground.md": ground_page()} | {f"{room}.md": room_page(room) for room in rooms}
+    return {"names.md": public_names()} | {f"{room}.md": room_page(room) for room in rooms}
 
 
 if __name__ == "__main__":

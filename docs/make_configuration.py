@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
-from simulator.spec import Spec
+from simulator.ground.spec import Spec
 from simulator.study_file.schema import StudyConfig
 
 HERE = Path(__file__).parent

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from simulator import load_study, prepare
-from simulator.parallel import local_executor
+from simulator.ground.parallel import local_executor
 from simulator.plan.quality import Plan
 from simulator.problem.problem import Problem
 from simulator.simulation.plans import make_plans

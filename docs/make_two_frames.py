@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 
 from simulator import course_draws, deliver_courses, prepare, run
-from simulator.parallel import SerialExecutor
+from simulator.ground.parallel import SerialExecutor
 from simulator.plots.style import house_style, svg_bytes
 from simulator.problem.problem import Problem
 from simulator.simulation.plans import make_plans

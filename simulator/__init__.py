@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from simulator.execution.executors import executor_with as executor_with
     from simulator.execution.one_course import simulate_course as simulate_course
     from simulator.execution.study import run as run
+    from simulator.ground.spec import SimulatorError as SimulatorError
     from simulator.problem.preparation import prepare as prepare
     from simulator.results.file import open_results as open_results
     from simulator.simulation.courses import course_draws as course_draws
     from simulator.simulation.courses import deliver_courses as deliver_courses
-    from simulator.spec import SimulatorError as SimulatorError
     from simulator.study_file.loading import load_study as load_study
     from simulator.study_file.shipped import example as example
 
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "SimulatorError": "simulator.spec",
+    "SimulatorError": "simulator.ground.spec",
     "course_draws": "simulator.simulation.courses",
     "deliver_courses": "simulator.simulation.courses",
     "errors_found": "simulator.commands.errors",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from simulator.execution.points import prepare_points
 from simulator.execution.problems import problem_of
-from simulator.parallel import SerialExecutor
+from simulator.ground.parallel import SerialExecutor
 from simulator.problem.problem import Problem
 from simulator.study_file.schema import StudyConfig
 

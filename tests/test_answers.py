@@ -8,7 +8,7 @@ from scipy.stats import binom, binomtest, chi, norm
 from test_sphere_truth import rows, sphere_study
 
 import simulator
-from simulator.conventions import percent
+from simulator.ground.conventions import percent
 from simulator.population.comparison import compare_metric, distinguishable, paired_difference
 from simulator.population.intervals import (
     FixedWidthRule,

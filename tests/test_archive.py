@@ -12,7 +12,7 @@ from simulator.case.cells import sample_region
 from simulator.case.geometry import Grid, in_house_axes
 from simulator.case.structures import Structure
 from simulator.case.traces import Trace, one_record, read_trace
-from simulator.spec import CaseError
+from simulator.ground.spec import CaseError
 
 nrrd = pytest.importorskip("nrrd")
 

@@ -10,13 +10,13 @@ from pydicom.sequence import Sequence as DicomSequence
 import simulator
 from simulator.case.dicom import load_dicom
 from simulator.case.sources import DicomCase
+from simulator.ground.spec import ConfigError
 from simulator.plan.imported import ImportedDoses
 from simulator.plan.in_parts import PlanBeamByBeam
 from simulator.plan.model import Order
 from simulator.plan.prescription import Prescription
 from simulator.plan.targets import Expansion, planning_target
 from simulator.problem.preparation import prepare
-from simulator.spec import ConfigError
 from simulator.study_file.loading import load_study
 
 STUDY = """

@@ -7,7 +7,7 @@ from prepared import problems_of
 
 from simulator.answers.beyond_grid import FallingBeyond
 from simulator.case.geometry import Grid
-from simulator.spec import ConfigError
+from simulator.ground.spec import ConfigError
 from simulator.study_file.schema import StudyConfig
 
 

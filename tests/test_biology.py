@@ -12,6 +12,8 @@ from test_accumulate import GridDose, motion, ragged_patch
 import simulator
 from simulator.accumulation.reach import Reach
 from simulator.accumulation.structure import StructureDoses
+from simulator.ground.parallel import SerialExecutor
+from simulator.ground.spec import ConfigError
 from simulator.kernels.dvh import mean_dose
 from simulator.kernels.radiobiology import surviving_volume
 from simulator.metrics.biology import Biology, Complication, TumourControl, bed_gy, eqd2_gy
@@ -19,7 +21,6 @@ from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics
 from simulator.metrics.fraction_sums import FractionSums
 from simulator.metrics.goals import parse_goal
 from simulator.metrics.kinds import parse_metric
-from simulator.parallel import SerialExecutor
 from simulator.plan.penumbra import RadialDose
 from simulator.problem.preparation import prepare
 from simulator.problem.words import study_in_words
@@ -27,7 +28,6 @@ from simulator.sampling.streams import Draws
 from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.simulation.plans import make_plan
 from simulator.simulation.work import prepare_work
-from simulator.spec import ConfigError
 from simulator.study_file.published import complete_biology, published_tissues
 from simulator.study_file.schema import StudyConfig
 

@@ -13,13 +13,13 @@ from simulator.case.traces import read_trace
 from simulator.commands.breathing import breathing_found
 from simulator.commands.cli import app
 from simulator.commands.motion import describe_motion
+from simulator.ground.spec import ConfigError, SimulatorError
 from simulator.plots.breathing import breathing_records
 from simulator.problem.preparation import prepare
 from simulator.records.breathing import breathing_record
 from simulator.records.breathing_files import read_samples
 from simulator.records.breaths import breaths_of, spreads_of
 from simulator.simulation.courses import course_draws, deliver_courses
-from simulator.spec import ConfigError, SimulatorError
 from simulator.study_file.schema import StudyConfig
 
 TIME_S, DEPTH_MM, PHASE = breathing(np.random.default_rng(19), n_breaths=40)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import simulator
-from simulator.conventions import Stream
+from simulator.ground.conventions import Stream
 from simulator.metrics.biology import Biology
 from simulator.population.sensitivity import first_order, total
 from simulator.sampling.streams import Draws, Exchanged

@@ -14,9 +14,9 @@ from synthetic_results import synthetic_results
 import simulator
 from simulator.answers.sweeps import combine, share_of
 from simulator.execution.study import run_study
+from simulator.ground.spec import ConfigError
 from simulator.results import file
 from simulator.results.file import content_digest, open_results
-from simulator.spec import ConfigError
 from simulator.study_file.loading import dump_study
 from simulator.study_file.schema import StudyConfig
 

@@ -11,6 +11,7 @@ from simulator.case.geometry import Grid, Volume
 from simulator.case.phantoms import AbdominalPhantom, MediastinalPhantom, PelvicPhantom, SpherePhantom
 from simulator.case.structures import Structure
 from simulator.commands.monte_carlo import static_fields
+from simulator.ground.spec import CaseError, ConfigError
 from simulator.kernels.beams import add_beam, add_beam_at_points, blur_rows, outermost, radiological_depths, see_points
 from simulator.plan.aperture import SAD_MM, Beam, BlurredField, Outline, Rows, blurred, side_by_side
 from simulator.plan.beam_model import Treatment
@@ -20,7 +21,6 @@ from simulator.plan.model import Order
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import hottest_gy, ptv_doses
 from simulator.plan.targets import planning_target
-from simulator.spec import CaseError, ConfigError
 
 RX = Prescription(dose_gy=50, fractions=5, isodose_percent=80)
 LUNG = 0.26

@@ -10,8 +10,8 @@ from simulator.case.cells import sample_region
 from simulator.case.contours import ContourRegion, slice_spacing
 from simulator.case.geometry import Grid
 from simulator.case.structures import Structure
+from simulator.ground.spec import CaseError
 from simulator.kernels.polygons import even_odd_coverage
-from simulator.spec import CaseError
 
 
 def rectangle(x0, x1, y0, y1, z):

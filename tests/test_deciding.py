@@ -10,10 +10,10 @@ from simulator.accumulation.lattice import LatticePoints
 from simulator.accumulation.reach import Reach
 from simulator.case.cells import Patch
 from simulator.case.geometry import Grid
+from simulator.ground.parallel import SerialExecutor
 from simulator.kernels.tiles import weighted_sums
 from simulator.metrics.evaluate import evaluate_metrics
 from simulator.metrics.kinds import parse_metric
-from simulator.parallel import SerialExecutor
 from simulator.plan.dose import PlannedDose
 from simulator.problem.preparation import prepare
 from simulator.sampling.tissue_motion import TissueMotion

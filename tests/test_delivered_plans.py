@@ -15,6 +15,7 @@ from simulator.case.dicom import load_dicom
 from simulator.case.geometry import Grid, Volume
 from simulator.case.sources import DicomCase
 from simulator.commands.cli import main
+from simulator.ground.spec import ConfigError
 from simulator.plan import delivered
 from simulator.plan.delivered import DeliveredDoses
 from simulator.plan.dose import SplineDose
@@ -27,7 +28,6 @@ from simulator.plan.model import Order
 from simulator.plan.prescription import Prescription
 from simulator.plan.targets import Expansion, planning_target
 from simulator.report import render_report
-from simulator.spec import ConfigError
 from simulator.study_file.loading import load_study
 
 RX = Prescription(dose_gy=50, fractions=FRACTIONS, isodose_percent=80)

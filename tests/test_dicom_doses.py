@@ -10,7 +10,7 @@ from dicom_factory import circle, phantom_structures, planned_dose, write_phanto
 from simulator.case.archive import load_archive
 from simulator.case.inventory import inventory
 from simulator.case.loading import load_case
-from simulator.spec import CaseError
+from simulator.ground.spec import CaseError
 
 KINDS = {"rd_1.dcm": "doses", "rp_1.dcm": "plans", "rs_1.dcm": "structures", "ct_003.dcm": "images"}
 

@@ -17,7 +17,7 @@ from dicom_factory import (
 )
 
 from simulator.case.sources import DicomCase
-from simulator.spec import CaseError
+from simulator.ground.spec import CaseError
 
 
 def message(folder, **options) -> str:

@@ -8,8 +8,8 @@ from pydicom.sequence import Sequence
 
 from simulator.case.inventory import inventory
 from simulator.case.loading import load_case
+from simulator.ground.spec import CaseError, ConfigError
 from simulator.problem.preparation import prepare
-from simulator.spec import CaseError, ConfigError
 from simulator.study_file.loading import load_study
 from simulator.study_file.schema import StudyConfig
 from simulator.study_file.starter import starter_study

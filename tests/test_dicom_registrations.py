@@ -22,10 +22,10 @@ from simulator.case.dicom_registrations import read_registrations
 from simulator.commands import errors as command
 from simulator.commands.cli import app
 from simulator.commands.errors import errors_found
+from simulator.ground.spec import SimulatorError
 from simulator.records import posterior as posterior_page
 from simulator.records.findings import findings, first_images
 from simulator.report import errors as errors_page
-from simulator.spec import SimulatorError
 
 FRAME, IMAGE = f"{ROOT}.1.0", f"{ROOT}.2.0.0"
 DIRECTIONS = ("image to plan", "plan to image", "image alone", "plan alone", "both to a third")

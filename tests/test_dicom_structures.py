@@ -15,7 +15,7 @@ from simulator.case.dicom_files import scan
 from simulator.case.dicom_rois import rois_of
 from simulator.case.inventory import inventory
 from simulator.case.loading import load_case
-from simulator.spec import CaseError
+from simulator.ground.spec import CaseError
 
 
 def cylinder(x, radius, n=7):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from simulator.ground.spec import Spec
 from simulator.results.layout import DIMENSIONS, GROUPS
 from simulator.results.registry import VARIABLES
-from simulator.spec import Spec
 from simulator.study_file.schema import StudyConfig
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -12,9 +12,9 @@ from simulator.answers.goals import goals_group
 from simulator.answers.groups import answer_groups
 from simulator.answers.knowledge import Knowledge
 from simulator.answers.knowledge_group import knowledge_of
-from simulator.conventions import percent
 from simulator.execution.stopping import first_run
 from simulator.execution.study import run_study
+from simulator.ground.conventions import percent
 from simulator.problem.preparation import prepare
 from simulator.report.knowledge import knowledge_sentences, knowledge_table, known_of_source
 from simulator.report.page import render_report

@@ -13,12 +13,12 @@ from simulator.answers.budget import _sources as budget_sources
 from simulator.answers.knowledge import Knowledge
 from simulator.answers.knowledge_group import knowledge_of
 from simulator.answers.unknown import doubted_errors
+from simulator.ground.spec import ConfigError
 from simulator.problem.preparation import prepare
 from simulator.report.knowledge import knowledge_table, known_of_source
 from simulator.sampling.courses import draw_courses
 from simulator.sampling.streams import Draws, Exchanged
 from simulator.simulation.courses import course_draws
-from simulator.spec import ConfigError
 from simulator.study_file.schema import StudyConfig
 from simulator.study_file.targets import TargetOfStudy
 from simulator.uncertainty import Uncertainty

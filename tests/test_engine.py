@@ -13,11 +13,11 @@ from simulator.case.dicom import load_dicom
 from simulator.case.geometry import Grid, Volume
 from simulator.case.sources import DicomCase
 from simulator.case.treatment_beams import TreatmentBeam
+from simulator.ground.spec import ConfigError
 from simulator.plan.delivered import DeliveredDoses, _Delivery
 from simulator.plan.engine.comparison import compare
 from simulator.plan.engine.engines import engine_of
 from simulator.plan.engine.segments import segments_of
-from simulator.spec import ConfigError
 
 pytest.importorskip("pydosert", reason="the engine is not installed: install the extra engine")
 

@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 from simulator.commands import errors as command
 from simulator.commands.cli import app
 from simulator.commands.errors import errors_found, write_errors
+from simulator.ground.spec import ConfigError, SimulatorError
 from simulator.plots.records import record_of_shifts
 from simulator.records import posterior as posterior_page
 from simulator.records.estimates import chains_in_words
 from simulator.records.estimates import rows_of as table_of
-from simulator.spec import ConfigError, SimulatorError
 from simulator.study_file.schema import StudyConfig
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import simulator
 from simulator.case.dicom_invented import MARGINS_MM, RADIUS_MM, dose_gy
 from simulator.commands.cli import app
-from simulator.spec import ConfigError
+from simulator.ground.spec import ConfigError
 from simulator.study_file.json_schema import FILE
 from simulator.study_file.loading import load_study
 from simulator.study_file.shipped import examples

@@ -15,7 +15,7 @@ from simulator.case.anatomy import digest_of_uid
 from simulator.case.dicom_files import read_file
 from simulator.case.dicom_grids import dose_header, read_dose
 from simulator.case.loading import load_case
-from simulator.spec import CaseError, ConfigError
+from simulator.ground.spec import CaseError, ConfigError
 
 STRATEGY = "itv, 3 mm, none"
 

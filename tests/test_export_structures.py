@@ -27,8 +27,8 @@ from simulator.case.loading import load_case
 from simulator.case.shapes import Ball
 from simulator.commands.planning_volumes import NamedVolume, volumes_of_plan, with_own_names
 from simulator.execution.study import run_study
+from simulator.ground.spec import CaseError, ConfigError
 from simulator.plan.targets import planning_target
-from simulator.spec import CaseError, ConfigError
 from simulator.study_file.schema import StudyConfig
 
 STRATEGY = "none, 3 mm, none"

@@ -13,7 +13,7 @@ import yaml
 from simulator.commands.cli import main
 from simulator.execution.folder import is_run_folder
 from simulator.execution.study import run_study
-from simulator.files import MARK, inert
+from simulator.ground.files import MARK, inert
 from simulator.results.file import open_results
 from simulator.results.summary import write_summary
 from simulator.study_file.schema import StudyConfig

@@ -10,7 +10,7 @@ import pytest
 from fuzz import harness
 from fuzz.harness import assert_sound, attempt
 
-from simulator.spec import CaseError
+from simulator.ground.spec import CaseError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are forked and measured as Linux does")
 

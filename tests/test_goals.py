@@ -5,12 +5,12 @@ import re
 import numpy as np
 import pytest
 
+from simulator.ground.spec import ConfigError
 from simulator.metrics.contradictions import check_goals
 from simulator.metrics.evaluate import evaluate_metrics
 from simulator.metrics.extent import LeftOut
 from simulator.metrics.goals import is_goal, parse_goal
 from simulator.metrics.kinds import parse_metric
-from simulator.spec import ConfigError
 
 
 @pytest.mark.parametrize(

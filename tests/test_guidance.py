@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy.stats import chi2, norm
 from test_sphere_truth import sphere_study
 
+from simulator.ground.spec import ConfigError
 from simulator.problem.preparation import prepare
 from simulator.sampling.seen import moved_since
-from simulator.spec import ConfigError
 from simulator.strategy.guidance import (
     ExtendedNoActionLevel,
     GuidanceKind,

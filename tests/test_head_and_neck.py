@@ -7,7 +7,7 @@ import pytest
 from brute_force import FineCells, LimitedSpline
 from scipy.special import ndtr
 
-from simulator.parallel import SerialExecutor
+from simulator.ground.parallel import SerialExecutor
 from simulator.problem.preparation import prepare
 from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.simulation.plans import make_plan

@@ -20,6 +20,7 @@ from simulator.case.shapes import Ball
 from simulator.case.structures import Structure
 from simulator.commands.cli import app
 from simulator.execution.splitting import plans_key
+from simulator.ground.spec import CaseError, ConfigError
 from simulator.plan.imported import ImportedDoses
 from simulator.plan.model import Order
 from simulator.plan.prescription import Prescription
@@ -28,7 +29,6 @@ from simulator.plan.targets import planning_target
 from simulator.problem.preparation import prepare
 from simulator.problem.words import plans_in_words
 from simulator.results.file import open_results
-from simulator.spec import CaseError, ConfigError
 from simulator.strategy import Strategy
 from simulator.strategy.guidance import NoGuidance
 from simulator.strategy.margin import FixedMargin

@@ -13,9 +13,9 @@ from simulator.execution.checkpoint import BlockStore, identity_text
 from simulator.execution.points import is_finished
 from simulator.execution.problems import identity_of
 from simulator.execution.study import run_study
+from simulator.ground.spec import ConfigError
 from simulator.problem.preparation import prepare
 from simulator.results.file import open_results
-from simulator.spec import ConfigError
 from simulator.study_file.loading import load_study
 
 nrrd = pytest.importorskip("nrrd")

@@ -8,7 +8,7 @@ import pytest
 import simulator
 from benchmarks import interplay as tables
 from simulator.execution.one_course import simulate_course
-from simulator.parallel import SerialExecutor
+from simulator.ground.parallel import SerialExecutor
 from simulator.plan.together import PlansInSequence
 from simulator.problem.preparation import prepare
 from simulator.report.limits import model_limits

@@ -13,6 +13,7 @@ from test_targets import Sphere, equal
 
 from simulator.case.geometry import Volume
 from simulator.case.structures import Structure
+from simulator.ground.spec import ConfigError
 from simulator.plan.dose import SplineDose
 from simulator.plan.inverse_arc import InverseArc
 from simulator.plan.leaves import Machine, optimised
@@ -22,7 +23,6 @@ from simulator.plan.planning_points import OrganPoints
 from simulator.plan.quality import hottest_gy, ptv_doses
 from simulator.plan.sparing import Limit, Sparing
 from simulator.plan.targets import planning_target
-from simulator.spec import ConfigError
 
 
 def cord_gy(plan, percent_step_mm=0.25) -> float:

@@ -7,12 +7,12 @@ from prepared import problems_of
 import simulator
 from simulator.execution.checkpoint import BLOCKS, BlockStore
 from simulator.execution.splitting import Planned, plan_tasks_of
+from simulator.ground.spec import ConfigError
 from simulator.metrics.goals import parse_goal
 from simulator.plan.sparing import Limit
 from simulator.population.required_margin import falls_along
 from simulator.problem.limits import limit_of
 from simulator.problem.preparation import prepare
-from simulator.spec import ConfigError
 from simulator.study_file.schema import StudyConfig
 
 STUDY = {

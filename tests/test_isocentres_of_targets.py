@@ -8,13 +8,13 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 import simulator
+from simulator.ground.spec import ConfigError
 from simulator.plan.dose import DosePart, SumOfDoses
 from simulator.problem.preparation import prepare
 from simulator.sampling.courses import Isocentre, draw_courses
 from simulator.sampling.delivery import deliver
 from simulator.sampling.streams import Draws
 from simulator.sampling.tissue_motion import TissueMotion
-from simulator.spec import ConfigError
 from simulator.strategy.guidance import OnlineTarget
 from simulator.study_file.schema import StudyConfig
 from simulator.uncertainty import Uncertainty

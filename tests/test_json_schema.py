@@ -12,7 +12,7 @@ from test_messages import GOOD
 from typer.testing import CliRunner
 
 from simulator.commands.cli import app
-from simulator.spec import ConfigError
+from simulator.ground.spec import ConfigError
 from simulator.study_file.checked_yaml import parse_yaml
 from simulator.study_file.json_schema import FILE, schema_text, study_schema
 from simulator.study_file.loading import load_study

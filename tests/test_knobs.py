@@ -7,6 +7,7 @@ import pytest
 from drawing import setting
 
 from simulator.case import phantoms
+from simulator.ground.spec import Spec
 from simulator.metrics.biology import Biology
 from simulator.metrics.fraction_sums import FractionSums
 from simulator.plan.conformal_arc import ConformalArc
@@ -18,7 +19,6 @@ from simulator.problem.margins import plan_request
 from simulator.sampling.courses import draw_courses
 from simulator.sampling.delivery import deliver
 from simulator.sampling.streams import Draws
-from simulator.spec import Spec
 from simulator.strategy import Strategy
 from simulator.strategy import guidance as guidances
 from simulator.strategy import margin as margins

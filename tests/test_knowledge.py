@@ -8,11 +8,11 @@ from pydantic import ValidationError
 from scipy.special import polygamma
 from scipy.stats import chi, chi2, invgamma, kstest, multivariate_normal, multivariate_t, norm, t
 
-from simulator.conventions import Stream, log_normal
+from simulator.ground.conventions import Stream, log_normal
+from simulator.ground.spec import ConfigError
 from simulator.problem.inputs import digests_of_inputs
 from simulator.sampling.delivery import deliver
 from simulator.sampling.streams import Draws
-from simulator.spec import ConfigError
 from simulator.study_file.loading import load_study
 from simulator.uncertainty import Uncertainty
 from simulator.uncertainty.baseline import Baseline

@@ -9,8 +9,8 @@ from scipy.stats import chi, norm
 
 from simulator.answers.knowledge import Knowledge
 from simulator.answers.unknown import Doubted, Met
+from simulator.ground.spec import ConfigError
 from simulator.sampling.streams import Draws
-from simulator.spec import ConfigError
 from simulator.study_file.loading import load_study
 from simulator.uncertainty import Uncertainty
 from simulator.uncertainty.delineation import Delineation

@@ -13,11 +13,11 @@ from simulator.case.shapes import Ball
 from simulator.commands.margins import sentences, table_of, write_margins
 from simulator.execution.margins import search_margins
 from simulator.execution.study import run
-from simulator.parallel import SerialExecutor, in_order, local_executor
+from simulator.ground.parallel import SerialExecutor, in_order, local_executor
+from simulator.ground.spec import ConfigError
 from simulator.plan.targets import Expansion, expand, planning_target
 from simulator.population.edge_model import Edge
 from simulator.population.margin_search import Cloud, least_of, size_that_covers, slack
-from simulator.spec import ConfigError
 from simulator.study_file.schema import StudyConfig
 
 RADIUS_MM, SD_MM = 8.0, np.array([1.0, 1.0, 2.5])

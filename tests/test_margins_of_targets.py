@@ -11,9 +11,9 @@ from simulator.answers.margin_sizes import Sized
 from simulator.commands.margins import sentences, table_of, write_margins
 from simulator.execution.margins import _together, search_margins
 from simulator.execution.study import run
-from simulator.parallel import SerialExecutor
+from simulator.ground.parallel import SerialExecutor
+from simulator.ground.spec import ConfigError
 from simulator.problem.preparation import prepare
-from simulator.spec import ConfigError
 from simulator.study_file.schema import StudyConfig
 
 BALLS = {

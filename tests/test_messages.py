@@ -10,9 +10,9 @@ from test_folders import simulator as command
 
 import simulator
 from simulator.execution.points import notes_on_twins
+from simulator.ground.spec import SimulatorError
 from simulator.problem.preparation import prepare
 from simulator.simulation.courses import twins
-from simulator.spec import SimulatorError
 from simulator.study_file.loading import load_study
 from simulator.study_file.schema import StudyConfig
 

@@ -7,7 +7,7 @@ import xarray as xr
 import simulator
 from simulator.answers.model_error import APPROXIMATIONS, Judges, model_error_group
 from simulator.case.geometry import Grid, Volume
-from simulator.parallel import SerialExecutor
+from simulator.ground.parallel import SerialExecutor
 from simulator.plan.dose import SplineDose, SumOfDoses, TrilinearDose
 from simulator.problem.preparation import prepare
 from simulator.report.model_error import model_error

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from simulator.case.motion import StructurePath
 from simulator.commands.cli import app
 from simulator.commands.phases import motion_found, write_motion
+from simulator.ground.spec import CaseError, ConfigError, SimulatorError
 from simulator.plots.motion import paths_of_phases
 from simulator.problem.preparation import prepare
 from simulator.simulation.courses import course_draws, deliver_courses
-from simulator.spec import CaseError, ConfigError, SimulatorError
 from simulator.study_file.schema import StudyConfig
 from simulator.study_file.starter import starter_study
 

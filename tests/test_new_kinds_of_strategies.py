@@ -33,7 +33,7 @@ LINES = {
         '\n    sag: Sag | None = Field(None, description="x")\n\n    def sources',
     ),
     "study_file/schema.py": ("PlanModel = Annotated[", "PlanModel = Annotated[Logistic | "),
-    "conventions.py": ("ISOCENTRE = 20", "ISOCENTRE = 20\n    SAG = 60"),
+    "ground/conventions.py": ("ISOCENTRE = 20", "ISOCENTRE = 20\n    SAG = 60"),
 }
 IMPORTS = {
     "strategy/margin.py": ("Margin = Annotated", "from simulator.new_kinds.margins import AllRound, ThreeSigma"),
@@ -93,7 +93,7 @@ from pathlib import Path
 for name, raw in json.loads(Path("studies.json").read_text()).items():
     try:
         run_study(StudyConfig.model_validate(raw), Path(name), workers=1)
-    except simulator.spec.SimulatorError as error:
+    except simulator.ground.spec.SimulatorError as error:
         Path(name + ".txt").write_text(str(error))
 """
 

@@ -16,7 +16,7 @@ from simulator.case.loading import load_case
 from simulator.case.nifti import read_nifti, write_nifti
 from simulator.commands.export_nifti import export_map, export_masks
 from simulator.execution.problems import problem_of
-from simulator.spec import CaseError, SimulatorError
+from simulator.ground.spec import CaseError, SimulatorError
 from simulator.study_file.loading import dump_study
 from simulator.study_file.schema import StudyConfig
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from drawing import by_fraction, setting, strategy
 
-from simulator.conventions import Stream
+from simulator.ground.conventions import Stream
+from simulator.ground.spec import ConfigError
 from simulator.sampling.courses import draw_courses
 from simulator.sampling.delivery import deliver
 from simulator.sampling.observed import ObservedDraws, law_of
 from simulator.sampling.quasi import SobolDraws
 from simulator.sampling.seen import seen_mm
 from simulator.sampling.streams import Draws
-from simulator.spec import ConfigError
 from simulator.strategy import motion as motions
 from simulator.strategy.guidance import ExtendedNoActionLevel, NoActionLevel, NoGuidance, OnlineBone, OnlineTarget
 from simulator.strategy.observed import ObservedFraction, Treated

@@ -16,7 +16,8 @@ import simulator
 from simulator.accumulation.reach import Reach
 from simulator.accumulation.structure import StructureDoses
 from simulator.commands.overview import recommendation
-from simulator.parallel import SerialExecutor
+from simulator.ground.parallel import SerialExecutor
+from simulator.ground.spec import ConfigError
 from simulator.plan.dose import DosePart, DosesInTurn
 from simulator.report import render_report
 from simulator.sampling.by_source import errors_by_source, over_beam
@@ -25,7 +26,6 @@ from simulator.sampling.streams import Draws
 from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.simulation.plans import in_turn, make_plan
 from simulator.simulation.work import prepare_work
-from simulator.spec import ConfigError
 from simulator.study_file.checked_yaml import to_yaml
 
 ROOT = Path(__file__).parents[1]

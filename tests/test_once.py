@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from simulator.once import Once, cached_property
+from simulator.ground.once import Once, cached_property
 
 
 def test_many_threads_make_one_thing_once():

@@ -15,6 +15,7 @@ from simulator import plots
 from simulator.commands.course import course_folder, write_course
 from simulator.execution import splitting
 from simulator.execution.study import run_study
+from simulator.ground.spec import CaseError, ConfigError, SimulatorError
 from simulator.population.bands import at_percentile
 from simulator.report import render_report
 from simulator.report.viewer_volumes import volumes_within_budget
@@ -23,7 +24,6 @@ from simulator.sampling.by_source import errors_by_source, over_beam
 from simulator.sampling.courses import draw_courses
 from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.simulation.one_course import errors_of_course
-from simulator.spec import CaseError, ConfigError, SimulatorError
 
 TURNS = {
     "setup": {

@@ -16,9 +16,9 @@ from simulator.case.dicom_structure_set import DrawnRoi, write_rtstruct
 from simulator.case.loading import load_case
 from simulator.case.shapes import Ball, Difference, Ellipsoid, EllipticColumn, Tube, Union
 from simulator.case.structures import Structure, surface
+from simulator.ground.spec import CaseError
 from simulator.plan.outlines import outlines, slab_edges
 from simulator.plan.targets import planning_target
-from simulator.spec import CaseError
 
 BALL = Ball((0.2, -0.1, 0.4), 10.0)
 TWO_CORES = Difference(Ball((0, 0, 0.3), 14.0), (Ball((5, 0, 0.3), 4.0), Ball((-5, 1, 0), 4.0)))

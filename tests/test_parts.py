@@ -7,7 +7,7 @@ import pytest
 
 from simulator.accumulation.reach import Reach
 from simulator.accumulation.structure import StructureDoses
-from simulator.parallel import SerialExecutor
+from simulator.ground.parallel import SerialExecutor
 from simulator.plan.dose import DosePart, PlannedDose
 from simulator.problem.preparation import prepare
 from simulator.simulation.courses import course_draws, deliver_courses

@@ -10,6 +10,7 @@ from simulator.case.anatomy import Case, ImportedDose
 from simulator.case.geometry import Grid, Volume
 from simulator.case.shapes import Ball
 from simulator.case.structures import Structure
+from simulator.ground.spec import CaseError, ConfigError
 from simulator.kernels.splines import limit_to_cells
 from simulator.plan.along_beams import FactoredDose
 from simulator.plan.dose import DosesInTurn, LimitedSplineDose, PlannedDose, ScaledDose, SplineDose, SumOfDoses
@@ -18,7 +19,6 @@ from simulator.plan.model import Order
 from simulator.plan.penumbra import Penumbra, RadialDose
 from simulator.plan.prescription import Prescription
 from simulator.plan.targets import Expansion, planning_target
-from simulator.spec import CaseError, ConfigError
 from simulator.strategy import Strategy
 from simulator.strategy.guidance import NoGuidance
 from simulator.strategy.margin import FixedMargin

@@ -11,12 +11,12 @@ from simulator.case.geometry import Grid, Volume
 from simulator.case.shapes import Ball
 from simulator.case.structures import Structure
 from simulator.execution.study import run
+from simulator.ground.spec import CaseError, ConfigError
 from simulator.plan.imported import ImportedDoses
 from simulator.plan.model import Order
 from simulator.plan.targets import planning_target
 from simulator.problem.preparation import prepare
 from simulator.problem.words import plans_in_words
-from simulator.spec import CaseError, ConfigError
 
 MARGINS = {"GTV": equal(3.0), "Node": equal(5.0)}
 EACH = [{"dose": "a", "target": "GTV", "margin_mm": 3}, {"dose": "b", "target": "Node", "margin_mm": 5}]

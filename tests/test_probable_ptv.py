@@ -10,11 +10,11 @@ from test_study import small_study
 import simulator
 from simulator.case.shapes import Ball, Tube, Union
 from simulator.case.structures import Structure, surface
+from simulator.ground.spec import ConfigError
 from simulator.plan.swept import swept
 from simulator.plan.targets import Expansion, expand, planning_target
 from simulator.population.displacements import Ellipsoid, SystematicErrors, ellipsoid_that_holds
 from simulator.simulation.probable_ptv import blurring, probable_ptv, target_errors
-from simulator.spec import ConfigError
 
 BALL = planning_target(Ball((0.2, -0.1, 0.3), 10.0), np.zeros((1, 3)))
 TWO_BALLS = planning_target(Union((Ball((0, 0, 0), 6.0), Ball((9, 4, 0), 5.0))), np.zeros((1, 3)))

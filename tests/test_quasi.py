@@ -6,7 +6,7 @@ from scipy.stats import chi2, kstest, norm
 from test_answers import study
 
 import simulator
-from simulator.conventions import Stream
+from simulator.ground.conventions import Stream
 from simulator.population.intervals import randomisation_interval, wilson_interval
 from simulator.sampling.quasi import N_RANDOMISATIONS, SobolDraws, allowed_courses
 from simulator.sampling.streams import Draws

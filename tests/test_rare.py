@@ -7,8 +7,9 @@ from scipy.stats import chi
 from test_answers import study
 
 import simulator
-from simulator.conventions import Stream
-from simulator.parallel import SerialExecutor
+from simulator.ground.conventions import Stream
+from simulator.ground.parallel import SerialExecutor
+from simulator.ground.spec import ConfigError
 from simulator.population.intervals import wilson_interval
 from simulator.problem.preparation import prepare
 from simulator.sampling.tissue_motion import TissueMotion
@@ -16,7 +17,6 @@ from simulator.sampling.widened import SCALES, WidenedDraws
 from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.simulation.plans import make_plan
 from simulator.simulation.work import prepare_work
-from simulator.spec import ConfigError
 
 GOAL = "GTV D98% >= 95%"
 N = 2000

@@ -8,8 +8,8 @@ import zlib
 
 import pytest
 
-from simulator.reading import check_room, read_text, reading
-from simulator.spec import CaseError, ConfigError
+from simulator.ground.reading import check_room, read_text, reading
+from simulator.ground.spec import CaseError, ConfigError
 
 REMEDY = "export it again"
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from shift_tables import HEAD, rows_of, shifts, text
 
+from simulator.ground.spec import SimulatorError
 from simulator.records.axes import CONVENTIONS
 from simulator.records.findings import findings, first_images
 from simulator.records.table import read_shifts
-from simulator.spec import SimulatorError
 
 DICOM, IEC = CONVENTIONS["dicom"], CONVENTIONS["iec61217"]
 TURNS = ("pitch", "yaw", "roll")

@@ -13,7 +13,7 @@ from synthetic_results import synthetic_results
 
 import simulator
 from simulator.commands.overview import recommendation
-from simulator.conventions import percent
+from simulator.ground.conventions import percent
 from simulator.report import render_report
 from simulator.report.choosing import chosen_strategies
 from simulator.report.text import significant

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from simulator.commands.reproduce import Reproduced, reproduce, write_page
+from simulator.ground.spec import ConfigError
 from simulator.metrics.goals import parse_goal
-from simulator.spec import ConfigError
 from simulator.study_file.loading import load_study
 from simulator.study_file.shipped import published_studies
 

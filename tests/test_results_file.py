@@ -16,9 +16,9 @@ import yaml
 from test_folders import STUDY, simulator
 
 from simulator.execution.study import run_study
+from simulator.ground.spec import SimulatorError
 from simulator.results.file import content_digest, open_results
 from simulator.results.layout import SCHEMA_VERSION
-from simulator.spec import SimulatorError
 from simulator.study_file.schema import StudyConfig
 
 COMMANDS = {
@@ -209,7 +209,7 @@ FUZZ = """
 import sys
 from pathlib import Path
 from simulator.results.file import open_results
-from simulator.spec import SimulatorError
+from simulator.ground.spec import SimulatorError
 for path in sorted(Path(sys.argv[1]).glob("*.nc")):
     try:
         open_results(path).close()

@@ -8,12 +8,12 @@ import pytest
 import simulator
 from simulator.execution import stopping
 from simulator.execution import study as execution
+from simulator.ground.spec import ConfigError
 from simulator.plots.style import readable
 from simulator.population.unequal import by_pairs, mean_intervals, numbers_of_courses
 from simulator.population.verdicts import decide
 from simulator.report.page import render_report
 from simulator.report.verdicts import sentences_of
-from simulator.spec import ConfigError
 from simulator.study_file.schema import StudyConfig
 
 _MARGINS = [0, 6, 9]

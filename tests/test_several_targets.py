@@ -9,8 +9,8 @@ from simulator.answers.joint import COVERAGE, JOINT, goals_of, joint_met
 from simulator.answers.margins import margin_families
 from simulator.case.anatomy import Case
 from simulator.case.phantoms import SpherePhantom
-from simulator.conventions import Stream
-from simulator.parallel import SerialExecutor
+from simulator.ground.conventions import Stream
+from simulator.ground.parallel import SerialExecutor
 from simulator.plan.conformal_arc import ConformalArc
 from simulator.problem.margins import plan_request
 from simulator.problem.preparation import prepare

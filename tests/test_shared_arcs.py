@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from test_targets_of_study import STUDY
 
+from simulator.ground.spec import CaseError, ConfigError
 from simulator.plan.aperture import Rows, opened_together
 from simulator.plan.quality import hottest_gy, ptv_doses
 from simulator.plan.shared_arcs import factors_for_all
 from simulator.problem.preparation import prepare
 from simulator.problem.words import study_in_words
 from simulator.simulation.plans import make_plan
-from simulator.spec import CaseError, ConfigError
 from simulator.study_file.schema import StudyConfig
 
 AP = {"arcs": [{"start_deg": 0, "stop_deg": 0}], "block_margin_mm": 0, "axial_margin_mm": 0}

@@ -13,9 +13,9 @@ import simulator
 from simulator.commands import side_by_side
 from simulator.commands.side_by_side import differences, open_studies, rows_of, write_comparison
 from simulator.execution.study import run_study
+from simulator.ground.spec import ConfigError
 from simulator.plots import strategies_apart
 from simulator.report.comparison import paired_rows, strategy_rows
-from simulator.spec import ConfigError
 from simulator.study_file.schema import StudyConfig
 
 STUDY = {

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from simulator.case.entries import StructureEntry
 from simulator.case.naming import StructureNames
 from simulator.case.tg263 import is_organ, standard_name, standard_names
+from simulator.ground.spec import ConfigError
 from simulator.metrics.goals import parse_goal
 from simulator.problem.preparation import prepare
 from simulator.problem.subject import notes_on_subject
-from simulator.spec import ConfigError
 from simulator.study_file.checked_yaml import parse_yaml, to_scalar
 from simulator.study_file.loading import load_study
 from simulator.study_file.starter import starter_study, target_of

@@ -13,7 +13,7 @@ from simulator.case.geometry import Grid, Volume
 from simulator.case.moved_density import MovableDensity
 from simulator.case.shapes import Ellipsoid
 from simulator.case.structures import Structure, sample_structure
-from simulator.parallel import SerialExecutor
+from simulator.ground.parallel import SerialExecutor
 from simulator.plan.conformal_arc import ConformalArc
 from simulator.plan.model import Order
 from simulator.plan.prescription import Prescription

@@ -227,6 +227,6 @@ def test_planning_targets_differ_by_motion_management():
 def test_a_motion_management_without_breathing_to_manage_is_refused():
     still = study().uncertainty.model_copy(update={"respiration": None})
     with pytest.raises(
-        simulator.spec.ConfigError, match=r"there is no breathing to gate; add uncertainty\.respiration"
+        simulator.ground.spec.ConfigError, match=r"there is no breathing to gate; add uncertainty\.respiration"
     ):
         prepare(study(uncertainty=still.model_dump()))

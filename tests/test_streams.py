@@ -7,7 +7,7 @@ import pytest
 from drawing import by_fraction, setting, strategy
 from scipy import special, stats
 
-from simulator.conventions import Stream
+from simulator.ground.conventions import Stream
 from simulator.sampling.courses import draw_courses
 from simulator.sampling.delivery import deliver
 from simulator.sampling.streams import Draws, Exchanged, normals, uniforms

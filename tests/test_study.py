@@ -14,7 +14,8 @@ from simulator.accumulation.structure import StructureDoses
 from simulator.execution import splitting, tasks
 from simulator.execution.points import is_finished
 from simulator.execution.study import run_study
-from simulator.once import Once
+from simulator.ground.once import Once
+from simulator.ground.spec import ConfigError
 from simulator.problem.preparation import prepare
 from simulator.results.file import open_results
 from simulator.results.registry import VARIABLES
@@ -26,7 +27,6 @@ from simulator.sampling.tissue_motion import TissueMotion
 from simulator.simulation.courses import deliver_courses
 from simulator.simulation.plans import make_plan
 from simulator.simulation.work import Work, prepare_work
-from simulator.spec import ConfigError
 from simulator.study_file.schema import StudyConfig
 
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from test_messages import GOOD, message_of
 
-from simulator.spec import ConfigError, Spec
+from simulator.ground.spec import ConfigError, Spec
 from simulator.study_file.checked_yaml import parse_yaml, to_yaml
 from simulator.study_file.cluster import load_cluster
 from simulator.study_file.loading import load_study

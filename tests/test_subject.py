@@ -7,10 +7,10 @@ import pytest
 import yaml
 from test_messages import GOOD
 
+from simulator.ground.spec import SimulatorError
 from simulator.problem.preparation import prepare
 from simulator.problem.words import study_in_words
 from simulator.simulation.courses import course_draws, deliver_courses
-from simulator.spec import SimulatorError
 from simulator.study_file.loading import load_study
 from simulator.study_file.schema import StudyConfig
 

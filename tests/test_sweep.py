@@ -16,12 +16,12 @@ from simulator.commands.cli import app
 from simulator.execution.executors import executor_with
 from simulator.execution.points import is_finished
 from simulator.execution.study import run_study
+from simulator.ground.spec import ConfigError
 from simulator.plots.quantities import quantity, quantity_at
 from simulator.report import render_report
 from simulator.report.sweep import _smallest_required, sweep_table
 from simulator.results.file import open_results
 from simulator.results.views import joint_probability
-from simulator.spec import ConfigError
 from simulator.study_file.loading import load_study
 
 SWEEP = {

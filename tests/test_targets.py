@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from simulator.case.geometry import Grid
+from simulator.ground.spec import CaseError
 from simulator.plan.targets import Expansion, expand, planning_target
-from simulator.spec import CaseError
 
 STILL = np.zeros((1, 3))
 

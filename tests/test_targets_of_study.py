@@ -8,11 +8,11 @@ import yaml
 from contour_reader import read_polygons
 
 import simulator
+from simulator.ground.spec import ConfigError, SimulatorError
 from simulator.plan.quality import hottest_gy, ptv_doses
 from simulator.problem.preparation import prepare
 from simulator.report.page import render_report
 from simulator.simulation.plans import make_plan
-from simulator.spec import ConfigError, SimulatorError
 from simulator.study_file.loading import parse_study
 from simulator.study_file.schema import StudyConfig
 

@@ -15,7 +15,7 @@ from dicom_factory import write_phantom_dicom
 from test_folders import STUDY
 
 from simulator.commands.cli import main
-from simulator.files import printable
+from simulator.ground.files import printable
 
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\x9b31m"
 

@@ -8,8 +8,8 @@ from test_messages import GOOD
 
 from simulator.case.inventory import inventory
 from simulator.case.traces import read_trace
+from simulator.ground.spec import CaseError, ConfigError
 from simulator.problem.preparation import prepare
-from simulator.spec import CaseError, ConfigError
 from simulator.study_file.schema import StudyConfig
 
 TIME_S = np.arange(0, 60, 0.1)

@@ -7,13 +7,13 @@ from test_verdicts import problem_of
 
 import simulator
 from simulator.answers.weights import weights_group
+from simulator.ground.spec import ConfigError
 from simulator.metrics.biology import Biology
 from simulator.population.break_even import break_even
 from simulator.problem.preparation import prepare
 from simulator.report.verdicts import first_sentence, sentences_of
 from simulator.report.weights import weight_sentences, weights_table
 from simulator.results.registry import check_results
-from simulator.spec import ConfigError
 from simulator.study_file.schema import StudyConfig
 
 GOALS = ("GTV D98% >= 95%", "Heart D0.035cc <= 38 Gy")

@@ -7,8 +7,8 @@ from scipy.ndimage import map_coordinates, maximum_filter1d
 
 from simulator.accumulation.reach import Reach
 from simulator.case.geometry import Grid
+from simulator.ground.once import Once
 from simulator.kernels.cells import steepest
-from simulator.once import Once
 from simulator.plan.dose import PlannedDose
 
 _BLOCK_MM = 2.25

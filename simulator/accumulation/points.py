@@ -9,8 +9,8 @@ import numpy as np
 from simulator.accumulation.dose_lattice import dose_lattice
 from simulator.accumulation.reach import Reach
 from simulator.case.geometry import Grid
+from simulator.ground.once import cached_property
 from simulator.kernels.points import accumulate_gather, accumulate_radial, quads_of
-from simulator.once import cached_property
 from simulator.plan.dose import PlannedDose, RadialProfile
 from simulator.sampling.tissue_motion import TissueMotion
 

@@ -12,8 +12,9 @@ import numpy as np
 from simulator.accumulation.reach import Reach
 from simulator.case.geometry import Grid
 from simulator.case.structures import Structure
+from simulator.ground.parallel import SerialExecutor
+from simulator.ground.spec import ConfigError
 from simulator.metrics.metric import Metric
-from simulator.parallel import SerialExecutor
 from simulator.plan.dose import DosePart, PlannedDose
 from simulator.plan.quality import Plan
 from simulator.plan.together import common_grid
@@ -24,7 +25,6 @@ from simulator.simulation.displacements import reach_of
 from simulator.simulation.measuring import measure_delivery
 from simulator.simulation.plans import make_plan
 from simulator.simulation.work import prepare_work
-from simulator.spec import ConfigError
 from simulator.strategy import Strategy
 from simulator.study_file.published import resolve_goals
 from simulator.uncertainty.source import RandomNumbers

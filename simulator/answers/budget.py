@@ -14,9 +14,9 @@ from urllib.parse import quote
 import numpy as np
 import xarray as xr
 
-from simulator.conventions import Stream
+from simulator.ground.conventions import Stream
+from simulator.ground.parallel import Executor, in_order
 from simulator.metrics.goals import Goal
-from simulator.parallel import Executor, in_order
 from simulator.population.sensitivity import Share, first_order, total
 from simulator.problem.problem import Problem
 from simulator.problem.target import Target

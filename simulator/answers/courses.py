@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
-from simulator.conventions import AXES
-from simulator.parallel import Executor, SerialExecutor, in_order
+from simulator.ground.conventions import AXES
+from simulator.ground.parallel import Executor, SerialExecutor, in_order
 from simulator.plan.quality import Plan
 from simulator.population.bands import at_percentile
 from simulator.population.unequal import numbers_of_courses

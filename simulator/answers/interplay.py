@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
+from simulator.ground.parallel import SerialExecutor
 from simulator.metrics.goals import Goal
-from simulator.parallel import SerialExecutor
 from simulator.plan.quality import Plan
 from simulator.population.intervals import mean_interval, wilson_interval
 from simulator.population.unequal import numbers_of_courses

@@ -7,7 +7,7 @@ from functools import reduce
 import numpy as np
 
 from simulator.answers.unknown import N_POSSIBLE, Doubted, Unknown, doubted_errors, parts_of, unknown_of
-from simulator.once import cached_property
+from simulator.ground.once import cached_property
 from simulator.population.logistic import chance, logistic_coefficients, quadratic
 from simulator.population.reweighting import (
     LEAST_EFFECTIVE,

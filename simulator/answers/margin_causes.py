@@ -12,9 +12,9 @@ import xarray as xr
 from simulator.answers.margins import margin_families, recipes_of
 from simulator.answers.plan_edge import edge_of_dose, few_instants, part_percent, wanted_dose_gy
 from simulator.case.geometry import Grid, Volume
-from simulator.conventions import CC_PER_MM3
+from simulator.ground.conventions import CC_PER_MM3
+from simulator.ground.parallel import Executor, in_order
 from simulator.metrics.goals import Goal
-from simulator.parallel import Executor, in_order
 from simulator.plan.dose import SplineDose
 from simulator.population.edge_model import PLANE_MM, Edge, blurred_plane_mm, gaussian_margin_mm, margins_of_shifts
 from simulator.population.required_margin import Chain, required_margin

@@ -10,9 +10,10 @@ from functools import partial
 import numpy as np
 
 from simulator.answers.plan_edge import edge_of_dose, few_instants, part_percent, wanted_dose_gy
-from simulator.conventions import CC_PER_MM3
+from simulator.ground.conventions import CC_PER_MM3
+from simulator.ground.parallel import Executor, in_order
+from simulator.ground.spec import ConfigError, did_you_mean
 from simulator.metrics.goals import Goal
-from simulator.parallel import Executor, in_order
 from simulator.plan.quality import Plan
 from simulator.plan.targets import Expansion, TargetVolume, expand
 from simulator.population.edge_model import Edge
@@ -22,7 +23,6 @@ from simulator.problem.target import Target
 from simulator.sampling.delivery import Delivery
 from simulator.sampling.streams import Draws
 from simulator.simulation.courses import deliver_courses
-from simulator.spec import ConfigError, did_you_mean
 
 ISOTROPIC, VAN_HERK, SMALLEST = "isotropic", "van Herk's proportions", "smallest PTV"
 _MOST_VISITS, _MOST_COURSES, _LEAST_COURSES, _INSTANTS = 7500, 2000, 200, 3

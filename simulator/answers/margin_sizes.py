@@ -8,7 +8,8 @@ import numpy as np
 
 from simulator.answers.beyond_grid import without_unknown
 from simulator.answers.margins import excesses_of
-from simulator.parallel import Executor, in_order
+from simulator.ground.parallel import Executor, in_order
+from simulator.ground.spec import ConfigError
 from simulator.population.required_margin import falls_along, margin_of_all, required_margin
 from simulator.problem.preparation import prepare
 from simulator.problem.problem import Problem
@@ -16,7 +17,6 @@ from simulator.sampling.streams import Draws
 from simulator.simulation.courses import deliver_courses
 from simulator.simulation.plans import make_plans
 from simulator.simulation.work import prepare_work
-from simulator.spec import ConfigError
 from simulator.strategy import Strategy
 from simulator.strategy.margin import AsymmetricMargin, Margin, TargetMargins
 from simulator.study_file.schema import StudyConfig

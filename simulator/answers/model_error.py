@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from simulator.ground.once import cached_property
+from simulator.ground.parallel import Executor, in_order
 from simulator.metrics.goals import Goal
-from simulator.once import cached_property
-from simulator.parallel import Executor, in_order
 from simulator.plan.quality import Plan
 from simulator.population.comparison import paired_difference
 from simulator.problem.problem import Problem

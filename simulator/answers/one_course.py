@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from simulator.conventions import AXES
+from simulator.ground.conventions import AXES
 from simulator.problem.problem import Problem
 from simulator.simulation.one_course import CourseDoses, CourseErrors
 

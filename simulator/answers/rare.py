@@ -3,8 +3,9 @@
 import numpy as np
 
 from simulator.answers.beyond_grid import without_unknown
-from simulator.conventions import Stream
-from simulator.parallel import in_order, local_executor
+from simulator.ground.conventions import Stream
+from simulator.ground.parallel import in_order, local_executor
+from simulator.ground.spec import ConfigError, did_you_mean
 from simulator.population.importance import RareEvent, weighted_probability
 from simulator.problem.preparation import prepare
 from simulator.sampling.streams import Draws, Exchanged
@@ -12,7 +13,6 @@ from simulator.sampling.widened import SCALES, WidenedDraws
 from simulator.simulation.courses import COURSES_COMPARED, deliver_courses, same_delivery
 from simulator.simulation.plans import make_plan
 from simulator.simulation.work import prepare_work
-from simulator.spec import ConfigError, did_you_mean
 from simulator.study_file.schema import StudyConfig
 
 _CANDIDATES = (Stream.SETUP_SYSTEMATIC, Stream.BASELINE_COURSE, Stream.REGISTRATION)

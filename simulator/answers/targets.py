@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from simulator.answers.joint import all_met
-from simulator.conventions import AXES
+from simulator.ground.conventions import AXES
 from simulator.plan.quality import PlanQuality
 from simulator.population.unequal import numbers_of_courses
 from simulator.problem.problem import Problem

@@ -9,8 +9,8 @@ import numpy as np
 from simulator.case.geometry import Grid, Volume
 from simulator.case.structures import Structure
 from simulator.case.treatment_beams import TreatmentBeam
-from simulator.readable import Readable
-from simulator.spec import CaseError
+from simulator.ground.readable import Readable
+from simulator.ground.spec import CaseError
 
 _NEGATIVE = 0.01
 

@@ -32,10 +32,10 @@ from simulator.case.naming import StructureNames, select_structures
 from simulator.case.nifti import nifti_files, read_nifti
 from simulator.case.shapes import Ball
 from simulator.case.structures import Structure
-from simulator.files import digest_of
-from simulator.once import cached_property
-from simulator.reading import check_room, reading
-from simulator.spec import CaseError
+from simulator.ground.files import digest_of
+from simulator.ground.once import cached_property
+from simulator.ground.reading import check_room, reading
+from simulator.ground.spec import CaseError
 
 _LAYOUTS = {
     "labels": {"ct_hu", "labels", "label_ids", "label_names", "ct_origin_xyz_mm", "ct_spacing_xyz_mm"},

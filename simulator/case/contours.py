@@ -35,10 +35,10 @@ import numpy as np
 
 from simulator.case.cells import sub_voxel_moments
 from simulator.case.geometry import Grid
-from simulator.conventions import CC_PER_MM3
+from simulator.ground.conventions import CC_PER_MM3
+from simulator.ground.once import cached_property
+from simulator.ground.spec import CaseError
 from simulator.kernels.polygons import even_odd_coverage
-from simulator.once import cached_property
-from simulator.spec import CaseError
 
 EndCaps = Literal["half-slice", "none"]
 

@@ -25,8 +25,8 @@ from simulator.case.geometry import Grid, Volume, cropped
 from simulator.case.naming import StructureNames, select_structures
 from simulator.case.sources import DicomCase, DoseIs
 from simulator.case.structures import Structure
-from simulator.files import digest_of
-from simulator.spec import CaseError
+from simulator.ground.files import digest_of
+from simulator.ground.spec import CaseError
 
 _DENSITY_GRID_MM = 2.5
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from simulator.case.dicom_files import DicomFile, items
 from simulator.case.treatment_beams import TreatmentBeam
-from simulator.spec import CaseError
+from simulator.ground.spec import CaseError
 
 _AXIS: Final = {"X": "x", "ASYMX": "x", "Y": "y", "ASYMY": "y", "MLCX": "leaves"}
 _MODIFIERS: Final = {"NumberOfWedges": "wedges", "NumberOfBlocks": "blocks", "NumberOfCompensators": "compensators"}

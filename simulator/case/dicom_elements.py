@@ -8,8 +8,8 @@ from pydicom.dataelem import RawDataElement
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from simulator.reading import reading
-from simulator.spec import CaseError
+from simulator.ground.reading import reading
+from simulator.ground.spec import CaseError
 
 REMEDY = "export it again, or take it out of the folder"
 _ELEMENT_BYTES = 8

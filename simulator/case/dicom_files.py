@@ -14,8 +14,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from simulator.case.dicom_elements import REMEDY, Elements, is_cut_short, pixel_bytes
-from simulator.reading import check_room, reading
-from simulator.spec import CaseError
+from simulator.ground.reading import check_room, reading
+from simulator.ground.spec import CaseError
 
 KINDS = {
     "1.2.840.10008.5.1.4.1.1.2": "CT",

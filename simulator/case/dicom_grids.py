@@ -12,8 +12,8 @@ from simulator.case.dicom_elements import REMEDY
 from simulator.case.dicom_files import DicomFile
 from simulator.case.dicom_planes import stacked
 from simulator.case.geometry import Grid, Volume, in_house_axes
-from simulator.reading import check_room, reading
-from simulator.spec import CaseError
+from simulator.ground.reading import check_room, reading
+from simulator.ground.spec import CaseError
 
 _ALIGNED = 1e-3
 _POSITION_MM = 0.02

@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, generate_uid
 
 from simulator.case.anatomy import digest_of_uid
-from simulator.spec import CaseError
+from simulator.ground.spec import CaseError
 
 _COPIED = (
     "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate",

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 from scipy.special import ndtr, ndtri
 
-from simulator.files import claim
+from simulator.ground.files import claim
 
 MARGINS_MM = (3, 5, 8)
 DOSE_GY, FRACTIONS, ISODOSE_PERCENT, PENUMBRA_SD_MM = 50.0, 5, 80.0, 5.0

@@ -14,7 +14,7 @@ from simulator.case.contours import drawn_spacing, slice_spacing
 from simulator.case.dicom_files import DicomFile, items, of_kind, scan
 from simulator.case.dicom_grids import ct_heights
 from simulator.case.dicom_rois import Roi, rois_of
-from simulator.spec import CaseError
+from simulator.ground.spec import CaseError
 
 _PERCENT = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d+)?)\s*%")
 _NAMED = re.compile(

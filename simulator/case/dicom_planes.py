@@ -7,7 +7,7 @@ import numpy as np
 
 from simulator.case.dicom_files import DicomFile, items
 from simulator.case.geometry import Grid, Volume
-from simulator.spec import CaseError
+from simulator.ground.spec import CaseError
 
 _POSITION_MM = 0.02
 _SAME_SPACING = 1e-4

@@ -8,7 +8,7 @@ from simulator.case.anatomy import PlanFacts
 from simulator.case.dicom_beams import treatment_beams
 from simulator.case.dicom_elements import Elements
 from simulator.case.dicom_files import DicomFile, choose, items, refuse_several
-from simulator.spec import CaseError
+from simulator.ground.spec import CaseError
 
 _SAME_POINT_MM = 0.1
 

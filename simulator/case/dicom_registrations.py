@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from simulator.case.dicom_files import DicomFile, of_kind, read_file
 from simulator.case.dicom_plans import plan_facts
 from simulator.case.dicom_rigid import frames_of, plan_to_image
-from simulator.spec import CaseError
+from simulator.ground.spec import CaseError
 
 _RIGID, _DEFORMABLE = "Spatial Registration", "Deformable Spatial Registration"
 _SAME_POINT_MM = 0.1

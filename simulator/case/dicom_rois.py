@@ -9,7 +9,7 @@ import numpy as np
 from simulator.case.contours import ContourRegion, EndCaps
 from simulator.case.dicom_elements import Elements
 from simulator.case.dicom_files import DicomFile, items
-from simulator.spec import CaseError
+from simulator.ground.spec import CaseError
 
 _CLOSED_TYPES = ("", "CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR", "CLOSED_NONPLANAR")
 _CLOSES_MM = 0.1

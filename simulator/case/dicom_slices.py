@@ -10,7 +10,7 @@ from simulator.case.dicom_elements import Elements
 from simulator.case.dicom_files import DicomFile, items, of_kind, read_file, scan
 from simulator.case.dicom_grids import directions
 from simulator.case.dicom_identity import reference_header
-from simulator.spec import CaseError
+from simulator.ground.spec import CaseError
 
 _SAME_HEIGHT_MM = 0.01
 

@@ -15,8 +15,8 @@ from pydicom.valuerep import format_number_as_ds
 
 from simulator.case.dicom_identity import new_file, reference_header, save
 from simulator.case.dicom_slices import ImageSlices
-from simulator.conventions import CC_PER_MM3
-from simulator.spec import CaseError
+from simulator.ground.conventions import CC_PER_MM3
+from simulator.ground.spec import CaseError
 
 _RT_STRUCTURE_SET = UID("1.2.840.10008.5.1.4.1.1.481.3")
 _STUDY = UID("1.2.840.10008.3.1.2.3.1")

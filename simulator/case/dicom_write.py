@@ -9,7 +9,7 @@ from pydicom.valuerep import format_number_as_ds
 
 from simulator.case.dicom_identity import new_file, reference_header, save
 from simulator.case.geometry import Grid
-from simulator.spec import CaseError
+from simulator.ground.spec import CaseError
 
 _RT_DOSE = UID("1.2.840.10008.5.1.4.1.1.481.2")
 _RT_PLAN = UID("1.2.840.10008.5.1.4.1.1.481.5")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from simulator.conventions import CC_PER_MM3
-from simulator.reading import check_room
+from simulator.ground.conventions import CC_PER_MM3
+from simulator.ground.reading import check_room
 
 _NODE_BYTES = 4
 

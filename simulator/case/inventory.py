@@ -33,9 +33,9 @@ from simulator.case.entries import (
 from simulator.case.geometry import Grid, Volume
 from simulator.case.nifti import nifti_files
 from simulator.case.traces import Trace, one_record, read_trace
-from simulator.conventions import CC_PER_MM3
-from simulator.reading import reading
-from simulator.spec import CaseError
+from simulator.ground.conventions import CC_PER_MM3
+from simulator.ground.reading import reading
+from simulator.ground.spec import CaseError
 
 _MOST_GY = 1000.0
 

@@ -8,8 +8,8 @@ import numpy as np
 from simulator.case.cells import sample_region
 from simulator.case.contours import ContourRegion
 from simulator.case.dicom_phases import DrawnPhase
-from simulator.conventions import CC_PER_MM3
-from simulator.spec import CaseError
+from simulator.ground.conventions import CC_PER_MM3
+from simulator.ground.spec import CaseError
 
 _CELLS = 1000
 _STILL_MM = 0.1

@@ -8,7 +8,7 @@ from scipy.ndimage import distance_transform_edt
 
 from simulator.case.geometry import Grid, Volume
 from simulator.case.structures import Structure
-from simulator.once import cached_property
+from simulator.ground.once import cached_property
 
 _NEAR_MM, _FAR_MM = 2.0, 10.0
 _FULL = 0.99

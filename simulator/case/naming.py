@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from simulator.case.cells import Region
 from simulator.case.structures import Role, Structure
-from simulator.spec import CaseError
+from simulator.ground.spec import CaseError
 
 _EXTERNAL_NAMES = ("body", "external")
 

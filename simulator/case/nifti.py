@@ -7,8 +7,8 @@ from types import ModuleType
 import numpy as np
 
 from simulator.case.geometry import Volume, in_house_axes
-from simulator.reading import check_room, reading
-from simulator.spec import CaseError, SimulatorError
+from simulator.ground.reading import check_room, reading
+from simulator.ground.spec import CaseError, SimulatorError
 
 SUFFIXES = (".nii", ".nii.gz")
 _TO_LPS = np.array([-1.0, -1.0, 1.0])

@@ -26,7 +26,7 @@ from simulator.case.shapes import (
     surface_distance_mm,
 )
 from simulator.case.structures import Role, Structure
-from simulator.spec import Field, PositionMm3, Spec
+from simulator.ground.spec import Field, PositionMm3, Spec
 
 LUNG_DENSITY = 0.26
 _LUMEN_DENSITY, _BONE_DENSITY, _AIR_DENSITY = 0.05, 1.2, 0.001

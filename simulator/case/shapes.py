@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from simulator.case.geometry import Grid
+from simulator.ground.once import cached_property
 from simulator.kernels.shapes import (
     CARVE,
     ELLIPSOID,
@@ -20,7 +21,6 @@ from simulator.kernels.shapes import (
     signed_distances,
     voxel_moments,
 )
-from simulator.once import cached_property
 
 _SUBCELLS = 3
 _LARGEST_CELL_MM, _LARGEST_SHARE = 0.57, 0.125

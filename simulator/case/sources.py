@@ -3,8 +3,8 @@
 from typing import Annotated, Any, Literal
 
 from simulator.case.anatomy import Case
-from simulator.reading import reading
-from simulator.spec import Field, PositionMm3, Spec, field_validator
+from simulator.ground.reading import reading
+from simulator.ground.spec import Field, PositionMm3, Spec, field_validator
 
 DoseIs = Literal["total", "per-fraction"]
 _Density = Annotated[float, Field(ge=0.001, le=20)]

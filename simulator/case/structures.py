@@ -8,9 +8,9 @@ from skimage.measure import marching_cubes
 
 from simulator.case.cells import Patch, Region, sample_region
 from simulator.case.geometry import Grid
-from simulator.conventions import CC_PER_MM3
-from simulator.once import cached_property
-from simulator.readable import Readable
+from simulator.ground.conventions import CC_PER_MM3
+from simulator.ground.once import cached_property
+from simulator.ground.readable import Readable
 
 Role = Literal["target", "oar", "external"]
 

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from simulator.reading import read_text, reading
-from simulator.spec import CaseError
+from simulator.ground.reading import read_text, reading
+from simulator.ground.spec import CaseError
 
 _SHORTEST_REPEAT_S = 30.0
 _REPEAT_SHARE = 0.15

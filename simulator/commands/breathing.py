@@ -8,15 +8,15 @@ import numpy as np
 
 from simulator.case.entries import Section
 from simulator.case.traces import Trace, breathing_signal, one_record, read_trace
-from simulator.conventions import AXES
-from simulator.files import claim, write_table, write_whole
+from simulator.ground.conventions import AXES
+from simulator.ground.files import claim, write_table, write_whole
+from simulator.ground.spec import ConfigError
 from simulator.plots.breathing import breathing_records
 from simulator.plots.style import svg_bytes
 from simulator.records.breathing import BreathingRecord, Samples, breathing_record
 from simulator.records.breathing_block import breathing_block
 from simulator.records.breathing_files import is_breathing_record, read_samples
 from simulator.records.breaths import Breaths, Spreads, breaths_of, spreads_of
-from simulator.spec import ConfigError
 
 BLOCK, TABLE, FIGURE = "motion.yaml", "motion.csv", "motion.svg"
 _COLUMNS = (

@@ -143,6 +143,6 @@ def _reported(error: Exception) -> int:
 
 def _is_wrong_input(error: Exception) -> bool:
     """Whether the command line or the study is wrong, rather than the simulator."""
-    from simulator.spec import SimulatorError
+    from simulator.ground.spec import SimulatorError
 
     return isinstance(error, SimulatorError) or hasattr(error, "format_message")

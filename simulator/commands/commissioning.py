@@ -24,7 +24,7 @@ from simulator.commands.layers import covered, uncovered
 from simulator.commands.monte_carlo import static_fields
 from simulator.commands.z_scores import ZSum
 from simulator.execution.study import run
-from simulator.files import claim, write_table
+from simulator.ground.files import claim, write_table
 from simulator.population.intervals import clopper_pearson_interval, wilson_interval
 from simulator.problem.preparation import prepare
 from simulator.report import render_commissioning

@@ -9,9 +9,9 @@ import numpy as np
 import xarray as xr
 
 from simulator.commands.export import export_course
-from simulator.conventions import AXES
 from simulator.execution.folder import COURSE_FILES, COURSES
-from simulator.files import claim, whole_file, write_table
+from simulator.ground.conventions import AXES
+from simulator.ground.files import claim, whole_file, write_table
 from simulator.results.file import results_file
 
 ERRORS, METRICS, DVHS, ALL, RTDOSE = COURSE_FILES

@@ -7,7 +7,8 @@ import numpy as np
 
 from simulator import __version__
 from simulator.case.dicom_registrations import read_registrations
-from simulator.files import claim, whole_file, write_table, write_whole
+from simulator.ground.files import claim, whole_file, write_table, write_whole
+from simulator.ground.spec import ConfigError
 from simulator.plots.records import record_of_shifts
 from simulator.plots.style import svg_bytes
 from simulator.records.axes import CONVENTIONS
@@ -19,7 +20,6 @@ from simulator.records.registered import registered_shifts
 from simulator.records.rows import MEASURED
 from simulator.records.table import read_shifts
 from simulator.report import render_errors
-from simulator.spec import ConfigError
 
 BLOCK, TABLE, FIGURE, PAGE, DRAWS = "errors.yaml", "errors.csv", "errors.svg", "errors.html", "posterior.nc"
 

@@ -8,7 +8,7 @@ import xarray as xr
 from simulator.case.dicom_identity import within_long_string
 from simulator.case.dicom_write import write_rtdose
 from simulator.case.geometry import Grid
-from simulator.spec import ConfigError, did_you_mean
+from simulator.ground.spec import ConfigError, did_you_mean
 from simulator.study_file.checked_yaml import parse_yaml
 
 

@@ -9,8 +9,8 @@ from simulator.case.geometry import Volume
 from simulator.case.nifti import write_nifti
 from simulator.commands.export import grid_of, map_of
 from simulator.commands.export_structures import ExportedStructures, planned_volumes
-from simulator.files import refuse_existing
-from simulator.spec import ConfigError
+from simulator.ground.files import refuse_existing
+from simulator.ground.spec import ConfigError
 
 
 def export_map(results: xr.DataTree, strategy: str, map_name: str, path: Path) -> None:

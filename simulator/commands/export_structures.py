@@ -23,10 +23,10 @@ from simulator.commands.planning_volumes import (
     with_own_names,
 )
 from simulator.execution.unchanged import place_of, refuse_sweep, unchanged_problem
+from simulator.ground.spec import CaseError
 from simulator.plan.outlines import outlines, slab_edges
 from simulator.problem.problem import Problem
 from simulator.simulation.probable_ptv import ProbablePtv, probable_ptv
-from simulator.spec import CaseError
 
 _OWN_SLICES_MM = 1.0
 _BEYOND_MM = 0.5

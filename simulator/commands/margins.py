@@ -8,7 +8,7 @@ import xarray as xr
 
 from simulator.answers.margin_shapes import ISOTROPIC, SMALLEST, VAN_HERK, away_from
 from simulator.execution.margins import MarginSearch
-from simulator.files import write_table
+from simulator.ground.files import write_table
 from simulator.metrics.goals import Goal, parse_goal
 from simulator.population.comparison import compare_metric
 from simulator.results.registry import DIRECTIONS

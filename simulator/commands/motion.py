@@ -5,7 +5,7 @@ from pathlib import Path
 
 from simulator.commands.breathing import BreathingFound, breathing_found, write_breathing
 from simulator.commands.phases import MotionFound, motion_found, write_motion
-from simulator.spec import ConfigError
+from simulator.ground.spec import ConfigError
 
 
 def describe_motion(

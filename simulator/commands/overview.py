@@ -12,11 +12,11 @@ from rich.table import Table
 from simulator.accumulation.reach import Reach
 from simulator.accumulation.structure import SMALLEST_CELL_POINTS
 from simulator.commands.terminal import text_table
-from simulator.conventions import percent
 from simulator.execution.points import Point
 from simulator.execution.problems import problem_of
 from simulator.execution.splitting import Run, tasks_of
 from simulator.execution.stopping import most_courses
+from simulator.ground.conventions import percent
 from simulator.problem.problem import Problem
 from simulator.problem.words import biology_in_words, courses_in_words, observed_in_words, plans_in_words
 from simulator.report.verdicts import first_sentence

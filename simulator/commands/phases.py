@@ -9,11 +9,11 @@ import numpy as np
 from simulator.case.dicom_phases import DrawnPhase, read_phases
 from simulator.case.entries import Section, StructureEntry
 from simulator.case.motion import StructurePath, paths_of
-from simulator.conventions import AXES
-from simulator.files import claim, write_table, write_whole
+from simulator.ground.conventions import AXES
+from simulator.ground.files import claim, write_table, write_whole
+from simulator.ground.spec import CaseError, ConfigError
 from simulator.plots.motion import paths_of_phases
 from simulator.plots.style import LINES_PER_PANEL, svg_bytes
-from simulator.spec import CaseError, ConfigError
 from simulator.study_file.checked_yaml import to_scalar
 from simulator.study_file.starter import aliases_of, target_of
 

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bar
 
 from simulator.execution.listening import Progress, Silent
-from simulator.files import printable
+from simulator.ground.files import printable
 
 _SECONDS_BETWEEN_LINES = 5.0
 

@@ -9,8 +9,8 @@ import xarray as xr
 
 from simulator import __version__
 from simulator.execution.study import run
-from simulator.files import write_whole
-from simulator.spec import ConfigError, did_you_mean
+from simulator.ground.files import write_whole
+from simulator.ground.spec import ConfigError, did_you_mean
 from simulator.study_file.loading import load_study
 from simulator.study_file.shipped import published_studies
 

@@ -7,7 +7,8 @@ import numpy as np
 import xarray as xr
 
 from simulator.execution.checkpoint import changes_between, study_text
-from simulator.files import claim, printable, whole_file, write_table, write_whole
+from simulator.ground.files import claim, printable, whole_file, write_table, write_whole
+from simulator.ground.spec import ConfigError
 from simulator.plots import side_by_side, strategies_apart
 from simulator.plots.quantities import quantity_at
 from simulator.plots.style import svg_bytes
@@ -16,7 +17,6 @@ from simulator.results.file import open_results
 from simulator.results.registry import JOINT_SHOWN
 from simulator.results.summary import SUMMARY_COLUMNS, summary_rows
 from simulator.results.views import joint_probability, stopped_by_strategy, sweep_axes, sweep_points
-from simulator.spec import ConfigError
 from simulator.study_file.checked_yaml import parse_yaml
 
 TABLE, FIGURE, PAGE = "comparison.csv", "comparison.svg", "comparison.html"

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from simulator.files import printable
+from simulator.ground.files import printable
 
 _PIPE_WIDTH = 120
 _SIGNS = {

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from simulator.files import reserve, write_whole, writer
-from simulator.spec import ConfigError
+from simulator.ground.files import reserve, write_whole, writer
+from simulator.ground.spec import ConfigError
 from simulator.study_file.checked_yaml import parse_yaml, to_yaml
 from simulator.study_file.loading import map_paths
 

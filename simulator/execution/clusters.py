@@ -13,7 +13,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from simulator.spec import ConfigError, SimulatorError
+from simulator.ground.spec import ConfigError, SimulatorError
 from simulator.study_file.cluster import ClusterSpec
 
 _CONNECT_S = 30

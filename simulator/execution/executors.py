@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from simulator.execution.clusters import dask_executor
-from simulator.parallel import Executor, JoblibExecutor, local_executor
-from simulator.spec import ConfigError
+from simulator.ground.parallel import Executor, JoblibExecutor, local_executor
+from simulator.ground.spec import ConfigError
 from simulator.study_file.cluster import ClusterSpec
 
 Say = Callable[[str], None]

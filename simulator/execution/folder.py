@@ -15,9 +15,9 @@ from simulator.execution.checkpoint import (
     changes_between,
     identity_text,
 )
-from simulator.files import MARK, is_marked, write_whole
+from simulator.ground.files import MARK, is_marked, write_whole
+from simulator.ground.spec import ConfigError
 from simulator.results.file import open_results, stored_study
-from simulator.spec import ConfigError
 from simulator.study_file.loading import dump_study, map_paths
 from simulator.study_file.schema import StudyConfig
 

@@ -19,7 +19,7 @@ from simulator.execution.checkpoint import BLOCKS, RESULTS, BlockStore
 from simulator.execution.problems import problem_in
 from simulator.execution.splitting import Task, plan_name
 from simulator.execution.tasks import load_block, plan_of, simulate
-from simulator.parallel import Executor, SerialExecutor
+from simulator.ground.parallel import Executor, SerialExecutor
 from simulator.plan.quality import PlanQuality
 from simulator.population.bands import DOSE_BINS, VOLUME_LEVELS, band_quantiles
 from simulator.population.coverage import dose_volume_coverage

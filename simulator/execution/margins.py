@@ -8,12 +8,12 @@ import numpy as np
 from simulator.answers.beyond_grid import without_unknown
 from simulator.answers.margin_shapes import ISOTROPIC, Search, limits_of, search_of
 from simulator.answers.margin_sizes import Saving, Sized, margin_of, saving, size_of, with_margins
-from simulator.parallel import Executor
+from simulator.ground.parallel import Executor
+from simulator.ground.spec import ConfigError, did_you_mean
 from simulator.problem.margins import margin_spread
 from simulator.problem.preparation import prepare
 from simulator.problem.problem import Problem
 from simulator.simulation.plans import make_plan
-from simulator.spec import ConfigError, did_you_mean
 from simulator.strategy import Strategy
 from simulator.strategy.margin import FixedMargin, Margin, VanHerkMargin
 from simulator.study_file.schema import StudyConfig

@@ -9,7 +9,8 @@ import xarray as xr
 from simulator.answers.one_course import course_dataset
 from simulator.execution.splitting import Task
 from simulator.execution.unchanged import place_of, refuse_sweep, unchanged_problem
-from simulator.parallel import SerialExecutor
+from simulator.ground.parallel import SerialExecutor
+from simulator.ground.spec import ConfigError, SimulatorError
 from simulator.plan.quality import Plan
 from simulator.population.bands import at_percentile
 from simulator.population.unequal import numbers_of_courses
@@ -18,7 +19,6 @@ from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.simulation.one_course import doses_of_course, errors_of_course
 from simulator.simulation.plans import in_turn, make_plans
 from simulator.simulation.work import prepare_work
-from simulator.spec import ConfigError, SimulatorError
 
 
 def simulate_course(

@@ -14,12 +14,12 @@ from simulator.execution.listening import Progress
 from simulator.execution.problems import checked_problem, identity_of, models_of
 from simulator.execution.splitting import Planned
 from simulator.execution.stopping import first_run, notes_on_courses
-from simulator.parallel import Executor, local_executor
+from simulator.ground.parallel import Executor, local_executor
+from simulator.ground.spec import SimulatorError
 from simulator.plan.model import PlanModelKind
 from simulator.problem.checks import check_plans_are_used
 from simulator.problem.problem import Problem
 from simulator.simulation.courses import twins
-from simulator.spec import SimulatorError
 from simulator.study_file.loading import dump_study
 from simulator.study_file.schema import StudyConfig
 from simulator.study_file.sweep import point_names

@@ -6,14 +6,14 @@ from pathlib import Path
 from simulator import __version__
 from simulator.answers.beyond_grid import without_unknown
 from simulator.execution.checkpoint import BLOCKS, CONFIG, BlockStore, identity_text
-from simulator.once import Once
+from simulator.ground.once import Once
+from simulator.ground.spec import SimulatorError
 from simulator.plan.model import PlanModelKind
 from simulator.problem.checks import check_plans
 from simulator.problem.inputs import case_key, input_states
 from simulator.problem.preparation import prepare
 from simulator.problem.problem import Problem
 from simulator.simulation.displacements import check_reach
-from simulator.spec import SimulatorError
 from simulator.study_file.loading import dump_study, load_study
 from simulator.study_file.schema import StudyConfig
 

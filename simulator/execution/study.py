@@ -17,11 +17,11 @@ from simulator.execution.splitting import Planned, Run, Task, plan_tasks_of, tas
 from simulator.execution.stopping import Look, look_at
 from simulator.execution.tasks import optimise_plan, simulate
 from simulator.execution.watching import task_log, watched
-from simulator.files import mark_own, require_own, whole_file
-from simulator.parallel import Executor, local_executor
+from simulator.ground.files import mark_own, require_own, whole_file
+from simulator.ground.parallel import Executor, local_executor
+from simulator.ground.spec import SimulatorError
 from simulator.results.file import open_results
 from simulator.results.summary import write_summary
-from simulator.spec import SimulatorError
 from simulator.study_file.schema import StudyConfig
 
 

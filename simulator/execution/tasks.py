@@ -18,8 +18,9 @@ from simulator.execution.checkpoint import BLOCKS, BlockStore
 from simulator.execution.memory import give_back, peak_mb
 from simulator.execution.problems import problem_in
 from simulator.execution.splitting import PORTIONS_AT_ONCE, PlanTask, Task, plan_name, planned_together, plans_key
-from simulator.once import Once
-from simulator.parallel import SerialExecutor
+from simulator.ground.once import Once
+from simulator.ground.parallel import SerialExecutor
+from simulator.ground.spec import SimulatorError
 from simulator.plan.model import Design
 from simulator.plan.quality import Plan
 from simulator.problem.margins import PlanRequest
@@ -28,7 +29,6 @@ from simulator.sampling.delivery import Delivery
 from simulator.simulation.courses import are_alike, course_draws, deliver_courses, sampled_draws, twins
 from simulator.simulation.plans import design_plans, in_turn, make_plans
 from simulator.simulation.work import AtRest, Work, prepare_work
-from simulator.spec import SimulatorError
 from simulator.study_file.loading import dump_study
 
 

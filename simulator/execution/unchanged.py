@@ -5,9 +5,9 @@ import xarray as xr
 from simulator.execution.checkpoint import changes_between, identity_text
 from simulator.execution.folder import inputs_of
 from simulator.execution.problems import identity_of, problem_of
+from simulator.ground.spec import ConfigError, did_you_mean
 from simulator.problem.problem import Problem
 from simulator.results.views import sweep_axes
-from simulator.spec import ConfigError, did_you_mean
 from simulator.study_file.loading import parse_study
 
 

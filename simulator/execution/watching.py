@@ -11,7 +11,7 @@ from pathlib import Path
 from simulator.execution.checkpoint import BLOCKS, BlockStore
 from simulator.execution.listening import Progress
 from simulator.execution.tasks import TaskRecord
-from simulator.files import inert
+from simulator.ground.files import inert
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 

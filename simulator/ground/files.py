@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from simulator.spec import ConfigError
+from simulator.ground.spec import ConfigError
 
 MARK = ".simulator"
 _MARK_TEXT = "This folder was made by simulator, which may replace the files that it wrote here.\n"

@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
-from simulator.spec import SimulatorError
+from simulator.ground.spec import SimulatorError
 
 
 class Executor(Protocol):

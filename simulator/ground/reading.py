@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 from zipfile import BadZipFile
 
-from simulator.spec import CaseError, SimulatorError
+from simulator.ground.spec import CaseError, SimulatorError
 
 _MOST_TEXT_BYTES = 1 << 26
 _MOST_BYTES = 1 << 30

@@ -14,11 +14,11 @@ from typing import Annotated, ClassVar, Literal, Protocol
 import numpy as np
 from scipy.special import ndtr
 
-from simulator.conventions import Stream, Streams, log_normal
+from simulator.ground.conventions import Stream, Streams, log_normal
+from simulator.ground.spec import Field, PositiveFloat, Spec
 from simulator.kernels.dvh import generalised_mean
 from simulator.kernels.radiobiology import surviving_volume
 from simulator.metrics.fraction_sums import FractionSums
-from simulator.spec import Field, PositiveFloat, Spec
 from simulator.uncertainty.source import RandomNumbers
 
 _TISSUE = "row of the published parameters that fills the keys left out"

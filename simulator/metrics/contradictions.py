@@ -2,8 +2,8 @@
 
 from collections.abc import Hashable, Sequence
 
+from simulator.ground.spec import ConfigError
 from simulator.metrics.goals import Goal
-from simulator.spec import ConfigError
 
 
 def check_goals(goals: Sequence[Goal], prescription_gy: float) -> None:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.case.cells import Cells
+from simulator.ground.once import cached_property
 from simulator.kernels.cells import mean_doses, metrics_of_cells
 from simulator.kernels.dvh import dose_at_volumes, doses_of_dvh
-from simulator.once import cached_property
 
 _STEPS_TO_GUESS = 12
 

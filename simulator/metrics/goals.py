@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
+from simulator.ground.spec import ConfigError
 from simulator.metrics.kinds import kind_of, parse_metric
 from simulator.metrics.metric import Metric
-from simulator.spec import ConfigError
 
 _GOAL = re.compile(
     r"^\s*(?P<structure>\S+)\s+(?P<metric>\S+)\s*(?P<op><=|>=|<|>)\s*(?P<value>\S+?)\s*(?P<unit>Gy|%|cc)?\s*$"

@@ -5,6 +5,7 @@ from collections.abc import Container
 from dataclasses import replace
 from typing import Literal
 
+from simulator.ground.spec import ConfigError
 from simulator.metrics.biology import BiologicalDose
 from simulator.metrics.dose_summaries import GeneralisedMeanDose, MaximumDose, MeanDose, MinimumDose
 from simulator.metrics.dvh_points import (
@@ -17,7 +18,6 @@ from simulator.metrics.dvh_points import (
 )
 from simulator.metrics.metric import NUMBER, Metric
 from simulator.metrics.responses import ComplicationProbability, TumourControlProbability
-from simulator.spec import ConfigError
 
 KINDS: tuple[type[Metric], ...] = (
     DoseAtPercent,

@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from simulator.ground.once import cached_property
+from simulator.ground.spec import ConfigError
 from simulator.kernels.dvh import dose_at_volumes, mean_dose, volume_at_doses
 from simulator.metrics.biology import BiologicalDose, Response
 from simulator.metrics.extent import Dvhs, Extent, LeftOut
 from simulator.metrics.fraction_sums import FractionSums
-from simulator.once import cached_property
-from simulator.spec import ConfigError
 
 # Factors on the dose at which metrics that do not scale with it are measured as well.
 SCALES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.1, 1.2, 1.3)

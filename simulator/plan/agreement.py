@@ -8,9 +8,9 @@ from scipy.ndimage import map_coordinates
 from simulator.case.anatomy import Case, ImportedDose, PlanFacts
 from simulator.case.geometry import Grid, Volume
 from simulator.case.structures import Structure, sample_structure
+from simulator.ground.spec import ConfigError
 from simulator.plan.dose import LimitedSplineDose, TrilinearDose
 from simulator.plan.prescription import Prescription
-from simulator.spec import ConfigError
 
 _SAME_DOSE = 0.005
 _SAME_ISODOSE_PERCENT = 2.0

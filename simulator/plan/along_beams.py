@@ -18,8 +18,8 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from simulator.case.geometry import Grid, Volume
 from simulator.case.treatment_beams import TreatmentBeam
+from simulator.ground.once import cached_property
 from simulator.kernels.beams import see_points
-from simulator.once import cached_property
 from simulator.plan.aperture import SAD_MM, Beam
 from simulator.plan.beam_model import FAN_STEP_MM, BeamModel, Treatment
 from simulator.plan.dose import PlannedDose

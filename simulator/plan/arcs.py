@@ -12,13 +12,13 @@ from typing import Annotated, Any, ClassVar, Final
 import numpy as np
 
 from simulator.case.geometry import Grid, Volume
+from simulator.ground.spec import CaseError, Field, Spec
 from simulator.plan.aperture import Beam, Surface
 from simulator.plan.arc_parts import SECTOR_DEG, Sector, ends_of, sectors
 from simulator.plan.beam_model import AIR_DENSITY, FAN_STEP_MM, Apertures, BeamModel, Medium, Treatment
 from simulator.plan.dose import DosePart, SplineDose
 from simulator.plan.model import Design, Order, PlanModelKind
 from simulator.plan.quality import Box, Plan, hottest_gy, plan_quality, ptv_doses
-from simulator.spec import CaseError, Field, Spec
 
 _FAN_BORDER_MM: Final = 60.0
 _AXIAL_REACH_MM: Final = 15.0

@@ -30,10 +30,10 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from simulator.case.geometry import Grid, Volume
+from simulator.ground.spec import Field, Spec
 from simulator.kernels.beams import add_beam, radiological_depths
 from simulator.plan.aperture import SAD_MM, Beam, BlurredField, Rows, blurred, side_by_side
 from simulator.plan.dose import SplineDose
-from simulator.spec import Field, Spec
 
 _KERNEL_SD_MM: Final = np.array([0.906, 3.702, 10.08, 34.15])
 _WATER: Final = np.array([0.5927, 0.1782, 0.0663, 0.1628])

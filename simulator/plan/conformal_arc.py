@@ -19,6 +19,7 @@ from scipy.ndimage import map_coordinates
 
 from simulator.case.anatomy import Case
 from simulator.case.geometry import Grid, Volume
+from simulator.ground.spec import ConfigError, Field
 from simulator.kernels.beams import add_beam_at_points, see_points
 from simulator.plan.aperture import Beam, Outline, opened_together
 from simulator.plan.arcs import COVERED_PERCENT, DELIVERED_DEG, ArcDelivery, ArcPlan, ArcPlanModel
@@ -30,7 +31,6 @@ from simulator.plan.quality import Plan, Planned, hottest_gy, plan_quality, ptv_
 from simulator.plan.shared_arcs import AllTargets, factors_for_all, in_passes
 from simulator.plan.targets import TargetVolume
 from simulator.plan.together import bridge_cc_of, quality_of_sum
-from simulator.spec import ConfigError, Field
 from simulator.strategy import Strategy
 
 _MAX_TRIAL_POINTS: Final = 6_000

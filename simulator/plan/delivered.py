@@ -16,7 +16,8 @@ import numpy as np
 from simulator.case.anatomy import Case, ImportedDose
 from simulator.case.geometry import Volume
 from simulator.case.treatment_beams import TreatmentBeam
-from simulator.once import cached_property
+from simulator.ground.once import cached_property
+from simulator.ground.spec import ConfigError, Field
 from simulator.plan.dose import LimitedSplineDose
 from simulator.plan.engine.comparison import LEAST_POINTS_PERCENT, MOST_RMS_PERCENT, compare
 from simulator.plan.engine.engines import Engine, EngineName, engine_of
@@ -26,7 +27,6 @@ from simulator.plan.imported import ImportedPlan, OwnPlans
 from simulator.plan.in_parts import PlanInParts
 from simulator.plan.model import Design, Order
 from simulator.plan.quality import Plan
-from simulator.spec import ConfigError, Field
 from simulator.strategy import Strategy
 
 _LITTLE = 0.01

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.ndimage import map_coordinates, spline_filter
 
 from simulator.case.geometry import Grid, Volume
+from simulator.ground.once import cached_property
 from simulator.kernels.splines import combine_four, less_laplacian, limit_to_cells, limits_of_cells
-from simulator.once import cached_property
 from simulator.sampling.tissue_motion import TissueMotion
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from simulator.case.anatomy import Case, ImportedDose, PlanFacts
 from simulator.case.geometry import Volume
 from simulator.case.structures import Structure
+from simulator.ground.spec import CaseError, ConfigError, Field, NonNegativeMm3, Spec, model_validator
 from simulator.plan.along_beams import PlanAlongBeams, directions_of
 from simulator.plan.dose import LimitedSplineDose
 from simulator.plan.in_parts import PlanBeamByBeam
@@ -16,7 +17,6 @@ from simulator.plan.model import Order, PlanModelKind
 from simulator.plan.quality import Plan, plan_quality
 from simulator.plan.targets import Expansion, TargetVolume, expand, planning_target
 from simulator.plan.together import added_up, one_for_all
-from simulator.spec import CaseError, ConfigError, Field, NonNegativeMm3, Spec, model_validator
 from simulator.strategy import Strategy
 
 _SAME_MARGIN_MM = 0.05

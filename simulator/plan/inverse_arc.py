@@ -26,6 +26,7 @@ from scipy.spatial import cKDTree
 
 from simulator.case.anatomy import Case
 from simulator.case.structures import shared_cc
+from simulator.ground.spec import ConfigError, Field
 from simulator.kernels.beams import see_points
 from simulator.plan.aperture import Outline, Rows
 from simulator.plan.arcs import COVERED_PERCENT, ArcPlanModel
@@ -38,7 +39,6 @@ from simulator.plan.planning_points import DoseAt, OrganPoints, Points, is_free,
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Plan, hottest_gy, ptv_doses
 from simulator.plan.sparing import Limit, Sparing
-from simulator.spec import ConfigError, Field
 from simulator.strategy import Strategy
 
 _PTV_POINTS, _TARGET_POINTS = 2000, 300

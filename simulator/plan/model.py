@@ -9,14 +9,14 @@ import numpy as np
 
 from simulator.case.anatomy import Case, ImportedDose
 from simulator.case.structures import Structure
-from simulator.once import cached_property
+from simulator.ground.once import cached_property
+from simulator.ground.spec import Field, Spec
 from simulator.plan.dose import PlannedDose
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Plan
 from simulator.plan.sparing import Sparing
 from simulator.plan.targets import Expansion, TargetVolume, expand, planning_target
 from simulator.plan.together import plans_together
-from simulator.spec import Field, Spec
 from simulator.strategy import Strategy
 
 Design = Mapping[str, np.ndarray]

@@ -9,13 +9,13 @@ from scipy.special import ndtr, ndtri
 
 from simulator.case.geometry import Grid, Volume
 from simulator.case.shapes import Ball
+from simulator.ground.reading import check_room
+from simulator.ground.spec import ConfigError, Field
 from simulator.kernels.edges import distances_from_ellipsoid
 from simulator.plan.dose import PlannedDose, RadialProfile, SplineDose
 from simulator.plan.model import Order, PlanModelKind
 from simulator.plan.quality import Plan, plan_quality
 from simulator.plan.targets import expand
-from simulator.reading import check_room
-from simulator.spec import ConfigError, Field
 
 _GRID_MM = 2.0
 _TABLE_STEP_MM = 0.005

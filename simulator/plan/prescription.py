@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from simulator.spec import Field, Spec
+from simulator.ground.spec import Field, Spec
 
 
 class Prescription(Spec):

@@ -14,10 +14,10 @@ from typing import Final
 import numpy as np
 from scipy.optimize import brentq, root
 
+from simulator.ground.spec import CaseError
 from simulator.plan.beam_model import Apertures
 from simulator.plan.quality import hottest_gy
 from simulator.plan.targets import TargetVolume
-from simulator.spec import CaseError
 
 _COVERED_PERCENT: Final = 95.0
 _TOLERANCE: Final = 1e-4

@@ -9,8 +9,8 @@ from scipy.ndimage import map_coordinates
 
 from simulator.case.cells import Region
 from simulator.case.geometry import Grid
-from simulator.once import cached_property
-from simulator.spec import CaseError
+from simulator.ground.once import cached_property
+from simulator.ground.spec import CaseError
 
 _PATH_STEP_MM = 0.5
 _MAX_NODES = 1.5e6

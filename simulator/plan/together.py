@@ -8,10 +8,10 @@ import numpy as np
 from scipy.optimize import root
 
 from simulator.case.geometry import Grid, Volume
+from simulator.ground.spec import CaseError
 from simulator.plan.dose import DosePart, SumOfDoses
 from simulator.plan.prescription import Prescription
 from simulator.plan.quality import Box, Plan, Planned, PlanQuality, hottest_gy, plan_quality, ptv_doses
-from simulator.spec import CaseError
 
 _OF_PTV: Final = (
     "ptv_v90_percent", "ptv_v100_percent", "ptv_d99_gy", "ptv_d98_gy", "ptv_d95_gy", "ptv_d2_gy", "max_gy", "isodose_percent",

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from simulator.case.motion import StructurePath
-from simulator.conventions import AXES
+from simulator.ground.conventions import AXES
 from simulator.plots.style import LINES_PER_PANEL, PALETTE, legend_below, light_grid, panels, styled
 
 TOWARD = {"LR": "right (-) to left (+)", "AP": "anterior (-) to posterior (+)", "SI": "inferior (-) to superior (+)"}

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from simulator.conventions import AXES
+from simulator.ground.conventions import AXES
 from simulator.plots.style import MARKERS, PALETTE, legend_below, light_grid, panels, styled
 from simulator.records.classical import Errors
 from simulator.records.estimates import NAMES, UNITS, Estimated

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import beta
 
-from simulator.spec import ConfigError
+from simulator.ground.spec import ConfigError
 
 _SMALLEST_SD_MM = 0.02
 _LEAST_LEFT = 0.1

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.once import cached_property
+from simulator.ground.once import cached_property
 from simulator.population.intervals import clopper_pearson_interval
 
 ERROR = 0.05

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.once import cached_property
+from simulator.ground.once import cached_property
 
 _ROUNDING = 1e-9
 

@@ -5,12 +5,12 @@ from itertools import combinations
 
 from simulator.case.anatomy import Case
 from simulator.case.structures import shared_cc
+from simulator.ground.spec import ConfigError, did_you_mean
 from simulator.metrics.contradictions import check_goals
 from simulator.metrics.goals import Goal, parse_goal
 from simulator.plan.model import PlanModelKind
 from simulator.problem.margins import planned_alike
 from simulator.problem.problem import Problem
-from simulator.spec import ConfigError, did_you_mean
 from simulator.strategy.guidance import Guidance
 from simulator.study_file.schema import StudyConfig
 

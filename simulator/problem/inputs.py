@@ -4,7 +4,7 @@ from collections.abc import Hashable
 from pathlib import Path
 
 from simulator.case.anatomy import Case
-from simulator.files import digest_of, printable
+from simulator.ground.files import digest_of, printable
 from simulator.study_file.loading import is_library_file, is_machine_file
 from simulator.study_file.schema import StudyConfig
 from simulator.uncertainty.knowledge import KNOWN

@@ -3,11 +3,11 @@
 import numpy as np
 
 from simulator.case.anatomy import Case
+from simulator.ground.spec import ConfigError
 from simulator.metrics.contradictions import check_goals
 from simulator.metrics.goals import Goal, parse_goal
 from simulator.plan.sparing import Limit
 from simulator.problem.checks import require_structure
-from simulator.spec import ConfigError
 from simulator.study_file.schema import StudyConfig
 
 _OPTIMAL = "optimal"

@@ -6,11 +6,11 @@ from types import MappingProxyType
 
 import numpy as np
 
+from simulator.ground.spec import ConfigError
 from simulator.plan.model import PlanModelKind
 from simulator.plan.sparing import Limit, Sparing
 from simulator.plan.targets import Expansion
 from simulator.sampling.courses import Setting
-from simulator.spec import ConfigError
 from simulator.strategy import Strategy
 from simulator.strategy.margin import Margin, Spread
 

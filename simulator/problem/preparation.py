@@ -6,12 +6,13 @@ from functools import partial
 from simulator.case.anatomy import Case
 from simulator.case.cells import Patch
 from simulator.case.structures import Structure, sample_structure, surface_points
+from simulator.ground.once import Once
+from simulator.ground.spec import CaseError, ConfigError
 from simulator.metrics.biology import Biology
 from simulator.metrics.contradictions import check_goals
 from simulator.metrics.goals import Goal
 from simulator.metrics.kinds import metrics_of_responses, parse_metric
 from simulator.metrics.metric import SCALES, Metric
-from simulator.once import Once
 from simulator.problem.checks import (
     check_goal_probabilities,
     check_posteriors,
@@ -29,7 +30,6 @@ from simulator.problem.record import breathing_record
 from simulator.problem.setting import notes_on_plan_of, setting_of
 from simulator.problem.target import targets_of
 from simulator.problem.weighed import weighed_goals
-from simulator.spec import CaseError, ConfigError
 from simulator.strategy.margin import FixedMargin
 from simulator.study_file.published import complete_biology, resolve_goals
 from simulator.study_file.schema import StudyConfig

@@ -11,10 +11,12 @@ from simulator.case.anatomy import Case
 from simulator.case.cells import Patch
 from simulator.case.structures import Structure
 from simulator.case.traces import Trace
+from simulator.ground.once import cached_property
+from simulator.ground.readable import Readable
+from simulator.ground.spec import ConfigError
 from simulator.metrics.biology import Biology
 from simulator.metrics.goals import Goal
 from simulator.metrics.metric import Metric
-from simulator.once import cached_property
 from simulator.plan.model import Order
 from simulator.plan.prescription import Prescription
 from simulator.plan.targets import TargetVolume
@@ -26,11 +28,9 @@ from simulator.problem.nearest import nearest_organs
 from simulator.problem.record import notes_on_record
 from simulator.problem.subject import notes_on_subject
 from simulator.problem.target import Target
-from simulator.readable import Readable
 from simulator.sampling.courses import Setting
 from simulator.sampling.observed import Law, law_of
 from simulator.sampling.quasi import N_RANDOMISATIONS
-from simulator.spec import ConfigError
 from simulator.strategy import Strategy
 from simulator.study_file.schema import StudyConfig
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from simulator.case.traces import Trace, breathing_signal, one_record, read_trace
-from simulator.spec import CaseError, ConfigError
+from simulator.ground.spec import CaseError, ConfigError
 from simulator.uncertainty.respiration import Respiration
 
 _LEAST_RANGE_MM, _MOST_RANGE_MM = 0.1, 100.0

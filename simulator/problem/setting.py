@@ -6,10 +6,10 @@ import numpy as np
 
 from simulator.case.anatomy import Case
 from simulator.case.traces import Trace, breathing_signal
+from simulator.ground.spec import ConfigError
 from simulator.plan.agreement import check_agreement, contradictions, isocentre_of
 from simulator.problem.target import Target
 from simulator.sampling.courses import Isocentre, Setting
-from simulator.spec import ConfigError
 from simulator.strategy.margin import WATER_PENUMBRA_MM
 from simulator.study_file.schema import StudyConfig
 from simulator.study_file.targets import TargetOfStudy

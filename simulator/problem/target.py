@@ -7,8 +7,8 @@ from functools import partial
 from simulator.accumulation.true_target import TrueTarget
 from simulator.case.anatomy import Case
 from simulator.case.structures import Structure
+from simulator.ground.once import Once
 from simulator.metrics.goals import Goal
-from simulator.once import Once
 from simulator.plan.prescription import Prescription
 from simulator.study_file.schema import StudyConfig
 from simulator.study_file.targets import TargetOfStudy

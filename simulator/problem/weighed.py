@@ -1,9 +1,9 @@
 """What a study gives a weight to: excesses beyond goals, and probabilities of responses."""
 
+from simulator.ground.spec import ConfigError, did_you_mean
 from simulator.metrics.biology import Biology
 from simulator.metrics.goals import Goal
 from simulator.metrics.kinds import metrics_of_responses
-from simulator.spec import ConfigError, did_you_mean
 from simulator.study_file.schema import StudyConfig
 
 

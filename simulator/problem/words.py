@@ -2,7 +2,7 @@
 
 import json
 
-from simulator.conventions import in_axes
+from simulator.ground.conventions import in_axes
 from simulator.plan.model import PlanModelKind
 from simulator.problem.problem import Problem
 from simulator.problem.subject import subject_in_words

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.conventions import AXES
+from simulator.ground.conventions import AXES
 
 _WORDS = {
     "LR": "lr rl lat lateral leftright rightleft",

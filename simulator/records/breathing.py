@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from simulator.spec import CaseError, ConfigError
+from simulator.ground.spec import CaseError, ConfigError
 
 REMEDY = "correct that line, or export the record again"
 INHALE = ("plus", "minus")

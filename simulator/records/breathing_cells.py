@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from simulator.ground.spec import CaseError
 from simulator.records.breathing import REMEDY
-from simulator.spec import CaseError
 
 NUMBER = re.compile(r"[-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?")
 _ON, _OFF = {"1", "on", "true", "yes"}, {"0", "off", "false", "no", ""}

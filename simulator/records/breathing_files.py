@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from simulator.reading import opened, read_text, reading
+from simulator.ground.reading import opened, read_text, reading
+from simulator.ground.spec import CaseError, ConfigError
 from simulator.records.breathing import MM, REMEDY, Samples
 from simulator.records.breathing_cells import Cells
 from simulator.records.rpm import is_rpm, rpm_samples
-from simulator.spec import CaseError, ConfigError
 
 _REMEDY_OF_FILE = "give the path of a breathing record"
 _SEPARATORS = (";", "\t", ",", "|")

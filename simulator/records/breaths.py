@@ -8,9 +8,9 @@ from math import comb
 import numpy as np
 from scipy import signal, stats
 
+from simulator.ground.spec import CaseError
 from simulator.records.breathing import BreathingRecord
 from simulator.records.classical import classical_errors
-from simulator.spec import CaseError
 
 FEWEST_BREATHS = 5
 _SMOOTHED_S, _SHORTEST_BREATH_S = 0.2, 1.0

@@ -4,9 +4,9 @@ import csv
 import re
 from dataclasses import dataclass, field
 
-from simulator.conventions import AXES
+from simulator.ground.conventions import AXES
+from simulator.ground.spec import CaseError
 from simulator.records.axes import SignConvention
-from simulator.spec import CaseError
 
 _SEPARATORS = (";", "\t", ",", "|")
 _LINES_BEFORE_HEADER = 40

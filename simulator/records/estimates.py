@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.conventions import AXES
+from simulator.ground.conventions import AXES
 from simulator.records.axes import SignConvention
 from simulator.records.classical import Errors, Interval, classical_errors
 from simulator.records.posterior import (

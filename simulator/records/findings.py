@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import stats
 
-from simulator.conventions import AXES
+from simulator.ground.conventions import AXES
 from simulator.records.record import ShiftRecord
 
 _OUTLYING_SD, _FROM_MAD = 5.0, 1.4826

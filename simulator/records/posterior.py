@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from simulator.conventions import AXES
+from simulator.ground.conventions import AXES
+from simulator.ground.spec import CaseError
 from simulator.records.classical import Errors, Interval
 from simulator.records.convergence import effective_draws, r_hat
 from simulator.records.gibbs import Draws, Sums, sample
-from simulator.spec import CaseError
 
 PRIOR_SCALE, OTHER_SCALES = 3.0, (1.0, 10.0)
 _N_CHAINS, _N_KEPT, _WARM_UP, _EVERY = 4, 2000, 500, (2, 8)

@@ -5,9 +5,9 @@ from datetime import datetime
 
 import numpy as np
 
-from simulator.conventions import AXES
+from simulator.ground.conventions import AXES
+from simulator.ground.spec import CaseError
 from simulator.records.record import ShiftRecord
-from simulator.spec import CaseError
 
 _FARTHEST_MM, _MOST_DEG = 50.0, 30.0
 _NEAR_MM, _STILL_DEG = 10.0, 1e-3

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from simulator.ground.spec import CaseError
 from simulator.records.columns import MOST_FRACTIONS, Columns
-from simulator.spec import CaseError
 
 REMEDY = "correct that line, or export the table again"
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?")

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from simulator.ground.spec import CaseError
 from simulator.records.breathing import MM, Samples
 from simulator.records.breathing_cells import NUMBER, Cells
-from simulator.spec import CaseError
 
 _LINES_OF_HEADER = 40
 

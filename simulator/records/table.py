@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from simulator.conventions import AXES
-from simulator.reading import opened, read_text, reading
+from simulator.ground.conventions import AXES
+from simulator.ground.reading import opened, read_text, reading
+from simulator.ground.spec import CaseError, ConfigError
 from simulator.records.axes import SignConvention
 from simulator.records.columns import Columns, find_columns
 from simulator.records.record import ShiftRecord
 from simulator.records.rows import REMEDY, Row, Rows
-from simulator.spec import CaseError, ConfigError
 
 _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%d.%m.%y")
 _MM = {"mm": 1.0, "cm": 10.0}

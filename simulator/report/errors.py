@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from simulator import __version__
-from simulator.conventions import AXES
+from simulator.ground.conventions import AXES
 from simulator.plots.records import PATIENTS_PER_FIGURE, errors_along_axis, intervals_of_errors, patients_by_fraction
 from simulator.records.estimates import UNITS, ErrorsFound, Estimated, chains_in_words, rows_of
 from simulator.report.figures import svg_uri

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from simulator.conventions import percent
+from simulator.ground.conventions import percent
 from simulator.metrics.kinds import kind_of
 from simulator.plots.style import readable
 from simulator.report.choosing import lowest

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from simulator.conventions import percent
+from simulator.ground.conventions import percent
 from simulator.metrics.goals import parse_goal
 from simulator.results.views import observed_remark
 

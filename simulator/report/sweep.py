@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from simulator import plots
-from simulator.conventions import percent
+from simulator.ground.conventions import percent
 from simulator.plots.quantities import quantity
 from simulator.plots.style import LINES_PER_PANEL, readable
 from simulator.report.decision import bounded, interval_mm

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from simulator.conventions import percent
+from simulator.ground.conventions import percent
 
 # Lower ends of the colour classes; orange to blue keeps its order for every kind of colour vision.
 _CLASSES = ((0.95, "p95"), (0.9, "p90"), (0.75, "p75"), (0.5, "p50"), (0.0, "p0"))

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from simulator.conventions import percent
+from simulator.ground.conventions import percent
 from simulator.report.helps import help_for
 from simulator.report.knowledge import knowledge_sentences, known_in_words
 from simulator.report.weights import weight_sentences

@@ -13,10 +13,10 @@ import numpy as np
 import xarray as xr
 
 from simulator import __version__
-from simulator.files import whole_file
+from simulator.ground.files import whole_file
+from simulator.ground.spec import SimulatorError
 from simulator.results.layout import NewerLayoutError, require_known_layout
 from simulator.results.registry import VARIABLES, check_results
-from simulator.spec import SimulatorError
 
 _DIGEST = "content_digest"
 _BOOK_KEEPING = {_DIGEST, "DIMENSION_LIST", "REFERENCE_LIST"}  # the latter two hold places in the file

@@ -1,6 +1,6 @@
 """The layout of results.nc: its version, and what its groups and dimensions are."""
 
-from simulator.spec import SimulatorError
+from simulator.ground.spec import SimulatorError
 
 # Major: something was renamed, removed or changed its meaning. Minor: something was added.
 SCHEMA_VERSION = "1.3"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from simulator.spec import SimulatorError
+from simulator.ground.spec import SimulatorError
 
 
 @dataclass(frozen=True)

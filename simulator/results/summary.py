@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from simulator.files import write_table
+from simulator.ground.files import write_table
 from simulator.results.views import stopped_by_strategy, sweep_axes, sweep_points
 
 SUMMARY_COLUMNS = (

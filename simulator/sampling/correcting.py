@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from simulator.conventions import Stream
+from simulator.ground.conventions import Stream
 from simulator.sampling.courses import Setting
 from simulator.strategy import Strategy
 from simulator.strategy.guidance import Guidance, GuidanceNoise

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from simulator.once import cached_property
+from simulator.ground.once import cached_property
 from simulator.sampling.correcting import corrected, corrections_during_beam, guidance_noise
 from simulator.sampling.courses import Courses, Setting
 from simulator.sampling.seen import managed_breathing, moved_since, rotation_left, rotation_matrices, targets_seen_mm

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.special import chdtrc
 
-from simulator.conventions import AXES, Stream, in_axes
-from simulator.once import cached_property
+from simulator.ground.conventions import AXES, Stream, in_axes
+from simulator.ground.once import cached_property
+from simulator.ground.spec import ConfigError
 from simulator.sampling.courses import Setting, draw_courses
 from simulator.sampling.seen import seen_mm
 from simulator.sampling.streams import Draws
-from simulator.spec import ConfigError
 from simulator.strategy.observed import Treated
 from simulator.uncertainty.source import RandomNumbers
 

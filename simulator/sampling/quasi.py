@@ -15,8 +15,8 @@ import numpy as np
 from scipy.linalg import helmert
 from scipy.special import ndtri
 
-from simulator.conventions import Stream
-from simulator.once import cached_property
+from simulator.ground.conventions import Stream
+from simulator.ground.once import cached_property
 from simulator.sampling.streams import Draws
 from simulator.uncertainty import Uncertainty
 

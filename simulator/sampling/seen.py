@@ -3,9 +3,9 @@
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from simulator.conventions import Stream
+from simulator.ground.conventions import Stream
+from simulator.ground.spec import require_named
 from simulator.sampling.courses import Courses, Setting
-from simulator.spec import require_named
 from simulator.strategy import Strategy
 from simulator.strategy.guidance import Guidance
 from simulator.strategy.motion import Managed, MotionNoise

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import ndtri
 
-from simulator.conventions import Stream
+from simulator.ground.conventions import Stream
 from simulator.uncertainty.source import RandomNumbers
 
 _NUMBERS_PER_STEP = 4

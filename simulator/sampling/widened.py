@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.conventions import Stream
+from simulator.ground.conventions import Stream
 from simulator.sampling.streams import Draws
 
 SCALES = (1.0, 1.4, 1.9, 2.5)

@@ -7,12 +7,12 @@ import numpy as np
 from simulator.accumulation.maps import BONE
 from simulator.accumulation.reach import Reach
 from simulator.accumulation.structure import lattice_bytes
+from simulator.ground.reading import check_room
+from simulator.ground.spec import ConfigError
 from simulator.problem.problem import Problem
-from simulator.reading import check_room
 from simulator.sampling.delivery import Delivery
 from simulator.sampling.tissue_motion import TissueMotion
 from simulator.simulation.courses import deliver_courses, sampled_draws
-from simulator.spec import ConfigError
 from simulator.strategy import Strategy
 
 _FARTHEST_MM = 120.0

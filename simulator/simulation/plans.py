@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from simulator.parallel import Executor, SerialExecutor, in_order
+from simulator.ground.parallel import Executor, SerialExecutor, in_order
 from simulator.plan.dose import DosesInTurn, SumOfDoses
 from simulator.plan.model import Design, Order, PlanModelKind
 from simulator.plan.quality import Plan

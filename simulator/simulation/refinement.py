@@ -15,11 +15,11 @@ from simulator.accumulation.known import KnownDoses
 from simulator.accumulation.reach import Reach
 from simulator.accumulation.structure import StructureDoses
 from simulator.case.cells import Division, Patch, Region, places
-from simulator.conventions import CC_PER_MM3
+from simulator.ground.conventions import CC_PER_MM3
+from simulator.ground.once import cached_property
 from simulator.kernels.cells import raise_errors
 from simulator.metrics.extent import Extent
 from simulator.metrics.metric import Metric
-from simulator.once import cached_property
 from simulator.plan.dose import PlannedDose
 from simulator.sampling.tissue_motion import TissueMotion
 

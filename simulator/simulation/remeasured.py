@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from simulator.accumulation.changed import Describe, of_weight
-from simulator.once import cached_property
-from simulator.parallel import Executor
+from simulator.ground.once import cached_property
+from simulator.ground.parallel import Executor
 from simulator.plan.dose import TrilinearDose
 from simulator.plan.quality import Plan
 from simulator.problem.problem import Problem

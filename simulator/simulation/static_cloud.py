@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.case.moved_density import MovableDensity
-from simulator.parallel import Executor, in_order
+from simulator.ground.parallel import Executor, in_order
 from simulator.plan.dose import PlannedDose
 from simulator.plan.quality import Plan
 from simulator.problem.problem import Problem

@@ -7,12 +7,12 @@ import numpy as np
 
 from simulator.accumulation.structure import StructureDoses
 from simulator.accumulation.true_target import TrueTarget
+from simulator.ground.once import cached_property
 from simulator.kernels.dvh import cumulative_dvh, without_empty_points
 from simulator.metrics.biology import Biology
 from simulator.metrics.evaluate import evaluate_biology, evaluate_metrics
 from simulator.metrics.extent import Dvhs, Extent
 from simulator.metrics.metric import Metric
-from simulator.once import cached_property
 from simulator.plan.prescription import Prescription
 from simulator.population.bands import DOSE_BINS
 from simulator.sampling.streams import TargetDraws

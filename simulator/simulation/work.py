@@ -10,7 +10,7 @@ from simulator.accumulation.maps import BONE, VisitBox
 from simulator.accumulation.reach import Reach
 from simulator.accumulation.structure import StructureDoses
 from simulator.case.structures import Structure
-from simulator.parallel import Executor, in_order
+from simulator.ground.parallel import Executor, in_order
 from simulator.plan.quality import Plan
 from simulator.problem.problem import Problem
 from simulator.sampling.delivery import Delivery

@@ -6,8 +6,8 @@ Enters: what a study says; spreads, breathing and couch shifts. Leaves: margins,
 
 from typing import Annotated
 
-from simulator.readable import Readable
-from simulator.spec import Field, Spec
+from simulator.ground.readable import Readable
+from simulator.ground.spec import Field, Spec
 from simulator.strategy.guidance import Guidance
 from simulator.strategy.margin import Margin
 from simulator.strategy.motion import Motion

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from simulator.conventions import in_axes
-from simulator.spec import Field, Mm3, NonNegativeMm3
+from simulator.ground.conventions import in_axes
+from simulator.ground.spec import Field, Mm3, NonNegativeMm3
 from simulator.strategy.managing import Breath, Managed, MotionKind, MotionNoise, MotionSpread
 
 

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from simulator.conventions import in_axes, log_normal
-from simulator.spec import Field, NonNegativeMm3
+from simulator.ground.conventions import in_axes, log_normal
+from simulator.ground.spec import Field, NonNegativeMm3
 from simulator.strategy.managing import Breath, Managed, MotionKind, MotionNoise, MotionSpread, free_breathing
 
 _Ratio = Annotated[float, Field(ge=0.01, le=5)]

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
-from simulator.spec import Field
+from simulator.ground.spec import Field
 from simulator.strategy.managing import (
     NO_SPREAD,
     Breath,

@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
-from simulator.conventions import Stream, Streams, in_axes
-from simulator.spec import Field, NonNegativeMm3, SdDeg3, Spec, model_validator
+from simulator.ground.conventions import Stream, Streams, in_axes
+from simulator.ground.spec import Field, NonNegativeMm3, SdDeg3, Spec, model_validator
 from simulator.strategy.margin import Spread
 
 _TRIAL_COURSES = 4000

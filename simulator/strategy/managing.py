@@ -10,8 +10,8 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from simulator.conventions import Stream, Streams
-from simulator.spec import Field, Spec
+from simulator.ground.conventions import Stream, Streams
+from simulator.ground.spec import Field, Spec
 
 
 class Breath(Protocol):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 import numpy as np
 from scipy.special import chdtri, ndtri
 
-from simulator.spec import Field, NonNegativeMm3, Spec, field_validator
+from simulator.ground.spec import Field, NonNegativeMm3, Spec, field_validator
 
 _Margin = Annotated[float, Field(ge=0, le=50)]
 

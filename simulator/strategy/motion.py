@@ -5,7 +5,7 @@ A new kind is a subclass of `MotionKind` in a file of its own, and a word in the
 
 from typing import Annotated
 
-from simulator.spec import Field
+from simulator.ground.spec import Field
 from simulator.strategy.breath_hold import BreathHold
 from simulator.strategy.free_breathing import Compression, InternalTargetVolume, MidVentilation, NoMotionManagement
 from simulator.strategy.gating import Gating

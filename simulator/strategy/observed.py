@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from simulator.conventions import in_axes
-from simulator.once import cached_property
-from simulator.spec import BeforeValidator, Field, NonNegativeMm3, Spec, did_you_mean, model_validator
+from simulator.ground.conventions import in_axes
+from simulator.ground.once import cached_property
+from simulator.ground.spec import BeforeValidator, Field, NonNegativeMm3, Spec, did_you_mean, model_validator
 from simulator.strategy import Strategy
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from simulator.spec import Field, Spec
+from simulator.ground.spec import Field, Spec
 
 _ROUNDING = 1e-9
 

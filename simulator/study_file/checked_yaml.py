@@ -6,9 +6,9 @@ from typing import Any, ClassVar, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from simulator.conventions import AXES
-from simulator.reading import reading
-from simulator.spec import ConfigError, Spec, did_you_mean
+from simulator.ground.conventions import AXES
+from simulator.ground.reading import reading
+from simulator.ground.spec import ConfigError, Spec, did_you_mean
 
 Checked = TypeVar("Checked", bound=Spec)
 KeyPath = tuple[str | int, ...]

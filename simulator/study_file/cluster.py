@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from simulator.reading import read_text
-from simulator.spec import ConfigError, Field, Spec
+from simulator.ground.reading import read_text
+from simulator.ground.spec import ConfigError, Field, Spec
 from simulator.study_file.checked_yaml import parse_yaml, validated
 
 

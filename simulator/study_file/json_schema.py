@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from simulator.files import refuse_existing, whole_file
+from simulator.ground.files import refuse_existing, whole_file
 from simulator.study_file.published import library_names
 from simulator.study_file.schema import StudyConfig
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from simulator.reading import read_text, reading
-from simulator.spec import ConfigError
+from simulator.ground.reading import read_text, reading
+from simulator.ground.spec import ConfigError
 from simulator.study_file.checked_yaml import override, parse_yaml, to_yaml, validated
 from simulator.study_file.schema import StudyConfig
 from simulator.uncertainty.knowledge import KNOWN

@@ -5,10 +5,10 @@ from functools import cache
 from importlib import resources
 from typing import Annotated, Any, Literal
 
+from simulator.ground.reading import read_text
+from simulator.ground.spec import ConfigError, Field, Spec, did_you_mean
 from simulator.metrics.biology import MODELS, Biology, PublishedTissue, ResponseModel
 from simulator.metrics.goals import Goal, is_goal, parse_goal
-from simulator.reading import read_text
-from simulator.spec import ConfigError, Field, Spec, did_you_mean
 from simulator.study_file.checked_yaml import parse_yaml, validated
 from simulator.study_file.schema import StudyConfig
 

@@ -8,6 +8,17 @@ from pydantic import AfterValidator, ValidationError
 
 from simulator.case.phantoms import AbdominalPhantom, MediastinalPhantom, PelvicPhantom, SpherePhantom
 from simulator.case.sources import ArchiveCase, DicomCase
+from simulator.ground.readable import Readable
+from simulator.ground.spec import (
+    ConfigError,
+    Discriminator,
+    Field,
+    Spec,
+    Tag,
+    did_you_mean,
+    field_validator,
+    model_validator,
+)
 from simulator.metrics.biology import Biology
 from simulator.metrics.goals import is_goal, parse_goal
 from simulator.plan.conformal_arc import ConformalArc
@@ -16,10 +27,8 @@ from simulator.plan.imported import ImportedDoses
 from simulator.plan.inverse_arc import InverseArc
 from simulator.plan.penumbra import Penumbra
 from simulator.plan.prescription import Prescription
-from simulator.readable import Readable
 from simulator.results.registry import VARIABLES
 from simulator.sampling.quasi import allowed_courses
-from simulator.spec import ConfigError, Discriminator, Field, Spec, Tag, did_you_mean, field_validator, model_validator
 from simulator.strategy import PrvMargin, Strategy
 from simulator.strategy.guidance import Guidance
 from simulator.strategy.margin import Margin, margin_read

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import simulator
 from simulator.case.dicom_invented import invented_patient
-from simulator.files import refuse_existing
-from simulator.spec import ConfigError, did_you_mean
+from simulator.ground.files import refuse_existing
+from simulator.ground.spec import ConfigError, did_you_mean
 from simulator.study_file.json_schema import FILE, write_schema
 
 _PACKAGE = Path(simulator.__file__).parent

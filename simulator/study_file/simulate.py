@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from simulator.spec import Field, Spec
+from simulator.ground.spec import Field, Spec
 
 
 class Simulate(Spec):

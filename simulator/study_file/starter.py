@@ -10,7 +10,7 @@ from pathlib import Path
 from simulator.case.entries import Inventory, StructureEntry
 from simulator.case.inventory import inventory
 from simulator.case.tg263 import is_organ, standard_names
-from simulator.spec import ConfigError
+from simulator.ground.spec import ConfigError
 from simulator.study_file.checked_yaml import to_scalar
 from simulator.study_file.json_schema import FILE
 from simulator.study_file.own_plans import OwnPlan, entries, is_grid, margins_of, motions_of, own_plans

@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import PurePath
 from typing import Annotated, Any
 
-from simulator.spec import Discriminator, Field, Spec, Tag, model_validator
+from simulator.ground.spec import Discriminator, Field, Spec, Tag, model_validator
 
 MOST_POINTS = 2000
 

@@ -2,8 +2,8 @@
 
 from typing import Annotated, Any
 
+from simulator.ground.spec import Deg3, Field, NonNegativeMm3, Spec
 from simulator.plan.prescription import Prescription
-from simulator.spec import Deg3, Field, NonNegativeMm3, Spec
 from simulator.uncertainty import OF_EACH_TARGET, Uncertainty
 from simulator.uncertainty.baseline import Baseline
 from simulator.uncertainty.delineation import Delineation

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from simulator.conventions import Streams
-from simulator.spec import Field, Spec, require_named
+from simulator.ground.conventions import Streams
+from simulator.ground.spec import Field, Spec, require_named
 from simulator.uncertainty.baseline import Baseline
 from simulator.uncertainty.delineation import Delineation
 from simulator.uncertainty.drift import Drift

@@ -4,8 +4,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from simulator.conventions import Stream, Streams, in_axes
-from simulator.spec import Field, Mm3, NonNegativeMm3, model_validator
+from simulator.ground.conventions import Stream, Streams, in_axes
+from simulator.ground.spec import Field, Mm3, NonNegativeMm3, model_validator
 from simulator.uncertainty.knowledge import VARIANCE_SHAPE, Known, VarianceShape, restless
 from simulator.uncertainty.shifts import Shifts
 from simulator.uncertainty.source import RandomNumbers, Source, Spreads

@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar
 import numpy as np
 from scipy.special import sph_harm_y, spherical_in
 
-from simulator.conventions import Stream, Streams
-from simulator.spec import Field, model_validator
+from simulator.ground.conventions import Stream, Streams
+from simulator.ground.spec import Field, model_validator
 from simulator.uncertainty.knowledge import Known
 from simulator.uncertainty.shifts import LogSize
 from simulator.uncertainty.source import RandomNumbers, Source

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from simulator.conventions import Stream, Streams, in_axes
-from simulator.spec import Field, Mm3, NonNegativeMm3, model_validator
+from simulator.ground.conventions import Stream, Streams, in_axes
+from simulator.ground.spec import Field, Mm3, NonNegativeMm3, model_validator
 from simulator.uncertainty.knowledge import Known
 from simulator.uncertainty.shifts import LogSize
 from simulator.uncertainty.source import RandomNumbers, Source

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from scipy.special import gammaincinv, ndtri
 
-from simulator.spec import Field, NonNegativeMm3, Spec, model_validator
+from simulator.ground.spec import Field, NonNegativeMm3, Spec, model_validator
 
 _NORMAL_95 = 1.959964
 _LEAST_PATIENTS = 3

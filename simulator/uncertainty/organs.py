@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar
 import numpy as np
 from scipy.special import ndtr, stdtrit
 
-from simulator.conventions import Stream, Streams, in_axes, log_normal
-from simulator.spec import Field, Mm3, NonNegativeMm3, Spec, model_validator
+from simulator.ground.conventions import Stream, Streams, in_axes, log_normal
+from simulator.ground.spec import Field, Mm3, NonNegativeMm3, Spec, model_validator
 from simulator.uncertainty.knowledge import Known
 from simulator.uncertainty.shifts import LogSize
 from simulator.uncertainty.source import RandomNumbers

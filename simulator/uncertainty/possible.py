@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 from scipy.special import gammaln
 
-from simulator.spec import ConfigError
+from simulator.ground.spec import ConfigError
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from simulator.conventions import Stream, Streams, in_axes
-from simulator.spec import Deg3, Field, Mm3, NonNegativeMm3, SdDeg3, model_validator
+from simulator.ground.conventions import Stream, Streams, in_axes
+from simulator.ground.spec import Deg3, Field, Mm3, NonNegativeMm3, SdDeg3, model_validator
 from simulator.uncertainty.knowledge import Known
 from simulator.uncertainty.shifts import Shifts
 from simulator.uncertainty.source import RandomNumbers, Source, Spreads

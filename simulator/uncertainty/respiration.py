@@ -5,8 +5,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from simulator.conventions import Stream, Streams, in_axes, log_normal
-from simulator.spec import Deg3, Field, Mm3, NonNegativeMm3, Spec, field_validator, model_validator
+from simulator.ground.conventions import Stream, Streams, in_axes, log_normal
+from simulator.ground.spec import Deg3, Field, Mm3, NonNegativeMm3, Spec, field_validator, model_validator
 from simulator.uncertainty.breathing import Breathing, LujanWave, PhaseWave, TraceWave, Waveform
 from simulator.uncertainty.knowledge import Known
 from simulator.uncertainty.shifts import LogSize

@@ -4,8 +4,17 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from simulator.conventions import Stream, Streams, in_axes
-from simulator.spec import Deg3, Field, Mm3, NonNegativeMm3, PositionMm3, SdDeg3, field_validator, model_validator
+from simulator.ground.conventions import Stream, Streams, in_axes
+from simulator.ground.spec import (
+    Deg3,
+    Field,
+    Mm3,
+    NonNegativeMm3,
+    PositionMm3,
+    SdDeg3,
+    field_validator,
+    model_validator,
+)
 from simulator.uncertainty.knowledge import VARIANCE_SHAPE, Known, VarianceShape, restless
 from simulator.uncertainty.shifts import Shifts, root_of
 from simulator.uncertainty.source import RandomNumbers, Source, Spreads

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import gammaincinv, ndtri
 
-from simulator.conventions import Stream, log_variance
-from simulator.spec import ConfigError
+from simulator.ground.conventions import Stream, log_variance
+from simulator.ground.spec import ConfigError
 from simulator.uncertainty.knowledge import MOST_SCALE, Known
 from simulator.uncertainty.possible import Possible, posterior_of, record_of
 from simulator.uncertainty.source import RandomNumbers

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 import numpy as np
 
-from simulator.conventions import Stream, Streams
-from simulator.spec import PrivateAttr, Spec
+from simulator.ground.conventions import Stream, Streams
+from simulator.ground.spec import PrivateAttr, Spec
 
 if TYPE_CHECKING:
     from simulator.uncertainty.shifts import Shifts
@@ -41,8 +41,8 @@ class Source(Spec):
     """A source of error.
 
     A new one has `describe`, draws what it displaces in the methods below that are its own, each from a random stream of its
-    own (`simulator.conventions.Stream`), and says with the same words what margin recipes have to count (`..._sd_mm`); then it
-    is one line in `Uncertainty`. Displacements are of anatomy, delivery minus planning; zeros (3,) stand for none.
+    own (`simulator.ground.conventions.Stream`), and says with the same words what margin recipes have to count (`..._sd_mm`);
+    then it is one line in `Uncertainty`. Displacements are of anatomy, delivery minus planning; zeros (3,) stand for none.
 
     Attributes
     ----------

@@ -18,12 +18,12 @@ import simulator
 from simulator.case.inventory import inventory
 from simulator.execution.points import prepare_points
 from simulator.execution.problems import problem_of
-from simulator.parallel import SerialExecutor
+from simulator.ground.parallel import SerialExecutor
+from simulator.ground.spec import SimulatorError
 from simulator.problem.problem import Problem
 from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.simulation.plans import make_plan
 from simulator.simulation.work import prepare_work
-from simulator.spec import SimulatorError
 from simulator.study_file.loading import load_study
 from simulator.study_file.schema import StudyConfig
 from simulator.study_file.starter import starter_study

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from simulator.spec import SimulatorError
+from simulator.ground.spec import SimulatorError
 
 SECONDS, MEMORY_MB = 60, 2048
 _MOST_WAITING = 5

@@ -11,8 +11,8 @@ import yaml
 from simulator.commands.overview import needs_of, study_tables
 from simulator.execution.points import notes_of, prepare_points
 from simulator.execution.study import run_study
-from simulator.parallel import SerialExecutor
-from simulator.spec import SimulatorError, Spec
+from simulator.ground.parallel import SerialExecutor
+from simulator.ground.spec import SimulatorError, Spec
 from simulator.study_file.loading import load_study
 
 _MOST_RUNS = 12

@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 
-from simulator.spec import Field
+from simulator.ground.spec import Field
 from simulator.strategy.guidance import GuidanceKind, GuidanceNoise
 
 

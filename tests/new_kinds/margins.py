@@ -4,7 +4,7 @@ from typing import ClassVar, Literal, Self
 
 import numpy as np
 
-from simulator.spec import Field
+from simulator.ground.spec import Field
 from simulator.strategy.margin import MarginRecipe, PerAxisMargin, Spread
 
 

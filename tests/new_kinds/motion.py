@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from simulator.spec import Field, Mm3
+from simulator.ground.spec import Field, Mm3
 from simulator.strategy.managing import Breath, Managed, MotionKind, MotionNoise
 
 

@@ -4,8 +4,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from simulator.conventions import Stream, Streams
-from simulator.spec import Field, Mm3, NonNegativeMm3
+from simulator.ground.conventions import Stream, Streams
+from simulator.ground.spec import Field, Mm3, NonNegativeMm3
 from simulator.uncertainty.source import RandomNumbers, Source, Spreads
 
 

@@ -52,7 +52,7 @@ def reproduce(
     """Simulate published studies and say which of their values are found again, and why others are not."""
     from simulator.commands.reproduce import reproduce as reproduced
     from simulator.commands.reproduce import rows_of, write_page
-    from simulator.files import refuse_existing
+    from simulator.ground.files import refuse_existing
 
     if out is not None:
         refuse_existing(out)

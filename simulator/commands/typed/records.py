@@ -54,7 +54,7 @@ def errors(
 ) -> None:
     """Estimate a clinic's M, Σ and σ from its record of image guidance, with intervals, for a study."""
     from simulator.commands.errors import errors_found, write_errors
-    from simulator.files import printable, require_own
+    from simulator.ground.files import printable, require_own
     from simulator.records.estimates import chains_in_words, rows_of
 
     if out is not None:
@@ -106,7 +106,7 @@ def motion(
 ) -> None:
     """Describe breathing from a 4DCT's structure sets or from breathing records, for a study."""
     from simulator.commands.motion import describe_motion, write_found
-    from simulator.files import printable, require_own
+    from simulator.ground.files import printable, require_own
 
     if out is not None:
         require_own(out)

@@ -11,7 +11,7 @@ from simulator.commands.terminal import console, say, tell, text_table
 def report(folder: Annotated[Path, typer.Argument(help="results folder", metavar="DIR")]) -> None:
     """Write report.html and summary.pdf again from results.nc."""
     from simulator.execution.folder import is_run_folder
-    from simulator.files import refuse_existing
+    from simulator.ground.files import refuse_existing
     from simulator.report import render_report, render_summary
     from simulator.results.file import open_results
     from simulator.results.views import sweep_axes
@@ -68,9 +68,9 @@ def export(
     from simulator.commands.export import export_rtdose
     from simulator.commands.export_nifti import export_map, export_masks
     from simulator.commands.export_structures import export_rtstruct
-    from simulator.files import refuse_existing
+    from simulator.ground.files import refuse_existing
+    from simulator.ground.spec import ConfigError
     from simulator.results.file import open_results
-    from simulator.spec import ConfigError
 
     if (ptv and map_name is not None) or (probability is not None and not ptv):
         raise ConfigError(
@@ -122,7 +122,7 @@ def course(
     """Simulate one course of a finished study again and say where the target went, fraction by fraction, and what it cost."""
     from simulator.commands.course import course_folder, tables_of_course, write_course
     from simulator.execution.one_course import simulate_course
-    from simulator.files import require_own
+    from simulator.ground.files import require_own
     from simulator.results.file import open_results
 
     with open_results(folder) as results:

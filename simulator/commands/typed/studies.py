@@ -41,7 +41,7 @@ def run(
     from simulator.execution.points import is_finished
     from simulator.execution.study import run_study
     from simulator.execution.warm_up import kernels_compiled_ahead
-    from simulator.files import require_own
+    from simulator.ground.files import require_own
     from simulator.study_file.cluster import load_cluster
 
     study = _load(config, set_, courses=courses, seed=seed)
@@ -64,7 +64,7 @@ def check(config: ConfigPath, set_: SetOption = None) -> None:
     """Validate a study and print it resolved, with the time and memory it will need. Writes nothing."""
     from simulator.commands.overview import needs_of, study_tables
     from simulator.execution.points import notes_of, prepare_points
-    from simulator.parallel import local_executor
+    from simulator.ground.parallel import local_executor
 
     study = _load(config, set_)
     with local_executor(None) as threads:
@@ -82,7 +82,7 @@ def init(
     out: Annotated[Path, typer.Option(help="file to write")] = Path("study.yaml"),
 ) -> None:
     """Write a commented starter study."""
-    from simulator.files import refuse_existing
+    from simulator.ground.files import refuse_existing
     from simulator.study_file.json_schema import FILE, write_schema
     from simulator.study_file.starter import starter_study
 
@@ -150,8 +150,8 @@ def margins(
     from simulator.execution.folder import is_run_folder
     from simulator.execution.margins import search_margins
     from simulator.execution.study import run_study
-    from simulator.files import require_own
-    from simulator.parallel import local_executor
+    from simulator.ground.files import require_own
+    from simulator.ground.parallel import local_executor
     from simulator.results.file import open_results
 
     study = _load(config, set_, courses=courses, seed=seed)
@@ -173,7 +173,7 @@ def margins(
 
 
 def _load(config: Path, assignments: list[str] | None, **replaced: Any) -> Any:
-    from simulator.spec import ConfigError
+    from simulator.ground.spec import ConfigError
     from simulator.study_file.checked_yaml import parse_value
     from simulator.study_file.loading import load_study
 

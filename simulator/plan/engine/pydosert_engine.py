@@ -16,9 +16,9 @@ import numpy as np
 
 from simulator.case.geometry import Volume
 from simulator.case.treatment_beams import TreatmentBeam
+from simulator.ground.reading import read_text, reading
+from simulator.ground.spec import ConfigError
 from simulator.plan.engine.segments import MachineSpeeds, Segments
-from simulator.reading import read_text, reading
-from simulator.spec import ConfigError
 
 VERSION: Final = "1.5.0"
 _INSTALL: Final = (
