@@ -111,7 +111,7 @@ class StructureDoses:
         self.courses_at_once = COURSES_AT_ONCE
         self.parts: list[PointDoses]
         if (profile := dose.profile()) is not None:
-            nodes = self._hold(patches, smooth=True)
+            nodes = self._hold(patches, smooth=not reach.is_point)
             radial = [RadialPoints(profile, p.points_mm) for p in nodes]
             self.parts = list(radial)
             steepest_gy = [r.steepest_gy_per_mm * p.spacing_mm for r, p in zip(radial, nodes, strict=True)]
