@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 import simulator
+from simulator.answers.budget import _sources
 from simulator.ground.conventions import Stream
 from simulator.metrics.biology import Biology
 from simulator.population.sensitivity import first_order, total
+from simulator.problem.preparation import prepare
 from simulator.sampling.streams import Draws, Exchanged
 from simulator.strategy.guidance import GuidanceKind
 from simulator.strategy.managing import MotionKind
@@ -119,3 +121,19 @@ def test_the_budget_does_not_depend_on_workers_or_blocks():
 def test_an_unknown_strategy_is_named(missing):
     with pytest.raises(ValueError, match=r"budget.strategies: 'none, 3 mm, none' is not a strategy"):
         study(budget={"strategies": [missing]})
+
+
+def test_sources_are_those_that_change_what_is_delivered_or_what_tissue_makes_of_it():
+    """What is not known of delineation acts on the true target alone, a tumour's alpha on its response alone."""
+    tcp = {"alpha_per_gy": 0.3, "alpha_beta_gy": 10, "clonogens_per_cc": 1e7}
+    for spread, n_sources in (({}, 2), ({"alpha_sd_per_gy": 0.05}, 3)):
+        problem = prepare(
+            study(
+                uncertainty={"delineation": {"sd_mm": 1, "known": {"factor": 1.5}}},
+                biology={"tcp": {"GTV": tcp | spread}},
+                goals=["GTV D98% >= 95%", "GTV TCP >= 50 %"],
+            )
+        )
+        found = _sources(problem, problem.strategies[0])
+        assert list(found)[:2] == ["delineation", "what is not known of delineation"]
+        assert len(found) == n_sources

@@ -21,7 +21,7 @@ from simulator.population.sensitivity import Share, first_order, total
 from simulator.problem.problem import Problem
 from simulator.problem.target import Target
 from simulator.results.registry import group
-from simulator.sampling.streams import Draws, Exchanged, Which, are_numbers_of
+from simulator.sampling.streams import Draws, Exchanged, TargetDraws, Which, are_numbers_of
 from simulator.simulation.courses import COURSES_COMPARED, course_draws, deliver_courses, same_delivery
 from simulator.simulation.plans import make_plan
 from simulator.simulation.work import prepare_work
@@ -179,14 +179,24 @@ def _budget(problem: Problem, index: int, store: Store, executor: Executor) -> d
 
 
 def _acts(problem: Problem, strategy: Strategy, numbers: Numbers) -> bool:
-    """Whether other random numbers in place of some change what a strategy delivers."""
+    """Whether other random numbers in place of some change what a strategy delivers, or what tissue makes of it."""
     base, second = (draw(problem, 0, COURSES_COMPARED) for draw in (course_draws, _second_draws))
-    streams, _ = numbers
-    if Stream.DELINEATION in streams:
-        return any(target.true_target is not None for target in problem.targets)
-    if Stream.TCP_ALPHA in streams:
-        return any(problem.biology.responses(s.name) for s in problem.structures)
-    return not same_delivery(problem, strategy, base, Exchanged(base, second, *numbers))
+    exchanged = Exchanged(base, second, *numbers)
+    if not same_delivery(problem, strategy, base, exchanged):
+        return True
+    pairs = zip(_drawn_by_tissue(problem, base), _drawn_by_tissue(problem, exchanged), strict=True)
+    return any(not np.array_equal(one, two) for one, two in pairs)
+
+
+def _drawn_by_tissue(problem: Problem, draws: RandomNumbers) -> list[np.ndarray]:
+    """Surfaces of true targets and parameters of responses in some courses."""
+    surfaces = [
+        target.true_target.delineation.draw(TargetDraws(draws, target.number), target.true_target.n_terms)
+        for target in problem.targets
+        if target.true_target is not None
+    ]
+    responses = [r for s in problem.structures for r in problem.biology.responses(s.name, draws).values()]
+    return [*surfaces, *(np.asarray(drawn) for response in responses for drawn in vars(response).values())]
 
 
 def _simulate(
