@@ -284,3 +284,20 @@ def check_folders(n, folders, tmp_path, seed):
         assert "Traceback" not in done.stderr
         if done.returncode == 0 and command != "run":
             open_results(place / "r").close()
+
+
+def test_results_print_as_a_few_lines_and_their_groups_as_xarray_shows_them(folders):
+    with open_results(folders / "r") as results:
+        lines = repr(results).splitlines()
+        assert lines[0] == "Results"
+        assert 4 <= len(lines) <= 7
+        assert lines[1] == f"  study: {STUDY['name']}, target GTV"
+        assert f"simulated: {STUDY['courses']} courses of each strategy" in lines[2]
+        assert lines[-1].startswith("  groups: metrics, goals")
+        assert str(results) == repr(results) == repr(results.copy())
+        assert results._repr_html_().count("<tr>") == len(lines) - 1
+        assert repr(results["metrics"]).startswith("<xarray.DataTree")
+        first = float(results["metrics/value"][0, 0, 0])
+    with xr.open_datatree(folders / "r" / "results.nc", engine="h5netcdf") as tree:
+        assert tree.equals(xr.DataTree.from_dict(open_results(folders / "r").load().to_dict()))
+        assert float(tree["metrics/value"][0, 0, 0]) == first

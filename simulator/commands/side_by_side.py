@@ -52,7 +52,7 @@ def _points(label: str, folder: Path, results: xr.DataTree) -> dict[str, xr.Data
     """The results of every point of a sweep, named by what differs between them."""
     goals = results["goals"].to_dataset()
     points = (folder if folder.is_dir() else folder.parent) / "points"
-    named = {}
+    named: dict[str, xr.DataTree] = {}
     for number, at in enumerate(sweep_points(results)):
         place = ", ".join(quantity_at(axis, goals[axis].values[i].item()) for axis, i in at.items())
         named[f"{label}: {place}"] = open_results(points / f"{number:05d}")

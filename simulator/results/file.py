@@ -17,6 +17,7 @@ from simulator.ground.files import whole_file
 from simulator.ground.spec import SimulatorError
 from simulator.results.layout import NewerLayoutError, require_known_layout
 from simulator.results.registry import VARIABLES, check_results
+from simulator.results.tree import Results
 
 _DIGEST = "content_digest"
 _BOOK_KEEPING = {_DIGEST, "DIMENSION_LIST", "REFERENCE_LIST"}  # the latter two hold places in the file
@@ -137,7 +138,7 @@ def _write(results: xr.DataTree, path: Path, unlimited: Sequence[str] = ()) -> N
     results.to_netcdf(path, engine="h5netcdf", encoding=encoding, unlimited_dims=may_grow if unlimited else None)
 
 
-def open_results(path: str | Path) -> xr.DataTree:
+def open_results(path: str | Path) -> Results:
     """Open the results of a finished study, given results.nc or its folder.
 
     Raises
@@ -164,7 +165,7 @@ def open_results(path: str | Path) -> xr.DataTree:
         raise SimulatorError(
             f"{file}: damaged, changed or not written by this version ({error}); take it from a copy, or run the study again"
         ) from None
-    return results
+    return Results.of(results)
 
 
 def results_file(path: str | Path) -> Path:
