@@ -19,6 +19,7 @@ from simulator.plan.dose import DosePart, PlannedDose
 from simulator.plan.quality import Plan
 from simulator.plan.together import common_grid
 from simulator.problem.problem import Problem
+from simulator.problem.words import beyond_grid_in_words
 from simulator.sampling.delivery import Delivery
 from simulator.simulation.courses import course_draws, deliver_courses
 from simulator.simulation.displacements import reach_of
@@ -152,11 +153,8 @@ def _reduced(problem: Problem, unknown: dict[str, Metric], beyond: list[str]) ->
             f"goals: {'; '.join(asked)}: decided by the dose outside the grid of the RTDOSE, which is unknown; export the "
             "dose on a larger grid, or leave the goal out"
         )
-    said = f"{', '.join(beyond)}: in part, or in some courses, outside the dose grid; "
-    said += f"what is reported of them holds within {100 * _SAME:g} % of the prescription or the volume"
     lost = [g.text for g in problem.goals if g.metric.label in unknown]
-    if unknown:
-        said += f"; unknown, as the dose outside decides it, and left out: {', '.join([*unknown, *lost])}"
+    said = beyond_grid_in_words(beyond, [*unknown, *lost], _SAME)
     metrics = {name: [m for m in some if m.label not in unknown] for name, some in problem.metrics.items()}
     return replace(
         problem,

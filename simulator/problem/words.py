@@ -1,6 +1,7 @@
 """The study in words, for the report and for `simulator check`."""
 
 import json
+from collections.abc import Sequence
 
 from simulator.ground.conventions import in_axes
 from simulator.plan.model import PlanModelKind
@@ -133,3 +134,17 @@ def biology_in_words(problem: Problem) -> list[str]:
             "Complication parameters are seldom derived from such schedules: NTCP compares strategies, it predicts little."
         )
     return sentences
+
+
+def beyond_grid_in_words(structures: Sequence[str], unknown: Sequence[str], known_to: float) -> str:
+    """What is known of structures that reach beyond the dose grid.
+
+    Parameters
+    ----------
+    unknown : metrics and goals that are left out. known_to : what the others are known to, as a share.
+    """
+    left_out = f"; unknown, as the dose outside decides it, and left out: {', '.join(unknown)}" if unknown else ""
+    return (
+        f"{', '.join(structures)}: in part, or in some courses, outside the dose grid; what is reported of them holds within "
+        f"{100 * known_to:g} % of the prescription or the volume{left_out}"
+    )

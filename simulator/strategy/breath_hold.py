@@ -21,6 +21,7 @@ class BreathHold(MotionKind):
     Source of the default Σ and σ: mediastinal nodes in deep inspiration, Josipovic, PMC6913352 table 3.
     """
 
+    named_like = r"breath|(?<![a-z])d?(i|e)?bh(?![a-z])"
     kind: Literal["breath-hold"] = "breath-hold"
     depth: Annotated[float, Field(ge=-2, le=5)] = Field(
         0.0, description="where breath is held: 0 exhale, 1 inhale of the planning cycle; above 1 deep inspiration"

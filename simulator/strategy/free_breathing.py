@@ -14,6 +14,7 @@ _Ratio = Annotated[float, Field(ge=0.01, le=5)]
 class NoMotionManagement(MotionKind):
     """Free breathing, planned on the GTV at its time-averaged position; margin recipes do not count breathing."""
 
+    named_like = r"no[ _-]?itv|free"
     kind: Literal["none"] = "none"
 
     def describe(self) -> str:
@@ -42,6 +43,7 @@ class MidVentilation(MotionKind):
     of the planning cycle itself (0.3644 A for Lujan motion with n = 2).
     """
 
+    named_like = r"mid[ _-]?(v|p)"
     kind: Literal["mid-ventilation"] = "mid-ventilation"
 
     def spread(self, planned: Breath, target: str) -> MotionSpread:
@@ -62,6 +64,7 @@ class Compression(MotionKind):
     Source of the default factors: pancreas, PMC5523845 (SI 0.61, AP 0.73, LR 0.98).
     """
 
+    named_like = "compress"
     kind: Literal["compression"] = "compression"
     ratio: tuple[_Ratio, _Ratio, _Ratio] = Field(
         (0.98, 0.73, 0.61), description="mean amplitude under compression over that without, per axis (LR, AP, SI)"

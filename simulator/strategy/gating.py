@@ -25,6 +25,7 @@ class Gating(MotionKind):
     """
 
     needs_breathing_to: ClassVar[str | None] = "gate"
+    named_like = "gat(ed|ing)"
     kind: Literal["gating"] = "gating"
     signal: Literal["amplitude", "phase"] = Field("amplitude", description="what the window is laid on")
     around: Literal["exhale", "inhale"] = Field("exhale", description="where the window lies")

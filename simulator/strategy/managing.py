@@ -95,9 +95,11 @@ class MotionKind(Spec):
     Attributes
     ----------
     needs_breathing_to : verb that says what a study without breathing would leave it nothing for; None if it can do without.
+    named_like : pattern of the names of plans that are made for it; that of its kind by default.
     """
 
     needs_breathing_to: ClassVar[str | None] = None
+    named_like: ClassVar[str | None] = None
     streams: ClassVar[Streams] = {
         "motion management": (Stream.MOTION_COURSE, Stream.MOTION_FRACTION, Stream.MOTION_INSTANT)
     }

@@ -18,6 +18,7 @@ class Tracking(MotionKind):
     Source: latency of 0.23 s without prediction, PMC4182919; RMS errors below 1.5 mm, PMC2953601.
     """
 
+    named_like = "track"
     kind: Literal["tracking"] = "tracking"
     latency_s: Annotated[float, Field(ge=0, le=5)] = Field(
         0.1, description="delay left after prediction in s (judgement: 0.23 s without)"

@@ -5,19 +5,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import get_args
 
 from simulator.case.entries import DoseEntry, Inventory, PlanEntry, StructureEntry
+from simulator.strategy.motion import Motion
 from simulator.study_file.checked_yaml import to_scalar
 
-_MOTIONS = {
-    "none": r"no[ _-]?itv|free",
-    "itv": r"itv",
-    "mid-ventilation": r"mid[ _-]?(v|p)",
-    "gating": r"gat(ed|ing)",
-    "breath-hold": r"breath|(?<![a-z])d?(i|e)?bh(?![a-z])",
-    "tracking": r"track",
-    "compression": r"compress",
-}
+_MOTIONS = get_args(get_args(Motion)[0])
 _NUMBER = r"(\d{1,2}(?:\.\d+)?)"
 _MARGINS = (
     rf"(?<![\d.]){_NUMBER}[x/]{_NUMBER}[x/]{_NUMBER} ?mm",
@@ -158,7 +152,11 @@ def margin_in(name: str) -> tuple[float, ...] | None:
 
 def motion_in(name: str) -> str | None:
     """The motion management that a name speaks of."""
-    return next((kind for kind, sign in _MOTIONS.items() if re.search(sign, name, re.I)), None)
+    for motion in _MOTIONS:
+        kind: str = motion.model_fields["kind"].default
+        if re.search(motion.named_like or kind.replace("-", "[ _-]?"), name, re.I):
+            return kind
+    return None
 
 
 def _is_ptv(structure: StructureEntry) -> bool:
