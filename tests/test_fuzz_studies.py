@@ -95,7 +95,7 @@ def record_study(file: Path) -> str:
     return studies.check_study(study)
 
 
-@examples(75)
+@examples(300)
 @given(SEEDS)
 def test_study_files(seed):
     tried, outcome = study_attempt(seed, Random(seed).random() < 0.1)
