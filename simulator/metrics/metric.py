@@ -216,24 +216,23 @@ class CourseDoses:
         return doses_gy, volume_at_doses(self.dose_gy, self.volume_cc, levels_gy)
 
     @cached_property
-    def _points_of_dvh(self) -> dict[Metric, np.ndarray]:
-        """The dose or the volume (course,) that each metric of a point of the DVH reads there."""
+    def _points_of_dvh(self) -> dict[int, np.ndarray]:
+        """The dose or the volume (course,) that each metric of a point of the DVH reads there, by the metric's identity."""
         hotter_cc = np.zeros(len(self.metrics)) if self.left_out is None else self.left_out.hotter_cc
-        hot_cc, levels_gy, hotter = {}, {}, dict(zip(self.metrics, hotter_cc, strict=True))
-        for metric in self.metrics:
+        hot_cc, levels_gy, hotter = {}, {}, {}
+        for metric, cc in zip(self.metrics, hotter_cc, strict=True):
             if (wanted_cc := metric.hot_cc(self.total_cc)) is not None:
-                hot_cc[metric] = wanted_cc - hotter[metric]
+                hot_cc[id(metric)] = wanted_cc - cc
             elif (level_gy := metric.level_gy(self.prescription_gy)) is not None:
-                levels_gy[metric] = level_gy
+                levels_gy[id(metric)], hotter[id(metric)] = level_gy, cc
         stacked = np.stack(list(hot_cc.values()), axis=1) if hot_cc else np.empty((1, 0))
-        gy, cc = self.on_dvh(stacked, np.array(list(levels_gy.values())))
-        return dict(zip(hot_cc, gy.T, strict=True)) | {
-            metric: above + hotter[metric] for metric, above in zip(levels_gy, cc.T, strict=True)
-        }
+        gy, found_cc = self.on_dvh(stacked, np.array(list(levels_gy.values())))
+        above = zip(levels_gy, found_cc.T, strict=True)
+        return dict(zip(hot_cc, gy.T, strict=True)) | {key: cc + hotter[key] for key, cc in above}
 
     def read_off_dvh(self, metric: Metric) -> np.ndarray:
         """The dose (course,) at the hottest volume of one of the metrics, or the volume at its level."""
-        return self._points_of_dvh[metric]
+        return self._points_of_dvh[id(metric)]
 
     def mean_gy(self) -> np.ndarray:
         """Mean dose (course,)."""
