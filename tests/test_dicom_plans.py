@@ -326,3 +326,10 @@ def test_a_bolus_beam_without_isocentre_does_not_hide_the_others(folder):
 
     change(folder / "rp_1.dcm", edit)
     np.testing.assert_allclose(load_case(folder, target="GTV").isocentre_mm, ISOCENTRE)
+
+
+def test_files_that_were_turned_down_are_noted(folder):
+    assert not any("approval" in key for key in prepare(study(folder)).case.provenance)
+    for name, kind in (("rp_1.dcm", "RTPLAN"), ("rs_1.dcm", "RTSTRUCT")):
+        change(folder / name, lambda data: setattr(data, "ApprovalStatus", "REJECTED"))
+        assert prepare(study(folder)).case.provenance[f"approval of {kind}"] == "REJECTED in the planning system"

@@ -56,7 +56,7 @@ def load_dicom(asked: DicomCase) -> Case:
     notes = {"RTSTRUCT": structure_set.uid} | ({"RTPLAN": plan.uid} if plan else {})
     notes |= {f"RTDOSE {dose.label}": dose.uid for dose in doses}
     identifying = () if asked.keep_identity else tuple(notes)
-    notes |= drawn.remarks(kept)
+    notes |= drawn.remarks(kept) | _rejected(structure_set, *([plan] if plan else []))
     _check_dose_covers(kept, doses, notes)
     external = next((s.region for s in kept.values() if s.role == "external"), None)
     density = _density(ct_slices, external, kept, doses, notes)
@@ -75,6 +75,12 @@ def load_dicom(asked: DicomCase) -> Case:
         identifying=identifying,
         inputs=_inputs([structure_set, *(p for p in plans if p is plan or p.uid in by_plan), *ct_slices], dose_files),
     )
+
+
+def _rejected(*files: DicomFile) -> dict[str, str]:
+    """A note on each file that was turned down in the planning system."""
+    status = ((file.kind, str(file.header.get("ApprovalStatus") or "").strip().upper()) for file in files)
+    return {f"approval of {kind}": "REJECTED in the planning system" for kind, said in status if said == "REJECTED"}
 
 
 def _readable_files(folder: str) -> Sequence[DicomFile]:
