@@ -138,6 +138,44 @@ def test_every_source_meets_every_motion_management_and_guidance(managed, protoc
         np.testing.assert_allclose(by_fraction(delivery, name)[..., :2], 0, atol=1e-12)
 
 
+NONE, FIRST, ALL = np.eye(3), np.array([[1, 0, 0], [-1, 1, 0], [-1, 0, 1]]), np.zeros((3, 3))
+LINE = np.array([[1, 0, 0], [-1, 1, 0], [1, -2, 1]])  # through the first two: the third is foreseen at 2 r2 - r1
+LEFT = {  # what is left in each fraction of errors of three fractions: of everything, and of the target's own
+    "none": (NONE, NONE),
+    "nal on bone": (FIRST, NONE),
+    "nal on target": (FIRST, FIRST),
+    "enal on bone": (LINE, NONE),
+    "enal on target": (LINE, LINE),
+    "bone": (ALL, NONE),
+    "target": (ALL, ALL),
+}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("managed", MANAGED)
+def test_spreads_of_every_motion_management_and_guidance(managed, protocol):
+    """Setup of Σ = 3 and σ = 2 mm, and a baseline of Σ = 2 and σ = 1 mm, in any course: what images leave of each of them."""
+    motion, guidance = MANAGED[managed][0], PROTOCOLS[protocol][0]
+    breathing = {"respiration": Respiration(amplitude_mm=(0, 0, 8), n=1)}
+    setup = {"setup": Setup(systematic_mm=3, random_mm=2)} | breathing
+    every = {"baseline": Baseline(systematic_mm=2, random_mm=1)} | setup
+
+    def found(sources, name, motion=motion, guidance=guidance):
+        return by_fraction(delivered(Uncertainty(**sources), motion, guidance, n_instants=40), name).mean(axis=2)
+
+    of_all = found(setup, "SpinalCord", NoMotionManagement(), NoGuidance())
+    of_target = found(every, "GTV", NoMotionManagement(), NoGuidance()) - of_all
+    assert of_all.std() > 2
+    assert of_target.std() > 1
+    left_of_all, left_of_target = LEFT[protocol]
+    common = np.einsum("gf,cfx->cgx", left_of_all, of_all)
+    own = np.einsum("gf,cfx->cgx", left_of_target, of_target)
+    at_rest = {name: found(breathing, name) for name in ("GTV", "SpinalCord")}
+    np.testing.assert_allclose(found(every, "GTV") - at_rest["GTV"], common + own, atol=1e-9)
+    taken_off = of_target - own if guidance.matches_target else 0.0
+    np.testing.assert_allclose(found(every, "SpinalCord") - at_rest["SpinalCord"], common - taken_off, atol=1e-9)
+
+
 @pytest.mark.parametrize("managed", [name for name in MANAGED if name != "tracking"])
 @pytest.mark.parametrize(("guidance", "left"), [(OnlineBone, 1), (OnlineTarget, 0)])
 def test_an_image_each_minute_takes_off_what_moved_before_it(managed, guidance, left):
