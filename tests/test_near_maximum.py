@@ -14,13 +14,14 @@ from scipy.special import ndtr, ndtri
 from simulator.accumulation.reach import Reach
 from simulator.accumulation.structure import StructureDoses
 from simulator.case.archive import MaskRegion
-from simulator.case.cells import sample_region
+from simulator.case.cells import Cells, sample_region
 from simulator.case.contours import ContourRegion
 from simulator.case.geometry import Grid, Volume
 from simulator.case.shapes import Ball, Tube
 from simulator.case.structures import Structure, sample_structure, surface_points
 from simulator.metrics.evaluate import evaluate_metrics
 from simulator.metrics.extent import Extent
+from simulator.metrics.goals import parse_goal
 from simulator.metrics.kinds import parse_metric
 from simulator.plan.dose import LimitedSplineDose
 from simulator.plan.penumbra import RadialDose
@@ -187,6 +188,19 @@ def test_doses_fall_with_the_volume(kind, radius, gap, shift):
     assert np.all(np.diff(found) >= -1e-4 * RX_GY), found
 
 
+@pytest.mark.parametrize("gy", [47.5, 70.0, 0.3])
+def test_a_uniform_dose_is_that_of_every_volume_and_reaches_a_threshold_at_it(gy):
+    """To 1e-7, less than limits forgive: no organ exceeds a limit that its dose only reaches."""
+    cells, (nodes,) = Cells.of([sample_region(Ball((0.0, 0.0, 0.0), 9.0), 1.0)])
+    dose = np.full((1, cells.n_all_nodes), gy, np.float32)
+    volume_cc = np.concatenate([nodes.volume_cc, np.zeros(len(cells.sources))])
+    metrics = metrics_of("Organ", "D0.035cc", "D1cc", "D98%", f"V{gy}Gy")
+    extent = Extent(cells, np.full(len(cells.node), np.inf, np.float32))
+    (found,) = evaluate_metrics(metrics, dose, volume_cc, 50.0, extent=extent)
+    np.testing.assert_allclose(found, [np.float32(gy)] * 3 + [100], rtol=1e-7)
+    assert all(parse_goal(f"Organ {m.name} <= {gy} Gy").is_met(found[:1], 50.0).all() for m in metrics[:2])
+
+
 def test_means_are_linear_in_the_doses_of_the_nodes():
     patch = sample_region(Ball((0.2, 0.1, -0.3), 6.0), 2.0)
     doses = StructureDoses(RadialDose((9, 0, 0), 8.0, SD_MM, 60.0), [patch], Reach.of(STILL), 1.0)
@@ -239,8 +253,8 @@ def test_no_dose_of_a_course_leaves_the_range_of_an_imported_dose_with_edges(spa
     for points, dose_gy, limits_gy in (*courses, (doses, gy, doses.extremes(gy, motion))):
         extent = Extent(points.cells, points.cell_reach_gy)
         found = evaluate_metrics(metrics, dose_gy, points.volume_cc, 50.0, limits_gy, extent=extent)
-        assert found.min() >= 5 - 1e-3
-        assert found.max() <= 70 + 1e-3
+        assert found.min() >= 5 * (1 - 1e-6)
+        assert found.max() <= 70 * (1 + 1e-6)
 
 
 def test_nodes_beyond_a_row_of_cells_are_looked_up_where_the_dose_is_not_smooth():

@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numba import njit
 
-_SAME_DOSE = 1e-5
+_SAME_DOSE = 1e-7
 _STEPS, _LOOKS, _WIDER, _CHUNK = 60, 6, 4.0, 64
 _CLOSE, _SPARE = 1e-7, 0.02
 _REACH = np.float32(0.9)
