@@ -266,8 +266,6 @@ def test_nodes_beyond_a_row_of_cells_are_looked_up_where_the_dose_is_not_smooth(
         dose = LimitedSplineDose(Volume(grid, gy.astype(np.float32)))
         doses = StructureDoses(dose, [sample_region(ball, 1.0)], Reach.of(motion), 1.0)
         assert (len(doses.cells.sources) > 0) is follows
-        following, nearest = np.zeros((0, 3)), doses.points_mm[doses.cells.sources.T]
-        if follows:
-            following = 2 * nearest[0] - nearest[1]
-        expected = dose.at(np.concatenate([doses.points_mm, following]))
+        nearest, second, _ = doses.points_mm[doses.cells.sources.T]
+        expected = dose.at(np.concatenate([doses.points_mm, 2 * nearest - second]))
         np.testing.assert_allclose(doses.planned(np.zeros(3))[0][0], expected, rtol=1e-6, atol=1e-4)

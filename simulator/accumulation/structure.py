@@ -125,17 +125,13 @@ class StructureDoses:
             points = [RestingPoints(dose, p.points_mm, offset_mm) for p in self._hold(patches, smooth=False)]
             self._surface = None if surface_mm is None else RestingPoints(dose, surface_mm, offset_mm)
         else:
-
-            def on_lattices(nodes: Sequence[Patch]) -> list[LatticePoints | ScatteredPoints | SummedPoints]:
-                return [
+            for smooth in (True, False):
+                points = moved = [
                     points_of_parts(dose, partial(_fine_points, patch=p, reach=reach, finest_mm=finest_mm))
-                    for p in nodes
+                    for p in self._hold(patches, smooth=smooth)
                 ]
-
-            moved = on_lattices(self._hold(patches, smooth=True))
-            if not all(map(_is_fine, moved)):
-                moved = on_lattices(self._hold(patches, smooth=False))
-            points = moved
+                if all(map(_is_fine, moved)):
+                    break
             if surface_mm is not None:
                 step_mm = min(finest_mm, self.spacing_mm)
                 self._surface = points_of_parts(
@@ -212,9 +208,7 @@ class StructureDoses:
         -------
         dose_gy : float32 (1, node). limits_gy : smallest and largest dose (1, 2); None without surface points.
         """
-        nearest, next_mm, _ = self.points_mm[self.cells.sources.T]
-        every_mm = np.concatenate([self.points_mm, 2 * nearest - next_mm])
-        dose_gy = self._dose.at(every_mm + offset_mm)[None].astype(np.float32)
+        dose_gy = self._dose.at(self.cells.all_nodes(self.points_mm) + offset_mm)[None].astype(np.float32)
         if self._surface_mm is None:
             return dose_gy, None
         return dose_gy, self._limits(dose_gy, self._dose.at(self._surface_mm + offset_mm)[None].astype(np.float32))

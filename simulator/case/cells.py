@@ -268,6 +268,11 @@ class Cells:
         """Number of nodes, those that follow from others included."""
         return self.n_nodes + len(self.sources)
 
+    def all_nodes(self, points_mm: np.ndarray) -> np.ndarray:
+        """Positions (node, 3) of all nodes, from those (n_nodes, 3) of the nodes that follow from no others."""
+        nearest, second, _ = points_mm[self.sources.T]
+        return np.concatenate([points_mm, 2 * nearest - second])
+
     def some(self, kept: np.ndarray) -> tuple["Cells", np.ndarray]:
         """The cells, boolean (cell,), that are kept, and which nodes, boolean (node,), they need, in their order."""
         needed = np.zeros(self.n_all_nodes, bool)

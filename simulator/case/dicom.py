@@ -56,7 +56,7 @@ def load_dicom(asked: DicomCase) -> Case:
     notes = {"RTSTRUCT": structure_set.uid} | ({"RTPLAN": plan.uid} if plan else {})
     notes |= {f"RTDOSE {dose.label}": dose.uid for dose in doses}
     identifying = () if asked.keep_identity else tuple(notes)
-    notes |= drawn.remarks(kept) | _rejected(structure_set, *([plan] if plan else []))
+    notes |= drawn.remarks(kept) | _rejected(structure_set, plan)
     _check_dose_covers(kept, doses, notes)
     external = next((s.region for s in kept.values() if s.role == "external"), None)
     density = _density(ct_slices, external, kept, doses, notes)
@@ -77,10 +77,10 @@ def load_dicom(asked: DicomCase) -> Case:
     )
 
 
-def _rejected(*files: DicomFile) -> dict[str, str]:
+def _rejected(*files: DicomFile | None) -> dict[str, str]:
     """A note on each file that was turned down in the planning system."""
-    status = ((file.kind, str(file.header.get("ApprovalStatus") or "").strip().upper()) for file in files)
-    return {f"approval of {kind}": "REJECTED in the planning system" for kind, said in status if said == "REJECTED"}
+    status = {file.kind: str(file.header.get("ApprovalStatus") or "").strip().upper() for file in files if file}
+    return {f"approval of {kind}": "REJECTED in the planning system" for kind in status if status[kind] == "REJECTED"}
 
 
 def _readable_files(folder: str) -> Sequence[DicomFile]:

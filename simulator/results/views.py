@@ -38,8 +38,8 @@ def rough_doses(results: xr.DataTree) -> str:
         return ""
     which = ", ".join(f"{name} ({gy:.1f} Gy)" for name, gy in zip(some["structure"].values, some.values, strict=True))
     return (
-        f"Doses at volumes may be off by up to what stands beside these structures: {which}. Their planned dose has edges "
-        "as sharp as the steps of its grid."
+        f"Doses at volumes may be off by up to what stands beside these structures: {which}. Their planned dose "
+        "changes a lot within one step of its grid, or within their cells."
     )
 
 
