@@ -20,7 +20,8 @@ from simulator.problem.target import Target
 from simulator.results.registry import DIRECTIONS, VARIABLES, group
 from simulator.sampling.courses import Setting
 from simulator.strategy.session import Session
-from simulator.study_file.schema import DecisionRule, StrategyGrid
+from simulator.study_file.candidates import StrategyGrid
+from simulator.study_file.schema import DecisionRule
 from simulator.uncertainty import Uncertainty
 
 RX_GY = 50.0
